@@ -1,4 +1,4 @@
-//! Health and metrics, for those who watch.
+//! The admin endpoints: health and metrics.
 
 mod metric_help;
 
@@ -34,33 +34,33 @@ use tokio::{
 
 use crate::{node::open_store::error_chain, revocable_store::RevocableStore};
 
-/// What health is judged by.
+/// The state that `/readyz` and `/metrics` report.
 #[derive(Clone)]
 pub(crate) struct AdminState {
-    /// The store answers.
+    /// Read to check that the store is available.
     pub(crate) catalog: Catalog,
-    /// Whether it takes changes.
+    /// Tells whether commits succeed.
     pub(crate) store: Arc<RevocableStore>,
-    /// What is wrong with what the edge serves: told, but no reason to send visitors away.
+    /// Problems of the edge: reported, but no reason to withdraw the node from service.
     pub(crate) edge: edgeseal_edge::Health,
-    /// Whether the process is about to end.
+    /// Whether shutdown has begun.
     pub(crate) draining: watch::Receiver<bool>,
-    /// Names that metrics may be asked for by, besides those of this machine.
+    /// Host names accepted by `/metrics`, besides those of this machine.
     pub(crate) allowed_hosts: Arc<[String]>,
 }
 
-/// Connections that may be open at once.
+/// Most concurrent connections.
 const CONNECTIONS_MAX: usize = 64;
-/// A connection without the head of a request, or of a further one, ends after so long.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest head of a request.
-const HEAD_MAX: usize = 16 << 10;
-/// Every connection ends after so long: its client may take nothing of an answer.
+/// Timeout for the headers of each request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most bytes of request headers.
+const HEADER_BYTES_MAX: usize = 16 << 10;
+/// Longest life of a connection: its client may not read the response.
 const LIFETIME_MAX: Duration = Duration::from_secs(60);
 
 /// Serves `/healthz` (the process runs), `/readyz` (it can do its work) and `/metrics`.
 ///
-/// If 64 connections are open, the oldest one makes room for the next.
+/// With 64 connections open, the next one evicts the oldest.
 pub(crate) async fn serve(
     listener: TcpListener,
     health: AdminState,
@@ -97,8 +97,8 @@ pub(crate) async fn serve(
         }
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HEAD_MAX)
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(HEADER_BYTES_MAX)
             .serve_connection(
                 TokioIo::new(stream),
                 TowerToHyperService::new(router.clone()),
@@ -124,11 +124,11 @@ async fn ready(State(health): State<AdminState>) -> impl IntoResponse {
         let why = format!("changes are refused: {why}\n");
         return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
-    let ailing = health.edge.status();
-    if ailing.is_healthy() {
+    let problems = health.edge.status();
+    if problems.is_healthy() {
         (StatusCode::OK, "ready\n".to_owned())
     } else {
-        (StatusCode::OK, format!("ready, degraded; {ailing}\n"))
+        (StatusCode::OK, format!("ready, degraded; {problems}\n"))
     }
 }
 
@@ -137,7 +137,8 @@ async fn metrics(State(health): State<AdminState>, headers: HeaderMap) -> Respon
         .get(header::HOST)
         .map(|host| host.to_str().unwrap_or_default());
     if !host.is_none_or(|host| is_allowed_host(host, &health.allowed_hosts)) {
-        // Some page in a browser of this network, whose name leads here (DNS rebinding).
+        // Probably a web page in a browser of this network, whose name resolves to here (DNS
+        // rebinding).
         let why = "ask by an address, by the name of this machine, or by a name in admin_hosts\n";
         return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
     }
@@ -149,9 +150,9 @@ async fn metrics(State(health): State<AdminState>, headers: HeaderMap) -> Respon
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
-/// Whether a `Host` (RFC 9110 §7.2) is one that nobody else can lead here: an address, `localhost` and
-/// what is below it (RFC 6761 §6.3), the machine's name, and names without a dot, which only this
-/// machine's own resolver knows.
+/// Whether a `Host` (RFC 9110 §7.2) cannot be used for DNS rebinding: an address, `localhost` and
+/// names below it (RFC 6761 §6.3), the machine's name, a name without a dot, which only this
+/// machine's resolver knows, or one of `hosts`.
 fn is_allowed_host(host: &str, hosts: &[String]) -> bool {
     let Ok(authority) = host.parse::<Authority>() else {
         return false;
@@ -169,11 +170,11 @@ fn is_allowed_host(host: &str, hosts: &[String]) -> bool {
 
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Processor time, memory and file descriptors, as Prometheus' own clients name them.
+/// CPU time, memory and file descriptors, under the names of Prometheus' client libraries.
 static PROCESS: LazyLock<metrics_process::Collector> =
     LazyLock::new(metrics_process::Collector::default);
 
-/// Starts counting. Buckets are in seconds, from what a memory lookup takes to what a timeout takes.
+/// Installs the metrics recorder. Buckets are in seconds, from a memory lookup to a timeout.
 pub(crate) fn install_recorder() {
     const BUCKETS: [f64; 14] = [
         0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
@@ -194,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_that_lead_to_this_machine_alone() {
+    fn hosts_that_are_safe_from_dns_rebinding() {
         let hosts = ["watched.example".to_owned()];
         let machine = rustix::system::uname();
         let machine = machine.nodename().to_string_lossy().into_owned();

@@ -1,5 +1,4 @@
-//! Certificate and key of the API itself, where it listens in TLS. Read at the start, and again when
-//! that is asked for.
+//! Certificate and key of the API over TLS, read at startup and reloaded on request.
 
 use std::{
     io,
@@ -18,7 +17,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-/// The API in TLS: 1.2 and 1.3, HTTP/1.1, one certificate, which can be replaced.
+/// The API over TLS: TLS 1.2 and 1.3, HTTP/1.1, one certificate, which can be replaced.
 pub(crate) struct ApiTls {
     config: Arc<ServerConfig>,
     resolver: Arc<ReloadableCertResolver>,
@@ -37,27 +36,27 @@ impl ResolvesServerCert for ReloadableCertResolver {
     }
 }
 
-/// Why the API cannot listen in TLS.
+/// Why the API cannot listen over TLS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiTlsError {
-    /// A file that is not there or cannot be read.
+    /// A file is missing or cannot be read.
     #[error("cannot read {}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
-    /// A file without the PEM of its kind. What it holds instead is not told: it may be a key.
+    /// A file without PEM of the expected kind. Its content is not shown: it may be a key.
     #[error("{} holds no {wanted} in PEM, or a damaged one", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
-        /// What should be in it.
+        /// What it should contain.
         wanted: &'static str,
     },
-    /// The two are there and cannot be used, or not together.
+    /// Certificate or key cannot be used, or they do not match.
     #[error("{} cannot be used with {}: {cause}", cert.display(), key.display())]
     Mismatch {
         /// The certificate's file.
@@ -71,7 +70,7 @@ pub(crate) enum ApiTlsError {
 }
 
 impl ApiTls {
-    /// With the certificate chain and key of these PEM files.
+    /// Loads the certificate chain and key from PEM files.
     ///
     /// # Errors
     /// [`ApiTlsError`] names the file.
@@ -93,15 +92,15 @@ impl ApiTls {
         })
     }
 
-    /// What a listener needs.
+    /// The configuration for a listener.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
 
-    /// Reads the files again, for the handshakes from now on.
+    /// Reads the files again, for later handshakes.
     ///
     /// # Errors
-    /// [`ApiTlsError`]; what was read before stays in use.
+    /// [`ApiTlsError`]; the previous certificate stays in use.
     pub(crate) fn reload(&self) -> Result<(), ApiTlsError> {
         let loaded = Arc::new(load(&self.cert, &self.key)?);
         *self

@@ -1,5 +1,5 @@
-//! The first start: the key-encryption key, the root account, the credentials file. And at each
-//! later one: the proof that the key-encryption keys fit the store.
+//! The first start creates the key-encryption key, the root account and the credentials file. Every
+//! later start checks that the key-encryption keys open the store.
 
 use std::{
     collections::BTreeMap,
@@ -28,82 +28,82 @@ use crate::{
     private_files::replace_private_file,
 };
 
-/// The key of an account, as the credentials file holds it.
+/// The content of a credentials file: an access key of an account.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Credentials {
-    /// The account.
+    /// The account's id.
     pub(crate) account_id: String,
-    /// The key.
+    /// The access key's id.
     pub(crate) access_key_id: String,
-    /// Its secret.
+    /// The access key's secret.
     pub(crate) access_key_secret: Zeroizing<String>,
 }
 
-/// Why Edgeseal does not start.
+/// Why the data directory cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BootstrapError {
-    /// A file or directory.
+    /// An operation on a file or directory failed.
     #[error("cannot {operation} {}: {cause}", path.display())]
     File {
-        /// What was tried.
+        /// The operation, as a verb.
         operation: &'static str,
-        /// With what.
+        /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
-    /// The store is there, its keys are not. Nothing was touched.
+    /// The store exists, its keys do not. Nothing was changed.
     #[error(
         "{cause}, but the store holds sealed keys; put the key-encryption keys back{} (nothing was changed)",
         needs.prefixed("; it needs ")
     )]
     KekMissing {
-        /// What is wrong with the source.
+        /// What is wrong with the key source.
         #[source]
         cause: KekError,
-        /// What the store needs.
+        /// The keys that the store needs.
         needs: MissingKeys,
     },
-    /// The keys do not read.
+    /// The keys cannot be read.
     #[error("{cause}{}", needs.prefixed("; the store needs "))]
     Kek {
-        /// What is wrong with the source.
+        /// What is wrong with the key source.
         #[source]
         cause: KekError,
-        /// What the store needs.
+        /// The keys that the store needs.
         needs: MissingKeys,
     },
-    /// The credentials file does not read.
+    /// The credentials file is malformed.
     #[error("{} is not a credentials file", path.display())]
     Credentials {
         /// The file.
         path: PathBuf,
     },
-    /// The keys do not fit the store. Nothing was touched.
+    /// The keys do not open the store. Nothing was changed.
     #[error(
         "the key-encryption keys from {sources} do not open the store: it needs {needs}; put that key back, below the \
          one that seals, or give it up for lost with lost_keys = \"accept\" (nothing was changed)"
     )]
     MissingKeys {
-        /// Where the keys come from.
+        /// The key sources.
         sources: String,
-        /// Which keys are needed.
+        /// The keys that are needed.
         needs: MissingKeys,
     },
-    /// An access key of the root account does not open.
+    /// An access key of the root account cannot be decrypted.
     #[error("the key-encryption keys from {sources} do not open the store: {cause}")]
     WrongKek {
-        /// Where the keys come from.
+        /// The key sources.
         sources: String,
-        /// Which key is needed.
+        /// The cause, which names the key that is needed.
         #[source]
         cause: Fault,
     },
-    /// The store is empty although it cannot be. Nothing was touched.
+    /// The store is empty, but the data directory has served domains. Nothing was changed.
     #[error(
-        "the store is empty, but {} has served domains before: put the store back, or begin anew in another \
+        "the store is empty, but {} has served domains before: restore the store, or start in another \
          directory",
         path.display()
     )]
@@ -114,13 +114,13 @@ pub(crate) enum BootstrapError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Fault),
-    /// The root account could not be made.
-    #[error("the root account could not be made: {0}")]
+    /// The root account could not be created.
+    #[error("the root account could not be created: {0}")]
     CreateRoot(String),
 }
 
-/// Reads the key-encryption keys; makes one if this is the first start and they come from a file.
-/// A directory that `has_served` needs the one that it had.
+/// Reads the key-encryption keys. On the first start it creates one, if the source is a file; a
+/// directory that `has_served` needs its existing keys.
 pub(crate) async fn load_keyring(
     config: &Config,
     has_served: bool,
@@ -142,7 +142,7 @@ pub(crate) async fn load_keyring(
         Err(cause) => {
             let needs = MissingKeys::find(config, &[]).await;
             Err(match cause {
-                // A new key would be of no use to what the old one sealed.
+                // A new key could not open what the old one sealed.
                 KekError::Missing { .. } if !is_first_start => {
                     BootstrapError::KekMissing { cause, needs }
                 }
@@ -153,7 +153,7 @@ pub(crate) async fn load_keyring(
     }
 }
 
-/// Proves, without touching the store, that nothing in it is sealed under a key that is not there.
+/// Checks, without changing the store, that nothing in it is sealed under a missing key.
 pub(crate) async fn check_keys_present(
     config: &Config,
     keyring: &Keyring,
@@ -170,37 +170,37 @@ pub(crate) async fn check_keys_present(
     Err(BootstrapError::MissingKeys { sources, needs }.into())
 }
 
-/// What in the store is sealed under keys that are not there.
+/// Counts of sealed records, by missing key and kind.
 #[derive(Debug, Default)]
 pub(crate) struct MissingKeys(BTreeMap<KeyId, BTreeMap<&'static str, u64>>);
 
 impl MissingKeys {
-    /// Counts, unless it is known that all is sealed under one key that is there. A store that cannot
-    /// be looked at needs nothing: opening it says what is wrong.
+    /// Counts the records, unless the store states that all are sealed under one key that is
+    /// present. A store that cannot be read yields nothing: opening it reports the error.
     async fn find(config: &Config, present: &[KeyId]) -> Self {
         let url = config.store_url();
         let Some(path) = url.strip_prefix("sqlite:") else {
             return Self::default();
         };
-        let Ok(view) = SqliteSnapshot::open(Path::new(path)) else {
+        let Ok(snapshot) = SqliteSnapshot::open(Path::new(path)) else {
             return Self::default();
         };
-        match reseal::finished_under(&view).await {
+        match reseal::finished_under(&snapshot).await {
             Ok(Some(under)) if present.contains(&under) => return Self::default(),
             Ok(_) | Err(_) => {}
         }
-        let census = reseal::count_sealed(&view).await.unwrap_or_default();
+        let census = reseal::count_sealed(&snapshot).await.unwrap_or_default();
         let mut records = census.records;
         records.retain(|id, _| !present.contains(id));
         Self(records)
     }
 
-    /// Itself after some words; nothing if there is nothing.
-    fn prefixed(&self, words: &str) -> String {
+    /// `prefix` and the counts; empty if no key is missing.
+    fn prefixed(&self, prefix: &str) -> String {
         if self.0.is_empty() {
             String::new()
         } else {
-            format!("{words}{self}")
+            format!("{prefix}{self}")
         }
     }
 }
@@ -221,23 +221,23 @@ fn source_names(sources: &[KekSource]) -> String {
     names.join(" and ")
 }
 
-/// Makes the root account if there is none yet, and proves that the keyring opens the store.
+/// Creates the root account if there is none, and checks that the keyring opens the store.
 pub(crate) async fn ensure_root_account(
     catalog: &Catalog,
     config: &Config,
-    first_life: bool,
+    is_new: bool,
     now: Timestamp,
 ) -> Result<(), BootstrapError> {
     let accounts = catalog.accounts().await?;
     if let Some(root) = accounts.iter().find(|account| account.root) {
         return check_root_keys_open(catalog, &root.id, config).await;
     }
-    if !first_life {
+    if !is_new {
         return Err(BootstrapError::StoreEmptied {
             path: config.data.clone(),
         });
     }
-    // The file comes first: what was shown to nobody could not be used by anybody.
+    // The file comes first: a secret that was stored but never written out would be lost.
     let path = config.data.join("credentials.json");
     let credentials = match read_credentials(&path)? {
         Some(written_before_a_crash) => written_before_a_crash,
@@ -261,7 +261,7 @@ pub(crate) async fn ensure_root_account(
         created: now,
     };
     let secret = Secret::new(credentials.access_key_secret.as_bytes().to_vec());
-    let deed = AuditContext {
+    let audit = AuditContext {
         principal: format!("acs:ram::{id}:root"),
         account: id,
         access_key: "-".to_owned(),
@@ -273,7 +273,7 @@ pub(crate) async fn ensure_root_account(
         now,
     };
     match catalog
-        .create_account(&deed, &account, &NewAccessKey { key, secret })
+        .create_account(&audit, &account, &NewAccessKey { key, secret })
         .await
     {
         Ok(_) => Ok(()),
@@ -282,7 +282,7 @@ pub(crate) async fn ensure_root_account(
     }
 }
 
-/// Reads a credentials file; `None` if there is none.
+/// Reads a credentials file; `None` if it does not exist.
 pub(crate) fn read_credentials(path: &Path) -> Result<Option<Credentials>, BootstrapError> {
     match fs::read(path).map(Zeroizing::new) {
         Ok(json) => {
@@ -330,11 +330,11 @@ async fn check_root_keys_open(
 }
 
 pub(crate) fn file_error(
-    doing: &'static str,
+    operation: &'static str,
     path: &Path,
 ) -> impl FnOnce(io::Error) -> BootstrapError {
     move |cause| BootstrapError::File {
-        operation: doing,
+        operation,
         path: path.to_owned(),
         cause,
     }

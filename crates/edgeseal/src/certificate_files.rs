@@ -1,5 +1,5 @@
-//! Certificates and private keys in files of the usual formats: PEM with one thing or several, DER,
-//! PKCS#8 with a password, PKCS#12 (PFX). What a file holds is told by its content, never by its name.
+//! Reads certificates and private keys from files of the usual formats: PEM with any number of blocks,
+//! DER, encrypted PKCS#8, PKCS#7, PKCS#12 (PFX). The content decides the format, never the file's name.
 
 mod chain;
 mod formats;
@@ -18,71 +18,71 @@ pub(crate) use self::{
     formats::is_pem,
 };
 
-/// Longest file that is read. The longest chain that the API takes is far below.
+/// Longest file that is read, far above the longest chain that the API accepts.
 pub(crate) const FILE_SIZE_MAX: u64 = 1 << 20;
 
-/// What a file holds, in the order in which it stands there.
+/// The content of a file, in file order.
 #[derive(Default)]
 pub(crate) struct Contents {
     /// Certificates.
     pub(crate) certificates: Vec<CertificateDer<'static>>,
-    /// Private keys, not encrypted any more.
+    /// Private keys, decrypted.
     pub(crate) keys: Vec<PrivateKeyDer<'static>>,
 }
 
 /// A password for encrypted files.
 pub(crate) struct Password(Zeroizing<String>);
 
-/// Why a file gives nothing. No message shows what it holds: it may be a key.
+/// Why a file cannot be used. No message contains a part of its content: it may be a key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CertificateFileError {
-    /// The system does not read it.
+    /// It cannot be read.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// Too long.
+    /// It is too long.
     #[error("it is longer than {FILE_SIZE_MAX} bytes")]
     TooLong,
-    /// A format that is known and cannot be taken.
+    /// A known format that is not supported.
     #[error("it is {format}; {hint}")]
     Format {
-        /// What it is.
+        /// The format.
         format: &'static str,
-        /// What helps.
+        /// The remedy.
         hint: &'static str,
     },
-    /// A request for a certificate: no certificate, and no mistake beside one.
+    /// A CSR alone: no certificate. Next to a certificate it is ignored.
     #[error("it is a signing request (CSR); give the certificate that the authority issued for it")]
     SigningRequest,
-    /// A format that is known, and damaged.
+    /// A known format, but damaged.
     #[error("it is {format}, and damaged: {why}")]
     Damaged {
-        /// What it is.
+        /// The format.
         format: &'static str,
-        /// What is wrong.
+        /// The error.
         why: String,
     },
-    /// Encrypted, and no password is given.
+    /// Encrypted, and no password was given.
     #[error("it is {format} and encrypted: give its password with --password-file")]
     NeedsPassword {
-        /// What it is.
+        /// The format.
         format: &'static str,
     },
     /// Encrypted with another password.
     #[error("it is {format}, and the password of --password-file does not open it")]
     WrongPassword {
-        /// What it is.
+        /// The format.
         format: &'static str,
     },
-    /// Nothing that is known.
+    /// An unknown format.
     #[error("it is neither PEM nor DER nor PKCS#12 (PFX)")]
     Unknown,
 }
 
 impl Password {
-    /// The first line of a file.
+    /// Reads the password from the first line of a file.
     ///
     /// # Errors
-    /// The system's, or that the file is no text.
+    /// If the file cannot be read or is not text.
     pub(crate) fn read(file: &Path) -> io::Result<Self> {
         let text = Zeroizing::new(std::fs::read_to_string(file)?);
         let line = text.lines().next().unwrap_or_default();
@@ -97,7 +97,7 @@ impl Password {
 /// Reads a file; `-` is standard input.
 ///
 /// # Errors
-/// [`Unreadable::System`] and [`Unreadable::TooLong`].
+/// [`CertificateFileError::Io`] and [`CertificateFileError::TooLong`].
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateFileError> {
     let mut bytes = Zeroizing::new(Vec::new());
     let limit = FILE_SIZE_MAX + 1;
@@ -112,10 +112,10 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateFileErr
     Ok(bytes)
 }
 
-/// What these bytes of a file hold.
+/// Parses the bytes of a file.
 ///
 /// # Errors
-/// [`Unreadable`] names the format.
+/// [`CertificateFileError`] names the format.
 pub(crate) fn parse(
     bytes: &[u8],
     password: Option<&Password>,
@@ -138,7 +138,7 @@ pub(crate) fn key_pem(key: &PrivateKeyDer<'_>) -> Zeroizing<String> {
     Zeroizing::new(formats::encode(label, key.secret_der()))
 }
 
-/// How a file is called in messages.
+/// The name of a file in messages.
 pub(crate) fn display_path(path: &Path) -> String {
     if path == Path::new("-") {
         "standard input".to_owned()
@@ -147,13 +147,13 @@ pub(crate) fn display_path(path: &Path) -> String {
     }
 }
 
-/// A file with what is wrong with it.
+/// A file that cannot be used, with the error.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {}: {error}", display_path(path))]
 pub(crate) struct UnreadableFile {
     /// The file.
     pub(crate) path: PathBuf,
-    /// What is wrong.
+    /// The error.
     #[source]
     pub(crate) error: CertificateFileError,
 }

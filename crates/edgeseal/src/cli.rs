@@ -1,4 +1,4 @@
-//! The command line: one file per command, through the same API that everybody else uses.
+//! The command line: one file per command. The commands use the public API.
 
 mod account;
 mod audit;
@@ -37,11 +37,11 @@ use crate::{
 use connection::Connection;
 use output::say;
 
-/// The CDN's version of the API.
+/// The API version of CDN.
 const CDN_VERSION: &str = "2018-05-10";
-/// The version of STS.
+/// The API version of STS.
 const STS_VERSION: &str = "2015-04-01";
-/// The version of Edgeseal's own actions.
+/// The API version of Edgeseal's own actions.
 const EDGESEAL_API_VERSION: &str = "2026-12-01";
 
 /// TLS certificates onto a CDN edge of your own.
@@ -58,44 +58,44 @@ enum Command {
     Serve(Flags),
     /// Run everything with a demo site live over HTTPS
     Demo(Flags),
-    /// Serve everything, and the API under the cloud's own names, for tools with fixed host names
+    /// Run everything, with the API under the cloud's host names, for tools with fixed host names
     Takeover(takeover::Flags),
-    /// Add, list, show, start, stop, delete domains; hold their certificates
+    /// Add, list, show, start, stop and delete domains; hold their certificates
     #[command(subcommand)]
     Domain(domain::Command),
-    /// Set, show, switch off the certificate of a domain
+    /// Set, show and switch off the certificate of a domain
     #[command(subcommand)]
     Cert(cert::Command),
-    /// Serve all the certificates that certbot, acme.sh, lego, Caddy or a directory have
+    /// Import all certificates of certbot, acme.sh, lego, Caddy or a directory
     Import(import::Command),
     /// Create and list accounts (root account only)
     #[command(subcommand)]
     Account(account::Command),
-    /// Create, disable, enable, delete access keys (root account only)
+    /// Create, disable, enable and delete access keys (root account only)
     #[command(subcommand)]
     Key(key::Command),
-    /// Show which edges serve a domain, and where a handshake has proved it; or how all edges are
+    /// Show which edges serve a domain and which have proved it by a handshake; or the state of all edges
     Rollout(rollout::Command),
-    /// Say whether somebody may do something, and which statement of which policy decides
+    /// Show whether a caller may do something, and which policy statement decides
     Explain(explain::Command),
     /// Print policies
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Show, rotate, retire key-encryption keys (root account only)
+    /// Show, rotate and retire key-encryption keys (root account only)
     #[command(subcommand)]
     Kek(kek::Command),
-    /// Look at everything that is kept, beside the server or without it, and say what is wrong
+    /// Check everything that is stored, and what is served if the server runs
     Doctor(doctor::Command),
-    /// Copy the store to a file while the server goes on, and prove that the copy is whole
+    /// Copy the store to a file, also while the server runs, and verify the copy
     Backup(backup::Command),
-    /// Put a backup in the place of the store, while no server uses it
+    /// Replace the store by a backup, while no server uses it
     Restore(restore::Command),
-    /// List, export, verify the audit
+    /// List, export and verify audit records
     #[command(subcommand)]
     Audit(audit::Command),
     /// Call any action: edgeseal call DescribeUserDomains --PageSize 50
     Call(call::Command),
-    /// Print the script that has a shell complete commands and flags
+    /// Print a shell's completion script
     Completion(shell::Completion),
     /// Print the manual page, or write the pages of all commands
     Man(shell::Man),
@@ -106,68 +106,68 @@ enum Command {
 /// Why a command fails, and with which exit code (BSD's sysexits).
 #[derive(Debug, thiserror::Error)]
 enum CliError {
-    /// The call.
+    /// A call failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// Something the user can mend: a file, an argument.
+    /// Something that the user can fix: a file, an argument.
     #[error("{0}")]
     Usage(String),
-    /// The configuration.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Edgeseal does not start.
+    /// The node cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A store is there and does not open, or fails.
+    /// The store exists and cannot be opened or read.
     #[error("{0}")]
     Data(String),
     /// A file cannot be written: its disk is full or fails.
     #[error("{0}")]
     WriteFailed(String),
-    /// Somebody has interrupted it (Ctrl-C); what was done is done.
+    /// Interrupted (Ctrl-C); finished steps stay.
     #[error("{0}")]
     Interrupted(String),
-    /// The demo.
+    /// The demo failed.
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
-    /// The take-over.
+    /// The take-over failed.
     #[error(transparent)]
     Takeover(#[from] takeover::TakeoverError),
-    /// There is nothing that can be looked at.
+    /// The doctor cannot check anything.
     #[error(transparent)]
     Doctor(#[from] DoctorError),
-    /// The server has not done what it was to do.
+    /// The server has not finished in time.
     #[error("{0}")]
     Incomplete(String),
-    /// Standard output cannot be written: the disk is full, the reader is gone.
+    /// Standard output cannot be written: for example, the disk is full.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
-    /// The system.
+    /// An operation of the operating system failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Runs the command of this process.
+/// Parses the arguments and runs the command.
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no failures.
+            // Help and version are not failures.
             let code = if error.use_stderr() { EX_USAGE } else { 0 };
             return exit(output::print_clap_error(&error).map(|()| ExitCode::from(code)));
         }
     };
     let result = run(cli.command);
-    // Before the reason of a failure is said: it comes last.
+    // Before the error is printed, which comes last.
     log::flush();
     exit(result)
 }
 
-/// How the process ends.
+/// The exit code.
 fn exit(result: Result<ExitCode, CliError>) -> ExitCode {
     match result {
         Ok(code) => code,
-        // Whoever reads has seen enough.
+        // The reader of a pipe has closed it.
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
@@ -200,7 +200,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             }
             Command::Demo(flags) => {
                 let config = load(&flags)?;
-                // A newcomer is shown the page, not the log.
+                // The demo shows its page, not the log.
                 log::init(config.log_format, "warn")?;
                 config::warn_of_unknown_variables(&config);
                 admin::install_recorder();
@@ -228,7 +228,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
     })
 }
 
-/// The configuration of a process that will hold private keys.
+/// Loads the configuration of a process that will hold private keys, and disables core dumps.
 fn load(flags: &Flags) -> Result<Config, CliError> {
     let config = Config::load(flags)?;
     if !config.core_dumps {
@@ -247,7 +247,7 @@ const EX_UNAVAILABLE: u8 = 69;
 const EX_SOFTWARE: u8 = 70;
 const EX_IOERR: u8 = 74;
 const EX_NOPERM: u8 = 77;
-/// As a shell says that a signal has ended a command: 128 and SIGINT.
+/// The exit code that a shell reports for SIGINT: 128 + 2.
 const INTERRUPTED: u8 = 130;
 
 impl CliError {

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use edgeseal_core::Timestamp;
 
-/// The time now, by the system's clock.
+/// The current time of the system's clock.
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now()

@@ -1,4 +1,4 @@
-//! What the operator chooses: defaults, then the config file, then `EDGESEAL_*`, then flags.
+//! The configuration: defaults, overridden by the config file, then by `EDGESEAL_*`, then by flags.
 
 mod errors;
 mod flags;
@@ -43,19 +43,19 @@ use crate::{
     resources,
 };
 
-/// How logs are written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     Auto,
-    /// For people.
+    /// Text.
     Text,
-    /// For machines: one JSON object a line.
+    /// One JSON object a line.
     Json,
 }
 
-/// The whole configuration.
+/// The whole configuration, as written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
@@ -63,129 +63,129 @@ pub(crate) struct Config {
     /// `None`: SQLite in the data directory.
     pub(crate) store: Option<String>,
     pub(crate) api: SocketAddr,
-    /// The API in TLS as well; read as [`Config::api_tls`].
+    /// Address of the API over TLS; see [`Config::api_tls`].
     pub(crate) api_tls: Option<SocketAddr>,
     pub(crate) api_tls_cert_file: Option<PathBuf>,
     pub(crate) api_tls_key_file: Option<PathBuf>,
     pub(crate) https: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
-    /// Names by which metrics may be asked for, besides those of this machine.
+    /// Host names accepted by `/metrics`, besides those of this machine.
     pub(crate) admin_hosts: Vec<String>,
     pub(crate) group: String,
     pub(crate) log_format: LogFormat,
-    /// Where the key-encryption keys come from; `None`: from `kek_file`.
+    /// Sources of the key-encryption keys; `None`: `kek_file`.
     pub(crate) kek: Option<KekSetting>,
     /// File of the key-encryption keys; `None`: `kek` in the data directory.
     pub(crate) kek_file: Option<PathBuf>,
-    /// `refuse` or `accept` to start although something is sealed under a key that is not there.
+    /// `refuse` or `accept` to start although something is sealed under a missing key.
     pub(crate) lost_keys: String,
-    /// Records sealed anew in a second at most, after a change of the key-encryption key.
+    /// Most records resealed per second after a change of the key-encryption key.
     pub(crate) reseal_per_second: u32,
     /// Whether a crash may leave a core dump, private keys included.
     pub(crate) core_dumps: bool,
-    /// Calls a second allowed to an account, by action.
+    /// Calls per second and account, by action.
     pub(crate) rate_limits: HashMap<String, u32>,
-    /// Failed authentications a minute allowed to one source address.
+    /// Failed authentications per minute and source address.
     pub(crate) auth_failures_per_minute: u32,
-    /// Calls without permission a minute allowed to one user, role or account.
+    /// Calls without permission per minute and user, role or account.
     pub(crate) denied_calls_per_minute: u32,
-    /// Connections to the API that may be open at once.
+    /// Most concurrent connections to the API.
     pub(crate) api_connections: usize,
     /// The same from one source address, or one /64 of IPv6.
     pub(crate) api_connections_per_source: usize,
     /// `refuse` or `accept` a certificate that does not cover its domain.
     pub(crate) name_mismatch: String,
-    /// `refuse` or `accept` content that was uploaded before under another name.
+    /// `refuse` or `accept` a certificate that was uploaded before under another name.
     pub(crate) duplicate_content: String,
-    /// `refuse` or `release`: what the removal of a certificate does while a domain has it bound, in
-    /// Version 2020-04-07 of the centre; 2018-07-13 always releases.
+    /// `refuse` or `release`: what the deletion of a certificate does while it is bound to a domain, in
+    /// version 2020-04-07 of CAS; 2018-07-13 always releases.
     pub(crate) bound_certificate: String,
-    /// Whether the certificate centre gives private keys back to who may read them.
+    /// Whether CAS returns private keys to callers that may read them.
     pub(crate) return_private_keys: bool,
-    /// `off` or `on`: whether an account must prove to own a root domain.
+    /// `off` or `on`: whether an account must prove that it owns a root domain.
     pub(crate) owner_check: String,
-    /// The port that proofs in files are asked for at.
+    /// The port on which proof files are requested.
     pub(crate) owner_check_port: u16,
-    /// Whether proofs in files may be at addresses that are not public.
+    /// Whether proof files may be at addresses that are not public.
     pub(crate) owner_check_private_addresses: bool,
     /// `root`, `all` or `none`: whose origins may be at addresses that are not public.
     pub(crate) origin_private_addresses: String,
-    /// Domains of an account that is not root's.
+    /// Most domains of an account other than root.
     pub(crate) quota_domains: Quota,
-    /// Certificates of such an account.
+    /// Most certificates of such an account.
     pub(crate) quota_certificates: Quota,
-    /// Signing requests of such an account whose keys are kept.
+    /// Most stored keys of signing requests of such an account.
     pub(crate) quota_csr_keys: Quota,
     /// Whether OCSP responders may be at addresses that are not public, and at any port.
     pub(crate) ocsp_private_addresses: bool,
-    /// The DNS server that is asked about domains; `None`: those of the system.
+    /// The DNS server that is queried about domains; `None`: the system's.
     pub(crate) dns: Option<SocketAddr>,
-    /// Identity providers whose tokens open roles.
+    /// Identity providers whose tokens can assume roles.
     pub(crate) oidc_provider: Vec<OidcProvider>,
-    /// What the CNAME of a domain ends with.
+    /// Suffix of the CNAME of a domain.
     pub(crate) cname_suffix: String,
-    /// Start of the address of the page about a code.
+    /// URL prefix of the page about an error code.
     pub(crate) recommend_base_url: String,
-    /// How long a change waits for the edge in this process, in milliseconds.
+    /// How long a change waits for the local edge, in milliseconds.
     pub(crate) settle_timeout_ms: u64,
-    /// For a ClientHello and the rest of the handshake, in milliseconds.
+    /// Timeout of the ClientHello and of the rest of the handshake, in milliseconds.
     pub(crate) client_hello_timeout_ms: u64,
-    /// For the head of a visitor's request, idle time before it included, in milliseconds.
+    /// Timeout of a client's request headers, including the idle time before, in milliseconds.
     pub(crate) header_timeout_ms: u64,
-    /// For open calls and connections at the end, in milliseconds.
+    /// Time for calls and connections in flight at shutdown, in milliseconds.
     pub(crate) drain_timeout_ms: u64,
-    /// For connections that are open when another process has taken over.
+    /// Time for open connections after a hand-over, in milliseconds.
     pub(crate) handover_drain_timeout_ms: u64,
-    /// Parsed private keys in memory at most.
+    /// Most parsed private keys in memory.
     pub(crate) key_cache_size: usize,
     /// Days after which audit records are removed; 0: never.
     pub(crate) audit_retention_days: u32,
-    /// The domain that answers clients without SNI; none by default.
+    /// The domain that clients without SNI get; none by default.
     pub(crate) default_domain: Option<String>,
-    /// Connections of visitors at once at most.
+    /// Most concurrent client connections.
     pub(crate) connections: usize,
     /// The same from one source address, or one /64 of IPv6.
     pub(crate) connections_per_source: usize,
-    /// TLS handshakes under way at most.
+    /// Most TLS handshakes in flight.
     pub(crate) handshakes: usize,
-    /// Requests under way over HTTP/2 at most, not counting the first of each connection.
+    /// Most HTTP/2 requests in flight, not counting the first of each connection.
     pub(crate) streams: usize,
     /// The same from one source address, or one /64 of IPv6.
     pub(crate) streams_per_source: usize,
-    /// Octets of memory; `None`: what the control group allows.
+    /// Memory limit in bytes; `None`: that of the control group.
     pub(crate) memory_max: Option<u64>,
-    /// Load balancers that speak for their clients.
+    /// Trusted load balancers that send the PROXY protocol.
     pub(crate) proxy_protocol_from: Vec<String>,
-    /// Ports of origins that are asked in TLS.
+    /// Origin ports that are contacted over TLS.
     pub(crate) origin_tls_ports: Vec<u16>,
-    /// Authorities that vouch for origins besides those of the system, in PEM.
+    /// PEM file of CAs that are trusted for origins besides those of the system.
     pub(crate) origin_ca_file: Option<PathBuf>,
-    /// The DNS server that is asked about origins; `None`: those of the system.
+    /// The DNS server that resolves origins; `None`: the system's.
     pub(crate) origin_dns: Option<SocketAddr>,
-    /// Connections to one origin at a time at most.
+    /// Most concurrent connections to one origin.
     pub(crate) origin_connections: usize,
-    /// Bytes of a request's body at most; `None`: any number.
+    /// Most bytes of a request body; `None`: unlimited.
     pub(crate) request_body_max: Option<u64>,
-    /// Requests on one connection of a client at most.
+    /// Most requests on one client connection.
     pub(crate) keepalive_requests: u32,
-    /// Ports of origins that are asked in HTTP/2 in the clear.
+    /// Origin ports that are contacted over HTTP/2 in plaintext (h2c).
     pub(crate) origin_h2c_ports: Vec<u16>,
-    /// For the head of an origin's answer, in milliseconds.
+    /// Timeout of an origin's response headers, in milliseconds.
     pub(crate) origin_header_timeout_ms: u64,
-    /// For the next part of an origin's answer, in milliseconds.
+    /// Timeout between two parts of an origin's response, in milliseconds.
     pub(crate) origin_idle_timeout_ms: u64,
-    /// Bytes a second that a visitor must send of a body; 0: any number.
+    /// Bytes per second that a client must send of a request body; 0: no minimum.
     pub(crate) request_body_rate_min: u32,
-    /// For a visitor who takes nothing of an answer, in milliseconds.
+    /// Timeout for a client that does not read the response, in milliseconds.
     pub(crate) client_send_timeout_ms: u64,
-    /// For a tunnel through which nothing goes, in milliseconds.
+    /// Timeout for an idle tunnel, in milliseconds.
     pub(crate) tunnel_idle_timeout_ms: u64,
     /// `stdout` or a file; none by default.
     pub(crate) access_log: Option<String>,
 }
 
-/// Where the API listens in TLS, and with what.
+/// Address and certificate files of the API over TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ApiTlsConfig<'a> {
     pub(crate) address: SocketAddr,
@@ -262,40 +262,40 @@ const ENV_KEYS: &[&str] = &[
     "access_log",
 ];
 
-/// Why there is no configuration.
+/// Why the configuration is invalid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// The file of `--config` does not read.
+    /// The file of `--config` cannot be read.
     #[error("cannot read the configuration file {}: {cause}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
-    /// Something in it does not read.
+    /// A value cannot be parsed.
     #[error("{place}: {why}")]
     Parse {
         /// The file with the line, or the variable.
         place: String,
-        /// What is wrong with which key.
+        /// The key, and what is wrong with it.
         why: String,
     },
-    /// A value that cannot be, where it stands.
+    /// An invalid value, with its location.
     #[error("{place}: {error}")]
     At {
         /// The file with the line, or the variable.
         place: String,
-        /// What is wrong with which key.
+        /// The key, and what is wrong with it.
         error: Box<Self>,
     },
-    /// A value that cannot be.
+    /// An invalid value.
     #[error("{key} is {value:?}; it must be {expected}")]
     InvalidValue {
-        /// Which.
+        /// The key.
         key: &'static str,
-        /// What was given.
+        /// The value.
         value: String,
         /// What it must be.
         expected: &'static str,
@@ -394,8 +394,8 @@ impl Config {
             figment = figment.merge(Toml::file_exact(file));
         }
         let text = text.as_deref();
-        // Only what is a key: a machine has other variables of this beginning, such as those that
-        // Kubernetes makes for a service.
+        // Only known keys: the environment may have other variables with this prefix, such as those that
+        // Kubernetes sets for a service.
         let env = Env::prefixed("EDGESEAL_").only(ENV_KEYS);
         let figment = figment.merge(env).merge(Serialized::defaults(flags));
         let config: Self = figment
@@ -421,7 +421,7 @@ impl Config {
         self.validate_rate_limits()
     }
 
-    /// What the API needs of it.
+    /// The settings of the API.
     ///
     /// # Errors
     /// [`ConfigError::Value`].
@@ -514,8 +514,8 @@ impl Config {
         parse_choice("owner_check", &self.owner_check, "off or on", &words)
     }
 
-    /// Who asks the DNS about domains. A machine without a DNS server has nobody, which is an error
-    /// only if proofs are demanded.
+    /// The resolver for ownership checks. It is an error only if `owner_check` is on that the system
+    /// has no DNS server.
     fn owner_check(&self) -> Result<Option<OwnershipVerifier>, ConfigError> {
         let options = ownership::OwnershipOptions {
             dns: self.dns,
@@ -533,7 +533,7 @@ impl Config {
         }
     }
 
-    /// The domain that answers clients without SNI.
+    /// The domain that clients without SNI get.
     ///
     /// # Errors
     /// [`ConfigError::Value`].
@@ -549,10 +549,10 @@ impl Config {
         DomainName::parse(given).map(Some).map_err(refused)
     }
 
-    /// Where the API listens in TLS; `None`: nowhere.
+    /// The API over TLS; `None` if it is off.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] unless all three keys of it are there, or none.
+    /// [`ConfigError::Value`] unless all three of its keys are given, or none.
     pub(crate) fn api_tls(&self) -> Result<Option<ApiTlsConfig<'_>>, ConfigError> {
         let missing = |key| ConfigError::InvalidValue {
             key,
@@ -573,7 +573,7 @@ impl Config {
         }
     }
 
-    /// Load balancers that speak for their clients; none: nobody does.
+    /// Trusted load balancers that send the PROXY protocol.
     ///
     /// # Errors
     /// [`ConfigError::Value`].
@@ -604,7 +604,7 @@ impl Config {
         }
     }
 
-    /// Which certificates the edge of this process serves.
+    /// The environment whose certificates the edge of this process serves.
     pub(crate) fn environment(&self) -> Environment {
         match self.group.as_str() {
             STAGING => Environment::Staging,
@@ -612,17 +612,17 @@ impl Config {
         }
     }
 
-    /// Where the store is.
+    /// The URL of the store.
     pub(crate) fn store_url(&self) -> String {
         self.store
             .clone()
             .unwrap_or_else(|| format!("sqlite:{}", self.data.join("store.db").display()))
     }
 
-    /// Where the key-encryption keys come from.
+    /// The sources of the key-encryption keys.
     ///
     /// # Errors
-    /// [`ConfigError::Value`], which never shows what was given: it may be a key.
+    /// [`ConfigError::Value`], which never shows the value: it may be a key.
     pub(crate) fn kek_sources(&self) -> Result<Vec<KekSource>, ConfigError> {
         let no_source = |expected| ConfigError::InvalidValue {
             key: "kek",
@@ -640,7 +640,7 @@ impl Config {
         setting.sources().ok_or_else(|| no_source(errors::KEK))
     }
 
-    /// Whether a start goes on although something is sealed under a key that is not there.
+    /// Whether a start continues although something is sealed under a missing key.
     ///
     /// # Errors
     /// [`ConfigError::Value`].
@@ -650,7 +650,7 @@ impl Config {
     }
 }
 
-/// The value of a word.
+/// The value that `given` stands for among `choices`.
 fn parse_choice<T: Copy>(
     key: &'static str,
     given: &str,

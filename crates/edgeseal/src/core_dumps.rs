@@ -1,11 +1,11 @@
-//! No core dumps: one would hold private keys in the clear.
+//! Disables core dumps: one would contain private keys in plaintext.
 
 use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// Has the kernel write no core dump of this process, and keeps the other processes of its user from
-/// looking into its memory.
+/// Makes the process undumpable: no core dumps, and other processes of its user cannot read its
+/// memory.
 pub(crate) fn disable() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),

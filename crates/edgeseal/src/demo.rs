@@ -1,5 +1,5 @@
-//! `edgeseal demo`: everything in one process, with a site live over HTTPS. What it does to the
-//! domain it does through the API, as anybody would.
+//! `edgeseal demo`: everything in one process, with a site live over HTTPS. It configures the domain
+//! through the public API.
 
 mod authority;
 mod origin;
@@ -27,41 +27,41 @@ use authority::{Authority, AuthorityError};
 
 /// Domains of the demo. Names under `.localhost` are this machine (RFC 6761 §6.3).
 const DOMAINS: [&str; 2] = ["demo.localhost", "shop.localhost"];
-/// The API of the CDN.
+/// The API version of CDN.
 const CDN_VERSION: &str = "2018-05-10";
 
-/// Why there is no demo.
+/// Why the demo cannot run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
-    /// Edgeseal does not start.
+    /// The node cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A file.
+    /// A file cannot be read or written.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
-    /// The credentials file is gone.
+    /// The credentials file is missing.
     #[error("there is no credentials file in the data directory")]
     NoCredentials,
-    /// The demo's certificate authority.
+    /// The demo's CA failed.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
     /// The API refused.
     #[error("the API refused: {0}")]
     Call(#[from] CallError),
-    /// A socket, or the system's signals.
-    #[error("the system refuses: {0}")]
+    /// An operation of the operating system failed.
+    #[error("system error: {0}")]
     Io(#[from] io::Error),
 }
 
-/// The root of the demo on this data directory, in PEM.
+/// The file of the demo's root certificate, in PEM.
 pub(crate) fn ca_file(data: &Path) -> PathBuf {
     data.join("demo").join("ca.pem")
 }
 
-/// Runs the demo until it is signalled to end.
+/// Runs the demo until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// [`DemoError`] says what is in the way.
+/// [`DemoError`].
 pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
     for address in [
         &mut config.api,
@@ -101,7 +101,7 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
     Ok(())
 }
 
-/// Adds the domain unless an earlier demo did, points it to this demo's origin, gives it a
+/// Adds the domain unless an earlier demo did, sets its origin to this demo's, and binds a
 /// certificate.
 async fn publish_domain(
     client: &Client,
@@ -153,8 +153,7 @@ fn client(running: &Node, credentials: &Credentials) -> Result<Client, CallError
     )
 }
 
-/// The address itself if its port is free, any port otherwise: a newcomer's machine may have
-/// something on 8080.
+/// The address itself if its port is free, otherwise with any free port: 8080 is often in use.
 async fn port_or_any(address: SocketAddr) -> SocketAddr {
     match TcpListener::bind(address).await {
         Ok(_) => address,

@@ -1,6 +1,5 @@
-//! Whether what is kept in a data directory is whole, and served: looked at beside the server that runs
-//! on it, or without one, and never changed. The verdict follows from what was found, and from nothing
-//! else.
+//! Checks whether everything stored in a data directory is intact and served, whether or not a server
+//! runs on it. Changes nothing. The verdict follows from the findings alone.
 
 use std::path::PathBuf;
 
@@ -21,49 +20,49 @@ mod roots;
 mod sealed;
 mod served;
 
-/// What was looked at and what is wrong.
+/// What was checked, and the findings.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// What was looked at, one line each.
+    /// What was checked, one line each.
     pub(crate) checked: Vec<String>,
-    /// What is wrong.
+    /// What is wrong now.
     pub(crate) problems: Vec<Finding>,
-    /// What is not wrong now, and may be soon, or elsewhere.
+    /// What may become wrong soon, or is wrong elsewhere.
     pub(crate) warnings: Vec<Finding>,
 }
 
-/// Something that is wrong, or may be.
+/// A problem or a warning.
 #[derive(Debug)]
 pub(crate) struct Finding {
-    /// What, and where.
+    /// What is wrong, and where.
     pub(crate) summary: String,
-    /// What to do about it.
+    /// The remedy.
     pub(crate) remedy: &'static str,
 }
 
-/// How much is looked at.
+/// The extent of the checks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExamineOptions {
-    /// Handshakes with the edge at most.
+    /// Most handshakes with the edge.
     pub(crate) handshakes: usize,
 }
 
-/// Why nothing can be said.
+/// Why nothing can be checked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DoctorError {
-    /// The configuration.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The store is no file, or there is none.
+    /// The store is not a file, or does not exist.
     #[error("{store}: {why}")]
     NoStoreFile {
-        /// Its address.
+        /// Its URL.
         store: String,
-        /// Why it cannot be looked at.
+        /// Why it cannot be read.
         why: String,
     },
-    /// The store cannot be read to its end.
-    #[error("the store cannot be read to its end: {}; put a backup back", fault_text(.0))]
+    /// The store cannot be read completely.
+    #[error("the store cannot be read completely: {}; restore a backup", fault_text(.0))]
     Store(#[from] Fault),
 }
 
@@ -74,7 +73,7 @@ fn fault_text(fault: &Fault) -> String {
     }
 }
 
-/// What to do about a record that is sealed under a key that is not at hand.
+/// The remedy for a record that is sealed under a missing key.
 pub(crate) const RESTORE_KEY: &str =
     "put this key back where the key-encryption keys come from, below the one that seals";
 const RESTORE: &str = "restore the store from a backup, or upload the certificate again";
@@ -83,10 +82,10 @@ const REBUILD: &str = "stop Edgeseal and restore store.db from a backup; the rec
 
 const RECOUNT: &str = "start Edgeseal again: it counts anew when it starts";
 
-/// Looks at everything.
+/// Checks everything.
 ///
 /// # Errors
-/// [`DoctorError`] if not even that can be done; everything else is a [`Finding`].
+/// [`DoctorError`] if nothing can be checked; everything else is a [`Finding`].
 pub(crate) async fn examine(
     config: &Config,
     effort: ExamineOptions,
@@ -114,7 +113,7 @@ pub(crate) async fn examine(
             report.checked("no server: none runs on this data directory".to_owned());
         }
         (Holder::Process(_), bound) => {
-            // Another moment than before: this one is not to keep the log of the server from folding.
+            // A new snapshot: holding the previous one would keep the server's WAL from being checkpointed.
             drop(view);
             served::examine(config, bound, effort, &mut report).await?;
         }
@@ -122,10 +121,10 @@ pub(crate) async fn examine(
     Ok(report)
 }
 
-/// Looks at one store alone; what is sealed is opened if there are keys.
+/// Checks one store alone, and opens sealed records if keys are given.
 ///
 /// # Errors
-/// [`DoctorError::Store`] if it cannot be read to its end.
+/// [`DoctorError::Store`] if it cannot be read completely.
 pub(crate) async fn examine_store(
     view: &SqliteSnapshot,
     keyring: Option<&Keyring>,
@@ -138,7 +137,7 @@ pub(crate) async fn examine_store(
     Ok(report)
 }
 
-/// Whether the store contradicts itself.
+/// Checks the file and the consistency of the records.
 async fn check_consistency(view: &SqliteSnapshot, report: &mut Report) -> Result<(), Fault> {
     for finding in view.integrity_errors()? {
         report.problem(format!("store.db is damaged: {finding}"), REBUILD);
@@ -161,7 +160,7 @@ async fn check_consistency(view: &SqliteSnapshot, report: &mut Report) -> Result
     Ok(())
 }
 
-/// Opens the store; `None`, with a problem, if it cannot be read.
+/// Opens the store; if it cannot be read, reports a problem and returns `None`.
 fn open_store(
     config: &Config,
     server: Holder,
@@ -176,7 +175,7 @@ fn open_store(
     let path = path.ok_or_else(|| no_file("only a store in a file can be looked at".to_owned()))?;
     match SqliteSnapshot::open(&path) {
         Ok(view) => Ok(Some(view)),
-        // Where nothing has ever been there is nothing to be told.
+        // A new directory has no store to report.
         Err(OpenError::Io { cause, .. })
             if server == Holder::Nobody && !replica::exists(config) =>
         {
@@ -189,7 +188,7 @@ fn open_store(
     }
 }
 
-/// The key-encryption keys; `None`, with a problem, if there are none.
+/// The key-encryption keys; if there are none, reports a problem and returns `None`.
 async fn read_keyring(
     config: &Config,
     report: &mut Report,

@@ -1,23 +1,24 @@
-//! The hand-over from the process that serves to the next one on the same data directory.
+//! The hand-over from the running process to its successor on the same data directory.
 //!
-//! The next one asks over a Unix socket in the data directory. Each says a word when it is where
-//! the word says, and until the last of them the running process goes on, whatever becomes of the
-//! other one:
+//! The successor connects to a Unix socket in the data directory. Each side sends a message when it
+//! has reached the state that the message names. Until the last message the running process keeps
+//! serving, whatever happens to the successor:
 //!
-//! | next one | running one | then |
+//! | successor | running process | then |
 //! |---|---|---|
 //! | `take-over 1` | | |
-//! | | `sockets …`, with the sockets | the next one loads what is served, binds what is missing |
-//! | `loaded` | | the running one finishes calls, lets go of store and replica, serves on |
-//! | | `released` | the next one opens them, catches up, and accepts visitors |
-//! | `serving` | | the running one accepts no more |
-//! | | `left` | the next one accepts calls |
+//! | | `sockets …`, with the sockets | the successor loads the replica and binds missing sockets |
+//! | `loaded` | | the running process finishes calls and releases store and replica; its edge serves |
+//! | | `released` | the successor opens them, catches up, and accepts HTTPS connections |
+//! | `serving` | | the running process accepts no more connections |
+//! | | `left` | the successor accepts calls |
 //!
-//! Visitors are accepted at every moment. Calls wait in the sockets' queues from `loaded` to `left`.
+//! Client connections are accepted at every moment. Calls wait in the sockets' queues from `loaded`
+//! to `left`.
 //!
-//! If the running process is killed meanwhile, nobody would serve: the next one then goes on alone, with
-//! what it was given until then. A running process that lives and breaks off goes on serving, and the
-//! next one ends.
+//! If the running process is killed meanwhile, no process would serve: the successor then continues
+//! alone, with what it has received. If the running process is alive and aborts, it keeps serving and
+//! the successor exits.
 
 use std::{
     fs::Permissions,
@@ -50,58 +51,58 @@ mod stream;
 
 use stream::HandoverStream;
 
-/// For an answer that takes no work.
+/// For a reply that takes no work.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the next process to load everything.
+/// For the successor to load everything.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(600);
-/// For the running process to finish calls and to close its files; for the next one to open them.
+/// For the running process to finish calls and close its files; for the successor to open them.
 const SWITCH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where the next process asks.
+/// The socket on which a successor connects.
 pub(crate) struct HandoverListener {
     listener: UnixListener,
     path: PathBuf,
 }
 
-/// The next process, as the running one sees it.
+/// The successor, from the running process's side.
 pub(crate) struct Successor(HandoverStream);
 
-/// The running process, as the next one sees it.
+/// The running process, from the successor's side.
 pub(crate) struct Predecessor {
     stream: HandoverStream,
     process: PeerProcess,
 }
 
-/// Why there is no hand-over.
+/// Why a hand-over failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandoverError {
-    /// Nobody is there.
+    /// No process listens.
     #[error("no process serves {} that could be taken over from ({cause}); start without --take-over", path.display())]
     NotRunning {
         /// The data directory.
         path: PathBuf,
-        /// What connecting says.
+        /// The error of connecting.
         #[source]
         cause: io::Error,
     },
-    /// The other side is somebody else.
+    /// The other process belongs to another user.
     #[error("the other process belongs to user {uid}")]
     WrongUser {
-        /// Its user.
+        /// Its user id.
         uid: u32,
     },
-    /// The other side said something else.
-    #[error("the other process said {received:?} instead of {expected:?}")]
+    /// The other process sent an unexpected message.
+    #[error("the other process sent {received:?} instead of {expected:?}")]
     UnexpectedMessage {
-        /// What it said.
+        /// The message.
         received: String,
-        /// What it should have said.
+        /// The expected message.
         expected: &'static str,
     },
-    /// The other side is gone, or silent.
+    /// The other process closed the connection or timed out.
     #[error("the other process {0}")]
     Disconnected(io::Error),
-    /// A store in memory ends with its process.
+    /// An in-memory store ends with its process.
     #[error("a store in memory cannot be handed over")]
     InMemory,
 }
@@ -119,10 +120,10 @@ const SERVING: &str = "serving";
 const LEFT: &str = "left";
 
 impl HandoverListener {
-    /// Opens it; one that a process before has left is replaced.
+    /// Opens the socket; replaces one that an earlier process has left.
     ///
     /// # Errors
-    /// What the system says: the path may be too long for a socket, for one.
+    /// The system's error: for example, the path may be too long for a socket.
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let directory = data.join(DIRECTORY);
         private_files::create_private_dir(&directory).map_err(io::Error::other)?;
@@ -137,20 +138,20 @@ impl HandoverListener {
         Ok(Self { listener, path })
     }
 
-    /// Closes it for good: nobody is to take over from a process that ends.
+    /// Removes the socket: no process shall take over from one that shuts down.
     pub(crate) fn remove(self) {
-        // What is left behind is replaced by the next process.
+        // A leftover is replaced by the next process.
         let _ = std::fs::remove_file(self.path);
     }
 
-    /// Waits for the next process. Others than those of this user, and of root, are sent away.
+    /// Waits for a successor. Processes of other users than this one and root are refused.
     pub(crate) async fn accept(&self) -> Successor {
         loop {
             match self.accept_one().await {
                 Ok(successor) => return successor,
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "no hand-over");
-                    // Whatever is wrong with the socket, this does not spin.
+                    // Do not spin on a persistent error of the socket.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -160,9 +161,9 @@ impl HandoverListener {
     async fn accept_one(&self) -> Result<Successor, HandoverError> {
         let (stream, _) = self.listener.accept().await?;
         check_user(&stream)?;
-        let mut wire = HandoverStream::new(stream);
-        wire.expect(TAKE_OVER, REPLY_TIMEOUT).await?;
-        Ok(Successor(wire))
+        let mut stream = HandoverStream::new(stream);
+        stream.expect(TAKE_OVER, REPLY_TIMEOUT).await?;
+        Ok(Successor(stream))
     }
 }
 
@@ -179,30 +180,30 @@ fn check_user(stream: &UnixStream) -> Result<(), HandoverError> {
 }
 
 impl Successor {
-    /// Gives it the sockets, and waits until it has loaded what is served.
+    /// Sends the sockets, and waits until the successor has loaded everything.
     pub(crate) async fn send_sockets(&mut self, sockets: &Sockets) -> Result<(), HandoverError> {
         let names: Vec<&str> = sockets.iter().map(|(role, _)| role.name()).collect();
         let handles: Vec<_> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
-        let word = format!("sockets {}", names.join(" "));
-        self.0.send_with_fds(&word, &handles).await?;
+        let message = format!("sockets {}", names.join(" "));
+        self.0.send_with_fds(&message, &handles).await?;
         self.0.expect(LOADED, LOAD_TIMEOUT).await
     }
 
-    /// Says that store and replica are free, and waits until it serves.
+    /// Announces that store and replica are released, and waits until the successor serves.
     pub(crate) async fn announce_release(&mut self) -> Result<(), HandoverError> {
         self.0.send(RELEASED).await?;
         self.0.expect(SERVING, SWITCH_TIMEOUT).await
     }
 
-    /// Says that nothing is accepted here any more.
+    /// Announces that this process accepts no more connections.
     pub(crate) async fn announce_stop(mut self) -> Result<(), HandoverError> {
         self.0.send(LEFT).await
     }
 }
 
 impl Predecessor {
-    /// Asks the process that serves this data directory for its sockets. None if it is killed
-    /// meanwhile: the data directory is nobody's then.
+    /// Gets the sockets of the process that serves this data directory. `None` if it is killed
+    /// meanwhile: the data directory is free then.
     ///
     /// # Errors
     /// [`HandoverError`].
@@ -212,7 +213,7 @@ impl Predecessor {
     ) -> Result<Option<Self>, HandoverError> {
         let stream = match UnixStream::connect(data.join(DIRECTORY).join(SOCKET_FILE)).await {
             Ok(stream) => stream,
-            // It listened, and ended before it has answered. If it lives, it has the data directory.
+            // It exited before it replied. If it is still alive, it holds the data lock.
             Err(cause) if cause.kind() == io::ErrorKind::ConnectionReset => {
                 warn_continuing_alone(None, &cause);
                 return Ok(None);
@@ -233,12 +234,12 @@ impl Predecessor {
 
     async fn receive_sockets(&mut self, sockets: &mut Sockets) -> Result<(), HandoverError> {
         self.stream.send(TAKE_OVER).await?;
-        let said = self.stream.receive(REPLY_TIMEOUT).await?;
+        let received = self.stream.receive(REPLY_TIMEOUT).await?;
         let unexpected = || HandoverError::UnexpectedMessage {
-            received: said.clone(),
+            received: received.clone(),
             expected: "sockets …",
         };
-        let names = said.strip_prefix("sockets ").ok_or_else(unexpected)?;
+        let names = received.strip_prefix("sockets ").ok_or_else(unexpected)?;
         for name in names.split(' ') {
             let role = SocketRole::from_name(name).ok_or_else(unexpected)?;
             let socket = self.stream.next_fd().ok_or_else(unexpected)?;
@@ -247,8 +248,8 @@ impl Predecessor {
         Ok(())
     }
 
-    /// Says that all is ready to go on, and waits until store and replica are free. None if the
-    /// running process is killed meanwhile: they are free then.
+    /// Announces that everything is loaded, and waits until store and replica are released. `None`
+    /// if the running process is killed meanwhile: they are free then.
     ///
     /// # Errors
     /// [`HandoverError`].
@@ -257,7 +258,7 @@ impl Predecessor {
         self.none_if_dead(released).await
     }
 
-    /// Says that visitors are served here, and waits until they are not there.
+    /// Announces that this process serves, and waits until the other one accepts no more.
     ///
     /// # Errors
     /// [`HandoverError`].
@@ -266,7 +267,7 @@ impl Predecessor {
         self.none_if_dead(left).await.map(drop)
     }
 
-    /// Goes on alone if the running process has ended.
+    /// `None`, to continue alone, if the running process has exited.
     async fn none_if_dead(
         self,
         step: Result<(), HandoverError>,
@@ -286,15 +287,14 @@ fn warn_continuing_alone(process: Option<i32>, cause: &io::Error) {
     tracing::warn!(
         process,
         error = cause as &dyn std::error::Error,
-        "the process that was to be taken over from ended in the middle of the hand-over: going on alone with \
-         what it has given"
+        "the running process exited during the hand-over: continuing alone with what it has sent"
     );
 }
 
-/// The process at the other end, to tell its end from its breaking off.
+/// The process at the other end, to distinguish its exit from an aborted hand-over.
 struct PeerProcess {
     id: Option<i32>,
-    /// `None` if it cannot be watched, as one of another process namespace.
+    /// `None` if it cannot be watched, as in another PID namespace.
     pidfd: Option<Arc<OwnedFd>>,
 }
 
@@ -307,15 +307,15 @@ impl PeerProcess {
         Self { id, pidfd: watch }
     }
 
-    /// Whether it has ended, or is about to: it may take a moment to give back its memory.
+    /// Whether it has exited or is exiting, which may take a moment while it frees its memory.
     async fn has_ended(&self) -> bool {
         let Some(watch) = self.pidfd.clone() else {
             return false;
         };
         let ended = move || {
-            let patience = Timespec::try_from(REPLY_TIMEOUT).ok();
+            let limit = Timespec::try_from(REPLY_TIMEOUT).ok();
             let mut events = [PollFd::new(&*watch, PollFlags::IN)];
-            poll(&mut events, patience.as_ref()).is_ok_and(|ready| ready > 0)
+            poll(&mut events, limit.as_ref()).is_ok_and(|ready| ready > 0)
         };
         tokio::task::spawn_blocking(ended).await.unwrap_or(false)
     }
@@ -331,26 +331,27 @@ impl HandoverStream {
     async fn expect(
         &mut self,
         expected: &'static str,
-        patience: Duration,
+        limit: Duration,
     ) -> Result<(), HandoverError> {
-        let said = self.receive(patience).await?;
-        if said == expected {
+        let received = self.receive(limit).await?;
+        if received == expected {
             Ok(())
         } else {
-            Err(HandoverError::UnexpectedMessage {
-                received: said,
-                expected,
-            })
+            Err(HandoverError::UnexpectedMessage { received, expected })
         }
     }
 
-    async fn exchange(&mut self, word: &str, expected: &'static str) -> Result<(), HandoverError> {
-        self.send(word).await?;
+    async fn exchange(
+        &mut self,
+        message: &str,
+        expected: &'static str,
+    ) -> Result<(), HandoverError> {
+        self.send(message).await?;
         self.expect(expected, SWITCH_TIMEOUT).await
     }
 
-    async fn receive(&mut self, patience: Duration) -> io::Result<String> {
-        let silent = |_| io::Error::new(io::ErrorKind::TimedOut, "is silent");
-        timeout(patience, self.read_line()).await.map_err(silent)?
+    async fn receive(&mut self, limit: Duration) -> io::Result<String> {
+        let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "is silent");
+        timeout(limit, self.read_line()).await.map_err(timed_out)?
     }
 }

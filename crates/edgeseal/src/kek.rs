@@ -1,4 +1,4 @@
-//! Where the key-encryption keys come from: files, variables, and what commands print.
+//! Sources of the key-encryption keys: files, environment variables, and the output of commands.
 
 use std::{
     fs, io,
@@ -30,7 +30,7 @@ pub(crate) enum KekSetting {
     Several(Vec<KekSourceSetting>),
 }
 
-/// One source, as it is written.
+/// One source, as configured.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum KekSourceSetting {
@@ -38,32 +38,32 @@ pub(crate) enum KekSourceSetting {
     Command { command: Vec<String> },
 }
 
-/// Where key-encryption keys come from.
+/// A source of key-encryption keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KekSource {
     /// A file, one key a line.
     File(PathBuf),
-    /// A variable of the environment; keys may be separated by commas as well.
+    /// An environment variable; commas may separate the keys, too.
     Variable(String),
-    /// What a program prints, one key a line. There is no shell: program and arguments.
+    /// The output of a program, one key a line: program and arguments, run without a shell.
     Command(Vec<String>),
 }
 
-/// Why a source gives no keys. No message shows what a source holds.
+/// Why a source yields no keys. No message contains any part of a source's content.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KekError {
-    /// The file is not there.
+    /// The file does not exist.
     #[error("{} is missing", path.display())]
     Missing {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
     /// The file cannot be read or written.
     #[error("{}: {cause}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
@@ -78,15 +78,15 @@ pub(crate) enum KekError {
     Command {
         /// The program.
         program: String,
-        /// What became of it.
+        /// How it failed.
         what: String,
         /// What it wrote on standard error.
         stderr: String,
     },
-    /// What was read is no keyring.
+    /// The content is not a valid keyring.
     #[error("{source_name}: {cause}")]
     Malformed {
-        /// Where it was read.
+        /// The source.
         source_name: String,
         /// What is wrong.
         #[source]
@@ -94,15 +94,15 @@ pub(crate) enum KekError {
     },
 }
 
-/// The longest text of keys that a command may print: hundreds of keys.
+/// Most bytes that a command may print: hundreds of keys.
 const STDOUT_MAX: usize = 64 * 1024;
-/// As much of standard error is shown.
+/// Bytes of standard error that messages show.
 const STDERR_MAX: usize = 4 * 1024;
-/// A command that asks a key service over the network, with its retries.
+/// Long enough for a command that queries a key service over the network, with retries.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl KekSetting {
-    /// The sources; `None` if one of them is none, or there are none.
+    /// The sources; `None` if one of them is invalid, or the list is empty.
     pub(crate) fn sources(&self) -> Option<Vec<KekSource>> {
         let entries = match self {
             Self::One(entry) => std::slice::from_ref(entry),
@@ -113,7 +113,7 @@ impl KekSetting {
     }
 }
 
-/// Text that is no source may be a key.
+/// Does not show the text: it may be a key instead of a source.
 impl std::fmt::Debug for KekSourceSetting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match KekSource::of(self) {
@@ -142,7 +142,7 @@ impl KekSource {
         }
     }
 
-    /// What it is called, for people.
+    /// The name in messages.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::File(path) => format!("the file {}", path.display()),
@@ -153,7 +153,7 @@ impl KekSource {
         }
     }
 
-    /// The text of its keys, of which there is one at least.
+    /// The text of its keys, at least one.
     ///
     /// # Errors
     /// [`KekError`].
@@ -176,14 +176,14 @@ impl KekSource {
         }
     }
 
-    /// Whether it holds a key with this id.
+    /// Whether it contains a key with this id.
     pub(crate) async fn holds(&self, id: KeyId) -> Result<bool, KekError> {
         let keyring = Keyring::parse(&self.read().await?);
         Ok(keyring.is_ok_and(|keyring| keyring.ids().contains(&id)))
     }
 }
 
-/// The keys of all sources; the first key of the first source seals.
+/// The keys of all sources; the first key of the first source is the active one.
 pub(crate) async fn read_all(sources: &[KekSource]) -> Result<Keyring, KekError> {
     let all = read_all_text(sources).await?;
     Keyring::parse(&all).map_err(|cause| KekError::Malformed {
@@ -192,12 +192,12 @@ pub(crate) async fn read_all(sources: &[KekSource]) -> Result<Keyring, KekError>
     })
 }
 
-/// The keys of all sources as one file would hold them.
+/// The keys of all sources, in the format of a key file.
 pub(crate) async fn read_all_text(sources: &[KekSource]) -> Result<Zeroizing<String>, KekError> {
     let mut all = Zeroizing::new(String::new());
     for source in sources {
         let text = source.read().await?;
-        // A copy of what was there before would be left behind unwiped, were it to grow by itself.
+        // Growing in place would leave an unwiped copy behind.
         let mut longer = Zeroizing::new(String::with_capacity(all.len() + text.len() + 1));
         longer.push_str(&all);
         longer.push_str(&text);
@@ -220,7 +220,7 @@ fn read_file(path: &Path) -> Result<Zeroizing<String>, KekError> {
     }
 }
 
-/// Runs a program and takes what it prints, which may take `time`.
+/// Runs a program and returns what it prints within `time`.
 async fn run_command(command: &[String], time: Duration) -> Result<Zeroizing<String>, KekError> {
     let (program, arguments) = command
         .split_first()
@@ -252,7 +252,7 @@ async fn run_command(command: &[String], time: Duration) -> Result<Zeroizing<Str
     };
     let status = ended.map_err(|cause| failed(format!("cannot be read: {cause}"), &stderr))?;
     if stdout.len() > STDOUT_MAX {
-        let what = format!("printed more than {STDOUT_MAX} octets");
+        let what = format!("printed more than {STDOUT_MAX} bytes");
         return Err(failed(what, &stderr));
     }
     if !status.success() {
@@ -262,7 +262,7 @@ async fn run_command(command: &[String], time: Duration) -> Result<Zeroizing<Str
     text.map_err(|_| failed("printed something that is not text".to_owned(), &stderr))
 }
 
-/// Reads both ends up to what may be kept, and waits for the end.
+/// Reads standard output and standard error up to their limits, and waits for the exit.
 async fn read_output(
     child: &mut Child,
     stdout: &mut Vec<u8>,
@@ -270,7 +270,7 @@ async fn read_output(
 ) -> io::Result<ExitStatus> {
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let printed = async {
-        // Closed once too much has come, so that the program does not wait for ever.
+        // Closed once the limit is exceeded, so that the program does not block for ever.
         match out {
             Some(out) => out.take(STDOUT_MAX as u64 + 1).read_to_end(stdout).await,
             None => Ok(0),
@@ -292,16 +292,16 @@ async fn read_output(
     child.wait().await
 }
 
-/// What the program started must not outlive it.
+/// Kills the program's process group: its children must not outlive it.
 fn kill_group(leader: Option<u32>) {
     let leader = leader.and_then(|id| i32::try_from(id).ok());
     if let Some(leader) = leader.and_then(rustix::process::Pid::from_raw) {
-        // It may have ended by itself meanwhile.
+        // Fails if it has exited meanwhile.
         let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
     }
 }
 
-/// What a program wrote on standard error, on one line and without what moves a terminal.
+/// The standard error of a program on one line, without control characters.
 fn sanitize_stderr(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let lines: Vec<&str> = text

@@ -1,7 +1,7 @@
 //! Structured logs on standard error.
 //!
-//! Whoever logs leaves the line in a bounded queue and goes on: a reader of standard error that stalls
-//! (a log driver, a pager, a journal whose disk is slow) costs lines, which are counted, and stops nobody.
+//! Logging puts the line into a bounded queue and never blocks. If the reader of standard error
+//! stalls (a log driver, a pager, a journal on a slow disk), lines are lost and counted.
 
 mod queue;
 
@@ -23,12 +23,11 @@ use queue::LogQueue;
 
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
-/// Starts logging. What is logged is chosen by `EDGESEAL_LOG`, in the syntax of `RUST_LOG`, or else
-/// is `unless_chosen`. Colours are for terminals alone, and not if `NO_COLOR` says so. Panics are
-/// logged as errors.
+/// Starts logging. The filter is `EDGESEAL_LOG`, in the syntax of `RUST_LOG`, else `default_filter`.
+/// Terminals get colours, unless `NO_COLOR` is set. Panics are logged as errors.
 ///
 /// # Errors
-/// The system's, if it starts no thread.
+/// If the thread cannot be spawned.
 pub(crate) fn init(format: LogFormat, default_filter: &str) -> io::Result<()> {
     let queue = LogQueue::start(io::stderr())?;
     let queue = QUEUE.get_or_init(|| queue);
@@ -42,7 +41,7 @@ pub(crate) fn init(format: LogFormat, default_filter: &str) -> io::Result<()> {
     };
     let ansi = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
     let layer = fmt::layer().with_writer(move || queue);
-    // Fails only if logging was started before, as a test in the same process may have done.
+    // Fails only if logging has been started before, as by a test in the same process.
     let _ = if as_text {
         registry.with(layer.with_ansi(ansi)).try_init()
     } else {
@@ -52,7 +51,7 @@ pub(crate) fn init(format: LogFormat, default_filter: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until everything logged so far is written, but not for long.
+/// Waits briefly until everything logged so far is written.
 pub(crate) fn flush() {
     const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
     if let Some(queue) = QUEUE.get() {
@@ -60,21 +59,21 @@ pub(crate) fn flush() {
     }
 }
 
-/// The panic hook. That of the standard library writes to standard error itself, and waits for it.
+/// The panic hook. The standard library's writes to standard error directly, and could block.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let thread = thread.name().unwrap_or("unnamed");
-    let why = info.payload_as_str().unwrap_or("no message");
+    let payload = info.payload_as_str().unwrap_or("no message");
     let location = info.location().map(tracing::field::display);
     let backtrace = Backtrace::capture();
     let captured = backtrace.status() == BacktraceStatus::Captured;
     let backtrace = captured.then(|| tracing::field::display(&backtrace));
     if tracing::enabled!(Level::ERROR) {
-        tracing::error!(thread, location, why, backtrace, "a thread panicked");
+        tracing::error!(thread, location, payload, backtrace, "a thread panicked");
     } else if let Some(queue) = QUEUE.get() {
         queue.push(format!("{info}\n").as_bytes());
     }
-    // The process may be about to end.
+    // The process may be about to exit.
     flush();
 }
 

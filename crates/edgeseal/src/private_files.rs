@@ -1,4 +1,4 @@
-//! Files and directories that are their owner's alone.
+//! Files and directories that only their owner can access.
 
 use std::{
     fs::{self, Permissions},
@@ -11,7 +11,7 @@ use tempfile::{NamedTempFile, PersistError};
 
 use crate::bootstrap::{BootstrapError, file_error};
 
-/// Makes a directory with all above it, for its owner only.
+/// Creates a directory and its missing parents, mode 0700.
 ///
 /// # Errors
 /// [`BootstrapError::File`].
@@ -20,20 +20,19 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<(), BootstrapError> {
         .recursive(true)
         .mode(0o700)
         .create(path);
-    made.map_err(file_error("make", path))
+    made.map_err(file_error("create", path))
 }
 
-/// Replaces a file that only its owner may read, whole or not at all. The new content is written to a
-/// file of its own beside it, with a name that nobody can guess: whatever else lies in the directory is
-/// left alone.
+/// Replaces a file, mode 0600, atomically. The new content is first written to a temporary file in
+/// the same directory, with an unguessable name: no other file there is touched.
 ///
 /// # Errors
-/// [`BootstrapError::File`]; the file is as it was then.
+/// [`BootstrapError::File`]; the file is then unchanged.
 pub(crate) fn replace_private_file(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
     write(path, content, |new| new.persist(path))
 }
 
-/// As [`replace_private_file`], of a file that must not exist yet.
+/// As [`replace_private_file`], for a file that must not exist yet.
 ///
 /// # Errors
 /// [`BootstrapError::File`].
@@ -51,7 +50,7 @@ fn write(
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
             .unwrap_or_else(|| Path::new("."));
-        // Made with O_EXCL, and removed again if anything fails below.
+        // Created with O_EXCL, and removed if anything fails below.
         let mut new = tempfile::Builder::new()
             .prefix(".new-")
             .rand_bytes(12)
@@ -75,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_else_in_the_directory_is_written_to() {
+    fn other_files_in_the_directory_are_not_written() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         fs::write(at("victim"), "precious").unwrap();
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_leaves_everything_as_it_was() {
+    fn a_failure_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("kek");
         fs::create_dir(&target).unwrap();

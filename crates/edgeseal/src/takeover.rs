@@ -1,8 +1,8 @@
 //! `edgeseal takeover`: the API under the cloud's own host names, for tools that know no other.
 //!
-//! Such a tool is led here by name resolution and made to trust a certificate authority of this
-//! machine. Both are left to the operator: this makes the files, serves, and prints what to do.
-//! Nothing is written outside of the data directory.
+//! Such a tool reaches this machine by name resolution, and has to trust a CA of this machine. The
+//! operator does both: this command creates the files, serves, and prints instructions. It writes
+//! nothing outside the data directory.
 
 mod authority;
 mod hosts;
@@ -32,52 +32,52 @@ use instructions::Instructions;
 pub(crate) struct Flags {
     #[command(flatten)]
     pub(crate) serve: config::Flags,
-    /// Where the API listens under the cloud's names; a loopback address
+    /// Address of the API under the cloud's names; must be loopback
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:443")]
     listen: SocketAddr,
-    /// Make the files, print what to do, and serve nothing
+    /// Create the files and print the instructions, without serving
     #[arg(long)]
     print: bool,
 }
 
-/// Why there is no take-over.
+/// Why a take-over is not possible.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TakeoverError {
-    /// Other machines could be led here as well, and their calls taken.
+    /// Not a loopback address: calls of other machines could be captured, too.
     #[error(
         "--listen {address} is not a loopback address; a take-over is for tools on this machine only"
     )]
     NotLoopback {
-        /// What was asked for.
+        /// The address.
         address: SocketAddr,
     },
-    /// The configuration has a certificate of its own for the API.
+    /// The configuration has another certificate for the API.
     #[error(
         "api_tls is configured; a take-over brings its own certificate, so leave the keys api_tls… out"
     )]
     ApiTlsConfigured,
-    /// Ports below 1024 are not for everybody.
+    /// The port needs a privilege.
     #[error(
         "no permission to listen on {address}; allow it with one of\n{}\n\
          or use another port, see edgeseal takeover --print",
         instructions::low_port_commands(address.port())
     )]
     NoPermission {
-        /// Where.
+        /// The address.
         address: SocketAddr,
     },
-    /// The certificate authority.
+    /// The CA failed.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
-    /// Edgeseal does not start.
+    /// The node cannot start.
     #[error(transparent)]
     Start(StartError),
 }
 
-/// Makes the files, then serves and prints the recipe, or only prints it.
+/// Creates the files, prints the instructions, and serves unless only they are wanted.
 ///
 /// # Errors
-/// [`TakeoverError`] says what is in the way.
+/// [`TakeoverError`].
 pub(crate) async fn run(mut config: Config, flags: &Flags) -> Result<ExitCode, TakeoverError> {
     let address = flags.listen;
     if !address.ip().is_loopback() {
@@ -111,12 +111,12 @@ const fn recipe(authority: &Authority, address: SocketAddr, serving: bool) -> In
     }
 }
 
-/// A reader that has seen enough and is gone is no failure.
+/// A closed pipe is not a failure.
 fn print(recipe: &Instructions<'_>) {
     let _ = write!(io::stdout(), "{recipe}");
 }
 
-/// The error that a newcomer meets first says what helps.
+/// The most common first error: its message shows the remedies.
 fn explain_permission(error: StartError) -> TakeoverError {
     match error {
         StartError::Listen {

@@ -1,4 +1,4 @@
-//! Text for a terminal: what others named must not be able to steer it.
+//! Escapes text for a terminal, so that names chosen by others cannot control it.
 
 use std::{borrow::Cow, fmt::Write as _};
 
@@ -10,8 +10,7 @@ pub(crate) fn escape_controls(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && c != '\t')
 }
 
-/// As [`escape_controls`], for a text that is to stay on its line and in its cell: line feeds and tabs are
-/// escaped too.
+/// As [`escape_controls`], for text in one line or table cell: line feeds and tabs are escaped, too.
 pub(crate) fn escape_line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| true)
 }
@@ -24,7 +23,7 @@ fn escaped(text: &str, may_escape: impl Fn(char) -> bool) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if steers(c) {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(escaped, "\\u{:04x}", u32::from(c));
         } else {
             escaped.push(c);
@@ -33,7 +32,7 @@ fn escaped(text: &str, may_escape: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// All of these are below U+10000, so that four digits are enough.
+/// All of these are below U+10000, so four digits suffice.
 const fn is_terminal_control(c: char) -> bool {
     matches!(
         c,

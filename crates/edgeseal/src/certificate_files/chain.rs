@@ -1,4 +1,4 @@
-//! Which key belongs to which certificate, and who issued whom: told by content.
+//! Matches keys with certificates, and builds chains, by content.
 
 use std::collections::HashMap;
 
@@ -8,29 +8,28 @@ use rustls::{
 };
 use x509_parser::{certificate::X509Certificate, parse_x509_certificate};
 
-/// Longest chain that is put together: nobody serves more intermediates.
+/// Longest chain that is built, more than any server needs.
 const DEPTH_MAX: usize = 8;
 
-/// The public key of a private key, as `SubjectPublicKeyInfo`; `None` if it is of no kind that can be
-/// served.
+/// The `SubjectPublicKeyInfo` of a private key; `None` if its kind cannot be served.
 pub(crate) fn spki_of_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     let key = any_supported_type(key).ok()?;
     Some(key.public_key()?.as_ref().to_vec())
 }
 
-/// The public key of a certificate, as `SubjectPublicKeyInfo`; `None` if it is no certificate.
+/// The `SubjectPublicKeyInfo` of a certificate; `None` if it cannot be parsed.
 pub(crate) fn spki_of_certificate(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let (_, parsed) = parse_x509_certificate(certificate).ok()?;
     Some(parsed.public_key().raw.to_vec())
 }
 
-/// Certificates that may have issued others, by their subject.
+/// Potential issuers, by subject.
 #[derive(Default)]
 pub(crate) struct Issuers(HashMap<Vec<u8>, Vec<CertificateDer<'static>>>);
 
 impl Issuers {
-    /// Adds a certificate. Roots too: nobody serves them, but they show that nothing is missing below them.
-    /// Not those that say of themselves that they may issue nothing.
+    /// Adds a certificate, unless its extensions say that it is not a CA. Roots are added, too: they are
+    /// not served, but show that a chain is complete.
     pub(crate) fn add(&mut self, certificate: &CertificateDer<'static>) {
         let Ok((_, parsed)) = parse_x509_certificate(certificate) else {
             return;
@@ -47,8 +46,8 @@ impl Issuers {
         }
     }
 
-    /// The leaf, its intermediates and its root, as far as they are known, each followed by its issuer.
-    /// Those in `near`, the file of the leaf, go before others of the same subject.
+    /// The leaf, its intermediates and its root, as far as known, each followed by its issuer.
+    /// Certificates in `near`, the leaf's file, take precedence over others with the same subject.
     pub(crate) fn chain(
         &self,
         leaf: &CertificateDer<'static>,
@@ -75,7 +74,7 @@ impl Issuers {
         let (_, parsed) = parse_x509_certificate(certificate).ok()?;
         let known = self.0.get(parsed.issuer().as_raw())?;
         let mut candidates: Vec<&CertificateDer<'static>> = known.iter().collect();
-        // Clients may not know the root yet whose cross-signed twin is there.
+        // Prefer a cross-signed certificate to the root: clients may not know the root yet.
         let is_root = |it: &CertificateDer<'_>| {
             parse_x509_certificate(it).is_ok_and(|(_, parsed)| is_self_issued(&parsed))
         };

@@ -1,4 +1,4 @@
-//! The formats, each told by its first bytes.
+//! The formats, distinguished by their first bytes.
 
 mod traditional_pem;
 
@@ -44,12 +44,12 @@ pub(super) fn parse(
     }
 }
 
-/// Whether there is a block of PEM in it.
+/// Whether it contains a PEM block.
 pub(crate) fn is_pem(bytes: &[u8]) -> bool {
     count_begin_lines(bytes) > 0
 }
 
-/// How many blocks begin.
+/// The number of PEM blocks that begin.
 fn count_begin_lines(bytes: &[u8]) -> usize {
     const BEGIN: &[u8] = b"-----BEGIN ";
     let windows = bytes.windows(BEGIN.len());
@@ -100,7 +100,7 @@ fn parse_pem(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Cert
             }
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => has_request = true,
             "OPENSSH PRIVATE KEY" => return Err(ssh_key_error()),
-            // Parameters, public keys, lists of revoked certificates: nothing to serve.
+            // Parameters, public keys, CRLs: nothing to serve.
             _ => {}
         }
     }
@@ -152,7 +152,7 @@ fn parse_der(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Cert
     })
 }
 
-/// The certificates in a PKCS#7 bundle, whose signers, if there are any, are nobody's concern.
+/// The certificates in a PKCS#7 bundle; its signers, if any, are ignored.
 fn parse_pkcs7(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateFileError> {
     let damaged = |why: String| CertificateFileError::Damaged {
         format: "a PKCS#7 bundle (P7B)",
@@ -167,7 +167,7 @@ fn parse_pkcs7(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Certificate
         };
         let der = certificate.to_der();
         let der = der.map_err(|error| damaged(error.to_string()))?;
-        // What its issuer signed is what stands there.
+        // Keep the original encoding, since that is what the issuer signed.
         if !bytes.windows(der.len()).any(|there| there == der) {
             return Err(damaged("a certificate is not in DER".to_owned()));
         }
@@ -176,8 +176,8 @@ fn parse_pkcs7(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Certificate
     Ok(certificates)
 }
 
-/// Whether it is a PFX (RFC 7292 §4): a sequence that begins with version 3 and goes on with a sequence
-/// that begins with the content type data, 1.2.840.113549.1.7.1.
+/// Whether it is a PFX (RFC 7292 §4): a SEQUENCE of version 3 and a SEQUENCE that begins with the
+/// content type data, 1.2.840.113549.1.7.1.
 fn is_pkcs12(bytes: &[u8]) -> bool {
     const VERSION: &[u8] = &[0x02, 0x01, 0x03, 0x30];
     const DATA: &[u8] = &[
@@ -225,7 +225,7 @@ fn decrypt_pkcs8(
     let Some(password) = password else {
         return Err(password_error(PKCS8, None));
     };
-    // A wrong password shows as padding that is none, or as a key that is none.
+    // A wrong password results in invalid padding or an invalid key.
     let opened = encrypted.decrypt(password.as_str());
     let opened = opened.map_err(|_| password_error(PKCS8, Some(password)))?;
     let key = PrivateKeyDer::try_from(opened.as_bytes().to_vec());
@@ -247,7 +247,7 @@ impl Contents {
         }
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it contains neither certificates nor keys.
     pub(crate) fn is_empty(&self) -> bool {
         self.certificates.is_empty() && self.keys.is_empty()
     }

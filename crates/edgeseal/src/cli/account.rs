@@ -15,7 +15,7 @@ pub(super) enum Command {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Change what an account may have
+    /// Change the quotas and rights of an account
     Update {
         /// Its number
         account: String,
@@ -34,16 +34,16 @@ pub(super) enum Command {
     },
 }
 
-/// How much an account may have: a number, `unlimited`, or `default` for what the installation has.
+/// Quotas of an account: a number, `unlimited`, or `default` for the server's default.
 #[derive(Args)]
 pub(super) struct Quotas {
-    /// Domains that it may have: a number, unlimited or default
+    /// Quota of domains: a number, unlimited or default
     #[arg(long, value_name = "QUOTA")]
     quota_domains: Option<String>,
-    /// Certificates that it may have
+    /// Quota of certificates
     #[arg(long, value_name = "QUOTA")]
     quota_certificates: Option<String>,
-    /// Signing requests of which it may have the keys kept
+    /// Quota of stored keys of signing requests
     #[arg(long, value_name = "QUOTA")]
     quota_csr_keys: Option<String>,
 }

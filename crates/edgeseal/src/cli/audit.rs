@@ -10,47 +10,47 @@ use serde_json::{Value, json};
 use super::{CliError, Connection, EDGESEAL_API_VERSION, output, output::say, time::resolve_time};
 use crate::clock;
 
-/// Records of one call at most.
+/// Most records per call.
 const PAGE: usize = 500;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List audit records of the caller's account, the newest first
+    /// List audit records of the caller's account, newest first
     List {
-        /// How many at most
+        /// Most records to list
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
         #[command(flatten)]
         filter: AuditFilter,
     },
-    /// Print all audit records of the caller's account as JSON, one a line, the oldest first
+    /// Print all audit records of the caller's account as JSON, one per line, oldest first
     Export(AuditFilter),
-    /// Check the audit in the data directory for removed, changed or inserted records
+    /// Check the audit records in the data directory for removed, changed or inserted ones
     Verify(verify::Command),
 }
 
-/// Which records; a * at the end of a word stands for any rest.
+/// Filters of records; a trailing * matches any rest.
 #[derive(Args)]
 pub(super) struct AuditFilter {
     /// From this time on: 2026-01-02T03:04:05Z, or 7d for the last seven days (s, m, h, d, w)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Up to this time, without it, given alike
+    /// Before this time, in the same syntax
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Who: root, user/NAME, assumed-role/ROLE/SESSION, or the whole acs:ram::…
+    /// The caller: root, user/NAME, assumed-role/ROLE/SESSION, or the whole acs:ram::…
     #[arg(long, value_name = "WHO")]
     principal: Option<String>,
     /// The action that was called
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
-    /// A domain, or what else was acted upon
+    /// A domain, or another resource
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
     /// OK, or the code of a refusal
     #[arg(long, value_name = "CODE")]
     code: Option<String>,
-    /// Address of the caller
+    /// Source address of the caller
     #[arg(long, value_name = "ADDRESS")]
     source: Option<String>,
     /// Id of the request
@@ -112,7 +112,7 @@ async fn list(wanted: &AuditFilter, limit: usize) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Why a call was refused, or what it was accepted with.
+/// The detail of a refusal, or the warnings of an accepted call.
 fn notes_text(notes: &Value) -> String {
     let notes = notes.as_array().into_iter().flatten();
     notes.map(output::json_text).collect::<Vec<_>>().join("; ")

@@ -1,4 +1,4 @@
-//! `edgeseal backup`: a copy of the store, beside the server that writes to it or without one.
+//! `edgeseal backup`: copies the store, whether or not a server runs.
 
 use std::{
     io,
@@ -25,19 +25,19 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct Command {
-    /// Where the copy goes; there must be nothing yet
+    /// The file to create; it must not exist yet
     file: PathBuf,
-    /// Copy the key-encryption keys too, into a file of their own: whoever has both has every private key
+    /// Also copy the key-encryption keys, into this file: both together open every private key
     #[arg(long, value_name = "FILE")]
     with_kek: Option<PathBuf>,
     #[command(flatten)]
     store: StoreFlags,
-    /// Print what was copied as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Which store.
+/// The flags that choose the store.
 #[derive(Args)]
 pub(super) struct StoreFlags {
     /// Config file of the server
@@ -46,12 +46,12 @@ pub(super) struct StoreFlags {
     /// Data directory of the server [default: ./edgeseal-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The store, if it is elsewhere: sqlite:PATH
+    /// URL of the store, if it is elsewhere: sqlite:PATH
     #[arg(long, value_name = "URL")]
     store: Option<String>,
 }
 
-/// What a copy holds, by a look at all of it.
+/// The content of a copy, after checking all of it.
 pub(super) struct CopyReport {
     pub(super) report: Report,
     pub(super) revision: Revision,
@@ -80,8 +80,8 @@ impl StoreFlags {
 }
 
 impl CopyReport {
-    /// Looks at a copy: whether the file is whole, whether it contradicts itself, and whether what is
-    /// sealed opens with the keys that are at hand.
+    /// Verifies a copy: whether the file is intact and consistent, and whether sealed records open with
+    /// the available keys.
     pub(super) async fn check(copy: &StoreBackup, config: &Config) -> Result<Self, CliError> {
         let view = copy.snapshot().map_err(|error| copy_error(&error))?;
         let keyring = kek::read_all(&config.kek_sources()?).await;
@@ -93,7 +93,7 @@ impl CopyReport {
         })
     }
 
-    /// Whether something is sealed under keys that are not at hand.
+    /// Whether something is sealed under missing keys.
     pub(super) fn lacks_keys(&self) -> bool {
         let problems = &self.report.problems;
         self.unopened_reason.is_some()
@@ -102,7 +102,7 @@ impl CopyReport {
                 .any(|problem| problem.remedy == doctor::RESTORE_KEY)
     }
 
-    /// Says what was found.
+    /// Prints the report.
     pub(super) fn print(&self) -> Result<(), CliError> {
         for line in &self.report.checked {
             say!("looked at {line}")?;
@@ -190,11 +190,11 @@ impl Command {
     }
 }
 
-/// The keys of all sources as one file would hold them.
+/// The keys of all sources, in the format of a key file.
 async fn read_keys(sources: &[KekSource]) -> Result<Zeroizing<String>, CliError> {
     let unread = |error: kek::KekError| CliError::Usage(format!("key-encryption keys: {error}"));
     let text = kek::read_all_text(sources).await.map_err(unread)?;
-    // One that does not parse is not worth keeping.
+    // Check that it parses before it is written.
     Keyring::parse(&text).map_err(|error| CliError::Usage(error.to_string()))?;
     Ok(text)
 }
@@ -205,7 +205,7 @@ fn already_exists(path: &Path) -> CliError {
     })
 }
 
-/// Why there is no copy: what is read is damaged, what is written cannot be, or a path is wrong.
+/// Maps an error to an exit code: a damaged source, an unwritable target, or a wrong path.
 pub(super) fn copy_error(error: &OpenError) -> CliError {
     let why = error_chain(error);
     match error {
@@ -228,11 +228,11 @@ pub(super) fn place_error(error: &BackupError) -> CliError {
     }
 }
 
-/// Whether a disk is full or fails, and no path is wrong.
+/// Whether the disk is full or fails, rather than the path being wrong.
 fn is_disk_error(cause: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let kind = cause.kind();
-    // That input or output failed (EIO) has no kind.
+    // EIO has no `ErrorKind`.
     matches!(
         kind,
         StorageFull | QuotaExceeded | FileTooLarge | ReadOnlyFilesystem

@@ -20,7 +20,7 @@ pub(super) enum Command {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Switch HTTPS of a domain off
+    /// Switch off HTTPS of a domain
     Off {
         /// The domain
         domain: String,
@@ -39,22 +39,22 @@ pub(super) struct Set {
     /// Private key, in PEM or DER [default: the one in the file of --cert]
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// File whose first line opens an encrypted key or a PFX file
+    /// File whose first line is the password of an encrypted key or a PFX file
     #[arg(long, value_name = "FILE", requires = "cert")]
     password_file: Option<PathBuf>,
     /// Number of a stored certificate
     #[arg(long, value_name = "ID", conflicts_with = "cert")]
     cert_id: Option<String>,
-    /// Name of the certificate [default: made by the server]
+    /// Name of the certificate [default: chosen by the server]
     #[arg(long)]
     name: Option<String>,
-    /// Put it beside the certificate that is bound, whose key is of the other kind (RSA or ECDSA)
+    /// Add it as second certificate to the bound one, whose key is of the other kind (RSA or ECDSA)
     #[arg(long)]
     companion: bool,
     /// staging or production
     #[arg(long)]
     env: Option<String>,
-    /// Wait until every live edge serves it, for so many seconds at most
+    /// Wait until every live edge serves it, for at most this many seconds
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u8>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Whom to call, and as whom.
+//! The connection to the API: endpoint, credentials and retries.
 
 mod profile;
 mod roots;
@@ -12,16 +12,16 @@ use edgeseal_core::Secret;
 use super::{CliError, output};
 use crate::{bootstrap, clock, node::Addresses};
 
-/// How long a command waits in all for a server that says that calls come too fast.
+/// Longest total wait of a command for a server that throttles it.
 const THROTTLE_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// Flags of every command that calls.
+/// Flags of every command that calls the API.
 #[derive(Args)]
 pub(super) struct Connection {
     /// The API's address [default: that of the Edgeseal in the data directory, else http://127.0.0.1:7080]
     #[arg(long, env = "EDGESEAL_ENDPOINT", value_name = "URL")]
     endpoint: Option<String>,
-    /// Authorities that vouch for an https:// endpoint, in PEM [default: those of the system, or of SSL_CERT_FILE]
+    /// Trusted CAs of an https:// endpoint, in PEM [default: the system's, or those of SSL_CERT_FILE]
     #[arg(long, env = "EDGESEAL_CACERT", value_name = "FILE")]
     cacert: Option<PathBuf>,
     /// Access key to sign with [default: that of the profile, else of DATA/credentials.json]
@@ -46,7 +46,7 @@ pub(super) struct Connection {
     /// Profile of ~/.aliyun/config.json whose access key signs, unless one is given
     #[arg(long, env = "ALIBABA_CLOUD_PROFILE", value_name = "NAME")]
     profile: Option<String>,
-    /// Data directory of an Edgeseal on this machine
+    /// Data directory of the server on this machine
     #[arg(
         long,
         env = "EDGESEAL_DATA",
@@ -54,19 +54,19 @@ pub(super) struct Connection {
         default_value = "edgeseal-data"
     )]
     data: PathBuf,
-    /// Print the answer as JSON
+    /// Print the response as JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Made by the first call, for all.
+    /// Created by the first call, shared by all.
     #[arg(skip)]
     client: OnceLock<Client>,
 }
 
-/// An access key as it is found.
+/// An access key.
 struct AccessKey {
     id: String,
     secret: Secret,
-    /// Of a temporary one.
+    /// The security token of a temporary access key.
     token: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl Connection {
         self.call_with(version, action, params, &[]).await
     }
 
-    /// Calls an action with further headers, once, whatever the server says.
+    /// Calls an action with further headers, without retries.
     pub(super) async fn call_once(
         &self,
         version: &str,
@@ -93,8 +93,8 @@ impl Connection {
         Ok(called.await?)
     }
 
-    /// Calls an action with further headers. While the server says that calls come too fast it waits
-    /// as long as the server says, a minute in all at most, and calls again.
+    /// Calls an action with further headers. While the server throttles the call, it waits as long as
+    /// the server says and retries, for at most a minute in total.
     pub(super) async fn call_with(
         &self,
         version: &str,
@@ -185,9 +185,9 @@ impl Connection {
     }
 }
 
-/// How long to wait before the call is worth another try; `None` if it is not refused for its rate.
+/// How long to wait before a retry; `None` if the call was not throttled.
 pub(super) fn retry_after(refusal: &ErrorResponse) -> Option<Duration> {
-    // A server that names no time, such as one behind something that drops headers.
+    // The response names no time, for example because a proxy drops headers.
     const UNKNOWN_MS: u64 = 1000;
     let is_throttled = refusal.code == "Throttling" || refusal.code.starts_with("Throttling.");
     let ms = refusal.retry_after_ms.unwrap_or(UNKNOWN_MS).max(1);

@@ -19,13 +19,13 @@ pub(super) struct Command {
     /// Data directory of the server [default: ./edgeseal-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The store, if it is elsewhere: sqlite:PATH
+    /// URL of the store, if it is elsewhere: sqlite:PATH
     #[arg(long, value_name = "URL")]
     store: Option<String>,
-    /// Handshakes with the edge at most, evenly over all domains
+    /// Most handshakes with the edge, spread evenly over all domains
     #[arg(long, value_name = "N", default_value_t = 5000)]
     handshakes: usize,
-    /// Print what was found as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }

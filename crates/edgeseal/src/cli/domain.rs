@@ -7,17 +7,17 @@ use super::{CDN_VERSION, CliError, Connection, EDGESEAL_API_VERSION, output, out
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Serve a domain from now on
+    /// Add a domain
     Add {
         /// example.com, or *.example.com
         domain: String,
-        /// Where its content comes from: host, host:port or an IP address; may be given again
+        /// Its origin: host, host:port or an IP address; repeatable
         #[arg(long = "origin", value_name = "HOST[:PORT]", required = true)]
         origins: Vec<String>,
-        /// What it delivers: web, download or video
+        /// The kind of its content: web, download or video
         #[arg(long = "type", value_name = "TYPE", default_value = "web")]
         service: String,
-        /// Succeed, and change nothing, if the account has the domain
+        /// Succeed without a change if the account has the domain already
         #[arg(long)]
         if_missing: bool,
         #[command(flatten)]
@@ -35,14 +35,14 @@ pub(super) enum Command {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Serve a stopped domain again
+    /// Start a stopped domain
     Start {
         /// The domain
         domain: String,
         #[command(flatten)]
         connection: Connection,
     },
-    /// Stop serving a domain; all that it has stays
+    /// Stop serving a domain; its configuration and certificates stay
     Stop {
         /// The domain
         domain: String,
@@ -56,7 +56,7 @@ pub(super) enum Command {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Hold the certificate of a domain, or let it go (root account only)
+    /// Hold the certificate of a domain, or release it (root account only)
     Mode {
         /// The domain
         domain: String,
@@ -131,7 +131,7 @@ impl Command {
     }
 }
 
-/// Succeeds if the domain is the account's, and not another's.
+/// Succeeds if the domain belongs to the caller's account.
 async fn report_existing(domain: &str, connection: &Connection) -> Result<(), CliError> {
     let params = [("DomainName", domain)];
     let called = connection.call(CDN_VERSION, "DescribeCdnDomainDetail", &params);
@@ -174,7 +174,7 @@ async fn show(domain: &str, connection: &Connection) -> Result<(), CliError> {
     Ok(())
 }
 
-/// All pages, as one.
+/// Fetches all pages.
 async fn list(connection: &Connection) -> Result<(), CliError> {
     let mut rows = Vec::new();
     loop {
@@ -216,12 +216,12 @@ async fn list(connection: &Connection) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Origins as the API wants them.
+/// Origins as the parameter `Sources`.
 pub(super) fn sources(origins: &[String]) -> String {
     Value::from_iter(origins.iter().map(|origin| source(origin))).to_string()
 }
 
-/// An origin as the API wants it.
+/// An origin as a member of `Sources`.
 fn source(origin: &str) -> Value {
     let (host, port) = match origin.rsplit_once(':') {
         Some((host, port))

@@ -6,21 +6,21 @@ use clap::Args;
 
 use super::{CliError, Connection, EDGESEAL_API_VERSION, output, output::say};
 
-/// How the command exits where the answer is no: unlike a call that is itself refused.
+/// Exit code for "denied": other than that of a refused call.
 const DENIED: u8 = 1;
 
 #[derive(Args)]
 pub(super) struct Command {
-    /// The permission, such as cdn:SetCdnDomainSSLCertificate; `cdn:` may be left out
+    /// The permission, such as cdn:SetCdnDomainSSLCertificate; `cdn:` may be omitted
     #[arg(long, value_name = "PERMISSION")]
     action: String,
-    /// A domain, or the full name of anything, such as `acs:cdn:*:1234567890123456:domain/example.com`
+    /// A domain, or an ARN such as `acs:cdn:*:1234567890123456:domain/example.com`
     #[arg(long, value_name = "RESOURCE")]
     resource: String,
-    /// Who: a user's name, or role/NAME [default: the caller]
+    /// The user's name, or role/NAME [default: the caller]
     #[arg(long = "as", value_name = "WHO")]
     principal: Option<String>,
-    /// From which address the call would come [default: the caller's]
+    /// Source address of the call [default: the caller's]
     #[arg(long, value_name = "ADDRESS")]
     source_ip: Option<String>,
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Whether it is allowed: success, or [`DENIED`].
+    /// Success if it is allowed, else [`DENIED`].
     pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let permission = if self.action.contains(':') {
             self.action

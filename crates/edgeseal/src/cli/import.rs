@@ -1,4 +1,4 @@
-//! `edgeseal import`: the certificates that another server or client has on this machine, all at once.
+//! `edgeseal import`: imports the certificates of another server or ACME client on this machine.
 
 mod plan;
 mod report;
@@ -20,16 +20,16 @@ pub(super) struct Command {
     /// Files and directories, such as /etc/letsencrypt/live, ~/.acme.sh, ~/.lego or Caddy's data
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Where the content of domains that are added comes from: host, host:port or an IP address; may be given again
+    /// Origin of domains that are added: host, host:port or an IP address; repeatable
     #[arg(long = "origin", value_name = "HOST[:PORT]", required = true)]
     origins: Vec<String>,
-    /// Show what would be done, and do nothing
+    /// Show what would be done, without doing it
     #[arg(long)]
     dry_run: bool,
-    /// File whose first line opens encrypted keys and PFX files
+    /// File whose first line is the password of encrypted keys and PFX files
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Calls to the server at once
+    /// Concurrent calls to the server
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=200))]
     parallel: u16,
     #[command(flatten)]

@@ -13,20 +13,20 @@ use super::{
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Show the key-encryption keys, and how much is sealed under each
+    /// Show the key-encryption keys, and how many records are sealed under each
     Status {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Seal with a new key, and seal anew what is under others while everything goes on
+    /// Activate a new key, and reseal everything under it in the background
     Rotate {
-        /// Do not wait until everything is sealed anew
+        /// Do not wait until everything is resealed
         #[arg(long)]
         no_wait: bool,
         #[command(flatten)]
         connection: Connection,
     },
-    /// Give up a key that nothing is sealed under any more
+    /// Remove a key that nothing is sealed under
     Retire {
         /// The key's id
         id: String,
@@ -35,7 +35,7 @@ pub(super) enum Command {
     },
 }
 
-/// How often the progress is asked for.
+/// How often the progress is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
 impl Command {
@@ -76,7 +76,7 @@ async fn rotate(connection: &Connection, wait: bool) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Waits until everything is sealed anew; progress goes where it does not disturb a script.
+/// Waits until everything is resealed; prints progress on standard error.
 async fn wait_until_resealed(connection: &Connection, key: &str) -> Result<(), CliError> {
     let mut told = String::new();
     loop {

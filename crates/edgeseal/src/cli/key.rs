@@ -14,15 +14,15 @@ pub(super) enum Command {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Switch an access key off
+    /// Disable an access key
     Disable(KeyArgs),
-    /// Switch an access key on
+    /// Enable an access key
     Enable(KeyArgs),
     /// Delete an access key
     Delete(KeyArgs),
 }
 
-/// Which key.
+/// An access key.
 #[derive(Args)]
 pub(super) struct KeyArgs {
     /// The access key's id

@@ -1,4 +1,4 @@
-//! What people and scripts see.
+//! Output for people and scripts.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use edgeseal_api::client::{CallError, Reply};
 use super::{CliError, Connection};
 use crate::terminal_escape::{escape_controls, escape_line};
 
-/// Prints a line on standard output: a `Result`, since the disk may be full or the reader gone.
+/// Prints a line on standard output. A `Result`: the disk may be full, the reader may be gone.
 macro_rules! say {
     ($($arg:tt)*) => { $crate::cli::output::write_stdout_line(format_args!($($arg)*)) };
 }
@@ -32,13 +32,13 @@ pub(super) fn write_stdout_line(text: fmt::Arguments<'_>) -> Result<(), CliError
     writeln!(io::stdout(), "{}", escape_controls(&text)).map_err(CliError::Output)
 }
 
-/// Prints a line on standard error. There is nobody to be told if that fails.
+/// Prints a line on standard error. A failure cannot be reported anywhere.
 pub(super) fn write_stderr_line(text: fmt::Arguments<'_>) {
     let text = text.to_string();
     let _ = writeln!(io::stderr(), "{}", escape_controls(&text));
 }
 
-/// Prints a text of this program's own as it is.
+/// Prints a text of this program without escaping.
 ///
 /// # Errors
 /// [`CliError::Output`].
@@ -48,8 +48,8 @@ pub(super) fn print_raw(text: &[u8]) -> Result<(), CliError> {
     written.map_err(CliError::Output)
 }
 
-/// Prints help or an error of the parser of arguments, in colours unless that shows an argument that would
-/// steer the terminal.
+/// Prints help or an error of the argument parser, in colours unless it shows an argument with
+/// control characters.
 ///
 /// # Errors
 /// [`CliError::Output`].
@@ -62,7 +62,7 @@ pub(super) fn print_clap_error(error: &clap::Error) -> Result<(), CliError> {
     error.print().map_err(CliError::Output)
 }
 
-/// Prints a reply: as JSON if that is wanted, else as `text` says.
+/// Prints a reply: as JSON with `--json`, else by `text`.
 ///
 /// # Errors
 /// [`CliError::Output`].
@@ -78,8 +78,7 @@ pub(super) fn print_reply(
     }
 }
 
-/// Prints rows under a heading: in a frame and as wide as the terminal, or in bare columns where a
-/// program reads it, one row a line.
+/// Prints a table: framed and fitted to the terminal, or in bare columns in a pipe, one row a line.
 ///
 /// # Errors
 /// [`CliError::Output`].
@@ -104,7 +103,7 @@ pub(super) fn print_table<const COLUMNS: usize>(
     say!("{}", table.trim_fmt())
 }
 
-/// Text of a member of a reply, on one line; numbers too.
+/// A string or number of a reply as text on one line.
 pub(super) fn json_text(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => escape_line(text).into_owned(),
@@ -113,7 +112,7 @@ pub(super) fn json_text(value: &serde_json::Value) -> String {
     }
 }
 
-/// Says on standard error what a call was accepted with.
+/// Prints the warnings of an accepted call on standard error.
 pub(super) fn print_warnings(reply: &Reply) {
     for warning in reply.body["Warnings"].as_array().into_iter().flatten() {
         let (kind, detail) = (json_text(&warning["Kind"]), json_text(&warning["Detail"]));
@@ -121,7 +120,7 @@ pub(super) fn print_warnings(reply: &Reply) {
     }
 }
 
-/// Says on standard error what failed and what helps.
+/// Prints an error and its remedy on standard error.
 pub(super) fn print_error(failure: &CliError) {
     let CliError::Call(CallError::Api(refusal)) = failure else {
         warn_line!("edgeseal: {failure}");
@@ -129,7 +128,7 @@ pub(super) fn print_error(failure: &CliError) {
         let mut cause = std::error::Error::source(failure);
         while let Some(error) = cause {
             let text = error.to_string();
-            // Many messages hold their cause already.
+            // Many messages contain their cause already.
             if !said.contains(&text) {
                 warn_line!("  because {error}");
             }
@@ -154,7 +153,7 @@ pub(super) fn print_error(failure: &CliError) {
     );
 }
 
-/// Shows a new access key, the only time that its secret is seen.
+/// Prints a new access key. Its secret is shown only here.
 ///
 /// # Errors
 /// [`CliError::Output`].

@@ -7,16 +7,16 @@ use super::{CliError, Connection, STS_VERSION, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Print the smallest policy with which certificate tools work
+    /// Print the smallest policy that certificate tools need
     Minimal(Minimal),
 }
 
 #[derive(Args)]
 pub(super) struct Minimal {
-    /// A domain whose certificate may be set; can be given several times
+    /// A domain whose certificate may be set; repeatable
     #[arg(long = "domain", value_name = "DOMAIN", required = true)]
     domains: Vec<String>,
-    /// Number of the account whose domains they are [default: ask the server for the caller's]
+    /// Number of the account that owns the domains [default: the caller's, from the server]
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `edgeseal restore`: puts a backup in the place of the store, while no process owns that.
+//! `edgeseal restore`: replaces the store by a backup, while no process owns it.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,12 +22,12 @@ use crate::{clock, node::open_store::error_chain, private_files};
 
 #[derive(Args)]
 pub(super) struct Command {
-    /// What `edgeseal backup` wrote
+    /// The file that `edgeseal backup` wrote
     file: PathBuf,
-    /// Put it in the place of a store that is there; that one is kept beside it
+    /// Replace an existing store, which is kept under another name
     #[arg(long)]
     replace: bool,
-    /// Put it back although something in it is wrong, or does not open with the key-encryption keys
+    /// Restore although the backup has problems, or does not open with the key-encryption keys
     #[arg(long)]
     unverified: bool,
     #[command(flatten)]
@@ -39,7 +39,7 @@ impl Command {
         let (config, store) = self.of.load()?;
         private_files::create_private_dir(&config.data)
             .map_err(|error| CliError::Usage(error_chain(&error)))?;
-        // It is looked at again when the copy is put there, which may be much later.
+        // Checked again when the copy replaces the store, which may be much later.
         let place = self.check_target(&store).await;
         place.map_err(|error| place_error(&error))?;
         let copy = StoreBackup::create(&self.file, &store);
@@ -68,7 +68,7 @@ impl Command {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Whether a copy may be put there. A server that has just lost its store lets go of it only then.
+    /// Checks that the store may be replaced. A server that has just lost its store may still hold it.
     async fn check_target(&self, store: &Path) -> Result<(), BackupError> {
         const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
         let began = Instant::now();

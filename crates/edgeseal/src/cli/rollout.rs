@@ -7,15 +7,15 @@ use super::{CliError, Connection, EDGESEAL_API_VERSION, output, output::say};
 
 #[derive(Args)]
 pub(super) struct Command {
-    /// The domain; without one all edges are shown (root account only)
+    /// The domain; without it, all edges are shown (root account only)
     domain: Option<String>,
-    /// What staging edges serve
+    /// Show what staging edges serve
     #[arg(long)]
     staging: bool,
-    /// Compare with this commit instead of the newest one: `x-edgeseal-revision` of a change
+    /// Compare with this commit instead of the latest: `x-edgeseal-revision` of a change
     #[arg(long, value_name = "REVISION")]
     revision: Option<String>,
-    /// Have every live edge prove it, wait so many seconds for that at most, and fail if one does not
+    /// Wait at most this many seconds until every live edge has proved it, else fail
     #[arg(long, value_name = "SECONDS", requires = "domain", value_parser = clap::value_parser!(u8).range(1..=30))]
     wait: Option<u8>,
     #[command(flatten)]

@@ -2,8 +2,8 @@
 
 use edgeseal_core::Timestamp;
 
-/// The moment that `text` means, as the API takes it: `7d` is seven days before `now`; units are s,
-/// m, h, d and w. Anything else is left as it is, for the API to judge.
+/// Resolves a relative time, for the API: `7d` is seven days before `now`; units are s, m, h, d and
+/// w. Any other text is passed on for the API to parse.
 pub(super) fn resolve_time(text: &str, now: Timestamp) -> String {
     ago_ms(text).map_or_else(|| text.to_owned(), |ms| now.plus_ms(-ms).to_string())
 }
@@ -18,7 +18,7 @@ fn ago_ms(text: &str) -> Option<i64> {
         'w' => 604_800_000,
         _ => return None,
     };
-    // Nobody means more than a hundred years, and they would overflow.
+    // More than a hundred years would overflow, and is not meant.
     const LONGEST_MS: i64 = 100 * 366 * 86_400_000;
     let count: i64 = text.strip_suffix(unit)?.parse().ok()?;
     let ms = count.checked_mul(unit_ms)?;

@@ -1,4 +1,4 @@
-//! Why a configuration does not read: which value, where it stands, and what may have been meant.
+//! Messages about configuration errors: the value, its location, and a suggestion.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use figment::{
 
 use super::{ConfigError, suggest};
 
-/// What addresses look like.
+/// The syntax of addresses.
 const ADDRESS: &str = "ADDRESS:PORT, such as \"127.0.0.1:7080\" or \"[::1]:7080\"";
-/// What the sources of key-encryption keys look like.
+/// The syntax of the sources of key-encryption keys.
 pub(super) const KEK: &str =
     "\"file:PATH\", \"env:NAME\", { command = [\"PROGRAM\", …] }, or a list of these";
 
-/// The first of what figment has found.
+/// The first error of figment.
 pub(super) fn from_figment(
     error: &figment::Error,
     figment: &Figment,
@@ -39,7 +39,7 @@ pub(super) fn from_figment(
     }
 }
 
-/// Where a key has its value from, for a value that reads and cannot be.
+/// The location of the value of a key, for a value that parses and is invalid.
 pub(super) fn location_of(key: &str, figment: &Figment, text: Option<&str>) -> String {
     let path: Vec<&str> = key.split('.').collect();
     let found = figment.find_metadata(path[0]);
@@ -80,7 +80,7 @@ fn parse_reason(kind: &Kind, key: &str, figment: &Figment) -> String {
         Kind::Message(_) if key == "kek" => KEK.to_owned(),
         other => return format!("{key}: {other}"),
     };
-    // What is given for the keys may be a key.
+    // The value may be a key.
     let given = if key.starts_with("kek") {
         "\"(not shown)\"".to_owned()
     } else {
@@ -102,7 +102,7 @@ fn format_actual(actual: &Actual) -> String {
     }
 }
 
-/// Rust's names of types in words.
+/// Rust's type names in words.
 fn type_description(expected: &str) -> String {
     let words = match expected {
         "u16" => "a whole number from 0 to 65535",
@@ -136,7 +136,7 @@ fn format_value(value: &Value) -> String {
     }
 }
 
-/// The line, from 1, on which the key at `path` has its value, if it stands there by its bare name.
+/// The line, from 1, of the key at `path`, if it is written as a bare key.
 fn line_of(text: &str, path: &[&str]) -> Option<usize> {
     let (key, tables) = path.split_last()?;
     let table = tables.iter().filter(|step| step.parse::<usize>().is_err());

@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The flags of `edgeseal serve`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -14,11 +14,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
-    /// Take over from the process that serves this data directory: no connection is refused
+    /// Take over from the process that serves this data directory, without refusing a connection
     #[arg(long)]
     #[serde(skip)]
     pub(crate) take_over: bool,
-    /// Where everything is kept [default: ./edgeseal-data]
+    /// Data directory [default: ./edgeseal-data]
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<PathBuf>,
@@ -26,31 +26,31 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) store: Option<String>,
-    /// Where the API listens, plain HTTP [default: 127.0.0.1:7080]
+    /// Address of the API, plain HTTP [default: 127.0.0.1:7080]
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api: Option<SocketAddr>,
-    /// Where the API listens in TLS as well; needs the two files [default: nowhere]
+    /// Address of the API over TLS; needs the two files below [default: none]
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_tls: Option<SocketAddr>,
-    /// Certificate chain of the API in TLS, in PEM
+    /// Certificate chain of the API over TLS, in PEM
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_tls_cert_file: Option<PathBuf>,
-    /// Private key of the API in TLS, in PEM
+    /// Private key of the API over TLS, in PEM
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_tls_key_file: Option<PathBuf>,
-    /// Where the edge serves HTTPS [default: 127.0.0.1:8443]
+    /// Address of the edge, HTTPS [default: 127.0.0.1:8443]
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) https: Option<SocketAddr>,
-    /// Where the edge serves plain HTTP [default: 127.0.0.1:8080]
+    /// Address of the edge, plain HTTP [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<SocketAddr>,
-    /// Where health and metrics are served [default: 127.0.0.1:7081]
+    /// Address of health and metrics [default: 127.0.0.1:7081]
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) admin: Option<SocketAddr>,
@@ -58,7 +58,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<String>,
-    /// How logs are written: auto, text or json [default: auto]
+    /// Format of the log: auto, text or json [default: auto]
     #[arg(long, value_name = "FORMAT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) log_format: Option<LogFormat>,

@@ -1,4 +1,4 @@
-//! Identity providers whose tokens open roles: the tables `[[oidc_provider]]`.
+//! OIDC providers whose tokens can assume roles: the tables `[[oidc_provider]]`.
 
 use std::path::PathBuf;
 
@@ -9,26 +9,26 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
-/// Hours that a token may be old, as RAM has it for its providers.
+/// Largest age of a token in hours, as RAM limits it for its providers.
 const ISSUED_WITHIN_HOURS: std::ops::RangeInclusive<u32> = 1..=168;
 
-/// One identity provider.
+/// One OIDC provider.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OidcProvider {
-    /// The number of the account whose roles it can open.
+    /// The number of the account whose roles its tokens can assume.
     account: String,
     /// Its name, unique in the account.
     name: String,
-    /// The issuer, exactly as its tokens say it.
+    /// The issuer, exactly as in its tokens.
     issuer: String,
-    /// The audiences that tokens may be made for.
+    /// The accepted audiences.
     client_ids: Vec<String>,
-    /// Where its keys are: `https://…`, or a file.
+    /// The URL (`https://…`) or file of its keys.
     jwks: String,
-    /// Certificates, in PEM, that vouch for the address of the keys; `None`: the public ones.
+    /// PEM file of trusted CAs for the URL of the keys; `None`: the public ones.
     jwks_ca_file: Option<PathBuf>,
-    /// How many hours ago a token may have been issued.
+    /// Largest age of a token in hours.
     #[serde(default = "default_issued_within_hours")]
     issued_within_hours: u32,
 }
@@ -37,10 +37,10 @@ const fn default_issued_within_hours() -> u32 {
     12
 }
 
-/// The providers of these tables.
+/// Parses the tables.
 ///
 /// # Errors
-/// [`ConfigError::Value`] for the first value that cannot be.
+/// [`ConfigError::Value`] for the first invalid value.
 pub(super) fn providers(tables: &[OidcProvider]) -> Result<OidcProviders, ConfigError> {
     let mut providers: Vec<(Provider, KeySource)> = Vec::new();
     for table in tables {

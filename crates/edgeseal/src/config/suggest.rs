@@ -1,6 +1,6 @@
-//! What may have been meant by a name that is none.
+//! Suggestions for misspelt names.
 
-/// The name of `known` that `given` may be a slip of: a third of it wrong at most.
+/// The name in `known` closest to `given`, with at most a third of it different.
 pub(super) fn suggestion<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let given = given.to_ascii_lowercase();
     let distance = |name: &&'a str| strsim::damerau_levenshtein(&given, name);
@@ -9,7 +9,7 @@ pub(super) fn suggestion<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> 
     (slips <= (given.len() / 3).clamp(1, 3)).then_some(closest)
 }
 
-/// The same as the end of a sentence; empty if there is none.
+/// The suggestion as the end of a sentence; empty if there is none.
 pub(super) fn did_you_mean(given: &str, known: &[&str]) -> String {
     suggestion(given, known).map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
 }

@@ -1,15 +1,14 @@
-//! Variables of the environment that begin like ours and mean nothing: told, since a slip in a name
-//! would otherwise change nothing in silence.
+//! Warns of unknown `EDGESEAL_*` environment variables: a misspelt one would silently have no effect.
 
 use std::env;
 
 use super::{Config, ENV_KEYS, suggest};
 use crate::kek::KekSource;
 
-/// Variables that are read elsewhere.
+/// Variables that are read elsewhere in the program.
 const OTHER_VARIABLES: &[&str] = &["log", "endpoint", "cacert"];
 
-/// Warns in the log of every variable `EDGESEAL_…` that nobody reads.
+/// Logs a warning for every variable `EDGESEAL_…` that has no effect.
 pub(crate) fn warn_of_unknown_variables(config: &Config) {
     let sources = config.kek_sources().unwrap_or_default();
     let of_keys = |name: &str| {
@@ -24,7 +23,7 @@ pub(crate) fn warn_of_unknown_variables(config: &Config) {
     }
 }
 
-/// What to say of a variable; `None` if it is known, or not ours.
+/// The warning for a variable; `None` if it is known or has another prefix.
 fn unknown_variable_hint(name: &str) -> Option<String> {
     let key = name.strip_prefix("EDGESEAL_")?.to_ascii_lowercase();
     let mut known = [ENV_KEYS, OTHER_VARIABLES].concat();
@@ -45,7 +44,7 @@ fn unknown_variable_hint(name: &str) -> Option<String> {
     ))
 }
 
-/// Whether Kubernetes makes it for a service whose name begins like ours: `…_SERVICE_HOST`,
+/// Whether Kubernetes sets it for a service whose name begins with `edgeseal`: `…_SERVICE_HOST`,
 /// `…_SERVICE_PORT`, `…_PORT`, `…_PORT_443_TCP…`
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
 fn is_kubernetes_service_variable(key: &str) -> bool {

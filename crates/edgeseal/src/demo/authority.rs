@@ -1,4 +1,4 @@
-//! The demo's own certificate authority, kept so that a browser needs to trust it once.
+//! The demo's own CA, stored so that a browser has to trust it only once.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::{bootstrap::BootstrapError, private_files};
 
-/// A certificate authority on disk.
+/// A CA on disk.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     ca: String,
@@ -29,28 +29,28 @@ pub(super) struct IssuedCertificate {
     pub(super) key: Zeroizing<String>,
 }
 
-/// Why there is no certificate.
+/// Why no certificate can be issued.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuthorityError {
-    /// A file.
+    /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] BootstrapError),
-    /// The CA file does not read.
+    /// The CA's file cannot be read.
     #[error("{}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: std::io::Error,
     },
-    /// Making a certificate failed.
+    /// A certificate cannot be created.
     #[error("the demo's certificate authority: {0}")]
     Make(#[from] rcgen::Error),
 }
 
 impl Authority {
-    /// Opens the authority in `directory`, or makes one there.
+    /// Opens the CA in `directory`, or creates one.
     pub(super) fn open(directory: &Path, now: Timestamp) -> Result<Self, AuthorityError> {
         private_files::create_private_dir(directory)?;
         let key_file = directory.join("ca.key");
@@ -78,7 +78,7 @@ impl Authority {
         Ok(Self { issuer, ca })
     }
 
-    /// A certificate for a domain, good for 90 days.
+    /// Issues a certificate for a domain, valid for 90 days.
     pub(super) fn issue(
         &self,
         domain: &str,

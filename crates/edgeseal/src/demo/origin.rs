@@ -1,4 +1,4 @@
-//! A small origin: a page that shows what came through the edge.
+//! A small origin: a page that shows the request as forwarded by the edge.
 
 use std::convert::Infallible;
 
@@ -22,7 +22,7 @@ pub(super) async fn serve(listener: TcpListener) {
             if let Err(error) = connection.await {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
-                    "a connection to the demo's origin ended early"
+                    "a connection to the demo's origin was aborted"
                 );
             }
         });

@@ -1,4 +1,4 @@
-//! What a newcomer sees.
+//! The text that the demo prints.
 
 use std::{
     env,
@@ -59,7 +59,7 @@ pub(super) fn print(
     );
 }
 
-/// The program as it was started, for a shell.
+/// The path of this program, quoted for a shell.
 fn program() -> String {
     let path = env::args_os().next().unwrap_or_default();
     let path = path.to_string_lossy();

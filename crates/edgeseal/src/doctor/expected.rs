@@ -1,4 +1,4 @@
-//! What the store says is to be served, and whether visitors can use it.
+//! What the store says must be served, and whether clients accept it.
 
 use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 
@@ -16,23 +16,23 @@ use edgeseal_store::{
 use super::{Report, roots};
 use crate::config::Config;
 
-/// What the domains of an environment are to show.
+/// The expected certificates of the domains of an environment.
 #[derive(Debug, Default)]
 pub(super) struct ExpectedState {
-    /// By name.
+    /// The domains, by name.
     pub(super) domains: BTreeMap<DomainPattern, ExpectedLeaves>,
-    /// What is known of the leaves, by the address of the material.
+    /// Facts about the leaves, by material.
     materials: HashMap<Digest, LeafFacts>,
-    /// The root of the demo, see [`roots::of_demo`].
+    /// The demo's root as DER.
     demo_root: Option<Vec<u8>>,
 }
 
-/// What visitors of a domain are to be shown.
+/// What clients of a domain must be served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ExpectedLeaves {
-    /// SHA-256 of the leaves that may be shown: none, one, or one for each kind of key.
+    /// SHA-256 of the leaves that may be served: none, one, or one for each kind of key.
     pub(super) leaves: Vec<Digest>,
-    /// Where their material is.
+    /// Keys of their material.
     materials: Vec<Digest>,
 }
 
@@ -40,16 +40,16 @@ pub(super) struct ExpectedLeaves {
 struct LeafFacts {
     leaf: Digest,
     facts: CertificateInfo,
-    /// End of the first intermediate that ends before the leaf does.
+    /// Expiry of the first intermediate that expires before the leaf.
     chain_not_after: Timestamp,
-    /// Who would have to be among the roots of visitors, since nothing but the leaf is served.
+    /// The issuer that clients would have to trust as a root, because only the leaf is served.
     missing_issuer: Option<String>,
 }
 
 const RENEW: &str = "upload a renewed certificate for it";
 const DAY_MS: i64 = 86_400_000;
 
-/// Reads what the store says.
+/// Reads the bindings and leaves from the store.
 pub(super) async fn read(store: &dyn Store, config: &Config) -> Result<ExpectedState, Fault> {
     const PAGE: usize = 500;
     let environment = config.environment();
@@ -61,7 +61,7 @@ pub(super) async fn read(store: &dyn Store, config: &Config) -> Result<ExpectedS
     loop {
         let page = store.list(DOMAINS, after.as_ref(), PAGE).await?;
         for entry in &page.entries {
-            // What does not read was told already.
+            // Records that cannot be decoded were reported already.
             if let Ok(domain) = decode::<Domain>(&entry.value) {
                 let shown = bound.expected_leaves(store, &domain, environment).await?;
                 bound.domains.insert(domain.name, shown);
@@ -106,7 +106,7 @@ impl ExpectedState {
 }
 
 impl LeafFacts {
-    /// `None` if it is not there or does not read, which was told already.
+    /// `None` if it is missing or cannot be decoded, which was reported already.
     async fn read(
         store: &dyn Store,
         (id, digest): (CertificateId, &Digest),
@@ -131,7 +131,7 @@ impl LeafFacts {
         let alone = material.issuers.is_empty()
             && !of_demo
             && !roots::needs_no_intermediate(&material.leaf);
-        // A private root is known from the upload alone, if it came with it.
+        // A private root is known only if it was uploaded with the certificate.
         let record = store.get(&Key::certificate(id)).await?;
         let record = record.and_then(|entry| decode::<CertificateRecord>(&entry.value).ok());
         let alone = alone && record.is_none_or(|record| record.info.missing_issuer.is_some());
@@ -144,7 +144,7 @@ impl LeafFacts {
     }
 }
 
-/// Whether visitors can use what is to be served.
+/// Reports certificates that clients refuse, or will soon.
 pub(super) fn examine(bound: &ExpectedState, now: Timestamp, report: &mut Report) {
     let mut incomplete: HashSet<&Digest> = HashSet::new();
     for (name, shown) in &bound.domains {

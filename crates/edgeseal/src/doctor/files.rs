@@ -1,4 +1,4 @@
-//! Whether anybody but the owner can read what is kept.
+//! Checks that only the owner can access the stored files.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use std::{
 use super::{DoctorError, Report};
 use crate::{config::Config, kek::KekSource};
 
-/// Files in the data directory that are their owner's alone.
+/// Files in the data directory that only their owner may access.
 const PRIVATE_FILES: &[&str] = &[
     "credentials.json",
     "addresses.json",
@@ -24,7 +24,7 @@ const PRIVATE_FILES: &[&str] = &[
     "takeover/api.key",
     "demo/ca.key",
 ];
-/// Directories in it that are their owner's alone.
+/// Directories in it that only their owner may access.
 const DIRECTORIES: &[&str] = &["", "edge", "takeover", "demo"];
 
 pub(super) fn examine(config: &Config, report: &mut Report) -> Result<(), DoctorError> {
@@ -37,24 +37,24 @@ pub(super) fn examine(config: &Config, report: &mut Report) -> Result<(), Doctor
             files.push(path);
         }
     }
-    let mut looked_at = 0;
+    let mut checked = 0;
     for path in &files {
-        looked_at += check(
+        checked += check(
             path,
             "chmod 600 it; if others could read it, rotate what it holds",
             report,
         );
     }
     for name in DIRECTORIES {
-        looked_at += check(&config.data.join(name), "chmod 700 it", report);
+        checked += check(&config.data.join(name), "chmod 700 it", report);
     }
     report.checked(format!(
-        "the permissions of {looked_at} files and directories"
+        "the permissions of {checked} files and directories"
     ));
     Ok(())
 }
 
-/// How many were looked at: one, or none if it is not there.
+/// Returns how many were checked: one, or none if it does not exist.
 fn check(path: &Path, cure: &'static str, report: &mut Report) -> u32 {
     match fs::metadata(path) {
         Ok(metadata) => {

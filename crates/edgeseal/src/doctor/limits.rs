@@ -1,4 +1,4 @@
-//! What the system allows the server.
+//! Checks the limits that the operating system sets for the server.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::{
     resources::{self, DescriptorBudget},
 };
 
-/// File descriptors: those of the process that serves, or of one that is started like this command.
+/// Checks the file descriptors of the running server, or of one that is started like this command.
 pub(super) fn examine(config: &Config, server: Holder, report: &mut Report) {
     let served = match server {
         Holder::Process(Some(id)) => nofile_limit_of(id),
@@ -40,13 +40,12 @@ pub(super) fn examine(config: &Config, server: Holder, report: &mut Report) {
     }
 }
 
-/// As many descriptors as a process may have open at most; `None` if it may have any number, or cannot be
-/// looked at.
+/// The limit of open files of a process; `None` if it is unlimited or cannot be read.
 fn nofile_limit_of(process: u32) -> Option<u64> {
     let limits = fs::read_to_string(format!("/proc/{process}/limits")).ok()?;
     let line = limits
         .lines()
         .find_map(|line| line.strip_prefix("Max open files"))?;
-    // Soft, hard, unit; it has raised the soft one to the hard one.
+    // The columns are soft, hard, unit; the server has raised the soft limit to the hard one.
     line.split_whitespace().nth(1)?.parse().ok()
 }

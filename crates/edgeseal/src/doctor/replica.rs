@@ -1,4 +1,4 @@
-//! Whether the edge could serve from its replica, and whether all of it is there.
+//! Checks whether the edge could serve from its replica, and whether the replica is complete.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::{config::Config, node::context::edge_directory};
 const REBUILD_REPLICA: &str =
     "stop Edgeseal and remove the files of the replica: it is made anew from the store";
 
-/// Whether an edge has kept a replica.
+/// Whether there is a replica.
 pub(super) fn exists(config: &Config) -> bool {
     Edge::has_replica(&edge_directory(config))
 }
 
-/// Looks at the replica, `alone` or beside the edge that writes it, and compares it with what the store
-/// has bound, if that is known.
+/// Checks the replica, `alone` or while an edge writes it, and compares it with the bindings in the
+/// store, if they are known.
 pub(super) async fn examine(
     config: &Config,
     keyring: &Keyring,
@@ -76,8 +76,8 @@ fn read_replica(
     }
 }
 
-/// The replica of an edge that runs is a moment behind at most; one that was killed misses what came
-/// last; neither is empty.
+/// The replica of a running edge is slightly behind, that of a killed one misses the last changes;
+/// neither is empty.
 async fn compare(
     config: &Config,
     keyring: &Keyring,

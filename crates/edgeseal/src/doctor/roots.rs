@@ -1,4 +1,4 @@
-//! Whether a certificate needs no intermediate: it has issued itself, or a root that clients know has.
+//! Tells whether a certificate needs no intermediate: it is self-signed, or a well-known root issued it.
 
 use std::{collections::HashSet, fs, path::Path, sync::LazyLock};
 
@@ -6,12 +6,12 @@ use x509_parser::{parse_x509_certificate, pem::parse_x509_pem};
 
 use crate::demo;
 
-/// Subjects of the roots of this system, and of those that browsers know, as DER.
+/// Subjects of the roots of this system and of those in browsers, as DER.
 static ROOT_SUBJECTS: LazyLock<HashSet<Vec<u8>>> = LazyLock::new(|| {
     let system = rustls_native_certs::load_native_certs().certs;
     let system = system.iter().filter_map(|root| subject(root));
     let known = webpki_roots::TLS_SERVER_ROOTS.iter();
-    // A trust anchor's subject is what is in the SEQUENCE.
+    // A trust anchor's subject is the content of the SEQUENCE.
     let known = known.map(|root| der_sequence(root.subject.as_ref()));
     system.chain(known).collect()
 });
@@ -25,13 +25,13 @@ pub(super) fn needs_no_intermediate(leaf: &[u8]) -> bool {
     issuer == leaf.subject().as_raw() || ROOT_SUBJECTS.contains(issuer)
 }
 
-/// The root of the demo on this data directory, as DER, if there was one: people who look at it trust it.
+/// The root of the demo on this data directory as DER, if there is one: its users trust it.
 pub(super) fn demo_root(data: &Path) -> Option<Vec<u8>> {
     let pem = fs::read(demo::ca_file(data)).ok()?;
     Some(parse_x509_pem(&pem).ok()?.1.contents)
 }
 
-/// Whether this very root has signed the certificate.
+/// Whether this root has signed the certificate.
 pub(super) fn is_signed_by(root: &[u8], leaf: &[u8]) -> bool {
     let (Ok((_, root)), Ok((_, leaf))) =
         (parse_x509_certificate(root), parse_x509_certificate(leaf))

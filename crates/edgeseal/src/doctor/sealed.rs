@@ -1,4 +1,4 @@
-//! Whether everything that is sealed opens, and is what it should be.
+//! Checks that every sealed value opens and contains what it should.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ const PAGE: usize = 500;
 const TICKET_KEY_REMEDY: &str =
     "nothing: its period ends within a day, and until then sessions resume at each edge alone";
 
-/// Opens every sealed record, or without keys tells which of them are needed.
+/// Opens every sealed record; without keys, reports which ones are needed.
 pub(super) async fn examine(
     store: &dyn Store,
     keyring: Option<&Keyring>,
@@ -117,7 +117,7 @@ fn is_key_of_leaf(secret: &Secret, entry: &Entry) -> Option<bool> {
     )
 }
 
-/// The name of a signing request ends with the digest of its public key.
+/// The key of a signing request's record ends with the digest of its public key.
 fn is_key_of_name(secret: &Secret, entry: &Entry) -> Option<bool> {
     let key = parsed(secret)?;
     let public = key.public_key()?;

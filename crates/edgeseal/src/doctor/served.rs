@@ -1,5 +1,4 @@
-//! What visitors are shown: handshakes with the edge of the process that runs, and what that process
-//! reports of itself.
+//! Checks what clients are served: by handshakes with the running edge, and by the reports of edges.
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
@@ -14,13 +13,13 @@ use super::{
 };
 use crate::{clock, config::Config, node::Addresses};
 
-/// Handshakes at a time: visitors come first.
+/// Concurrent handshakes: few, so that clients are not slowed down.
 const CONCURRENT_HANDSHAKES: usize = 8;
-/// Domains whose wrong handshake is told one by one.
+/// Most domains whose wrong handshakes are reported one by one.
 const REPORTED_MAX: usize = 50;
 const SEE_ROLLOUT: &str = "see edgeseal rollout and the log of the server";
 
-/// Compares what a server shows with what the store says, if that is known.
+/// Compares what a server serves with the store, if that could be read.
 pub(super) async fn examine(
     config: &Config,
     bound: Option<ExpectedState>,
@@ -57,7 +56,7 @@ pub(super) async fn examine(
     check_handshakes(config, &probe, bound, effort, report).await
 }
 
-/// Handshakes with some of the domains, or all.
+/// Makes handshakes with some of the domains, or all.
 async fn check_handshakes(
     config: &Config,
     probe: &Arc<Probe>,
@@ -73,7 +72,7 @@ async fn check_handshakes(
     };
     let made = wanted.len();
     let mut wrong = probe_all(probe, &wanted).await;
-    // A change may have come since the store was read: what differs is compared with the store of now.
+    // The store may have changed since it was read: differences are compared with a new snapshot.
     for _ in 0..3 {
         if wrong.is_empty() {
             break;
@@ -105,7 +104,7 @@ async fn check_handshakes(
     Ok(())
 }
 
-/// What is wrong, by domain.
+/// The differences, by domain.
 async fn probe_all(
     probe: &Arc<Probe>,
     wanted: &BTreeMap<DomainPattern, ExpectedLeaves>,
@@ -142,7 +141,7 @@ async fn probe_all(
     wrong
 }
 
-/// A host name that the domain answers for; for a wildcard one that has no domain of its own.
+/// A host name that the domain serves; for a wildcard, one without a domain of its own.
 fn probe_host(
     name: &DomainPattern,
     all: &BTreeMap<DomainPattern, ExpectedLeaves>,
@@ -158,7 +157,7 @@ fn probe_host(
     hosts.into_iter().find(free)
 }
 
-/// What the edges say of themselves.
+/// Checks the reports of the edges.
 async fn check_edge_reports(config: &Config, report: &mut Report) -> Result<(), DoctorError> {
     let view: Arc<dyn Store> = Arc::new(open_store(config)?);
     // Reports are not sealed.
@@ -192,7 +191,7 @@ async fn check_edge_reports(config: &Config, report: &mut Report) -> Result<(), 
     Ok(())
 }
 
-/// The store of now.
+/// A new snapshot of the store.
 fn open_store(config: &Config) -> Result<SqliteSnapshot, DoctorError> {
     let url = config.store_url();
     let path = url.strip_prefix("sqlite:").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Lines over a Unix socket, and sockets with them (`SCM_RIGHTS`).
+//! Lines over a Unix socket, with file descriptors attached (`SCM_RIGHTS`).
 
 use std::{
     collections::VecDeque,
@@ -15,9 +15,9 @@ use tokio::{io::Interest, net::UnixStream};
 
 use super::HandoverError;
 
-/// Sockets that come with one line at most; there are fewer roles.
+/// Most descriptors with one line; there are fewer roles.
 const SOCKETS_MAX: usize = 16;
-/// Octets of a line at most.
+/// Most bytes of a line.
 const LINE_MAX: usize = 1024;
 
 /// One side of a hand-over.
@@ -40,7 +40,7 @@ impl HandoverStream {
         self.send_with_fds(line, &[]).await
     }
 
-    /// Says a line and passes these on with its first octet.
+    /// Sends a line, with these sockets attached to its first byte.
     pub(super) async fn send_with_fds(
         &mut self,
         line: &str,
@@ -56,10 +56,10 @@ impl HandoverStream {
                 if !sockets.is_empty() {
                     with.push(SendAncillaryMessage::ScmRights(sockets));
                 }
-                let octets = [io::IoSlice::new(rest)];
+                let bytes = [io::IoSlice::new(rest)];
                 Ok(sendmsg(
                     &self.stream,
-                    &octets,
+                    &bytes,
                     &mut with,
                     SendFlags::NOSIGNAL,
                 )?)
@@ -71,10 +71,10 @@ impl HandoverStream {
         Ok(())
     }
 
-    /// The next line.
+    /// Receives the next line.
     pub(super) async fn read_line(&mut self) -> io::Result<String> {
         loop {
-            if let Some(end) = self.buffer.iter().position(|octet| *octet == b'\n') {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
             }
@@ -84,13 +84,13 @@ impl HandoverStream {
                     "says more than a line",
                 ));
             }
-            let mut octets = [0; LINE_MAX];
+            let mut bytes = [0; LINE_MAX];
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
             let stream = &self.stream;
             let (count, sockets) = stream
                 .async_io(Interest::READABLE, || {
                     let mut with = RecvAncillaryBuffer::new(&mut space);
-                    let mut into = [io::IoSliceMut::new(&mut octets)];
+                    let mut into = [io::IoSliceMut::new(&mut bytes)];
                     let flags = RecvFlags::CMSG_CLOEXEC;
                     let received = recvmsg(stream, &mut into, &mut with, flags)?;
                     let mut sockets = Vec::new();
@@ -105,12 +105,12 @@ impl HandoverStream {
             if count == 0 {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "is gone"));
             }
-            self.buffer.extend_from_slice(&octets[..count]);
+            self.buffer.extend_from_slice(&bytes[..count]);
             self.received_fds.extend(sockets);
         }
     }
 
-    /// The next socket that came.
+    /// The next received socket.
     pub(super) fn next_fd(&mut self) -> Option<OwnedFd> {
         self.received_fds.pop_front()
     }

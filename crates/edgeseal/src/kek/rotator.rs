@@ -1,5 +1,4 @@
-//! The keeper of the key-encryption keys of a running process: changes them, and has everything
-//! sealed anew in the background.
+//! Rotates the key-encryption keys of a running process, and reseals everything in the background.
 
 use std::{
     fs,
@@ -25,7 +24,7 @@ use zeroize::Zeroizing;
 use super::{KekSource, read_all};
 use crate::private_files::replace_private_file;
 
-/// See the [module](self).
+/// The key-encryption keys of a process, their sources, and the state of the reseal.
 pub(crate) struct KekRotator {
     keyring: Keyring,
     sources: Vec<KekSource>,
@@ -33,19 +32,19 @@ pub(crate) struct KekRotator {
     edge: ResealHandle,
     per_second: u32,
     clock: fn() -> Timestamp,
-    /// One change of the keys at a time.
+    /// Serializes changes of the keys.
     change_lock: tokio::sync::Mutex<()>,
-    /// Keys of before, under which something may still be on its way into the store.
+    /// Replaced keys under which transactions in flight may still store something.
     superseded: Mutex<Vec<RetiredKeys>>,
     resealing: watch::Sender<ResealProgress>,
     reseal_requested: Notify,
 }
 
-/// Between two tries while the store fails.
+/// First and longest pause between two attempts while the store fails.
 const RETRY_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 impl KekRotator {
-    /// A keeper of `keyring`, which was read from `sources`.
+    /// A rotator of `keyring`, which was read from `sources`.
     pub(crate) fn new(
         (keyring, sources): (Keyring, Vec<KekSource>),
         store: SharedStore,
@@ -71,8 +70,8 @@ impl KekRotator {
         }
     }
 
-    /// To be called before anything is sealed: if the first key is another one than the last process
-    /// had, everything is to come under it.
+    /// Call it before anything is sealed: if the active key is not the last process's, it marks
+    /// everything as to be resealed.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -83,8 +82,8 @@ impl KekRotator {
         reseal::begin(&*self.store, self.keyring.active()).await
     }
 
-    /// Has everything sealed anew whenever that is wanted, and at the start if an earlier process
-    /// has not finished it. Ends with `stop`.
+    /// Reseals everything on request, and at startup if an earlier process has not finished. Returns
+    /// when `stop` completes.
     pub(crate) async fn run(&self, stop: impl Future<Output = ()>) {
         let work = async {
             loop {
@@ -103,7 +102,7 @@ impl KekRotator {
         while let Err(fault) = self.reseal().await {
             tracing::warn!(
                 error = &fault as &dyn std::error::Error,
-                "sealing anew was interrupted; trying again"
+                "resealing was interrupted; retrying"
             );
             self.update_progress(|resealing| {
                 resealing.error = "the store fails; trying again".to_owned()
@@ -113,13 +112,13 @@ impl KekRotator {
         }
     }
 
-    /// Everything under the key that seals: the store, then what the edge holds, then the note that
-    /// it is done.
+    /// Reseals the store, then what the edge holds, under the active key; then records that it is
+    /// finished.
     async fn reseal(&self) -> Result<(), Fault> {
         let active = self.keyring.active();
         let store = &*self.store;
         if reseal::is_finished(store, &self.keyring).await? {
-            // The edge's replica may be older than the store: a look at what it holds is cheap.
+            // The edge's replica may be older than the store; checking it is cheap.
             self.reseal_edge().await?;
             self.update_progress(|resealing| resealing.state = ResealState::Finished);
             return Ok(());
@@ -127,26 +126,26 @@ impl KekRotator {
         for superseded in self.take_superseded() {
             superseded.drained().await;
         }
-        // Once more: what was handed to the store until now is seen by the first pass.
+        // Again: transactions in flight have ended by now, so the first pass sees what they stored.
         reseal::begin(store, active).await?;
-        tracing::info!(key.id = %active, "sealing anew what is under other keys");
+        tracing::info!(key.id = %active, "resealing what is sealed under other keys");
         let proof = self.reseal_store().await?;
         self.reseal_edge().await?;
         if proof.failed == 0 {
             reseal::finish(store, active, (self.clock)()).await?;
-            tracing::info!(key.id = %active, records = proof.opened, "all is sealed under this key");
+            tracing::info!(key.id = %active, records = proof.opened, "everything is sealed under the active key");
         }
         self.update_progress(|resealing| {
             resealing.state = match &proof.first_failure {
                 None => ResealState::Finished,
-                Some((key, why)) => {
+                Some((key, reason)) => {
                     tracing::error!(
                         %key,
-                        why,
+                        reason,
                         records = proof.failed,
-                        "sealed records do not open, and stay as they are"
+                        "sealed records cannot be opened; they are left unchanged"
                     );
-                    resealing.error = format!("{key}: {why}");
+                    resealing.error = format!("{key}: {reason}");
                     ResealState::Stuck
                 }
             };
@@ -154,12 +153,12 @@ impl KekRotator {
         Ok(())
     }
 
-    /// Passes until one finds nothing to do.
+    /// Repeats passes until one finds nothing to do.
     async fn reseal_store(&self) -> Result<ResealPass, Fault> {
         let before = self.resealing.borrow().resealed;
         let mut done = 0;
         loop {
-            let told = |pass: &ResealPass| {
+            let report = |pass: &ResealPass| {
                 self.update_progress(|resealing| {
                     resealing.state = ResealState::Running;
                     resealing.opened = pass.opened;
@@ -168,7 +167,7 @@ impl KekRotator {
                     resealing.error.clear();
                 });
             };
-            let pass = reseal::pass(&*self.store, &self.keyring, self.per_second, told).await?;
+            let pass = reseal::pass(&*self.store, &self.keyring, self.per_second, report).await?;
             done += pass.resealed;
             if pass.is_clean() {
                 return Ok(pass);
@@ -178,12 +177,12 @@ impl KekRotator {
 
     async fn reseal_edge(&self) -> Result<(), Fault> {
         let done = self.edge.run().await;
-        let done = done.map_err(Fault::of("seal anew what the edge holds"))?;
+        let done = done.map_err(Fault::of("reseal what the edge holds"))?;
         if done.resealed > 0 || done.failed > 0 {
             tracing::info!(
                 resealed = done.resealed,
                 unopened = done.failed,
-                "the edge has sealed anew what it holds"
+                "the edge has resealed what it holds"
             );
         }
         Ok(())
@@ -201,7 +200,7 @@ impl KekRotator {
         std::mem::take(&mut *waiting)
     }
 
-    /// A look that finds nothing to do, as at each start, is waited for.
+    /// Waits briefly for a running reseal: at startup it usually finds nothing to do.
     async fn wait_until_idle(&self) -> Result<(), KeyEncryptionError> {
         const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
         let mut resealing = self.resealing.subscribe();
@@ -214,7 +213,7 @@ impl KekRotator {
         }
     }
 
-    /// The keys that the sources have now, if none is missing that is in use.
+    /// Reads the sources again; fails if a key in use is missing from them.
     async fn read_sources(&self) -> Result<Keyring, KeyEncryptionError> {
         let ring = read_all(&self.sources).await.map_err(source_error)?;
         let has = ring.ids();
@@ -226,7 +225,7 @@ impl KekRotator {
         }
     }
 
-    /// Puts a new key first into the file that is the first source.
+    /// Adds a new key as the first one of the first source, which must be a file.
     async fn generate_key(&self, active: KeyId) -> Result<Keyring, KeyEncryptionError> {
         let source = self.sources.first();
         let no_new_key = |advice| KeyEncryptionError::NoNewKey {
@@ -254,7 +253,8 @@ impl KekRotator {
         }
     }
 
-    /// Takes a key from a source. Whether it is still there, since it is not Edgeseal's to change.
+    /// Removes a key from a source. Returns whether it is still there, because Edgeseal changes
+    /// files only.
     async fn remove_from(&self, source: &KekSource, id: KeyId) -> Result<bool, KeyEncryptionError> {
         let KekSource::File(path) = source else {
             return source.holds(id).await.map_err(source_error);
@@ -264,7 +264,7 @@ impl KekRotator {
         let Some(without) = without else {
             return Ok(false);
         };
-        // A file must hold a key at least, or the next start fails.
+        // A file must keep at least one key, or the next start fails.
         if Keyring::parse(&without).is_err() {
             return Ok(true);
         }
@@ -291,7 +291,7 @@ impl KeyEncryption for KekRotator {
             .unwrap_or_else(PoisonError::into_inner)
             .push(superseded);
         let active = self.keyring.active();
-        tracing::info!(key.id = %active, before = %before, "another key seals from now on");
+        tracing::info!(key.id = %active, before = %before, "the active key-encryption key has changed");
         self.update_progress(|resealing| {
             *resealing = ResealProgress {
                 state: ResealState::Running,
@@ -327,7 +327,7 @@ impl KeyEncryption for KekRotator {
             }
         }
         self.keyring.remove_key(id).map_err(source_error)?;
-        tracing::info!(key.id = %id, "a key is retired");
+        tracing::info!(key.id = %id, "a key-encryption key was retired");
         Ok(still_in)
     }
 
@@ -350,7 +350,7 @@ fn source_error(why: impl std::error::Error) -> KeyEncryptionError {
     }
 }
 
-/// Replaces the file of the keys, and not a link to it.
+/// Replaces a key file. If the path is a symbolic link, its target is replaced.
 fn rewrite_key_file(path: &Path, text: &str) -> Result<(), KeyEncryptionError> {
     let target: PathBuf = fs::canonicalize(path).map_err(source_error)?;
     replace_private_file(&target, text.as_bytes()).map_err(source_error)

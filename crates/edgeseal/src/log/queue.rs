@@ -11,15 +11,15 @@ use std::{
     time::Duration,
 };
 
-/// Bytes that lines in the queue take at most.
+/// Most bytes of the lines in the queue.
 const QUEUE_MAX: usize = 1 << 20;
-/// What a line takes besides its text, about.
+/// Approximate bytes of a line besides its text.
 const LINE_OVERHEAD: usize = 64;
-/// Bytes written at a time, about.
+/// Approximate bytes of one write.
 const BATCH: usize = 64 << 10;
 
-/// Takes lines without ever waiting. What does not fit into the queue, or cannot be written, is lost and
-/// counted; once everything that waited is written, the log itself says how many lines are missing.
+/// Accepts lines without blocking. Lines that do not fit into the queue or cannot be written are lost
+/// and counted; once the queue is empty, a log line reports how many are missing.
 #[derive(Clone)]
 pub(super) struct LogQueue {
     lines: Sender<Message>,
@@ -33,9 +33,9 @@ enum Message {
 
 #[derive(Default)]
 struct State {
-    /// Bytes of the lines that are not written yet, with [`LINE_OVERHEAD`].
+    /// Bytes of the lines that are not written yet, including [`LINE_OVERHEAD`].
     queued: AtomicUsize,
-    /// Lines lost that the log has not told of yet.
+    /// Lost lines that the log has not reported yet.
     lost: AtomicU64,
 }
 
@@ -47,10 +47,10 @@ impl State {
 }
 
 impl LogQueue {
-    /// Starts the thread that writes.
+    /// Starts the writer thread.
     ///
     /// # Errors
-    /// The system's, if it starts no thread.
+    /// If the thread cannot be spawned.
     pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<Self> {
         let (lines, queued) = channel();
         let state = Arc::new(State::default());
@@ -68,7 +68,7 @@ impl LogQueue {
         Ok(Self { lines, state })
     }
 
-    /// Takes a line, or counts it as lost.
+    /// Queues a line, or counts it as lost.
     pub(super) fn push(&self, line: &[u8]) {
         let size = line.len() + LINE_OVERHEAD;
         let queued = self.state.queued.fetch_add(size, Ordering::AcqRel);
@@ -78,7 +78,7 @@ impl LogQueue {
         }
     }
 
-    /// Waits until everything taken so far is written, at most for so long.
+    /// Waits until everything queued so far is written, at most until the timeout.
     pub(super) fn flush(&self, patience: Duration) {
         let (done, written) = sync_channel(1);
         if self.lines.send(Message::Flush(done)).is_ok() {
@@ -87,7 +87,7 @@ impl LogQueue {
     }
 }
 
-/// Each write is one line: that is how `tracing-subscriber` writes.
+/// Each write is one line, as `tracing-subscriber` writes.
 impl Write for &LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
@@ -103,10 +103,10 @@ struct Writer<W> {
     sink: W,
     state: Arc<State>,
     batch: Vec<u8>,
-    /// Lines in the batch, and what they take of the queue.
+    /// Lines in the batch, and their bytes in the queue.
     lines: u64,
     batch_cost: usize,
-    /// A line was written in part: the next one begins on a new line.
+    /// A line was written partly: the next one must begin with a line feed.
     partial_line: bool,
 }
 
@@ -152,14 +152,14 @@ impl<W: Write> Writer<W> {
         if written > 0 {
             self.partial_line = self.batch[written - 1] != b'\n';
         } else if self.batch.first() == Some(&b'\n') {
-            // The line feed that was to end a torn line did not go out.
+            // The line feed that ends a torn line was not written.
             self.partial_line = true;
         }
         if !left.is_empty() {
-            // Lines hold no line feed but the one at their end, or almost.
+            // Approximate: a line normally contains one line feed, at its end.
             let missing = left.iter().filter(|byte| **byte == b'\n').count() as u64;
             self.state
-                .record_lost("not_written", missing.min(self.lines));
+                .record_lost("write_failed", missing.min(self.lines));
         }
         let went_through = left.is_empty() && self.lines > 0;
         self.batch.clear();

@@ -1,4 +1,4 @@
-//! The certificate authority of a take-over, and its one certificate, in files.
+//! The CA of a take-over and its one certificate, in files.
 
 use std::{
     fs, io,
@@ -23,26 +23,26 @@ use zeroize::Zeroizing;
 use super::hosts;
 use crate::{bootstrap::BootstrapError, private_files};
 
-/// What is made anew has at least this long left otherwise.
+/// Certificates are renewed when less than this remains.
 const RENEW_BEFORE: Duration = Duration::days(30);
-/// As long as the CA is good: tools are told once to trust it.
+/// Validity of the CA: long, since tools are configured once to trust it.
 const CA_VALIDITY: Duration = Duration::days(3650);
-/// As long as the certificate is good. Longer ones some TLS libraries refuse.
+/// Validity of the certificate. Some TLS libraries refuse longer ones.
 const LEAF_VALIDITY: Duration = Duration::days(397);
 
-/// A certificate authority that tools on this machine are made to trust, and what it issued.
+/// A CA that tools on this machine trust, and the certificate that it issued.
 #[derive(Debug)]
 pub(super) struct Authority {
-    /// Absolute.
+    /// The directory, as an absolute path.
     data: PathBuf,
     directory: PathBuf,
-    /// When the certificate ends.
+    /// When the certificate expires.
     pub(super) leaf_not_after: Timestamp,
-    /// The file of the system's roots that is in the bundle; `None` if there is none.
+    /// The file of system roots that the bundle includes; `None` if there is none.
     pub(super) system_roots: Option<PathBuf>,
 }
 
-/// Why there is no certificate.
+/// Why CA or certificate cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuthorityError {
     /// A file cannot be written.
@@ -53,20 +53,20 @@ pub(crate) enum AuthorityError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
-    /// A certificate cannot be made.
+    /// A certificate cannot be created.
     #[error("the certificate authority of the take-over: {0}")]
     Make(#[from] rcgen::Error),
 }
 
 impl Authority {
-    /// Makes what is not there in `DATA/takeover`, and what ends within 30 days.
+    /// Creates what is missing in `DATA/takeover`, and renews what expires within 30 days.
     ///
-    /// The CA is made anew as rarely as can be, since tools are told to trust it: only if it is not
-    /// there, is about to end, or is damaged.
+    /// The CA is recreated only if it is missing, about to expire, or damaged, because tools are
+    /// configured to trust it.
     ///
     /// # Errors
     /// [`AuthorityError`] names the file.
@@ -76,7 +76,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Self, AuthorityError> {
         private_files::create_private_dir(data)?;
-        // The recipe is followed from anywhere.
+        // The instructions must work in any directory.
         let data = data.canonicalize().map_err(|cause| AuthorityError::Read {
             path: data.to_owned(),
             cause,
@@ -112,7 +112,7 @@ impl Authority {
         self.directory.join("ca.pem")
     }
 
-    /// The CA's certificate after the system's roots.
+    /// The system's roots and the CA's certificate.
     pub(super) fn bundle_file(&self) -> PathBuf {
         self.directory.join("bundle.pem")
     }
@@ -137,12 +137,12 @@ impl Authority {
         &self.data
     }
 
-    /// Where all of it is.
+    /// The directory of all files.
     pub(super) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Most variables that name roots replace those of the system: so both go into one file.
+    /// Most variables that name a root file replace the system's roots, so both go into one file.
     fn write_bundle(&mut self, ca_pem: &str, candidates: &[&str]) -> Result<(), AuthorityError> {
         let mut bundle = String::new();
         for path in candidates.iter().map(PathBuf::from) {
@@ -160,7 +160,7 @@ impl Authority {
     }
 }
 
-/// A certificate and its key in files.
+/// The files of a certificate and its key.
 struct CertFiles {
     cert: PathBuf,
     key: PathBuf,
@@ -180,7 +180,7 @@ impl CertFiles {
         }
     }
 
-    /// What is in the files, if it is good for a while and `fits`.
+    /// The content of the files, if it does not expire soon and `fits`.
     fn usable(
         &self,
         now: Timestamp,
@@ -195,7 +195,7 @@ impl CertFiles {
         };
         let usable = parse_pem_certificate(&pem, |found| {
             let left = not_after(found).utc() - now.utc();
-            // A crash between the two files leaves a pair that is none.
+            // A crash between the two files leaves a mismatched pair.
             found.public_key().raw == key.subject_public_key_info()
                 && left > RENEW_BEFORE
                 && fits(found)
@@ -212,8 +212,8 @@ impl CertFiles {
     }
 }
 
-/// A CA for names below the cloud's domain, and for nothing else (RFC 5280 §4.2.1.10). A constraint
-/// on host names leaves addresses free, so these are excluded.
+/// A CA constrained to names below the cloud's domain (RFC 5280 §4.2.1.10). A constraint on host
+/// names does not cover IP addresses, so these are excluded separately.
 fn new_ca(now: Timestamp) -> Result<IssuedCertificate, rcgen::Error> {
     let every =
         |address: IpAddr| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, 0));
@@ -263,7 +263,7 @@ fn common_name(common_name: &str) -> DistinguishedName {
     name
 }
 
-/// Looks at a certificate in PEM; `None` if it is none.
+/// Parses a certificate in PEM; `None` if it is invalid.
 fn parse_pem_certificate<T>(pem: &str, look: impl FnOnce(&X509Certificate<'_>) -> T) -> Option<T> {
     let (_, block) = parse_x509_pem(pem.as_bytes()).ok()?;
     let (_, certificate) = X509Certificate::from_der(&block.contents).ok()?;
@@ -274,7 +274,7 @@ fn not_after(certificate: &X509Certificate<'_>) -> Timestamp {
     Timestamp::from_unix_seconds(certificate.validity().not_after.timestamp())
 }
 
-/// Whether it has today's names: a later version may know more.
+/// Whether it has all current names: a later version may add some.
 fn covers_hosts(certificate: &X509Certificate<'_>) -> bool {
     let Ok(Some(names)) = certificate.subject_alternative_name() else {
         return false;
@@ -296,10 +296,10 @@ fn is_signed_by(certificate: &X509Certificate<'_>, ca_pem: &str) -> bool {
     parse_pem_certificate(ca_pem, verify) == Some(true)
 }
 
-/// A text file; `None` if there is none.
+/// Reads a text file; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<String>, AuthorityError> {
     match fs::read(path) {
-        // Roots come with comments in any encoding.
+        // Root files may contain comments in any encoding.
         Ok(octets) => Ok(Some(String::from_utf8(octets).unwrap_or_else(|other| {
             String::from_utf8_lossy(other.as_bytes()).into_owned()
         }))),
@@ -311,7 +311,7 @@ fn read(path: &Path) -> Result<Option<String>, AuthorityError> {
     }
 }
 
-/// Writes a file unless it says so already.
+/// Writes a file unless it has this content already.
 fn write_if_changed(path: &Path, content: &str) -> Result<(), AuthorityError> {
     if read(path)?.as_deref() != Some(content) {
         private_files::replace_private_file(path, content.as_bytes())?;
@@ -319,7 +319,7 @@ fn write_if_changed(path: &Path, content: &str) -> Result<(), AuthorityError> {
     Ok(())
 }
 
-/// Where systems keep their roots in one file; the list of Go's `crypto/x509` (`root_linux.go`).
+/// Files of system roots, as listed in Go's `crypto/x509` (`root_linux.go`).
 const SYSTEM_ROOTS: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",

@@ -5,12 +5,12 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-/// All of them are below this one.
+/// The parent domain of all names.
 pub(super) const DOMAIN: &str = "aliyuncs.com";
-/// At the end of each line of the hosts file, to find it again.
+/// Marks each line in the hosts file, so that it can be removed.
 pub(super) const HOSTS_MARKER: &str = "# edgeseal takeover";
 
-/// A service under its name alone and in regions.
+/// A service, with its regions.
 struct Service {
     name: &'static str,
     regions: &'static [&'static str],
@@ -19,7 +19,7 @@ struct Service {
 const SERVICES: [Service; 5] = [
     Service {
         name: "cdn",
-        // Every region outside of China is served there.
+        // This region serves all regions outside China.
         regions: &["ap-southeast-1"],
     },
     Service {
@@ -76,7 +76,7 @@ const SERVICES: [Service; 5] = [
     },
 ];
 
-/// All names; those without a region first.
+/// All names, those without a region first.
 pub(super) fn names() -> Vec<String> {
     let central = SERVICES
         .iter()
@@ -88,7 +88,7 @@ pub(super) fn names() -> Vec<String> {
     central.chain(regional).collect()
 }
 
-/// The lines for `/etc/hosts`. Short ones: musl reads 512 octets of a line.
+/// The lines for `/etc/hosts`. They are short because musl reads at most 512 bytes of a line.
 pub(super) fn lines(address: IpAddr) -> String {
     let mut lines = String::new();
     for names in names().chunks(5) {

@@ -1,4 +1,4 @@
-//! What to do so that a tool calls this machine, and how to undo it.
+//! Instructions that make a tool call this machine, and how to undo them.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -8,19 +8,19 @@ use std::{
 
 use super::{authority::Authority, hosts};
 
-/// The recipe; printed by its `Display`.
+/// The instructions; `Display` prints them.
 pub(super) struct Instructions<'a> {
     pub(super) authority: &'a Authority,
-    /// Where the API listens, or would.
+    /// The address that the API listens on, or would.
     pub(super) address: SocketAddr,
-    /// Whether it does.
+    /// Whether it listens there.
     pub(super) serving: bool,
 }
 
 /// The port that the tools call.
 const PORT: u16 = 443;
 
-/// Commands after which a process without root's rights may listen on a low port.
+/// Commands that allow an unprivileged process to listen on a low port.
 pub(super) fn low_port_commands(port: u16) -> String {
     let program = program();
     format!(
@@ -181,7 +181,7 @@ impl Instructions<'_> {
     }
 }
 
-/// This program, for those who allow it more.
+/// The path of this program, for commands that grant it privileges.
 fn program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| PathBuf::from("edgeseal"))
 }

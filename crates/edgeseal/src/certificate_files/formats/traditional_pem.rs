@@ -1,5 +1,6 @@
-//! Private keys in the encrypted form of OpenSSL before 1.0: PEM with the headers of RFC 1421 §4.6.1, such as
-//! `DEK-Info: AES-256-CBC,2A…`, and a key from the password by MD5 (`EVP_BytesToKey(3)`, one iteration).
+//! OpenSSL's traditional encrypted private keys: PEM with the headers of RFC 1421 §4.6.1, such as
+//! `DEK-Info: AES-256-CBC,2A…`, with a key derived from the password by MD5 (`EVP_BytesToKey(3)`, one
+//! iteration).
 
 use aes::{Aes128, Aes192, Aes256};
 use cbc::cipher::{
@@ -14,10 +15,10 @@ use super::{CertificateFileError, Password, password_error};
 
 const FORMAT: &str = "a private key in the old form of OpenSSL";
 
-/// Opens a block that is encrypted as its header `DEK-Info` says.
+/// Decrypts a block by its header `DEK-Info`.
 ///
 /// # Errors
-/// [`Unreadable`]: no password, a wrong one, or a cipher that is not taken.
+/// [`CertificateFileError`]: no password, a wrong one, or an unsupported cipher.
 pub(super) fn decrypt(
     block: &[u8],
     how: &str,
@@ -43,7 +44,7 @@ pub(super) fn decrypt(
     let Some(password) = password else {
         return Err(password_error(FORMAT, None));
     };
-    // A wrong password shows as padding that is none, or as a key that is none.
+    // A wrong password results in invalid padding or an invalid key.
     let der = open(block, &iv, password.as_str().as_bytes());
     let key = der.and_then(|der| PrivateKeyDer::try_from(der.to_vec()).ok());
     key.ok_or_else(|| password_error(FORMAT, Some(password)))
@@ -60,7 +61,7 @@ fn decrypt_cbc<C: KeyInit + BlockCipherDecrypt>(
     Some(Zeroizing::new(der))
 }
 
-/// Each digest is over the one before, the password and the salt, until they are long enough.
+/// Each digest covers the previous one, the password and the salt, until there are enough bytes.
 fn bytes_to_key(password: &[u8], salt: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
     let mut key = Zeroizing::new(Vec::with_capacity(length + 16));
     let mut last = Zeroizing::new(Vec::new());

@@ -1,4 +1,4 @@
-//! `edgeseal audit verify`: reads the store itself, beside a server that runs or without one.
+//! `edgeseal audit verify`: reads the store directly, whether or not a server runs.
 
 use std::{
     path::{Path, PathBuf},
@@ -27,16 +27,16 @@ pub(in crate::cli) struct Command {
     /// Config file of the server; its keys "store", "kek" and "kek_file" matter here
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where everything is kept [default: ./edgeseal-data]
+    /// Data directory of the server [default: ./edgeseal-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// This account only
+    /// Check this account only
     #[arg(long, value_name = "ID")]
     account: Option<String>,
-    /// The end of the account's chain as it was reported before: finds that its end was cut off
+    /// The head of the account's chain from an earlier report: detects a truncated chain
     #[arg(long, value_name = "N:MAC", requires = "account")]
     head: Option<String>,
-    /// Print the report as JSON, one object a line
+    /// Print the report as JSON, one object per line
     #[arg(long)]
     json: bool,
 }
@@ -53,7 +53,7 @@ impl Command {
         let catalog = open_catalog(&config).await?;
         let key = match catalog.chain_key().await.map_err(data_error)? {
             Some(key) => key,
-            // It was never made, or it was removed: a secret that nobody knows finds all forged.
+            // Never created, or removed: a random secret makes every link count as forged.
             None => ChainKey::new(&Secret::new(Keyring::generate().as_bytes().to_vec())),
         };
         let accounts = match one {
@@ -79,7 +79,7 @@ impl Command {
     }
 }
 
-/// One moment of the store, read only.
+/// A read-only snapshot of the store.
 async fn open_catalog(config: &Config) -> Result<Catalog, CliError> {
     let url = config.store_url();
     let path = url.strip_prefix("sqlite:").ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! A certificate chain and its key out of files of any usual format, in PEM as the API takes it.
+//! Reads a certificate chain and its key from files of any usual format, as PEM for the API.
 
 use std::path::Path;
 
@@ -13,13 +13,13 @@ use crate::{
     cli::CliError,
 };
 
-/// What the API is given.
+/// A certificate chain and its key in PEM.
 pub(super) struct CertificateAndKey {
     pub(super) chain: String,
     pub(super) key: Zeroizing<String>,
 }
 
-/// Reads the certificate's file and the key's, which is the same one if there is no other.
+/// Reads the certificate's file and the key's, which is the same file if no other is given.
 pub(super) fn read(
     cert: &Path,
     key: Option<&Path>,
@@ -31,7 +31,7 @@ pub(super) fn read(
         })
     });
     let password = password.transpose()?;
-    // Standard input can be read once: it has both then.
+    // Standard input can be read only once, so it contains both.
     let key = key.filter(|key| *key != cert);
     let cert_bytes = files::read(cert).map_err(file_error(cert))?;
     let key_bytes = key.map(|key| files::read(key).map_err(file_error(key)));
@@ -55,7 +55,7 @@ pub(super) fn read(
     assemble(cert, of_cert, key.zip(of_key))
 }
 
-/// Plain PEM goes as it is: the server says by block and line what is wrong with it.
+/// Plain PEM is sent unchanged: the server reports errors by block and line.
 fn plain_pem(bytes: &[u8], may_hold_keys: bool) -> Option<&str> {
     const READ_HERE: [&str; 3] = ["ENCRYPTED", "-----BEGIN PKCS", "-----BEGIN CMS"];
     let text = std::str::from_utf8(bytes).ok()?;
@@ -88,7 +88,7 @@ fn assemble(
     let first = first.ok_or_else(|| nothing(cert, "certificate", ""))?;
     let key = keys.first();
     let key = key.ok_or_else(|| nothing(keys_from, "private key", instead))?;
-    // If nothing fits together the server says so.
+    // If no key matches, the server reports it.
     let (key, leaf) = find_matching_pair(&keys, &certificates).unwrap_or((key, first));
     let mut issuers = Issuers::default();
     certificates.iter().for_each(|it| issuers.add(it));

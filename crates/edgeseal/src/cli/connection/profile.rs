@@ -14,12 +14,12 @@ struct Configuration {
     profiles: Vec<Profile>,
 }
 
-/// What of a profile matters here.
+/// The members of a profile that are used here.
 #[derive(Deserialize)]
 struct Profile {
     #[serde(default)]
     name: String,
-    /// How it authenticates; `AK` if it does not say.
+    /// The mode of authentication; `AK` if absent.
     #[serde(default)]
     mode: String,
     #[serde(default)]
@@ -30,7 +30,7 @@ struct Profile {
     sts_token: String,
 }
 
-/// The access key of the profile of this name.
+/// The access key of the profile with this name.
 pub(super) fn read(name: &str) -> Result<AccessKey, CliError> {
     let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let path = home.join(".aliyun/config.json");
@@ -42,7 +42,7 @@ pub(super) fn read(name: &str) -> Result<AccessKey, CliError> {
 }
 
 fn access_key(text: &str, name: &str) -> Result<AccessKey, String> {
-    // What the parser says may show what stands there.
+    // The parser's message may contain a secret of the file.
     let found: Result<Configuration, _> = serde_json::from_str(text);
     let found = found.map_err(|error| {
         format!(

@@ -1,4 +1,4 @@
-//! Who vouches for the certificate of an `https://` endpoint.
+//! The trusted CAs of an `https://` endpoint.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use rustls::{
 
 use super::CliError;
 
-/// The authorities in `file`, or those of the system, for which `SSL_CERT_FILE` and `SSL_CERT_DIR` may
-/// name others.
+/// The CAs in `file`, or those of the system; `SSL_CERT_FILE` and `SSL_CERT_DIR` can override the
+/// latter.
 pub(super) fn roots(file: Option<&Path>) -> Result<RootCertStore, CliError> {
     let certificates = match file {
         Some(file) => read(file)?,

@@ -1,4 +1,4 @@
-//! What is to be done: which certificate goes to which domain, decided by content and dates alone.
+//! The plan: which certificate goes to which domain, decided by content and dates alone.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,74 +12,74 @@ use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 use super::scan::ScanResult;
 use crate::certificate_files::{Issuers, UnreadableFile, spki_of_certificate, spki_of_key};
 
-/// What is to be done.
+/// The result of planning.
 pub(super) struct Plan {
-    /// Certificates to be sent, by their file.
+    /// Certificates to send, ordered by file.
     pub(super) certificates: Vec<PlannedCertificate>,
-    /// Certificates that are not, with the reason.
+    /// Certificates that are not sent, with the reason.
     pub(super) skipped: Vec<SkippedCertificate>,
-    /// Keys without a certificate, such as those of accounts at an authority.
+    /// Keys without a certificate, such as ACME account keys.
     pub(super) unused_keys: usize,
-    /// Files that should hold something and cannot be read.
+    /// Files that should contain something and cannot be read.
     pub(super) unreadable: Vec<UnreadableFile>,
 }
 
-/// A certificate to be sent.
+/// A certificate to send.
 pub(super) struct PlannedCertificate {
-    /// Where the leaf stands.
+    /// The file of the leaf.
     pub(super) file: PathBuf,
     /// Leaf and intermediates.
     pub(super) chain: Vec<CertificateDer<'static>>,
-    /// The leaf's key.
+    /// The leaf's private key.
     pub(super) key: PrivateKeyDer<'static>,
-    /// The domains that it is for.
+    /// The domains to bind it to.
     pub(super) domains: Vec<DomainPattern>,
-    /// When it ends.
+    /// End of its validity.
     pub(super) not_after: Timestamp,
 }
 
 /// A certificate that is not sent.
 pub(super) struct SkippedCertificate {
-    /// Where it stands.
+    /// Its file.
     pub(super) file: PathBuf,
-    /// The names that it is for.
+    /// Its names.
     pub(super) names: Vec<String>,
-    /// Why it is not.
+    /// Why it is not sent.
     pub(super) reason: SkipReason,
 }
 
 /// Why a certificate is not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SkipReason {
-    /// Its end has come.
+    /// It has expired.
     #[error("it expired at {0}")]
     Expired(Timestamp),
-    /// Its beginning has not.
+    /// It is not valid yet.
     #[error("it is not valid before {0}")]
     NotYetValid(Timestamp),
-    /// No key fits.
+    /// No private key matches.
     #[error("there is no private key for it")]
     NoKey,
-    /// None of its names is one of a domain.
+    /// None of its names is a domain name.
     #[error("it names no domain")]
     NoDomain,
-    /// All of its names have a certificate that was issued later.
+    /// For each of its names another certificate was issued later.
     #[error("{} was issued later for the same names", .0.display())]
     Superseded(PathBuf),
 }
 
 impl SkippedCertificate {
-    /// Whether something is left without a certificate: not if a later one is sent.
+    /// Whether a name gets no certificate: not if a later one is sent.
     pub(super) const fn leaves_gap(&self) -> bool {
         !matches!(self.reason, SkipReason::Superseded(_))
     }
 }
 
-/// A leaf as it was found, once, with the longest of its chains.
+/// A distinct leaf, with the longest of its chains.
 struct Leaf {
     file: PathBuf,
     chain: Vec<CertificateDer<'static>>,
-    /// Names of domains, then those that cannot be.
+    /// Domain names; the other names follow.
     domains: BTreeSet<DomainPattern>,
     other_names: Vec<String>,
     not_before: Timestamp,
@@ -87,7 +87,7 @@ struct Leaf {
     spki: Vec<u8>,
 }
 
-/// Decides.
+/// Makes the plan for everything that was found.
 pub(super) fn plan(found: ScanResult, now: Timestamp) -> Plan {
     let mut keys: HashMap<Vec<u8>, PrivateKeyDer<'static>> = HashMap::new();
     let mut issuers = Issuers::default();
@@ -133,15 +133,15 @@ pub(super) fn plan(found: ScanResult, now: Timestamp) -> Plan {
     }
 }
 
-/// Whether all names of an expired certificate, or one without its key, have another that is sent: an
-/// archive of what was renewed is nothing to report.
+/// Whether another certificate is sent for every name of an expired or keyless one: an archive of
+/// renewed certificates is not worth reporting.
 fn is_covered(skipped: &SkippedCertificate, winners: &BTreeMap<&DomainPattern, usize>) -> bool {
     let is_sent =
         |name: &String| DomainPattern::parse(name).is_ok_and(|name| winners.contains_key(&name));
     !skipped.names.is_empty() && skipped.leaves_gap() && skipped.names.iter().all(is_sent)
 }
 
-/// Every leaf once. A certificate is a leaf if it issues nothing, or if its key is there.
+/// The distinct leaves: certificates that issued none of the others, or whose key was found.
 fn collect_leaves(
     found: &ScanResult,
     issuers: &Issuers,
@@ -162,7 +162,7 @@ fn collect_leaves(
             }
             leaf.chain = issuers.chain(der, &file.certificates);
             match by_der.get(der) {
-                // `fullchain.pem` says more than `cert.pem`.
+                // Prefer `fullchain.pem` to `cert.pem`.
                 Some(known) if file.certificates.len() > 1 => leaves[*known] = leaf,
                 Some(_) => {}
                 None => {
@@ -175,7 +175,7 @@ fn collect_leaves(
     leaves
 }
 
-/// Those that can be served now, and why the others cannot.
+/// Splits the leaves into those that can be served now and the others, with reasons.
 fn usable(
     leaves: Vec<Leaf>,
     keys: &HashMap<Vec<u8>, PrivateKeyDer<'static>>,
@@ -198,8 +198,8 @@ fn usable(
     (usable, skipped)
 }
 
-/// For each name the one that was issued last; of two at once the one that lasts longer, then the one
-/// whose DER is the greater, so that the same files give the same plan.
+/// For each name the certificate that was issued last; then the one that expires last; then the one
+/// with the greater DER, so that the plan is deterministic.
 fn newest_by_name(usable: &[Leaf]) -> BTreeMap<&DomainPattern, usize> {
     let mut winners: BTreeMap<&DomainPattern, usize> = BTreeMap::new();
     let rank = |number: usize| {

@@ -1,4 +1,5 @@
-//! What came of it: all of it in a dry run, else what is not served or is warned of, and the counts.
+//! The report: every certificate in a dry run, else those that are not served or have warnings; and
+//! the counts.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +14,10 @@ use crate::{
     cli::{CliError, output, output::say},
 };
 
-/// Prints it.
+/// Prints the report.
 ///
 /// # Errors
-/// [`CliError::Incomplete`] unless all that was found is served, or would be; [`CliError::Interrupted`].
+/// [`CliError::Incomplete`] unless everything found is served, or would be; [`CliError::Interrupted`].
 pub(super) fn print(
     order: &ImportOptions<'_>,
     plan: &Plan,
@@ -41,19 +42,19 @@ pub(super) fn print(
     }
 }
 
-/// How many of what.
+/// The counts of the report.
 #[derive(Default)]
 struct Counts {
     /// Domains of certificates that were sent.
     domains: usize,
     served: usize,
-    /// Domains by what was done with them.
+    /// Domains by result.
     by_result: BTreeMap<String, usize>,
     refused: usize,
     not_asked: usize,
-    /// Domains of certificates that are not answered.
+    /// Domains of certificates whose calls have no response.
     interrupted: usize,
-    /// Certificates that were not sent, and have no other for their names.
+    /// Certificates that were not sent, without another one for their names.
     missed: usize,
     unreadable: usize,
 }
@@ -119,7 +120,7 @@ fn pluralize(count: usize, what: &str) -> String {
 
 fn table(order: &ImportOptions<'_>, plan: &Plan, results: &[ImportResult]) -> Result<(), CliError> {
     let sent = plan.certificates.iter().zip(results);
-    // Those that an interruption left out are counted.
+    // Those left out by an interruption are only counted.
     let shown_ones = sent.filter(|(_, sent)| match sent {
         ImportResult::Interrupted => false,
         sent => order.dry_run || !is_clean(sent),
@@ -144,7 +145,7 @@ fn table(order: &ImportOptions<'_>, plan: &Plan, results: &[ImportResult]) -> Re
     output::print_table(["CERTIFICATE", "DOMAINS", "EXPIRES", "RESULT"], rows)
 }
 
-/// Whether there is nothing to say of it.
+/// Whether the certificate needs no line in the report.
 fn is_clean(sent: &ImportResult) -> bool {
     matches!(sent, ImportResult::Done(rows, warnings)
         if warnings.is_empty() && rows.iter().all(|row| row.is_served))
@@ -177,12 +178,12 @@ fn skipped_row(skipped: &SkippedCertificate) -> [String; 4] {
     ]
 }
 
-/// The day of a time.
+/// The date of a time.
 fn day(time: &str) -> String {
     time.split('T').next().unwrap_or_default().to_owned()
 }
 
-/// `added`, or `2 added, 1 replaced`, and which are not served.
+/// `added`, or `2 added, 1 replaced`, and the domains that are not served.
 fn results_text(rows: &[DomainResult], dry_run: bool) -> String {
     let mut by_result: BTreeMap<&str, usize> = BTreeMap::new();
     for row in rows {

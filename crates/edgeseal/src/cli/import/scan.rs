@@ -1,4 +1,4 @@
-//! What there is: every file below the given paths, whatever it is called.
+//! The scan: reads every file below the given paths, whatever its name.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -13,22 +13,22 @@ use crate::{
     cli::CliError,
 };
 
-/// Deepest directory that is looked into: Caddy has `caddy/certificates/AUTHORITY/NAME/NAME.crt`.
+/// Deepest directory that is scanned: Caddy has `caddy/certificates/AUTHORITY/NAME/NAME.crt`.
 const DEPTH_MAX: usize = 12;
-/// Ends of names of files that should be readable; other files are looked at, and passed over in
-/// silence if they hold nothing.
+/// Extensions of files that should contain something; other files are read too, and skipped silently
+/// if they contain nothing.
 const CERTIFICATE_EXTENSIONS: [&str; 8] = ["pem", "crt", "cer", "key", "pfx", "p12", "der", "p7b"];
 
-/// What was found.
+/// The result of the scan.
 #[derive(Default)]
 pub(super) struct ScanResult {
-    /// Files that hold something.
+    /// Files with certificates or keys.
     pub(super) files: Vec<ScannedFile>,
-    /// Files that should hold something and cannot be read.
+    /// Files that should contain something and cannot be read.
     pub(super) unreadable: Vec<UnreadableFile>,
 }
 
-/// A file that holds something.
+/// A file with certificates or keys.
 pub(super) struct ScannedFile {
     pub(super) path: PathBuf,
     pub(super) certificates: Vec<CertificateDer<'static>>,
@@ -38,14 +38,14 @@ pub(super) struct ScannedFile {
 struct Scan<'a> {
     password: Option<&'a Password>,
     found: ScanResult,
-    /// Directories and files by where they really are: links may lead to them again, or in circles.
+    /// Canonical paths already visited: links may lead to them again, or in circles.
     visited: HashSet<PathBuf>,
 }
 
 /// Reads everything below these paths.
 ///
 /// # Errors
-/// A path that is given and cannot be read.
+/// If one of the given paths cannot be read.
 pub(super) fn scan(paths: &[PathBuf], password: Option<&Password>) -> Result<ScanResult, CliError> {
     let mut scan = Scan {
         password,
@@ -77,7 +77,7 @@ impl Scan<'_> {
             if depth == DEPTH_MAX {
                 break;
             }
-            // Below the path that was given, what cannot be read is told and passed over.
+            // Below a given path, unreadable files are reported and skipped.
             if let Err(cause) = self.scan_path(&path, depth + 1) {
                 self.found.unreadable.push(UnreadableFile {
                     path,
@@ -92,7 +92,7 @@ impl Scan<'_> {
         let extension = path.extension().unwrap_or_default().to_string_lossy();
         let extension = extension.to_ascii_lowercase();
         let is_expected = CERTIFICATE_EXTENSIONS.contains(&extension.as_str());
-        // Devices and sockets are no files; what is longer holds something else.
+        // Skip devices and sockets, and files that are too long to be certificates.
         if !metadata.is_file() || (metadata.len() > FILE_SIZE_MAX && !is_expected) {
             return;
         }

@@ -1,5 +1,5 @@
-//! Sends what is planned: many calls at once, as fast as the server lets them, each until it is
-//! answered.
+//! Sends the planned certificates: concurrent calls, as fast as the server allows, each retried until
+//! it has a response.
 
 use std::{
     pin::pin,
@@ -21,39 +21,39 @@ use crate::{
     cli::{CliError, Connection, EDGESEAL_API_VERSION, connection::retry_after, domain, output},
 };
 
-/// Domains of one call at most, as the API has it.
+/// Most domains of one call; the API's limit.
 const DOMAINS_PER_CALL: usize = 50;
-/// Seconds that a call waits for the edges to prove that they serve it; the second time, longer.
+/// Seconds that a call waits for the proof of the edges; the second attempt waits longer.
 const PREFER_WAITS: [&str; 2] = ["wait=10", "wait=30"];
-/// How long a server that cannot answer is tried again: one that restarts, once it has answered.
+/// How long calls are retried if a server that has responded before stops responding, as in a restart.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The same, as long as it has never answered.
+/// How long calls are retried if the server has never responded.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two tries.
+/// Pause between two attempts.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is asked of the server.
+/// The options of the calls.
 pub(super) struct ImportOptions<'a> {
     pub(super) connection: &'a Connection,
     pub(super) origins: &'a [String],
     pub(super) dry_run: bool,
-    /// Calls at once.
+    /// Concurrent calls.
     pub(super) parallel: usize,
 }
 
-/// What became of a certificate.
+/// The result for a certificate.
 pub(super) enum ImportResult {
-    /// What the server did with each domain, or would do, and what it warns of.
+    /// What the server did with each domain, or would do, and its warnings.
     Done(Vec<DomainResult>, Vec<String>),
-    /// It refused.
+    /// The server refused the call.
     Refused(String),
-    /// It was not asked: a dry run without a server.
+    /// Not sent: a dry run without a server.
     NotAsked,
-    /// It was interrupted (Ctrl-C) before it answered.
+    /// Interrupted (Ctrl-C) before the response.
     Interrupted,
 }
 
-/// What the server did with a domain.
+/// The result for a domain.
 pub(super) struct DomainResult {
     pub(super) domain: String,
     /// `Added`, `Bound`, `Replaced`, `Unchanged`, `Newer` or `Held`.
@@ -62,10 +62,10 @@ pub(super) struct DomainResult {
     pub(super) is_served: bool,
 }
 
-/// Sends all of it, or until it is interrupted (SIGINT); one result for each certificate, in order.
+/// Sends everything, or until SIGINT; returns one result per certificate, in order.
 ///
 /// # Errors
-/// The server cannot be called at all.
+/// If the server cannot be called at all.
 pub(super) async fn send(
     order: &ImportOptions<'_>,
     planned: &[PlannedCertificate],
@@ -82,7 +82,7 @@ pub(super) async fn send(
     let progress = progress(planned.len());
     let mut interrupted = pin!(interrupted());
     let mut sent: Vec<ImportResult> = planned.iter().map(|_| ImportResult::Interrupted).collect();
-    // Alone: if nobody answers, that is told once.
+    // The first call runs alone: an unreachable server is then reported once.
     let first = tokio::select! {
         first = sender.import_certificate(first) => first,
         () = &mut interrupted => return Ok(sent),
@@ -113,7 +113,7 @@ pub(super) async fn send(
     Ok(sent)
 }
 
-/// Waits for Ctrl-C. If that cannot be waited for, it ends the process as ever.
+/// Waits for Ctrl-C. If no handler can be installed, Ctrl-C terminates the process.
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending().await
@@ -130,12 +130,12 @@ fn error_text(failure: &CliError) -> String {
     }
 }
 
-/// On a terminal, and nowhere else.
+/// The progress bar.
 fn progress(length: usize) -> ProgressBar {
     const LINE: &str = "{bar:30} {pos}/{len} certificates, {per_sec}, {eta} left";
     let progress = ProgressBar::with_draw_target(
         Some(length as u64),
-        // Draws nothing where standard error is no terminal.
+        // Draws nothing if standard error is not a terminal.
         ProgressDrawTarget::stderr_with_hz(5),
     );
     match ProgressStyle::with_template(LINE) {
@@ -147,17 +147,17 @@ fn progress(length: usize) -> ProgressBar {
 struct Importer<'a> {
     order: &'a ImportOptions<'a>,
     sources: String,
-    /// Whoever was refused for the rate waits here, one after the other, each as long as the server
-    /// said: together they call at just the rate that is allowed.
+    /// Throttled calls wait here one after the other, each as long as the server said: so together they
+    /// keep to the allowed rate.
     throttle_queue: Mutex<()>,
     contact: std::sync::Mutex<Reachability>,
 }
 
-/// What all calls together know of the server.
+/// State of the server that all calls share.
 #[derive(Default)]
 struct Reachability {
     has_answered: bool,
-    /// When a call first failed to reach it since it last answered.
+    /// When a call first failed to reach the server since its last response.
     unreachable_since: Option<Instant>,
 }
 
@@ -169,7 +169,7 @@ impl Reachability {
         };
     }
 
-    /// Whether it is to be tried again. Once patience is over it is for all calls, those to come too.
+    /// Whether to retry. After the timeout no call is retried, including later ones.
     fn should_retry(&mut self) -> bool {
         let patience = if self.has_answered {
             RECONNECT_TIMEOUT
@@ -266,11 +266,11 @@ impl Importer<'_> {
     }
 }
 
-/// Whether a call is worth another try.
+/// When to retry a call.
 enum Retry {
-    /// Once the rate allows it.
+    /// When the rate limit allows it.
     After(Duration),
-    /// For a while: the server is restarting, or has too much to do.
+    /// Soon, for a while: the server restarts or is overloaded.
     Soon,
     Never,
 }
@@ -287,7 +287,7 @@ fn retry_decision(failure: &CliError) -> Retry {
     }
 }
 
-/// Whether every live edge has proved it, and there is one.
+/// Whether there is a live edge, and every live edge has proved it.
 fn is_proved(reply: &Reply) -> bool {
     let served = reply.headers.get("x-edgeseal-served");
     let served = served.and_then(|value| value.to_str().ok()?.split_once('/'));
