@@ -252,7 +252,8 @@ async fn quarantine_raises_an_alarm_and_ends_it() {
     let degraded = "ready, degraded; domains in quarantine: 1, domains not proved: 0\n";
     let ready = get("/readyz").await;
     assert_eq!((ready.status, ready.body.as_str()), (200, degraded));
-    let gauge = |body: &str, count| body.contains(&format!("\nedgeseal_quarantined {count}\n"));
+    let gauge =
+        |body: &str, count| body.contains(&format!("\nedgeseal_quarantined_domains {count}\n"));
     assert!(gauge(&get("/metrics").await.body, 1));
     let body = eventually("a report of it", || async {
         let body = rollout(&api, &[("DomainName", NAME)]).await;

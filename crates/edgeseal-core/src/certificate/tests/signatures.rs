@@ -4,8 +4,11 @@
 use rcgen::KeyPair;
 use x509_parser::{asn1_rs::Oid, x509::AlgorithmIdentifier};
 
-use super::pki::{Issued, admit_now, openssl};
-use crate::certificate::signature::weak_hash;
+use super::pki::{CHAIN, Issued, openssl};
+use crate::{
+    Timestamp,
+    certificate::{admit, signature::weak_hash},
+};
 
 #[test]
 fn weak_hashes() {
@@ -36,6 +39,12 @@ fn ecdsa_with_any_hash_of_sha_2() {
     let directory = std::env::temp_dir().join(format!("edgeseal-ecdsa-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let (certificate, key) = (directory.join("ca.pem"), directory.join("ca.key"));
+    let names = directory.join("extensions");
+    std::fs::write(&names, "subjectAltName=DNS:www.example.com").unwrap();
+    let request = "req -new -key /dev/stdin -subj /CN=www.example.com";
+    let request = openssl(request, &CHAIN.leaf.key_pem());
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let now = Timestamp::from_unix_seconds(i64::try_from(now).unwrap() + 60);
     for (curve, hash) in [
         (&rcgen::PKCS_ECDSA_P256_SHA256, "sha384"),
         (&rcgen::PKCS_ECDSA_P256_SHA256, "sha512"),
@@ -45,15 +54,15 @@ fn ecdsa_with_any_hash_of_sha_2() {
         (&rcgen::PKCS_ECDSA_P521_SHA512, "sha384"),
     ] {
         let root = Issued::root_with("Root", KeyPair::generate_for(curve).unwrap(), |_| {});
-        let leaf = root.leaf("www.example.com");
         std::fs::write(&certificate, root.pem()).unwrap();
         std::fs::write(&key, root.key_pem()).unwrap();
-        let (ca, ca_key) = (certificate.display(), key.display());
-        let sign = format!("x509 -CA {ca} -CAkey {ca_key} -preserve_dates -{hash}");
-        let chain = openssl(&sign, &leaf.pem()) + &root.pem();
-        let admitted = admit_now(&chain, &leaf.key_pem());
+        let (ca, ca_key, extensions) = (certificate.display(), key.display(), names.display());
+        let sign = format!(
+            "x509 -req -CA {ca} -CAkey {ca_key} -CAcreateserial -extfile {extensions} -days 90 -{hash}"
+        );
+        let chain = openssl(&sign, &request) + &root.pem();
+        let admitted = admit(&chain, &CHAIN.leaf.key_pem(), now);
         let admitted = admitted.unwrap_or_else(|why| panic!("{curve:?} with {hash}: {why}"));
-        assert_ne!(admitted.leaf, leaf.der, "signed anew");
         assert_eq!(admitted.warnings, [], "{curve:?} with {hash}");
     }
     std::fs::remove_dir_all(&directory).unwrap();
