@@ -1,4 +1,4 @@
-//! Which operations there are: one row each, with all that the steps before it need to know.
+//! The table of actions: one row each, with what the steps before the operation need.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -22,28 +22,28 @@ use table::CDN;
 pub struct Action {
     /// Its version.
     pub version: &'static str,
-    /// Its name.
+    /// The name of the action.
     pub name: &'static str,
-    /// Calls allowed to an account.
+    /// Rate limit of an account.
     pub rate_limit: RateLimit,
-    /// Whether it changes anything.
+    /// Whether it reads or writes.
     pub access: Access,
-    /// What a policy calls it.
+    /// The permission that policies name.
     pub permission: &'static str,
-    /// What it acts upon, for the permission.
+    /// The kind of resource that it acts on.
     pub resource: ResourceKind,
-    /// The parameter that names what it acts upon; empty if none does. `NAME.N` is the list `NAME.1`,
+    /// The parameter that names the resource; empty if none does. `NAME.N` is the list `NAME.1`,
     /// `NAME.2` and so on.
     pub resource_param: &'static str,
-    /// Whose things it acts upon.
+    /// The scope that policies are evaluated in.
     pub scope: Scope,
-    /// Every code that it can answer of its own.
+    /// Every code that the action itself can return.
     pub codes: &'static [Code],
-    /// Does it.
+    /// Runs the operation.
     pub handler: Handler,
 }
 
-/// Whether an action changes anything.
+/// Whether an action writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// It reads.
@@ -52,48 +52,48 @@ pub enum Access {
     Write,
 }
 
-/// What an action acts upon.
+/// The resource that an action acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceKind {
-    /// The domain that is named.
+    /// The named domain.
     Domain,
-    /// Each of the domains that are named, separated by commas or numbered from 1; all of the
-    /// account if none is. Its operation is a [`crate::operation::BatchOperation`].
+    /// Each named domain, separated by commas or indexed from 1; all domains of the account if none
+    /// is named. The operation is a [`crate::operation::BatchOperation`].
     EachDomain,
-    /// Each of the domains of addresses, one a line. Its operation is a
+    /// The domain of each URL, one per line. The operation is a
     /// [`crate::operation::BatchOperation`].
     EachUrl,
     /// All domains of the account.
     AllDomains,
     /// The CDN as a whole.
     Service,
-    /// The certificate centre: policies name it `*`.
+    /// CAS: policies name it `*`.
     Cas,
-    /// Nothing in particular: policies name it `*`.
+    /// No particular resource: policies name it `*`.
     Unnamed,
     /// Edgeseal itself.
     Edgeseal,
-    /// The account that is named by `AccountId`; the caller's own if none is.
+    /// The account named by `AccountId`; the caller's own if none is.
     Account,
     /// All accounts.
     AllAccounts,
-    /// The user that is named: the caller if none is, or all if the action names none.
+    /// The named user: the caller if none is named, or all if the action has no such parameter.
     User,
-    /// A user as above, and the name that it is to have.
+    /// A user as above, and its new name.
     RenamedUser,
-    /// The role that is named; all if none is.
+    /// The named role; all if none is.
     Role,
-    /// The policy that is named by `PolicyName` and `PolicyType`; all if none is.
+    /// The policy named by `PolicyName` and `PolicyType`; all if none is.
     Policy,
-    /// A user as above, and a policy that it is to have or not to have.
+    /// A user as above, and a policy to attach or detach.
     UserAndPolicy,
-    /// A role as above, and a policy that it is to have or not to have.
+    /// A role as above, and a policy to attach or detach.
     RoleAndPolicy,
-    /// The role whose full name is given.
+    /// The role given by its ARN.
     AssumedRole,
 }
 
-/// Why a request names no action that can be called.
+/// Why a request names no callable action.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownAction {
     /// No name.
@@ -116,7 +116,7 @@ pub enum UnknownAction {
         /// The version.
         version: String,
     },
-    /// The cloud has it, Edgeseal does not.
+    /// The cloud has it, Edgeseal does not implement it.
     #[error("{action} of version {version} is known, but not implemented by Edgeseal")]
     NotImplemented {
         /// The action.
@@ -126,7 +126,7 @@ pub enum UnknownAction {
     },
 }
 
-/// The action that a request names.
+/// Finds the action that a request names.
 ///
 /// # Errors
 /// [`UnknownAction`], in the order of its variants.
@@ -154,7 +154,7 @@ pub fn find(request: &Request) -> Result<&'static Action, UnknownAction> {
     }
 }
 
-/// What the cloud has: names by version, from `spec/actions.tsv`.
+/// The cloud's actions: names by version, from `spec/actions.tsv`.
 static CLOUD_ACTIONS: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
     let mut known: HashMap<&str, Vec<&str>> = HashMap::new();
     for line in include_str!("../../../spec/actions.tsv")

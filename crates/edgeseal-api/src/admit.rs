@@ -1,4 +1,4 @@
-//! Step 8 and its kin: not too often, not twice, not by trying. All tables are bounded.
+//! Step 8: rate limits, replay protection and brute-force limits. All tables are bounded.
 
 use std::{
     collections::HashMap,
@@ -20,22 +20,22 @@ use crate::{
     actions::Action, authenticate::Caller, code::Code, context::Context, operation::ApiError,
 };
 
-/// Nonces remembered at this node. At the 30 changes a second that an account may make, the window
-/// of 31 minutes holds 56,000 of them; the store remembers those of changes in any case.
+/// Nonces remembered at this node. At the 30 changes per second that an account may make, the
+/// window of 31 minutes holds 56,000; the store remembers the nonces of changes in any case.
 const NONCES_MAX: usize = 1 << 18;
 /// Source addresses whose failures, and principals whose denials, are remembered.
 const SOURCES_MAX: usize = 1 << 16;
-/// Accounts and actions after which those are forgotten that are within their rate again.
+/// Number of entries from which entries back within their rate are purged.
 const PURGE_THRESHOLD: usize = 4096;
 
-/// A caller within its rate; made only here.
+/// A caller within its rate; only this module constructs it.
 pub struct Admitted(pub(crate) Caller);
 
 /// A caller over its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{calls} {what} in {per_ms} ms are allowed; wait {retry_after_ms} ms")]
 pub struct RateLimited {
-    /// What there was too much of.
+    /// The exceeded limit.
     pub what: &'static str,
     /// Calls allowed …
     pub calls: u32,
@@ -43,11 +43,11 @@ pub struct RateLimited {
     pub per_ms: u32,
     /// Milliseconds to wait.
     pub retry_after_ms: u64,
-    /// Whether this is the first refusal since a call was let through.
+    /// Whether this is the first refusal since a call was allowed.
     pub first: bool,
 }
 
-/// Lets a caller pass within the rate of its account and action.
+/// Admits a caller within the rate of its account and action.
 ///
 /// # Errors
 /// [`RateLimited`] with the time to wait.
@@ -58,8 +58,8 @@ pub fn admit(context: &Context, caller: Caller) -> Result<Admitted, RateLimited>
     Ok(Admitted(caller))
 }
 
-/// Counts a call that was refused for want of a permission: against whoever made it and no longer
-/// against its account, whose other keys go on.
+/// Charges a denied call to its principal and refunds it to the account, whose other keys are not
+/// affected.
 pub(crate) fn record_denial(context: &Context, caller: &Caller) {
     let (action, account) = (caller.action, caller.principal.account_id());
     let limit = rate_limit(context, action);
@@ -74,7 +74,7 @@ fn rate_limit(context: &Context, action: &Action) -> RateLimit {
     limit.unwrap_or(action.rate_limit)
 }
 
-/// Counts a call of an account, unless it is over the rate of the action.
+/// Counts a call of an account, unless it exceeds the rate of the action.
 pub(crate) fn check_rate(
     context: &Context,
     account: &AccountId,
@@ -112,22 +112,24 @@ impl ApiError for RateLimited {
     }
 }
 
-/// What accounts have used up.
+/// Usage by account and action.
 ///
-/// Bounded by what was called within the time of a limit, and by accounts, which only the operator
-/// makes, times actions: what is within its rate again is as good as never seen, and is forgotten.
+/// Bounded by the calls within the period of a limit, and by the number of accounts, which only the
+/// operator creates, times the number of actions. An entry back within its rate equals no entry,
+/// and is purged.
 pub struct RateLimiter(Mutex<Table>);
 
 struct Table {
     used: HashMap<(AccountId, &'static str), Usage>,
-    /// Entries at which it is tidied next. Twice what is left then, so that a call pays for two.
+    /// Number of entries that triggers the next purge: twice what the last one left, so that the
+    /// amortized cost is constant.
     purge_at: usize,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Usage {
     spent: GcraState,
-    /// Whether a call was refused since the last one that was let through.
+    /// Whether a call was refused since the last one that was allowed.
     refusing: bool,
 }
 
@@ -141,7 +143,7 @@ impl Default for RateLimiter {
 }
 
 impl RateLimiter {
-    /// The milliseconds to wait, and whether this is the first refusal in a row.
+    /// On refusal, the milliseconds to wait and whether it is the first in a row.
     fn spend(
         &self,
         account: &AccountId,
@@ -169,7 +171,7 @@ impl RateLimiter {
         }
     }
 
-    /// Takes a call that was let through off the count again.
+    /// Refunds a call that was allowed.
     fn refund(&self, account: &AccountId, action: &'static str, limit: RateLimit) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(used) = table.used.get_mut(&(account.clone(), action)) {
@@ -178,11 +180,11 @@ impl RateLimiter {
     }
 }
 
-/// Calls refused for want of a permission, by user, role or account: whoever has no right to call
-/// goes on calling in vain for a while, then not at all, and no other key of the account notices.
+/// Denied calls, by user, role or account: a principal without permission is throttled, and no
+/// other key of the account is affected.
 pub struct DenialLimiter {
     limit: RateLimit,
-    /// By the principal's number, so that sessions of one role count together.
+    /// By the principal's id, so that sessions of one role share a limit.
     used: Cache<String, Usage>,
 }
 
@@ -228,7 +230,7 @@ impl DenialLimiter {
     }
 }
 
-/// The number of whoever calls, unique over accounts, users and roles.
+/// The id of the caller, unique over accounts, users and roles.
 pub(crate) fn principal_key(principal: &Principal) -> String {
     let account = principal.account_id();
     match principal {
@@ -238,7 +240,7 @@ pub(crate) fn principal_key(principal: &Principal) -> String {
     }
 }
 
-/// Nonces seen at this node.
+/// Nonces seen by this node.
 pub struct NonceCache(Cache<[u8; 16], Timestamp>);
 
 impl Default for NonceCache {
@@ -248,8 +250,8 @@ impl Default for NonceCache {
 }
 
 impl NonceCache {
-    /// Uses up a nonce of an access key; `false` if it was used within the last `window_ms`. Of
-    /// two at once, one wins.
+    /// Uses a nonce of an access key; `false` if it was used within the last `window_ms`. Of two
+    /// concurrent calls, one succeeds.
     pub(crate) fn use_nonce(
         &self,
         access_key: &str,
@@ -274,10 +276,10 @@ impl NonceCache {
     }
 }
 
-/// Failed authentications, by source address: guessing costs the guesser, never the account.
+/// Failed authentications, by source address: guesses throttle the guesser, never the account.
 ///
-/// An address that has used up its failures is refused before a key is looked up. Calls that it has
-/// under way then are still judged: at most one for each connection that it may have.
+/// An address that exceeds the limit is refused before a key is looked up. Its calls in flight are
+/// still processed: at most one per open connection.
 pub struct AuthFailureLimiter {
     limit: RateLimit,
     spent: Cache<IpAddr, GcraState>,
@@ -291,7 +293,7 @@ impl AuthFailureLimiter {
         }
     }
 
-    /// Whether an address may try again; the milliseconds to wait if not.
+    /// Whether an address may try again; if not, the milliseconds to wait.
     pub(crate) fn check(&self, source: IpAddr, now: Timestamp) -> Result<(), u64> {
         let spent = self.spent.get(&source_network(source)).unwrap_or_default();
         match spend(self.limit, spent, now) {
@@ -309,7 +311,7 @@ impl AuthFailureLimiter {
     }
 }
 
-/// Changes an entry, or a new one, in place: of many at once, each counts.
+/// Updates or inserts an entry in place: concurrent updates all count.
 fn update_entry<K: Hash + Eq + Clone, V: Clone + Default>(
     table: &Cache<K, V>,
     key: &K,
@@ -322,7 +324,7 @@ fn update_entry<K: Hash + Eq + Clone, V: Clone + Default>(
     if let EntryResult::Vacant(place) = entry {
         let mut value = V::default();
         count(&mut value);
-        // An error means that it was pushed out at once: the table is full of others.
+        // An error means that it was evicted at once: the table is full of others.
         let _ = place.insert(value);
     }
 }

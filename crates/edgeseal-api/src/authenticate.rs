@@ -1,4 +1,4 @@
-//! Steps 3 to 7: who calls. Common parameters, clock, key, signature, replay, in this order.
+//! Steps 3 to 7: authentication. Common parameters, clock, key, signature, replay, in this order.
 
 mod unauthenticated;
 
@@ -30,17 +30,17 @@ use crate::{
 
 pub use unauthenticated::{Redacted, Unauthenticated};
 
-/// A request may be this far off the server's clock, on either side.
+/// Allowed difference between the request's time and the server's, in either direction.
 pub const CLOCK_WINDOW_MS: i64 = 15 * 60 * 1000;
-/// A nonce is remembered longer than any signature that holds it can be accepted.
+/// Longer than any signature with the nonce can be accepted.
 const NONCE_MS: i64 = 2 * CLOCK_WINDOW_MS + 60 * 1000;
-/// Octets of an access key's id at most: those of the cloud have up to 128 characters.
+/// Longest access key id in bytes: those of the cloud have up to 128 characters.
 const KEY_ID_MAX: usize = 128;
-/// Octets of a nonce at most: a UUID, with whatever clients put around it.
+/// Longest nonce in bytes: a UUID, with whatever clients put around it.
 const NONCE_MAX: usize = 256;
-/// Octets of a signature at most: 64 in hex, 28 in base64.
+/// Longest signature in bytes: 64 in hex, 28 in base64.
 const SIGNATURE_MAX: usize = 256;
-/// Headers that a signature covers at most, as many as the server reads.
+/// Most headers that a signature covers: as many as the server reads.
 const SIGNED_HEADERS_MAX: usize = 100;
 /// Headers that a V3 signature must cover.
 const V3_REQUIRED: [&str; 6] = [
@@ -51,45 +51,45 @@ const V3_REQUIRED: [&str; 6] = [
     "x-acs-signature-nonce",
     "x-acs-content-sha256",
 ];
-/// The token of a temporary key in V3.
+/// The session token of a temporary key in V3.
 const TOKEN_HEADER: &str = "x-acs-security-token";
-/// The token of a temporary key in V1.
+/// The session token of a temporary key in V1.
 const TOKEN_PARAM: &str = "SecurityToken";
-/// Headers that a V3 signature must cover if they are there.
+/// Headers that a V3 signature must cover if they are present.
 ///
-/// Content-Type says whether the body is read as a form: unsigned, anybody on the way could make a
-/// call lose the parameters in its body (a session its policy, a new key its user).
+/// Content-Type decides whether the body is read as a form: if it were unsigned, an attacker on the
+/// path could drop the parameters in the body (the policy of a session, the user of a new key).
 const V3_IF_PRESENT: [&str; 3] = [TOKEN_HEADER, "x-acs-accesskey-id", "content-type"];
 
-/// Whoever signed the request; made only here.
+/// The authenticated caller; only this module constructs it.
 pub struct Caller {
     /// The request.
     pub request: Request,
-    /// The action that is called.
+    /// The called action.
     pub action: &'static Action,
-    /// Who calls.
+    /// The caller.
     pub principal: Principal,
-    /// What policies let the caller do; `None` for an account itself, which needs none.
+    /// The caller's policies; `None` for an account itself, which needs none.
     pub policies: Option<EffectivePolicies>,
-    /// Id of the key that signed.
+    /// Id of the access key that signed.
     pub access_key: String,
-    /// The nonce that a change uses up.
+    /// The nonce that a change uses.
     pub nonce: Option<NonceUse>,
-    /// When the request came.
+    /// When the request arrived.
     pub now: Timestamp,
 }
 
-/// What the common parameters claim.
+/// The signature and the common parameters of a request.
 struct RequestSignature {
     key_id: String,
     signature: String,
     nonce: String,
-    /// V3 only: the headers that are signed.
+    /// V3 only: the signed headers.
     signed_headers: Vec<String>,
 }
 
-/// Finds out who calls. As soon as the key is known to be somebody's, `suspect` is what is recorded
-/// in his account if the call is refused.
+/// Authenticates the caller. As soon as the owner of the key is known, `audit` is set to the audit
+/// context of a refusal in that account.
 ///
 /// # Errors
 /// [`Unauthenticated`], in the order of its variants.
@@ -114,14 +114,14 @@ pub async fn authenticate(
     }
     let ResolvedKey {
         principal,
-        policies: power,
+        policies,
         ..
     } = verified?;
     Ok(Caller {
         request,
         action,
         principal,
-        policies: power,
+        policies: policies,
         access_key: claim.key_id,
         nonce: (action.access == Access::Write).then(|| NonceUse {
             nonce: claim.nonce,
@@ -154,7 +154,8 @@ async fn verify(
     if !context.nonces.use_nonce(access_key, nonce, now, NONCE_MS) {
         return Err(Unauthenticated::NonceUsed);
     }
-    // A replay is one whatever has become of its subject; among several at once the commit decides.
+    // A replay is refused whatever happened to the resource; among concurrent calls the commit
+    // decides.
     if action.access == Access::Write && is_nonce_used(context, access_key, nonce).await? {
         return Err(Unauthenticated::NonceUsed);
     }
@@ -169,7 +170,7 @@ async fn is_nonce_used(
     Ok(context.catalog.is_nonce_used(access_key, nonce).await?)
 }
 
-/// A key that is somebody's.
+/// An access key with its owner.
 struct ResolvedKey {
     principal: Principal,
     policies: Option<EffectivePolicies>,
@@ -191,7 +192,7 @@ async fn find_key(
     let (key, secret) = found
         .map_err(StoreError::from)?
         .ok_or(Unauthenticated::UnknownKey)?;
-    let (principal, power) = match &key.user {
+    let (principal, policies) = match &key.user {
         None => {
             let account = catalog
                 .account(&key.account)
@@ -204,14 +205,14 @@ async fn find_key(
         Some(name) => {
             let user = context.policy_cache.user(catalog, &key.account, name).await;
             let user = user.map_err(StoreError::from)?;
-            // Its last key was deleted before it, a moment ago.
-            let (user, power) = user.ok_or(Unauthenticated::UnknownKey)?;
-            (user, Some(power))
+            // The user's last key was deleted just before the user.
+            let (user, policies) = user.ok_or(Unauthenticated::UnknownKey)?;
+            (user, Some(policies))
         }
     };
     Ok(ResolvedKey {
         principal,
-        policies: power,
+        policies: policies,
         secret,
         active: key.active,
     })
@@ -246,8 +247,8 @@ async fn find_session(
     let role = found.map_err(StoreError::from)?.filter(
         |(principal, _)| matches!(principal, Principal::Role { id, .. } if *id == session.role_id),
     );
-    let (principal, mut power) = role.ok_or_else(gone)?;
-    power.session = session
+    let (principal, mut policies) = role.ok_or_else(gone)?;
+    policies.session = session
         .policy
         .as_deref()
         .map(Document::parse_stored)
@@ -255,14 +256,14 @@ async fn find_session(
         .map_err(|cause| StoreError::Fault(Fault::of("read the policy of a session")(cause)))?;
     Ok(ResolvedKey {
         principal,
-        policies: Some(power),
+        policies: Some(policies),
         secret: session.secret,
         active: true,
     })
 }
 
 impl ResolvedKey {
-    /// The same, once the key may be used and the signature is good.
+    /// The caller, once the key is active and the signature is valid.
     fn into_verified(
         self,
         request: &Request,
@@ -411,7 +412,7 @@ impl RequestSignature {
             }
         }
         check_single(&request.headers, &signed_headers)?;
-        // A list in one header and the same header repeated are one canonical form.
+        // A list in one header and a repeated header have the same canonical form.
         if nonce.contains(',') {
             return Err(Unauthenticated::NonceFormat);
         }
@@ -426,7 +427,7 @@ impl RequestSignature {
     }
 }
 
-/// The names in `SignedHeaders`, in their order.
+/// The names in `SignedHeaders`, in order.
 fn signed_headers(list: &str) -> Result<Vec<String>, Unauthenticated> {
     let mut seen = HashSet::new();
     let names = list.split(';').take(SIGNED_HEADERS_MAX + 1);
@@ -437,8 +438,8 @@ fn signed_headers(list: &str) -> Result<Vec<String>, Unauthenticated> {
     Ok(names)
 }
 
-/// Refuses a signed header that is repeated. What is signed joins its values and the server reads
-/// the first, so a header split in another place would be another request under one signature.
+/// Refuses a repeated signed header. The canonical form joins its values and the server reads the
+/// first, so a header split elsewhere would be another request under the same signature.
 fn check_single(headers: &HeaderMap, signed: &[String]) -> Result<(), Unauthenticated> {
     let repeated = |name: &&String| headers.get_all(name.as_str()).iter().nth(1).is_some();
     match signed.iter().find(repeated) {
@@ -453,11 +454,11 @@ fn check_lengths(key_id: &str, nonce: &str, signature: &str) -> Result<(), Unaut
         ("SignatureNonce", nonce, NONCE_MAX),
         ("Signature", signature, SIGNATURE_MAX),
     ] {
-        let octets = text.len();
-        if octets > max {
+        let bytes = text.len();
+        if bytes > max {
             return Err(Unauthenticated::TooLong {
                 name,
-                bytes: octets,
+                bytes: bytes,
                 max,
             });
         }

@@ -1,5 +1,5 @@
-//! Step 9: may the caller do this. Nothing runs without an [`Authorized`], and only this file makes
-//! one.
+//! Step 9: whether the caller may make the call. Nothing runs without an [`Authorized`], which only
+//! this module constructs.
 
 mod denied;
 mod evaluate;
@@ -7,7 +7,7 @@ mod further;
 mod resources;
 
 pub use denied::{Denied, Unauthorized};
-pub(crate) use denied::{policy_type, reason};
+pub(crate) use denied::{denial_reason, policy_type};
 pub(crate) use evaluate::{PolicyQuery, evaluate};
 pub(crate) use resources::domain_resource;
 
@@ -30,39 +30,34 @@ use crate::{
     request::{self, ParamMap},
 };
 
-/// A call that may run.
+/// An authorized call.
 pub struct Authorized {
     caller: Caller,
     domains: DomainList,
-    /// The action that is called.
+    /// The called action.
     pub action: &'static Action,
-    /// On whose behalf changes are made.
+    /// The audit context of changes.
     pub audit: AuditContext,
 }
 
 /// Decides whether an admitted call may run.
 ///
 /// # Errors
-/// [`Denied`] with everything that the owner needs to mend it.
+/// [`Denied`] with everything that the account's owner needs to fix it.
 pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authorized, Unauthorized> {
     let Admitted(caller) = admitted;
     let action = caller.action;
     let domains = DomainList::from_request(action, &caller.request.params);
     let resources = resources::resolve(context, &caller, &domains).await?;
-    let sphere = scope(action, &caller.principal, resources::named_account(&caller));
-    let question = PolicyQuery {
-        scope: sphere,
+    let scope = scope(action, &caller.principal, resources::named_account(&caller));
+    let query = PolicyQuery {
+        scope: scope,
         action: action.permission.to_owned(),
         resources,
         context: policy_context(&caller),
     };
-    let (decision, question) = evaluate(
-        context,
-        &caller.principal,
-        caller.policies.as_ref(),
-        question,
-    )
-    .await?;
+    let (decision, query) =
+        evaluate(context, &caller.principal, caller.policies.as_ref(), query).await?;
     if decision.is_allowed() {
         return Ok(Authorized {
             audit: audit_context(&caller),
@@ -71,11 +66,11 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
             domains,
         });
     }
-    Err(denied::denied(context, &caller, &question, &decision))
+    Err(denied::denied(context, &caller, &query, &decision))
 }
 
-/// Whose things a call of `action` acts upon that names `account`. Only the root account has keys
-/// that an operator may name and that are his own.
+/// The scope of a call of `action` that names `account`. Only for keys of the root account is it
+/// [`Scope::RootKeys`].
 pub(crate) fn scope(action: &Action, principal: &Principal, account: &str) -> Scope {
     match action.resource {
         ResourceKind::Account if account == principal.account_id().as_str() => Scope::RootKeys,
@@ -83,7 +78,7 @@ pub(crate) fn scope(action: &Action, principal: &Principal, account: &str) -> Sc
     }
 }
 
-/// What conditions see of a call.
+/// The request context for policy conditions.
 fn policy_context(caller: &Caller) -> policy::RequestContext {
     policy::RequestContext {
         source_ip: Some(caller.request.source),
@@ -92,7 +87,7 @@ fn policy_context(caller: &Caller) -> policy::RequestContext {
     }
 }
 
-/// On whose behalf a refusal before authorization is recorded.
+/// The audit context of a call whose caller is authenticated.
 #[must_use]
 pub fn audit_context(caller: &Caller) -> AuditContext {
     AuditContext {
@@ -108,7 +103,7 @@ pub fn audit_context(caller: &Caller) -> AuditContext {
     }
 }
 
-/// What is recorded of a request that names an access key, whether or not it is signed with it.
+/// The audit context of a request that names an access key, whether or not the signature is valid.
 pub(crate) fn unverified_audit_context(
     request: &request::Request,
     action: &'static Action,
@@ -119,12 +114,12 @@ pub(crate) fn unverified_audit_context(
     let named = domain_list::audit_resource(action, &request.params);
     AuditContext {
         account: account.clone(),
-        // Nobody is proven yet.
+        // No principal is authenticated yet.
         principal: String::new(),
         access_key: access_key.to_owned(),
         source: request.source.to_string(),
         action: action.name.to_owned(),
-        // Fifty names of domains, and some of their length.
+        // Room for fifty domain names of usual length.
         resource: sanitize_to(&named, 2000),
         request_id: request.id.clone(),
         nonce: None,
@@ -133,25 +128,25 @@ pub(crate) fn unverified_audit_context(
 }
 
 impl Authorized {
-    /// The account whose things are acted upon.
+    /// The account that the call acts on.
     #[must_use]
     pub const fn account(&self) -> &AccountId {
         self.caller.principal.account_id()
     }
 
-    /// Who calls.
+    /// The caller.
     #[must_use]
     pub const fn principal(&self) -> &Principal {
         &self.caller.principal
     }
 
-    /// What policies let the caller do; `None` for an account itself.
+    /// The policies of the caller; `None` for an account itself.
     #[must_use]
     pub const fn policies(&self) -> Option<&EffectivePolicies> {
         self.caller.policies.as_ref()
     }
 
-    /// What conditions see of the call.
+    /// The request context for policy conditions.
     #[must_use]
     pub fn policy_context(&self) -> policy::RequestContext {
         policy_context(&self.caller)
@@ -169,30 +164,30 @@ impl Authorized {
         &self.caller.request.params
     }
 
-    /// The domains that the call names; a name that is none is left out.
+    /// The domains that the call names, without invalid names.
     #[must_use]
     pub fn domain_names(&self) -> Vec<DomainPattern> {
         self.domains.valid_names()
     }
 
-    /// The domains that the caller was judged by.
+    /// The domains for which the caller was authorized.
     pub(crate) const fn domain_list(&self) -> &DomainList {
         &self.domains
     }
 
-    /// How long the caller wishes to wait for edges: `Prefer: wait=N` (RFC 7240 §4.3).
+    /// How long the caller wants to wait for edges: `Prefer: wait=N` (RFC 7240 §4.3).
     #[must_use]
     pub fn prefer_wait(&self) -> Option<Duration> {
         self.caller.request.prefer_wait()
     }
 
-    /// The host that was called, as the caller spelt it, with its port if it had one.
+    /// The `Host` header as sent, with its port if it has one.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         self.caller.request.header("host")
     }
 
-    /// When the call came.
+    /// When the request arrived.
     #[must_use]
     pub const fn now(&self) -> Timestamp {
         self.caller.now

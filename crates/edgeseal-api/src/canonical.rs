@@ -1,5 +1,5 @@
-//! What is signed: pure functions from a decoded request to the string to sign, and from a string
-//! and a secret to the signature.
+//! Signatures: pure functions from a decoded request to the string to sign, and from a string and a
+//! secret to the signature.
 //!
 //! V1 is the cloud's RPC signature (documentation page "V2 request body and signature method"), V3
 //! its ACS3-HMAC-SHA256 ("V3 request body and signature method"). Both are checked against vectors
@@ -102,7 +102,7 @@ pub fn v3_verify(secret: &Secret, string_to_sign: &str, signature: &str) -> bool
     hmac::verify(&v3_key(secret), string_to_sign.as_bytes(), &signature).is_ok()
 }
 
-/// Percent-encodes as RFC 3986 wants it: unreserved characters stay, UTF-8 octets become `%XY`.
+/// Percent-encodes as RFC 3986 wants it: unreserved characters stay, UTF-8 bytes become `%XY`.
 #[must_use]
 pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()

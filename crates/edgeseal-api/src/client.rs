@@ -1,4 +1,4 @@
-//! The other side of the wire: signs calls (V3) and reads answers.
+//! The client side: signs calls (V3) and reads responses.
 
 use ::http::{HeaderMap, HeaderValue, Request, Uri, header};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// Calls one Edgeseal with one access key. Cheap to clone; connections are kept alive.
+/// Calls one Edgeseal with one access key. Cheap to clone; keeps connections alive.
 #[derive(Clone)]
 pub struct Client {
     http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -28,49 +28,49 @@ pub struct Client {
     clock: fn() -> Timestamp,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The body.
     pub body: Value,
-    /// The headers: revision, how many edges serve it.
+    /// The headers, such as the revision and the number of edges that serve it.
     pub headers: HeaderMap,
 }
 
-/// Why there is no reply.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The endpoint is no `http://` or `https://` address.
-    #[error("the endpoint must read http://host:port or https://host:port, not {endpoint:?}")]
+    /// The endpoint is not an `http://` or `https://` URL.
+    #[error("the endpoint must be http://host:port or https://host:port, not {endpoint:?}")]
     Endpoint {
-        /// What was given.
+        /// The value given.
         endpoint: String,
     },
-    /// Nobody answers.
+    /// The endpoint does not respond.
     #[error("{endpoint} does not answer")]
     Unreachable {
-        /// Where.
+        /// The endpoint.
         endpoint: String,
-        /// Why.
+        /// The cause.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Something answers that is not Edgeseal.
+    /// The response does not come from Edgeseal.
     #[error(
         "{endpoint} answered with status {status} and something that is not an answer of Edgeseal"
     )]
     NotEdgeseal {
-        /// Where.
+        /// The endpoint.
         endpoint: String,
         /// The HTTP status.
         status: u16,
     },
-    /// It refused.
+    /// The API returned an error.
     #[error("{}", .0.code)]
     Api(Box<ErrorResponse>),
 }
 
-/// A refusal as the wire tells it.
+/// An error response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorResponse {
     /// HTTP status.
@@ -81,19 +81,20 @@ pub struct ErrorResponse {
     pub message: String,
     /// What is wrong, and where.
     pub detail: String,
-    /// A page about the code.
+    /// URL of the page about the code.
     pub recommend: String,
     /// Id of the request.
     pub request: String,
-    /// Of a missing permission: who lacks it, for what, because of which policy.
+    /// For a missing permission: the principal, the action and the kind of policy that decided.
     pub access_denied: Option<Value>,
-    /// Milliseconds after which another try may pass, where the server says so.
+    /// Milliseconds after which a retry may succeed, if the server says so.
     pub retry_after_ms: Option<u64>,
 }
 
 impl Client {
-    /// A client of the Edgeseal at `endpoint`, such as `http://127.0.0.1:7080`. Of an `https://`
-    /// endpoint [`Client::with_roots`] says which authorities are trusted; before that none is.
+    /// Creates a client of the Edgeseal at `endpoint`, such as `http://127.0.0.1:7080`. For an
+    /// `https://` endpoint, [`Client::with_roots`] sets the trusted roots; there are none by
+    /// default.
     ///
     /// # Errors
     /// [`CallError::Endpoint`].
@@ -128,7 +129,7 @@ impl Client {
         self.endpoint.scheme_str() == Some("https")
     }
 
-    /// The same, trusting these certificate authorities.
+    /// Sets the trusted root certificates.
     ///
     /// # Errors
     /// [`CallError::Unreachable`] if TLS cannot be set up.
@@ -137,14 +138,15 @@ impl Client {
         Ok(self)
     }
 
-    /// The same with the token that came with a temporary access key.
+    /// Sets the session token of a temporary access key.
     #[must_use]
     pub fn with_token(mut self, token: String) -> Self {
         self.token = Some(token);
         self
     }
 
-    /// Calls `action` of `version`. Parameters go into the form, so that their length is no matter.
+    /// Calls `action` of `version`. Parameters are sent as a form, so their length is not limited
+    /// by a URL.
     ///
     /// # Errors
     /// [`CallError`].
@@ -157,7 +159,7 @@ impl Client {
         self.call_with(version, action, params, &[]).await
     }
 
-    /// As [`Client::call`], with further headers.
+    /// Like [`Client::call`], with further headers.
     ///
     /// # Errors
     /// [`CallError`].
@@ -263,7 +265,7 @@ impl Client {
         Ok(request)
     }
 
-    /// Text of the caller that cannot stand in a header would have to be in the endpoint or the key.
+    /// Only the endpoint or the key can contain text that is invalid in a header.
     fn header(&self, text: &str) -> Result<HeaderValue, CallError> {
         HeaderValue::from_str(text).map_err(|_| CallError::Endpoint {
             endpoint: self.endpoint.to_string(),
@@ -295,7 +297,7 @@ fn no_tls(endpoint: &Uri) -> impl FnOnce(rustls::Error) -> CallError {
     }
 }
 
-/// Plain HTTP, and HTTPS with certificates that these roots vouch for. HTTP/1.1, as the API speaks it.
+/// An HTTP/1.1 client for plain HTTP, and for HTTPS with these roots.
 fn http_client(
     roots: RootCertStore,
 ) -> Result<HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>, rustls::Error> {

@@ -34,7 +34,7 @@ macro_rules! codes {
 
             /// Its row.
             #[must_use]
-            pub const fn row(self) -> CodeSpec {
+            pub const fn spec(self) -> CodeSpec {
                 match self {
                     $(Self::$name => CodeSpec { status: $status, wire_code: $wire, message: $message },)+
                 }
@@ -188,7 +188,7 @@ codes! {
     DeleteFailed = 400 "DeleteFailed" "Error deleting the certificate.";
     /// No such certificate in the account.
     CertificateNotFound = 400 "Certificate.NotFind" "The certificate does not exist.";
-    /// The name belongs to a certificate of the certificate centre.
+    /// The name belongs to a certificate of CAS.
     CertificateDuplicated = 400 "Certificate.Duplicated" "The certificate name already exists.";
     /// Not an X.509 v3 certificate, or weakly signed.
     CertificateFormat = 400 "Certificate.FormatError" "The format of the certificate is invalid.";
@@ -196,7 +196,7 @@ codes! {
     CertificateKeyNull = 400 "Certificate.KeyNull" "The private key is required.";
     /// The key does not parse or is of a kind that cannot be served.
     KeyMalformed = 400 "Key.Malformed" "The specified Key format is invalid.";
-    /// Writing failed in the store.
+    /// The store failed.
     CertStorageFailed = 400 "CertStorage.failed" "Error saving the certificate.";
     /// The same content was uploaded before.
     CertificateContentDuplicated = 400 "CertificateContent.Duplicated" "The certificate has been uploaded; do not upload again.";
@@ -268,7 +268,7 @@ codes! {
     InvalidSourceType = 400 "InvalidSourceType.Malformed" "Specified SourceType is malformed.";
     /// Too many origins.
     TooManySources = 400 "SourceIp.Exceed" "The number of origin IP addresses exceeds the limit.";
-    /// Not a grouping label.
+    /// Not a resource group.
     InvalidResourceGroup = 400 "InvalidResourceGroupId.Malformed" "Specified ResourceGroupId is malformed.";
     /// No such coverage.
     InvalidScope = 400 "InvalidScope.Malformed" "Specified Scope is malformed.";
@@ -316,7 +316,7 @@ codes! {
     LegacyKeyNull = 400 "Certificate.KeyNull" "The private key is not null.";
     /// The key does not parse or cannot be served.
     LegacyKeyMalformed = 400 "Key.Malformed" "The private key format is error.";
-    /// Writing failed in the store.
+    /// The store failed.
     LegacyStorageFailed = 400 "CertStorage.failed" "The certificate storage failed.";
     /// The same content was uploaded before.
     LegacyContentDuplicated = 400 "CertificateContent.Duplicated" "The certificate is already uploaded, please don't upload again.";
@@ -358,7 +358,7 @@ codes! {
     TooManyTags = 400 "InvalidTag.TooMany" "The number of tags exceeds the limit.";
     /// A label that is too long.
     InvalidTag = 400 "InvalidTag.Malformed" "Specified parameter Tag is not valid.";
-    /// Not a token of an earlier answer.
+    /// Not a token from an earlier response.
     InvalidNextToken = 400 "InvalidNextToken" "Specified parameter NextToken is not valid.";
 
     /// Not a time.
@@ -452,13 +452,13 @@ codes! {
     CertificateNotOfDomain = 400 "Certificate.MissMatch" "The certificate does not match the domain.";
     /// No signing request of the account has the certificate's key.
     NoSigningRequest = 400 "Certificate.NoPrivateKey" "The private key of the certificate does not exist.";
-    /// Writing failed in the store.
+    /// The store failed.
     ConfigError = 500 "Internal.ConfigError" "An error occurred while configuring the certificate.";
 
     // Reads of certificates.
     /// No CertId.
     MissingCertId = 400 "MissingCertId" "CertId is mandatory for this action.";
-    /// Not a number of a certificate.
+    /// Not a certificate id.
     InvalidCertId = 400 "InvalidCertId" "Specified parameter CertId is not valid.";
     /// No CertName.
     MissingCertName = 400 "MissingCertName" "CertName is mandatory for this action.";
@@ -468,12 +468,12 @@ codes! {
     NoSuchCertificate = 404 "Certificate.NotFind" "The certificate does not exist.";
     /// No certificate to look up domains by.
     CertParameterMissing = 400 "SSLPub.MissingParameter" "The Cert parameter is required.";
-    /// Neither PEM nor base64 of it.
+    /// Neither PEM nor base64-encoded PEM.
     SslPubDecodeError = 400 "Decode.Error" "Error decoding the SSLPub certificate.";
     /// No certificate can be read.
     CertificateDecodeError = 400 "Certificate.DecodeError" "Error decoding the certificate.";
 
-    // The certificate centre.
+    // The CAS.
     /// No name.
     MissingName = 400 "MissingName" "Name is mandatory for this action.";
     /// Not a name for a certificate.
@@ -496,7 +496,7 @@ codes! {
     CertificateInUse = 400 "CertificateInUse" "The certificate is bound to a domain.";
     /// No CertificateId.
     MissingCertificateId = 400 "MissingCertificateId" "CertificateId is mandatory for this action.";
-    /// Not a number of a certificate.
+    /// Not a certificate id.
     InvalidCertificateId = 400 "InvalidCertificateId" "Specified parameter CertificateId is not valid.";
     /// Page number out of range.
     InvalidCurrentPage = 400 "InvalidCurrentPage" "Specified parameter CurrentPage is not valid.";
@@ -520,7 +520,7 @@ codes! {
     InvalidJobType = 400 "InvalidJobType" "Specified parameter JobType is not valid.";
     /// No CertIds.
     MissingCertIds = 400 "MissingCertIds" "CertIds is mandatory for this action.";
-    /// Not numbers of certificates.
+    /// Not certificate ids.
     InvalidCertIds = 400 "InvalidCertIds" "Specified parameter CertIds is not valid.";
     /// No ResourceIds.
     MissingResourceIds = 400 "MissingResourceIds" "ResourceIds is mandatory for this action.";
@@ -714,7 +714,7 @@ codes! {
     MissingStatus = 400 "MissingStatus" "Status is mandatory for this action.";
     /// No such status.
     InvalidStatus = 400 "InvalidStatus" "Specified parameter Status is not valid.";
-    /// As many keys as an account may have.
+    /// The account has the maximum number of keys.
     TooManyAccessKeys = 409 "LimitExceeded.AccessKey" "The account has as many access keys as it may have.";
     /// The root account would be locked out.
     LastRootAccessKey = 409 "DeleteConflict.LastAccessKey" "The last active access key of the root account cannot be disabled or deleted.";
@@ -746,7 +746,7 @@ mod tests {
 
     #[test]
     fn each_code_has_a_section_of_its_own_that_an_address_can_name() {
-        let rows = || Code::ALL.iter().map(|code| code.row());
+        let rows = || Code::ALL.iter().map(|code| code.spec());
         let wires: HashSet<_> = rows().map(|row| row.wire_code).collect();
         let anchors: HashSet<_> = rows().map(|row| row.anchor()).collect();
         assert_eq!(anchors.len(), wires.len());
@@ -754,7 +754,7 @@ mod tests {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.';
             assert!(anchor.bytes().all(plain), "{anchor}");
         }
-        let blank = Code::FunctionNotSupported.row();
+        let blank = Code::FunctionNotSupported.spec();
         assert_eq!(blank.anchor(), "InvalidFunctionName.ValueNotSupported");
     }
 }

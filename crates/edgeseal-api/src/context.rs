@@ -1,4 +1,4 @@
-//! What the operations stand on: catalog, clock, settings and the memory of recent calls.
+//! What operations share: catalog, clock, settings and state about recent calls.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -24,96 +24,97 @@ use crate::{
     settle::RequestProof,
 };
 
-/// Refusals that wait to be written into the audit. When the store is slower than that, further
-/// ones are counted and logged only.
+/// Refusals that wait to be written to the audit log. If the store is slower than that, further
+/// refusals are only counted and logged.
 const REFUSAL_QUEUE_MAX: usize = 4096;
 
-/// Everything that a call needs, shared by all calls.
+/// Everything that calls share.
 pub struct Context {
     /// The typed store.
     pub catalog: Catalog,
     /// The clock.
     pub clock: fn() -> Timestamp,
-    /// What the operator chose.
+    /// The operator's settings.
     pub settings: Settings,
-    /// Nonces seen at this node.
+    /// Nonces seen by this node.
     pub nonces: NonceCache,
-    /// Calls made lately, by account and action.
+    /// The rate limiter, by account and action.
     pub rate_limiter: RateLimiter,
-    /// What users and sessions that called lately may do.
+    /// The policies of users and sessions that called recently.
     pub policy_cache: PolicyCache,
-    /// Failed authentications lately, by address.
+    /// Recent failed authentications, by source address.
     pub auth_failures: AuthFailureLimiter,
-    /// Calls without permission lately, by principal.
+    /// Recent calls without permission, by principal.
     pub denials: DenialLimiter,
-    /// Connections that are open.
+    /// Open connections.
     pub connections: Arc<ConnectionLimiter>,
-    /// What requests and answers under way may hold.
+    /// Memory budgets of requests and responses in flight.
     pub(crate) budgets: Budgets,
-    /// Decisions that take long are made one after the other.
+    /// Runs slow policy evaluations one at a time.
     pub(crate) slow_decisions: Arc<FairSemaphore>,
-    /// The revision that an edge in this same process serves, if there is one.
+    /// The revision that the edge in this process serves, if there is one.
     pub local_edge_revision: Option<watch::Receiver<Revision>>,
-    /// Asks the edge in this process for proofs, if there is one.
+    /// Requests proofs from the edge in this process, if there is one.
     pub request_proof: Option<RequestProof>,
-    /// The environment of the edge in this process. It is waited for even before its first report.
+    /// The environment of the edge in this process. Calls wait for it even before its first report.
     pub local_edge_environment: Option<Environment>,
-    /// Says where this process listens, if somebody keeps account of it.
+    /// Returns the addresses that this process listens on, if known.
     pub listeners: Option<ListenAddresses>,
-    /// The keeper of the key-encryption keys, if this process has one.
+    /// Manages the key-encryption keys, if this process does.
     pub key_encryption: Option<Arc<dyn KeyEncryption>>,
-    /// News of what edges serve.
+    /// Watches the reports of edges.
     pub(crate) reports: EdgeReports,
-    /// When access keys were last used.
+    /// Records when access keys were last used.
     pub(crate) key_uses: KeyUses,
-    /// What calls without a valid key may write into the log.
+    /// Limits the log lines of calls without a valid key.
     pub(crate) unauthenticated_log: UnauthenticatedLogLimiter,
     refusals: mpsc::Sender<AuditedRefusal>,
     _shutdown: oneshot::Sender<()>,
 }
 
-/// The sockets that a process listens on, now.
+/// Returns the addresses that the process listens on at present.
 pub type ListenAddresses = Box<dyn Fn() -> Vec<SocketAddr> + Send + Sync>;
 
-/// What the operator chose.
+/// The operator's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Start of the address of the page about a code; the code is appended.
+    /// Base URL of the page about a code; the code is appended.
     pub docs_base_url: String,
-    /// Calls allowed, by action; the documented ones where an action is not named.
+    /// Rate limits by action; an action that is not listed has its documented limit.
     pub rate_limits: HashMap<String, RateLimit>,
-    /// Failed authentications allowed to one source address.
+    /// Limit on failed authentications from one source address.
     pub auth_failure_limit: RateLimit,
-    /// Calls without permission allowed to one user, role or account.
+    /// Limit on calls without permission by one user, role or account.
     pub denial_limit: RateLimit,
-    /// Connections that may be open at once.
+    /// Limits on open connections.
     pub connection_limits: ConnectionLimits,
-    /// The memory that this process may take; `None`: any amount.
+    /// The memory limit of this process; `None`: unlimited.
     pub memory: Option<MemoryLimit>,
     /// Whether a certificate may be bound to a domain that none of its names covers.
     pub name_mismatch: NameMismatchPolicy,
     /// Whether an account may upload the same content under a second name with the call that binds
-    /// it. The certificate centre takes it.
+    /// it. CAS accepts it.
     pub duplicate_content: DuplicateContentPolicy,
-    /// What the removal of a certificate from the centre does while a domain has it bound. Version
-    /// 2018-07-13 of the centre always releases: the tools that speak it need that.
+    /// What deleting a certificate from CAS does while a domain uses it. Version 2018-07-13 of CAS
+    /// always releases it: tools for that version need this.
     pub delete_bound_certificate: BoundCertificatePolicy,
-    /// Whether the certificate centre gives private keys back to who may read them: those who manage
-    /// certificates with Terraform compare what they sent with what they read.
+    /// Whether CAS returns private keys to callers with permission to read them. Terraform compares
+    /// what it sent with what it reads.
     pub return_private_keys: bool,
-    /// Whether an account must prove to own a root domain before it adds a domain below it.
+    /// Whether an account must prove ownership of a root domain before it adds a domain below it.
     pub require_ownership: bool,
-    /// Whose origins may have addresses that are not public.
+    /// Which accounts may have origins with non-public addresses.
     pub private_origins: PrivateOrigins,
-    /// How much accounts may have, but the root account.
+    /// Quotas of all accounts but the root account.
     pub quotas: Quotas,
-    /// Who asks the DNS and web servers of domains; `None` if this machine has no DNS server.
+    /// Queries the DNS and web servers of domains; `None` if this machine has no DNS server.
     pub ownership_verifier: Option<OwnershipVerifier>,
-    /// Identity providers whose tokens open roles.
+    /// OIDC providers whose tokens can assume roles.
     pub oidc_providers: OidcProviders,
-    /// What the CNAME of a domain ends with.
+    /// Suffix of the CNAME of a domain.
     pub cname_suffix: String,
-    /// How long a change waits for an edge in this same process to serve it before it is answered.
+    /// How long a change waits for the edge in this process to serve it before the response is
+    /// sent.
     pub settle_timeout: Duration,
 }
 
@@ -121,29 +122,29 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NameMismatchPolicy {
-    /// It is refused.
+    /// Refuse it.
     Refuse,
-    /// It is bound, as the cloud does, and reported as a mismatch.
+    /// Bind it, as the cloud does, and report the mismatch.
     Accept,
 }
 
-/// What happens to content that the account uploaded before under another name.
+/// What happens to content that the account has uploaded under another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DuplicateContentPolicy {
-    /// It is refused.
+    /// Refuse it.
     Refuse,
-    /// It becomes a further certificate; the material is stored once.
+    /// Add a further certificate; the material is stored once.
     Accept,
 }
 
-/// What happens to a certificate that is removed while a domain has it bound.
+/// What happens when a bound certificate is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BoundCertificatePolicy {
-    /// The removal is refused.
+    /// Refuse the deletion.
     Refuse,
-    /// It leaves the centre, its name is free, and it is gone once no domain has it.
+    /// Remove it from CAS and free its name; delete it once no domain uses it.
     Release,
 }
 
@@ -180,10 +181,10 @@ impl Default for Settings {
 }
 
 impl Context {
-    /// A context over `catalog`, and what runs beside it: refusals are written into the audit, uses
-    /// of access keys are remembered, edges' reports are followed, and records of an earlier release
-    /// are completed. Run it until it ends, which it
-    /// does once the context is gone and the last of these is written.
+    /// Creates a context over `catalog`, and its background task: it writes refusals to the audit
+    /// log, records uses of access keys, watches the edges' reports and migrates records of earlier
+    /// releases. Run the task to its end: it ends after the context is dropped and the last refusal
+    /// and use are written.
     pub fn new(
         catalog: Catalog,
         clock: fn() -> Timestamp,
@@ -232,7 +233,7 @@ impl Context {
         let completed = async move {
             tokio::select! {
                 () = async {
-                    // Without its store this is done by the next one, once the store is back.
+                    // If the store is down, the next process does this once the store is back.
                     if completed.access_key("-").await.is_err() {
                         return;
                     }
@@ -249,72 +250,72 @@ impl Context {
         (context, tasks)
     }
 
-    /// Where this process listens, as far as that is known.
+    /// The addresses that this process listens on, if known.
     #[must_use]
     pub fn listen_addresses(&self) -> Vec<SocketAddr> {
         self.listeners.as_ref().map_or_else(Vec::new, |all| all())
     }
 
-    /// Puts a refusal into the audit, soon. Of many of the same kind some are only counted there.
-    pub fn audit_refusal(&self, deed: AuditContext, code: &str, detail: Option<String>) {
+    /// Queues a refusal for the audit log. Repeated refusals of one kind are partly only counted.
+    pub fn audit_refusal(&self, audit: AuditContext, code: &str, detail: Option<String>) {
         let refusal = AuditedRefusal {
-            audit: deed,
+            audit: audit,
             code: code.to_owned(),
             notes: detail.into_iter().collect(),
         };
         if self.refusals.try_send(refusal).is_err() {
             metrics::counter!("edgeseal_audit_dropped_total").increment(1);
-            tracing::warn!(code, "a refusal did not fit into the audit queue");
+            tracing::warn!(code, "audit queue full, refusal dropped");
         }
     }
 }
 
-/// Has listings read what another release wrote for them.
+/// Rebuilds the summaries that listings read, where another release wrote the certificates.
 async fn rebuild_summaries(catalog: &Catalog) {
     match catalog.rebuild_summaries().await {
         Ok(0) => {}
         Ok(rebuilt) => tracing::info!(
             rebuilt,
-            "the summaries that listings filter by are written anew: another release wrote them"
+            "rebuilding the summaries that listings filter by: another release wrote them"
         ),
         Err(error) => tracing::warn!(
-            why = error_chain(&error),
-            "not all summaries that listings filter by are written anew; tried again at the next start"
+            error = error_chain(&error),
+            "cannot rebuild all summaries that listings filter by; retrying at the next start"
         ),
     }
 }
 
-/// Has the domains of an earlier release say what their accounts may.
+/// Records, on domains of an earlier release, whether their accounts may have private origins.
 async fn backfill_origin_permissions(catalog: &Catalog, clock: fn() -> Timestamp) {
     if let Err(error) = catalog.migrate_origin_permissions(clock()).await {
         tracing::warn!(
-            why = error_chain(&error),
-            "not all domains say yet whether they may have private origins; tried again at the next start"
+            error = error_chain(&error),
+            "cannot backfill the private origin permission of all domains; retrying at the next start"
         );
     }
 }
 
-/// Corrects what is counted for quotas, where a release that does not count had the store.
+/// Corrects the usage counts of quotas after a release that does not count has used the store.
 async fn recount_usage(catalog: &Catalog) {
     match catalog.recount_all().await {
         Ok(corrected) => {
             for it in corrected {
-                // That is how signing requests leave.
+                // Signing requests expire, so their count drops without a delete.
                 if it.kind.expires() && it.recorded > Some(it.actual) {
                     continue;
                 }
                 tracing::warn!(
                     account = %it.account,
-                    was = it.recorded,
-                    is = it.actual,
-                    "the number of {} of an account was wrong, and is corrected",
+                    stored = it.recorded,
+                    counted = it.actual,
+                    "corrected the number of {} of an account",
                     it.kind
                 );
             }
         }
         Err(error) => tracing::warn!(
-            why = error_chain(&error),
-            "what accounts have is not counted anew; tried again at the next start"
+            error = error_chain(&error),
+            "cannot recount the usage of accounts; retrying at the next start"
         ),
     }
 }

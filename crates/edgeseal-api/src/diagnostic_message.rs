@@ -1,5 +1,5 @@
-//! Why a permission is missing, for the eyes of the account that owns the things: sealed, so that
-//! whoever is refused learns no name of a policy, and hands it to somebody who may read it.
+//! The diagnosis of a denied call, for the account that owns the resources. It is sealed: the
+//! denied caller learns no policy names, and can hand it to somebody who may decode it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use edgeseal_core::Secret;
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::operation::AccessDenied;
 
-/// Why a permission is missing.
+/// The diagnosis of a denied call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiagnosticMessage {
-    /// What the caller was told as well.
+    /// What the caller gets in plaintext.
     #[serde(rename = "denied")]
     pub access_denied: AccessDenied,
-    /// On what.
+    /// The resource.
     pub resource: String,
-    /// The policy that denied it, where policies of its kind have names.
+    /// The name of the policy that denied it, if its kind has names.
     pub policy: Option<String>,
-    /// The reason in a sentence.
+    /// The reason as a sentence.
     pub reason: String,
 }
 
@@ -30,7 +30,7 @@ impl DiagnosticMessage {
         STANDARD.encode(keyring.seal(&Secret::new(json), &Key::diagnosis()))
     }
 
-    /// The diagnosis of a sealed form that was made here.
+    /// Decodes a sealed diagnosis; `None` if it was not issued here.
     #[must_use]
     pub fn decode(text: &str, keyring: &Keyring) -> Option<Self> {
         let sealed = STANDARD.decode(text).ok()?;

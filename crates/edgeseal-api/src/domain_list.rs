@@ -1,5 +1,6 @@
-//! The domains that a call names, read once: the caller is judged by this list and the operation is
-//! given the same one. An operation that read its own could act on domains that nobody judged.
+//! The domains that a call names, parsed once: the caller is authorized for this list and the
+//! operation gets the same one. An operation that parsed its own could act on domains nobody
+//! authorized.
 
 use edgeseal_core::{DomainPattern, name::InvalidDomainName};
 
@@ -9,7 +10,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// Domains that one call may name.
+/// Most domains of one call.
 pub(crate) const NAMES_MAX: usize = 50;
 
 /// The domains that a call names, as given.
@@ -17,37 +18,37 @@ pub struct DomainList {
     /// The parameter that names them.
     param: &'static str,
     given: Vec<String>,
-    /// How many there are. A call with more than [`NAMES_MAX`] is judged by the first ones, and
+    /// Their number. A call with more than [`NAMES_MAX`] is authorized for the first ones, and
     /// refused in any case.
     count: usize,
     gap: Option<MissingIndex>,
 }
 
-/// Why a list of domains is not taken.
+/// Why a list of domains is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDomainList {
-    /// It names none.
+    /// The list is empty.
     #[error("name the domains in {param}, separated by commas")]
     Empty {
-        /// The parameter that should have.
+        /// The parameter of the list.
         param: &'static str,
     },
-    /// It names more than a call may.
+    /// The list exceeds the limit.
     #[error("{count} domains are named; at most {NAMES_MAX} are accepted")]
     TooMany {
-        /// How many.
+        /// Its length.
         count: usize,
     },
-    /// A number is missing.
+    /// An index is missing.
     #[error(transparent)]
     Gap(#[from] MissingIndex),
-    /// One of the names is none.
+    /// One of the names is invalid.
     #[error("{0}; a wildcard domain is spelt .example.com or *.example.com")]
     Malformed(#[from] InvalidDomainName),
 }
 
 impl DomainList {
-    /// The domains that a call of `action` names; empty if the action has no domains for a target.
+    /// The domains that a call of `action` names; empty if the action does not act on domains.
     #[must_use]
     pub fn from_request(action: &Action, params: &ParamMap) -> Self {
         let (given, gap): (Vec<&str>, _) = match (action.resource, indexed_name(action)) {
@@ -63,8 +64,8 @@ impl DomainList {
         Self::of(action.resource_param, given, gap)
     }
 
-    /// The domains in the parameter `param`, separated by commas: for actions that are judged by
-    /// something else than the domains that they name.
+    /// The domains in the parameter `param`, separated by commas: for actions that are authorized
+    /// by something else than the domains that they name.
     pub(crate) fn from_param(params: &ParamMap, param: &'static str) -> Self {
         Self::of(param, split_commas(params, param), None)
     }
@@ -80,12 +81,12 @@ impl DomainList {
         }
     }
 
-    /// The names as they were given, for the decision and for the audit: also those that are none.
+    /// The names as given, for authorization and audit, including invalid ones.
     pub(crate) fn raw_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.given.iter().map(String::as_str)
     }
 
-    /// The domains to act on, each once, at least one.
+    /// The domains to act on, without duplicates; at least one.
     ///
     /// # Errors
     /// [`InvalidDomainList`], in the order of its variants.
@@ -96,7 +97,7 @@ impl DomainList {
         self.optional_names()
     }
 
-    /// As [`names`](Self::names), for an operation that takes an empty list as well.
+    /// Like [`names`](Self::names), but an empty list is valid.
     ///
     /// # Errors
     /// As for [`names`](Self::names).
@@ -117,7 +118,7 @@ impl DomainList {
         Ok(names)
     }
 
-    /// The domains, each once and sorted; a name that is none is left out.
+    /// The domains, sorted, without duplicates and invalid names.
     pub(crate) fn valid_names(&self) -> Vec<DomainPattern> {
         let names = self.given.iter();
         let mut names: Vec<DomainPattern> = names
@@ -129,12 +130,12 @@ impl DomainList {
     }
 }
 
-/// What a request says that it acts upon, as given, for the audit: the parameter that the action
-/// reads and no other, which would let a caller write into the record whatever he likes.
+/// The resource of a request as given, for the audit: only the parameter that the action reads,
+/// because any other would let a caller write arbitrary text into the record.
 pub(crate) fn audit_resource(action: &Action, params: &ParamMap) -> String {
     match indexed_name(action) {
         Some(name) => indexed_params::values(params, name).0.join(","),
-        // What follows the host may be meant for nobody else.
+        // The path of a URL may be confidential.
         None if action.resource == ResourceKind::EachUrl => {
             hosts(params, action.resource_param).join(",")
         }
@@ -145,8 +146,7 @@ pub(crate) fn audit_resource(action: &Action, params: &ParamMap) -> String {
     }
 }
 
-/// The host of an address, with or without its scheme, and what follows it; as they were given,
-/// whatever they are.
+/// Splits a URL, with or without scheme, into its host and the rest, unvalidated.
 pub(crate) fn host_and_path(address: &str) -> (&str, &str) {
     let without = |scheme: &str| {
         let start = address.get(..scheme.len())?;
@@ -158,7 +158,7 @@ pub(crate) fn host_and_path(address: &str) -> (&str, &str) {
     rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
 }
 
-/// The hosts of addresses, one a line; each once.
+/// The hosts of URLs, one per line, without duplicates.
 fn hosts<'p>(params: &'p ParamMap, name: &str) -> Vec<&'p str> {
     let lines = params.get(name).unwrap_or_default().lines().map(str::trim);
     let mut hosts: Vec<&str> = lines

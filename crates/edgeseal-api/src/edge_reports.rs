@@ -1,5 +1,5 @@
-//! What edges report: one table for all callers who wait, kept by one follower, and none while nobody
-//! waits.
+//! Reports of edges: one table shared by all waiting callers, kept by one watcher, and none while
+//! no caller waits.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,17 +11,17 @@ use tokio::sync::{Notify, watch};
 
 use crate::operation::error_chain;
 
-/// The last report of each edge; `None` while it is not known.
+/// The last report of each edge; `None` while unknown.
 pub(crate) type EdgeTable = Option<Arc<Vec<EdgeRecord>>>;
 
-/// Where callers wait for news.
+/// Where callers subscribe to reports.
 pub(crate) struct EdgeReports {
     table: watch::Receiver<EdgeTable>,
     subscribed: Arc<Notify>,
 }
 
 impl EdgeReports {
-    /// A place to wait, and the task that brings the news; it ends with the place.
+    /// Creates the table and the task that updates it; the task ends when the table is dropped.
     pub(crate) fn new(catalog: Catalog) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, table) = watch::channel(None);
         let somebody_waits = Arc::new(Notify::new());
@@ -33,7 +33,7 @@ impl EdgeReports {
         (reports, follower)
     }
 
-    /// The reports as they change, as long as this is held.
+    /// The reports as they change, while the receiver exists.
     pub(crate) fn subscribe(&self) -> watch::Receiver<EdgeTable> {
         let table = self.table.clone();
         self.subscribed.notify_one();
@@ -42,7 +42,7 @@ impl EdgeReports {
 }
 
 async fn run(catalog: Catalog, table: watch::Sender<EdgeTable>, somebody_waits: Arc<Notify>) {
-    // Fails once the store does; a later waiter begins anew.
+    // Pause after the store failed; the next subscriber starts over.
     const RETRY_DELAY: Duration = Duration::from_secs(1);
     loop {
         tokio::select! {
@@ -50,13 +50,10 @@ async fn run(catalog: Catalog, table: watch::Sender<EdgeTable>, somebody_waits: 
             () = somebody_waits.notified() => {}
         }
         let followed = watch_while_subscribed(&catalog, &table).await;
-        // From here on it grows old.
+        // From here on the table gets stale.
         table.send_replace(None);
         if let Err(fault) = followed {
-            tracing::warn!(
-                why = error_chain(&fault),
-                "cannot follow the edges' reports"
-            );
+            tracing::warn!(error = error_chain(&fault), "cannot watch edge reports");
             tokio::time::sleep(RETRY_DELAY).await;
             if table.receiver_count() > 1 {
                 somebody_waits.notify_one();
@@ -71,7 +68,7 @@ async fn watch_while_subscribed(
 ) -> Result<(), Fault> {
     let (mut reports, mut seen) = list(catalog).await?;
     publish(table, &reports);
-    // One receiver is the place itself.
+    // One receiver belongs to the table itself.
     while table.receiver_count() > 1 {
         let changes = catalog.store().changes(seen, &[key::EDGES], 1000);
         match tokio::time::timeout(Duration::from_secs(1), changes).await {

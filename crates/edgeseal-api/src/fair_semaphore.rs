@@ -1,5 +1,5 @@
-//! Turns at what only a few can do at once, of which an account has a few of these at most: the rest of
-//! what it asks for waits without being in the way of others.
+//! A semaphore with a limit per account as well: the further requests of an account wait without
+//! delaying those of others.
 
 use std::{
     collections::HashMap,
@@ -9,23 +9,23 @@ use std::{
 use edgeseal_core::AccountId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The turns, and who waits for them.
+/// A semaphore with a total limit and a limit per account.
 #[derive(Debug)]
 pub(crate) struct FairSemaphore {
     all: Arc<Semaphore>,
     per_account: usize,
-    /// The turns of each account that has one or waits for one.
+    /// The semaphore of each account that holds or awaits a permit.
     accounts: Mutex<HashMap<AccountId, Arc<Semaphore>>>,
 }
 
-/// A turn, until it is dropped.
+/// A permit; released on drop.
 #[derive(Debug)]
 pub(crate) struct FairPermit {
     _of_all: Option<OwnedSemaphorePermit>,
     _own: AccountPermit,
 }
 
-/// A turn among those of its account, or a place in the queue for one.
+/// A permit among those of its account, or a position in the queue for one.
 #[derive(Debug)]
 struct AccountPermit {
     turns: Arc<FairSemaphore>,
@@ -35,7 +35,7 @@ struct AccountPermit {
 }
 
 impl FairSemaphore {
-    /// So many in all, and so many for one account.
+    /// Creates a semaphore with a total limit and a limit per account.
     pub(crate) fn new(in_all: usize, of_account: usize) -> Arc<Self> {
         Arc::new(Self {
             all: Arc::new(Semaphore::new(in_all)),
@@ -44,8 +44,7 @@ impl FairSemaphore {
         })
     }
 
-    /// Waits for a turn: first among those of the account, then among all. Both go in the order in
-    /// which they were asked for.
+    /// Waits for a permit: first among those of the account, then among all. Both queues are FIFO.
     pub(crate) async fn acquire(self: &Arc<Self>, account: &AccountId) -> FairPermit {
         let queue = {
             let mut accounts = self.accounts();
@@ -67,7 +66,7 @@ impl FairSemaphore {
         }
     }
 
-    /// Whether an account has a turn or waits for one.
+    /// Whether an account holds or awaits a permit.
     #[cfg(test)]
     pub(crate) fn is_asked_by(&self, account: &AccountId) -> bool {
         self.accounts().contains_key(account)
@@ -83,7 +82,7 @@ impl Drop for AccountPermit {
         drop(self.permit.take());
         drop(self.semaphore.take());
         let mut accounts = self.turns.accounts();
-        // Nobody else has a turn of it or waits.
+        // No other task of the account holds or awaits a permit.
         if accounts
             .get(&self.account)
             .is_some_and(|queue| Arc::strong_count(queue) == 1)

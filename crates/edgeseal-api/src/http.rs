@@ -1,4 +1,4 @@
-//! Bytes in and out: HTTP/1.1 on a socket, plain or in TLS, each request through the pipeline.
+//! HTTP/1.1 on a socket, plaintext or TLS: passes each request through the pipeline.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -39,43 +39,43 @@ use connections::{ConnectionPermit, label};
 use paced_reader::{InboundMessage, PacedReader, Part};
 use stall::StallTimeout;
 
-/// A caller that has not sent a head by then, or sends nothing between two calls, is cut off; what it
-/// has begun must come faster, see [`inbound`].
+/// A client that has not sent complete headers by then, or sends nothing between two calls, is
+/// disconnected; a message that has begun must arrive faster, see [`paced_reader`].
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is left of a request that is not read is thrown away for so long.
+/// How long the unread rest of a request is read and discarded.
 const LINGER: Duration = Duration::from_secs(2);
-/// Bytes of a head that are read, whether or not it ends: a head that is somewhat too long can still be
-/// told so by a whole answer.
+/// Most bytes of headers that are read: headers that are somewhat too long still get a complete
+/// error response.
 const HEAD_READ_MAX: usize = HEAD_MAX + 64 * 1024;
-/// A caller that has not finished its TLS handshake by then is cut off.
+/// Time limit of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A caller that takes nothing of an answer for so long is cut off.
+/// A client that reads nothing of a response for this long is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a listener speaks.
+/// The protocol of a listener.
 #[derive(Clone, Debug)]
 pub enum Protocol {
-    /// HTTP/1.1 in the clear.
+    /// HTTP/1.1 in plaintext.
     Http,
-    /// TLS, and HTTP/1.1 in it.
+    /// HTTP/1.1 over TLS.
     Https(Arc<ServerConfig>),
 }
 
-/// How a listener comes to its end.
+/// Time limits of a graceful shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShutdownTimeouts {
-    /// For connections that have not carried a call yet: their clients may be about to send one.
+    /// For connections without a call so far: their clients may be about to send one.
     pub unused: Duration,
-    /// For everything.
+    /// For all connections.
     pub drain: Duration,
 }
 
-/// Serves the API until `shutdown` resolves, then finishes the calls that are under way, as long as
-/// that says; what is not finished then is cut off.
+/// Serves the API until `shutdown` resolves, then completes the calls in flight within
+/// [`ShutdownTimeouts`]; what is not complete by then is aborted.
 ///
-/// Connections beyond [`ConnectionLimits`] are closed as they come, or take the place of one of the
-/// source that holds most.
+/// A connection beyond [`ConnectionLimits`] is closed on arrival, or replaces one of the largest
+/// source.
 pub async fn serve(
     listener: TcpListener,
     protocol: Protocol,
@@ -110,7 +110,7 @@ pub async fn serve(
                 };
                 tasks.spawn(connection.run(stream, protocol.clone()));
             }
-            // Out of file descriptors, most likely: those that end make room.
+            // Most likely out of file descriptors: wait for connections to close.
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "accept failed");
                 sleep(Duration::from_millis(50)).await;
@@ -121,31 +121,31 @@ pub async fn serve(
     end.send_replace(Some(Instant::now() + ending.unused));
     let all = async { while tasks.join_next().await.is_some() {} };
     if timeout(ending.drain, all).await.is_err() {
-        tracing::warn!("calls were still under way when the draining time was over");
+        tracing::warn!("drain timeout reached with calls in flight");
     }
     tasks.shutdown().await;
 }
 
-/// Tells connections of the end: until when those may wait that have not carried a call.
+/// Signals shutdown to connections: the deadline of those without a call so far.
 #[derive(Clone)]
 struct ShutdownSignal(watch::Receiver<Option<Instant>>);
 
 impl ShutdownSignal {
-    /// Waits until the end has begun; when those end that have not carried a call.
+    /// Waits for the shutdown to start; returns the deadline of connections without a call.
     async fn started(&mut self) -> Instant {
-        // If the sender is gone there is nothing to wait for.
+        // If the sender was dropped there is nothing to wait for.
         let end = self.0.wait_for(Option::is_some).await;
         end.ok().and_then(|end| *end).unwrap_or_else(Instant::now)
     }
 
-    /// Waits until those end that have not carried a call.
+    /// Waits for the deadline of connections without a call.
     async fn unused_deadline(&mut self) {
         let end = self.started().await;
         sleep_until(end).await;
     }
 }
 
-/// A connection and what it is served with.
+/// A connection and what it needs.
 struct Connection {
     permit: Arc<ConnectionPermit>,
     peer: SocketAddr,
@@ -154,24 +154,24 @@ struct Connection {
 }
 
 impl Connection {
-    /// Serves it to its end, or until its place is revoked.
-    async fn run(self, stream: TcpStream, speaks: Protocol) {
+    /// Serves the connection until it ends or its permit is revoked.
+    async fn run(self, stream: TcpStream, protocol: Protocol) {
         let place = Arc::clone(&self.permit);
         tokio::select! {
-            () = self.serve(stream, speaks) => {}
+            () = self.serve(stream, protocol) => {}
             () = place.revoked() => {
                 metrics::counter!("edgeseal_api_connections_evicted_total").increment(1);
-                tracing::debug!("a connection made room for one of another source");
+                tracing::debug!("connection evicted in favour of another source");
             }
         }
     }
 
-    async fn serve(mut self, stream: TcpStream, speaks: Protocol) {
+    async fn serve(mut self, stream: TcpStream, protocol: Protocol) {
         let stream = StallTimeout::new(stream, WRITE_TIMEOUT);
         let budget = Arc::clone(&self.context.budgets.requests);
         let message = InboundMessage::new(budget, self.permit.source(), self.permit.revoker());
         let stream = PacedReader::new(stream, Arc::clone(&message));
-        match speaks {
+        match protocol {
             Protocol::Http => {
                 message.done();
                 self.serve_http(stream, message, false).await;
@@ -185,7 +185,7 @@ impl Connection {
         }
     }
 
-    /// The plain side of a TLS connection; `None` if there is none in time.
+    /// The TLS handshake; `None` if it fails or times out.
     async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         stream: S,
@@ -196,11 +196,11 @@ impl Connection {
             result = timeout(HANDSHAKE_TIMEOUT, handshake) => match result {
                 Ok(Ok(stream)) => Some(stream),
                 Ok(Err(error)) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "no handshake");
+                    tracing::debug!(error = &error as &dyn std::error::Error, "TLS handshake failed");
                     None
                 }
                 Err(_) => {
-                    tracing::debug!("a handshake took too long");
+                    tracing::debug!("TLS handshake timed out");
                     None
                 }
             },
@@ -271,7 +271,7 @@ impl Connection {
     }
 }
 
-/// Whose calls a connection carries.
+/// The connection that calls arrive on.
 struct ClientConnection {
     permit: Arc<ConnectionPermit>,
     peer: SocketAddr,
@@ -289,7 +289,7 @@ async fn respond(
     let (body, broken) = match body::read(body).await {
         Ok(body) => (Some(body), false),
         Err(BodyError::TooLong) => (None, true),
-        // Whatever is answered, the body was not read to its end.
+        // Whatever the response, the body was not read to its end.
         Err(BodyError::CutOff) => (Some(Bytes::new()), true),
     };
     caller.message.set_received();
@@ -319,7 +319,7 @@ async fn respond(
     response
 }
 
-/// The response of an answer, for which there must be room until it is written.
+/// Builds the response, within the memory budget for responses.
 fn into_response(
     context: &Context,
     caller: &ClientConnection,
@@ -364,9 +364,9 @@ fn build_response(answer: ApiResponse, held: Option<Reservation>) -> Response<Re
     response
 }
 
-/// Ends a connection on which more comes than is read, and answers if nothing was answered yet. What
-/// comes is thrown away for a while: a connection that is closed with it unread is reset, and the
-/// caller might not see the answer (RFC 9112 section 9.6).
+/// Closes a connection that receives more than is read, after a response if none was sent. Input is
+/// discarded for a while: closing with unread input resets the connection, and the client might not
+/// see the response (RFC 9112 section 9.6).
 async fn lingering_close(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     answer: Option<ApiResponse>,
@@ -385,7 +385,7 @@ async fn lingering_close(
     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
 }
 
-/// Upper-case UUID, as the cloud's.
+/// Upper-case UUID, like the cloud's.
 fn request_id() -> String {
     uuid::Uuid::new_v4().to_string().to_uppercase()
 }

@@ -1,11 +1,11 @@
 //! Lists as flattened parameters: `NAME.1`, `NAME.2` and so on, or `NAME.1.FIELD`.
 //!
-//! The numbers count from 1 without a gap. A reader that stops at a gap and one that skips it see
-//! two different lists in the same request, so a list with a gap is refused.
+//! Indexes count from 1 without a gap. A reader that stops at a gap and one that skips it see two
+//! different lists in the same request, so a list with a gap is refused.
 
 use crate::request::ParamMap;
 
-/// A list with a number missing, or with a number in another spelling than `1`, `2`, `3`.
+/// A list with a missing index, or with an index not written as `1`, `2`, `3`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{parameter} is given but {missing} is not; number them from 1 without a gap")]
 pub struct MissingIndex {
@@ -15,13 +15,13 @@ pub struct MissingIndex {
     missing: String,
 }
 
-/// The values of `NAME.1`, `NAME.2` and so on in the order of their numbers, and the first gap. An
+/// The values of `NAME.1`, `NAME.2` and so on in the order of their indexes, and the first gap. An
 /// empty value counts as absent. Values after a gap are in the list too.
 pub(crate) fn values<'p>(params: &'p ParamMap, name: &str) -> (Vec<&'p str>, Option<MissingIndex>) {
     field_values(params, name, "")
 }
 
-/// As [`values`], of `NAME.1.FIELD`, `NAME.2.FIELD` and so on; `field` begins with its dot.
+/// Like [`values`], of `NAME.1.FIELD`, `NAME.2.FIELD` and so on; `field` begins with its dot.
 pub(crate) fn field_values<'p>(
     params: &'p ParamMap,
     name: &str,
@@ -35,7 +35,7 @@ pub(crate) fn field_values<'p>(
             Some((number(digits), parameter, value))
         })
         .collect();
-    // What is no number comes last and is a gap in any case.
+    // An invalid index comes last and is a gap in any case.
     found.sort_by_key(|(number, ..)| number.unwrap_or(usize::MAX));
     let is_next =
         |(index, (number, ..)): (usize, &(Option<usize>, &str, &str))| *number == Some(index + 1);
@@ -47,7 +47,7 @@ pub(crate) fn field_values<'p>(
     (found.into_iter().map(|(.., value)| value).collect(), gap)
 }
 
-/// What stands in the place of the number; `None` if the parameter is not of this list.
+/// The index as text; `None` if the parameter is not of this list.
 fn digits<'p>(parameter: &'p str, name: &str, field: &str) -> Option<&'p str> {
     let rest = parameter.strip_prefix(name)?.strip_prefix('.')?;
     let digits = rest.strip_suffix(field)?;
@@ -55,7 +55,7 @@ fn digits<'p>(parameter: &'p str, name: &str, field: &str) -> Option<&'p str> {
     all_digits.then_some(digits)
 }
 
-/// The number, if it is spelt as it should be.
+/// The index, if it is in canonical form.
 fn number(digits: &str) -> Option<usize> {
     let number = digits.parse().ok()?;
     (number > 0 && !digits.starts_with('0')).then_some(number)

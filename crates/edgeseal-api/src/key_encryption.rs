@@ -1,75 +1,76 @@
-//! What the operator asks of the key-encryption keys. Who keeps them implements it; the actions only
-//! speak.
+//! Operations on the key-encryption keys. The component that manages the keys implements the trait;
+//! the actions only call it.
 
 use async_trait::async_trait;
 use edgeseal_store::{Fault, reseal::SealedCounts, seal::KeyId};
 
-/// The keeper of the key-encryption keys of this process.
+/// Manages the key-encryption keys of this process.
 #[async_trait]
 pub trait KeyEncryption: Send + Sync {
-    /// Begins to seal with a new key, and has everything sealed anew in the background.
+    /// Switches to a new sealing key, and reseals everything in the background.
     ///
     /// # Errors
-    /// [`KeyEncryptionError`]; nothing has changed then.
+    /// [`KeyEncryptionError`]; then nothing has changed.
     async fn rotate(&self) -> Result<KeyId, KeyEncryptionError>;
 
-    /// Opens with a key no more, and takes it from where the keys are kept, if that is a file.
-    /// Returns where the operator still has to remove it.
+    /// Stops using a key, and removes it from the key file, if there is one. Returns where the
+    /// operator still has to remove it.
     ///
     /// # Errors
-    /// [`KeyEncryptionError`]; nothing has changed then.
+    /// [`KeyEncryptionError`]; then nothing has changed.
     async fn retire(&self, id: KeyId) -> Result<Vec<String>, KeyEncryptionError>;
 
-    /// How things stand.
+    /// The status of the keys.
     fn status(&self) -> KeyEncryptionStatus;
 
-    /// Counts what is sealed under which key: reads every sealed record.
+    /// Counts the records sealed under each key: reads every sealed record.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     async fn census(&self) -> Result<SealedCounts, Fault>;
 }
 
-/// How things stand with the key-encryption keys.
+/// The status of the key-encryption keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyEncryptionStatus {
-    /// The keys that this process has; the first one seals.
+    /// The keys of this process; the first one seals.
     pub keys: Vec<KeyId>,
-    /// Where they come from, for people.
+    /// Where they come from, human-readable.
     pub sources: Vec<String>,
-    /// What the sealing anew is at.
+    /// Progress of resealing.
     pub resealing: ResealProgress,
 }
 
-/// What the sealing anew is at.
+/// Progress of resealing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResealProgress {
     /// Its state.
     pub state: ResealState,
-    /// Sealed records that the present pass has opened.
+    /// Sealed records that the current pass has opened.
     pub opened: u64,
-    /// Records sealed anew since the process began with this.
+    /// Records resealed since this process began resealing.
     pub resealed: u64,
-    /// Sealed values that did not open in the present pass.
+    /// Sealed values that could not be opened in the current pass.
     pub unopened: u64,
-    /// What is in the way; empty if nothing.
+    /// The current error; empty if there is none.
     pub error: String,
 }
 
-/// States of the sealing anew.
+/// States of resealing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ResealState {
-    /// Everything is known to be under the key that seals.
+    /// Everything is sealed under the current key.
     #[default]
     Finished,
-    /// Under way.
+    /// In progress.
     Running,
-    /// Everything that opens is under the key that seals; the rest is [`Resealing::unopened`].
+    /// Everything that opens is under the current key; the rest is counted in
+    /// [`ResealProgress::unopened`].
     Stuck,
 }
 
 impl ResealState {
-    /// As the wire spells it.
+    /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -80,32 +81,32 @@ impl ResealState {
     }
 }
 
-/// Why the keys stay as they are.
+/// Why the keys stay unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyEncryptionError {
-    /// The last rotation is not done.
+    /// The last rotation is not complete.
     #[error("what is sealed is still being brought under key {under}; wait until that is finished")]
     Resealing {
-        /// The key that seals.
+        /// The sealing key.
         under: KeyId,
     },
-    /// The source has no other first key than before.
+    /// The first key of the source is unchanged.
     #[error("{source_name} still begins with key {active}; {advice}")]
     NoNewKey {
         /// Where the keys come from.
         source_name: String,
-        /// The key that seals.
+        /// The sealing key.
         active: KeyId,
-        /// What to do.
+        /// Advice to the operator.
         advice: &'static str,
     },
     /// The source cannot be read or written, or lacks a key that is in use.
-    #[error("{why}")]
+    #[error("{reason}")]
     Source {
-        /// What is wrong with it.
-        why: String,
+        /// The cause.
+        reason: String,
     },
-    /// The key seals.
+    /// The key is the sealing key.
     #[error("key {id} is the one that seals; rotate first")]
     Active {
         /// The key.
@@ -117,7 +118,7 @@ pub enum KeyEncryptionError {
         /// The key.
         id: KeyId,
     },
-    /// Something is sealed under it.
+    /// Records are sealed under the key.
     #[error("{records} records are sealed under key {id}; without it they could not be opened")]
     InUse {
         /// The key.
@@ -125,7 +126,7 @@ pub enum KeyEncryptionError {
         /// How many.
         records: u64,
     },
-    /// There are records of which nobody can say what they are sealed under.
+    /// Some records cannot be decoded, so their key is unknown.
     #[error(
         "{records} sealed records do not read, so nobody knows that none of them needs key {id}; see edgeseal doctor"
     )]

@@ -1,14 +1,14 @@
-//! Whether a text may hold a private key: clients send keys in the wrong parameter, and what is named
-//! in parameters is shown in refusals and kept in the audit.
+//! Detects text that may hold a private key: clients send keys in the wrong parameter, and
+//! parameters are shown in errors and kept in the audit log.
 
-/// Characters of base64 in a row, at least, that are taken for DER: an Ed25519 key has 64, and its
-/// seed alone 44. Names of domains and of certificates stay below or have dots and dashes.
+/// Shortest run of base64 characters that counts as DER: an Ed25519 key has 64, and its seed alone
+/// 44. Domain and certificate names stay below or contain dots and dashes.
 const DER_MIN: usize = 40;
-/// Characters of base64 in a row, at least, that are taken for a line of PEM, which has 64.
+/// Shortest run of base64 characters that counts as a line of PEM, which has 64.
 const LINE_MIN: usize = 60;
 
-/// Whether a private key, or a part of one, may be in `text`: in PEM, in the base64 of PEM as the
-/// certificate centre has it, or as the base64 of its DER. Certificates look the same and count, too.
+/// Whether `text` may hold a private key or a part of one: as PEM, as base64-encoded PEM as CAS
+/// uses it, or as base64-encoded DER. Certificates look the same and count, too.
 pub(crate) fn contains_private_key(text: &str) -> bool {
     // "-----BEGIN" in base64.
     const ENCODED_BEGIN: &str = "LS0tLS1CRUdJT";
@@ -20,18 +20,18 @@ pub(crate) fn contains_private_key(text: &str) -> bool {
     rows.any(|row| is_der(row) || is_pem_line(row))
 }
 
-/// The beginning of an ASN.1 SEQUENCE of a length that a key has: `M` and one of `A` to `P` are the
-/// octet 0x30 in base64 (RFC 4648 §4).
+/// The beginning of an ASN.1 SEQUENCE with the length of a key: `M` and one of `A` to `P` are the
+/// byte 0x30 in base64 (RFC 4648 §4).
 fn is_der(row: &str) -> bool {
-    let mut octets = row.bytes();
+    let mut bytes = row.bytes();
     row.len() >= DER_MIN
-        && octets.next() == Some(b'M')
-        && octets
+        && bytes.next() == Some(b'M')
+        && bytes
             .next()
-            .is_some_and(|octet| (b'A'..=b'P').contains(&octet))
+            .is_some_and(|byte| (b'A'..=b'P').contains(&byte))
 }
 
-/// Letters of both cases and digits, as random octets have them.
+/// Letters of both cases and digits, as in random bytes.
 fn is_pem_line(row: &str) -> bool {
     let has = |is: fn(&u8) -> bool| row.as_bytes().iter().any(is);
     row.len() >= LINE_MIN

@@ -1,7 +1,7 @@
 //! When access keys were last used, to the hour.
 //!
-//! A call only looks into memory. The first use of a key in an hour is written into the store
-//! beside the calls, by whichever node saw it.
+//! A call only reads memory. The first use of a key in an hour is written to the store in the
+//! background, by the node that saw it.
 
 use std::{
     collections::HashMap,
@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 
 use crate::operation::error_chain;
 
-/// Keys remembered at this node; past that, all are forgotten and written again at their next use.
+/// Keys remembered at this node; beyond that, all are forgotten and written again on next use.
 const KEYS_MAX: usize = 1 << 16;
-/// First uses that wait to be written. What does not fit is written at a later use.
+/// Capacity of the write queue. What does not fit is written on a later use.
 const QUEUE_MAX: usize = 1024;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -31,8 +31,8 @@ pub(crate) struct KeyUses {
 type Seen = Arc<Mutex<HashMap<String, Timestamp>>>;
 
 impl KeyUses {
-    /// Uses that are written into `catalog` by the future, which ends once they are gone and the
-    /// last one is written.
+    /// The future writes uses to `catalog`; it ends once the `KeyUses` is dropped and the last use
+    /// is written.
     pub(crate) fn new(catalog: Catalog) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (writes, waiting) = mpsc::channel(QUEUE_MAX);
         let seen = Seen::default();
@@ -40,7 +40,7 @@ impl KeyUses {
         (Self { seen, writes }, writer)
     }
 
-    /// A call was signed with a key. Never waits.
+    /// Records that a key signed a call. Never blocks.
     pub(crate) fn record(&self, key: &str, now: Timestamp) {
         let hour = hour_of(now);
         let mut seen = lock(&self.seen);
@@ -73,17 +73,17 @@ impl KeyUses {
 async fn write(catalog: Catalog, seen: Seen, mut waiting: mpsc::Receiver<(String, Timestamp)>) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, 256).await > 0 {
-        // At once, so that the store commits them together.
+        // Concurrently, so that the store commits them together.
         let writes = batch
             .iter()
             .map(|(key, hour)| catalog.record_access_key_use(key, *hour));
         for ((key, _), result) in batch.iter().zip(join_all(writes).await) {
             if let Err(fault) = result {
-                // The next use tries again.
+                // The next use retries.
                 lock(&seen).remove(key);
                 tracing::warn!(
-                    why = error_chain(&fault),
-                    "the use of an access key could not be written"
+                    error = error_chain(&fault),
+                    "cannot record the use of an access key"
                 );
             }
         }

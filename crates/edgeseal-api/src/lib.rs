@@ -1,15 +1,15 @@
-//! The wire: everything that must look like the cloud's certificate API.
+//! The HTTP API: everything that must look like the cloud's certificate API.
 //!
-//! The life of a call, in the order of the files: [`http`] (bytes) → [`request`] (decoded) →
-//! [`actions`] (which operation) → [`authenticate`] over the pure [`canonical`] (who calls) →
-//! [`admit`] (not too often) → [`authorize`] (may it) → [`ops`] (one file an action) → [`render`]
-//! (bytes again). [`pipeline`] is that list as one function. Each step returns a value that only it
-//! can make and that the next one demands, so that none can be skipped.
+//! A call passes through these modules in order: [`http`] (bytes) → [`request`] (decoded) →
+//! [`actions`] (which operation) → [`authenticate`], over the pure [`canonical`] (who calls) →
+//! [`admit`] (rate limits) → [`authorize`] (permissions) → [`ops`] (one file per action) →
+//! [`render`] (bytes again). [`pipeline`] is that list as one function. Each step returns a value
+//! that only it can construct and that the next step requires, so no step can be skipped.
 //!
-//! The cloud's words stop here: the crates below know domains, certificates and revisions, not
-//! `SSLPub`. Refusals are typed in each operation, become one row of [`code`] and are put into
-//! bytes in one place. What failed inside never reaches the wire; what was signed never reaches the
-//! log, since it may hold a private key.
+//! The cloud's terms stop here: the crates below know domains, certificates and revisions, not
+//! `SSLPub`. Each operation has typed errors; each error maps to one row of [`code`] and is
+//! rendered in one place. Internal errors never reach the client. Signed input never reaches the
+//! log, because it may hold a private key.
 //!
 //! [`client`] is the other side: it signs calls, for the command line and for tests.
 

@@ -1,4 +1,4 @@
-//! How much of the log strangers can fill.
+//! Limits the log lines of unauthenticated callers.
 
 use std::sync::Mutex;
 
@@ -7,10 +7,10 @@ use edgeseal_core::{
     rate::{GcraState, RateDecision, RateLimit, spend},
 };
 
-/// Lines of the log for calls without a valid key. Anyone can make such calls.
+/// Log lines for calls without a valid key. Anyone can make such calls.
 const LINES_PER_SECOND: RateLimit = RateLimit::per_second(20);
 
-/// Lets lines for calls without a valid key into the log, as many as [`LINES_PER_SECOND`]; the rest is counted.
+/// Allows [`LINES_PER_SECOND`] log lines for calls without a valid key; the rest is counted.
 #[derive(Debug, Default)]
 pub(crate) struct UnauthenticatedLogLimiter(Mutex<State>);
 
@@ -21,8 +21,8 @@ struct State {
 }
 
 impl UnauthenticatedLogLimiter {
-    /// Whether a call gets its line: `None` if not. If so, how many calls before it got none that no line has
-    /// told of yet.
+    /// Whether a call is logged: `None` if not. If so, the number of lines suppressed since the
+    /// last one, if any.
     pub(crate) fn check(&self, authenticated: bool, now: Timestamp) -> Option<Option<u64>> {
         if authenticated {
             return Some(None);
@@ -31,8 +31,8 @@ impl UnauthenticatedLogLimiter {
         match spend(LINES_PER_SECOND, state.spent, now) {
             RateDecision::Allowed(spent) => {
                 state.spent = spent;
-                let unlogged = std::mem::take(&mut state.suppressed);
-                Some((unlogged > 0).then_some(unlogged))
+                let suppressed = std::mem::take(&mut state.suppressed);
+                Some((suppressed > 0).then_some(suppressed))
             }
             RateDecision::RetryAfter { .. } => {
                 state.suppressed += 1;

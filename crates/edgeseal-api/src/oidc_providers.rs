@@ -1,9 +1,9 @@
-//! The keys of identity providers: read where the operator said, and remembered for a while.
+//! Key sets (JWKS) of OIDC providers: fetched from where the operator configured, and cached.
 //!
-//! Keys come from a file or over HTTPS from one address, never from what a token says. A file is
-//! read each time. An address is asked when its keys are an hour old, or when a token names a key
-//! that is not among them, but at most once a minute; nobody can make this process ask more often.
-//! While it does not answer, the last keys count for a day.
+//! Keys come from a file or over HTTPS from one URL, never from what a token says. A file is read
+//! each time. A URL is fetched when its keys are an hour old, or when a token names an unknown key,
+//! but at most once a minute; no caller can make this process fetch more often. While it does not
+//! respond, the last keys remain valid for a day.
 
 mod fetch;
 
@@ -19,30 +19,30 @@ use crate::operation::error_chain;
 
 pub use fetch::{FetchError, HttpsSource, InvalidSource};
 
-/// Keys this old are asked for anew, in milliseconds.
+/// Age at which keys are fetched again, in milliseconds.
 const MAX_AGE_MS: i64 = 3_600_000;
-/// Between two questions, in milliseconds.
+/// Minimum interval between two fetches, in milliseconds.
 const REFRESH_INTERVAL_MIN_MS: i64 = 60_000;
-/// Keys older than that count no more, in milliseconds.
+/// Age at which keys become invalid if they cannot be fetched, in milliseconds.
 const STALE_IF_ERROR_MS: i64 = 24 * 3_600_000;
 
-/// The identity providers that the operator configured. Clones share what they remember.
+/// The configured OIDC providers. Clones share their caches.
 #[derive(Clone, Debug, Default)]
 pub struct OidcProviders(Arc<Vec<OidcProvider>>);
 
-/// An identity provider, and how to come by its keys.
+/// An OIDC provider and the source of its keys.
 pub struct OidcProvider {
     provider: Provider,
     source: KeySource,
     cache: Mutex<JwksCache>,
 }
 
-/// Where keys are.
+/// The source of a provider's keys.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// In a file.
+    /// A file.
     File(PathBuf),
-    /// At an address.
+    /// A URL.
     Https(HttpsSource),
 }
 
@@ -52,31 +52,31 @@ struct JwksCache {
     last_attempt: Option<Timestamp>,
 }
 
-/// Why there are no keys.
+/// Why keys are unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
-    /// The file does not read.
+    /// The file cannot be read.
     #[error("the key set {path} cannot be read")]
     File {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         cause: std::io::Error,
     },
-    /// The address does not answer as it should.
+    /// The URL cannot be fetched.
     #[error("the keys cannot be fetched")]
     Fetch(#[from] FetchError),
-    /// What is there is no key set.
+    /// The content is not a JWK set.
     #[error("what should be a key set is none")]
     Malformed(#[from] InvalidJwks),
-    /// It was asked a moment ago, in vain.
+    /// The last fetch failed a moment ago.
     #[error("the address was asked for the keys a moment ago, in vain")]
     Throttled,
 }
 
 impl OidcProviders {
-    /// These providers; the pair of account and name should be unique.
+    /// Creates the providers; pairs of account and name should be unique.
     #[must_use]
     pub fn new(providers: impl IntoIterator<Item = (Provider, KeySource)>) -> Self {
         let known = |(provider, source)| OidcProvider {
@@ -87,7 +87,7 @@ impl OidcProviders {
         Self(Arc::new(providers.into_iter().map(known).collect()))
     }
 
-    /// The provider of this name in an account.
+    /// Finds the provider of this name in an account.
     #[must_use]
     pub fn find(&self, account: &AccountId, name: &str) -> Option<&OidcProvider> {
         let mut all = self.0.iter();
@@ -96,16 +96,16 @@ impl OidcProviders {
 }
 
 impl OidcProvider {
-    /// What is known of it.
+    /// The configuration of the provider.
     #[must_use]
     pub const fn provider(&self) -> &Provider {
         &self.provider
     }
 
-    /// Believes a token of this provider, or says why not.
+    /// Verifies a token of this provider.
     ///
     /// # Errors
-    /// [`NoKeys`] if there is nothing to judge by.
+    /// [`JwksError`] if no keys are available.
     pub async fn verify(
         &self,
         token: &str,
@@ -118,22 +118,22 @@ impl OidcProvider {
         };
         match self.keys(true, now).await {
             Ok(newer) if *newer != *keys => Ok(oidc::verify(token, &newer, &self.provider, now)),
-            // The keys at hand are good; that there are no newer ones is no failure of them.
+            // The token verifies with the cached keys; failing to fetch newer ones is no error.
             Ok(_) | Err(_) => Ok(verified),
         }
     }
 
-    /// The keys; `unknown` if those at hand lack one that is wanted.
+    /// The keys; `unknown` if the cached ones lack the key of a token.
     async fn keys(&self, unknown: bool, now: Timestamp) -> Result<Arc<Jwks>, JwksError> {
         let source = match &self.source {
             KeySource::File(_) if unknown => return Err(JwksError::Throttled),
             KeySource::File(path) => {
                 let keys = read(path).await.map(Arc::new);
-                return keys.inspect_err(|why| self.report(why));
+                return keys.inspect_err(|error| self.report(error));
             }
             KeySource::Https(source) => source,
         };
-        // Held while the address is asked: others wait for the same answer.
+        // Held during the fetch: others wait for its result.
         let mut remembered = self.cache.lock().await;
         let kept = remembered.keys.clone();
         let kept = kept.filter(|(_, at)| now.since_ms(*at) < STALE_IF_ERROR_MS);
@@ -141,7 +141,7 @@ impl OidcProvider {
         let wanted = unknown || kept.as_ref().is_none_or(|(_, at)| !fresh(*at));
         let pause = remembered.last_attempt.is_some_and(|at| {
             let since_ms = now.since_ms(at);
-            // A clock that was set back must not make the pause longer.
+            // A clock that was set back must not extend the interval.
             (0..REFRESH_INTERVAL_MIN_MS).contains(&since_ms)
         });
         if !wanted || pause {
@@ -158,20 +158,20 @@ impl OidcProvider {
                 remembered.keys = Some((Arc::clone(&keys), now));
                 Ok(keys)
             }
-            Err(why) => {
-                self.report(&why);
-                kept.map(|(keys, _)| keys).ok_or(why)
+            Err(error) => {
+                self.report(&error);
+                kept.map(|(keys, _)| keys).ok_or(error)
             }
         }
     }
 
-    /// Tells the operator; the caller is told no more than that there are no keys.
-    fn report(&self, why: &JwksError) {
+    /// Logs the cause for the operator; the caller only learns that there are no keys.
+    fn report(&self, error: &JwksError) {
         tracing::warn!(
             oidc.provider = self.provider.name,
             account.id = %self.provider.account,
-            why = error_chain(why),
-            "the keys of an identity provider cannot be had"
+            error = error_chain(error),
+            "keys of an OIDC provider are unavailable"
         );
     }
 }
@@ -183,7 +183,7 @@ async fn read(path: &PathBuf) -> Result<Jwks, JwksError> {
     };
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let mut json = Vec::new();
-    // One octet more than allowed tells that there is more.
+    // One byte more than allowed, to detect a file that is too long.
     let mut limited = file.take(JWKS_BYTES_MAX as u64 + 1);
     limited.read_to_end(&mut json).await.map_err(failed)?;
     Ok(Jwks::parse(&json)?)

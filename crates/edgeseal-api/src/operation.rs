@@ -1,4 +1,4 @@
-//! What an operation is: parse, run, answer or refuse.
+//! The traits that an action implements, its result, and its errors.
 
 use std::error::Error;
 
@@ -22,25 +22,25 @@ use crate::{
     warning::Warning,
 };
 
-/// One action, whatever its names: five items, in this order, in one file each.
+/// One action, under one or more names: five items, in this order, one file per action.
 pub trait Operation: 'static {
-    /// What the caller asks for, typed.
+    /// The typed parameters.
     type Params: Send;
-    /// What the caller is told.
+    /// The response body.
     type Reply: Serialize + Send;
-    /// Why not.
+    /// The errors of the operation.
     type Error: ApiError + 'static;
 
     /// Every code that [`Operation::Error`] can have; compared with `spec/errors.tsv`.
     const CODES: &'static [Code];
 
-    /// Reads the parameters, without looking at anything that is stored.
+    /// Reads the parameters. Does not read the store.
     ///
     /// # Errors
-    /// The operation's own refusals of parameters.
+    /// An invalid parameter.
     fn parse(params: &ParamMap) -> Result<Self::Params, Self::Error>;
 
-    /// Does it.
+    /// Runs the operation.
     fn run<'a>(
         context: &'a Context,
         call: &'a Authorized,
@@ -48,27 +48,26 @@ pub trait Operation: 'static {
     ) -> impl Future<Output = Result<Success<Self::Reply>, Self::Error>> + Send + 'a;
 }
 
-/// One action on each of several domains. The same five items as [`Operation`], but that the domains
-/// are not read from the parameters: they are those that the caller was judged by.
+/// One action on several domains: the same five items as [`Operation`], except that the domains are
+/// not read from the parameters but are those for which the caller was authorized.
 pub trait BatchOperation: 'static {
-    /// What the caller asks for, typed.
+    /// The typed parameters.
     type Params: Send;
-    /// What the caller is told.
+    /// The response body.
     type Reply: Serialize + Send;
-    /// Why not.
+    /// The errors of the operation.
     type Error: ApiError + 'static;
 
     /// Every code that [`BatchOperation::Error`] can have; compared with `spec/errors.tsv`.
     const CODES: &'static [Code];
 
-    /// Takes the domains and reads the other parameters, without looking at anything that is
-    /// stored.
+    /// Takes the domains and reads the other parameters. Does not read the store.
     ///
     /// # Errors
-    /// The operation's own refusals of parameters.
+    /// An invalid parameter.
     fn parse(domains: &DomainList, params: &ParamMap) -> Result<Self::Params, Self::Error>;
 
-    /// Does it.
+    /// Runs the operation.
     fn run<'a>(
         context: &'a Context,
         call: &'a Authorized,
@@ -76,75 +75,75 @@ pub trait BatchOperation: 'static {
     ) -> impl Future<Output = Result<Success<Self::Reply>, Self::Error>> + Send + 'a;
 }
 
-/// One action whose calls are not signed: something among the parameters says who calls. The same
-/// five items as [`Operation`], and what guards it in place of a signature.
+/// One action whose calls are not signed: a parameter identifies the caller. The same five items as
+/// [`Operation`], and [`UnsignedOperation::is_auth_failure`] to limit guessing.
 pub trait UnsignedOperation: 'static {
-    /// What the caller asks for, typed.
+    /// The typed parameters.
     type Params: Send;
-    /// What the caller is told.
+    /// The response body.
     type Reply: Serialize + Send;
-    /// Why not.
+    /// The errors of the operation.
     type Error: ApiError + 'static;
 
-    /// Every code that [`Unsigned::Error`] can have; compared with `spec/errors.tsv`.
+    /// Every code that [`UnsignedOperation::Error`] can have; compared with `spec/errors.tsv`.
     const CODES: &'static [Code];
 
-    /// Reads the parameters, without looking at anything that is stored.
+    /// Reads the parameters. Does not read the store.
     ///
     /// # Errors
-    /// The operation's own refusals of parameters.
+    /// An invalid parameter.
     fn parse(params: &ParamMap) -> Result<Self::Params, Self::Error>;
 
-    /// Finds out who calls, and does it.
+    /// Authenticates the caller and runs the operation.
     fn run<'a>(
         context: &'a Context,
         call: UnsignedCall<'a>,
         params: Self::Params,
     ) -> impl Future<Output = Result<Success<Self::Reply>, Self::Error>> + Send + 'a;
 
-    /// Whether somebody may be guessing: such failures count against the address.
+    /// Whether the error may come from a guess: such errors count against the source address.
     fn is_auth_failure(error: &Self::Error) -> bool;
 }
 
-/// A call that nobody signed.
+/// A call without a signature.
 pub struct UnsignedCall<'a> {
     /// The request.
     pub request: &'a Request,
-    /// The action that is called.
+    /// The called action.
     pub action: &'static Action,
-    /// What is recorded if the call is refused, and where: to be filled as soon as it is known whom
-    /// the call is about.
+    /// The audit context of a refusal. The operation sets it as soon as it knows which account the
+    /// call concerns.
     pub audit: &'a mut Option<AuditContext>,
-    /// When the request came.
+    /// When the request arrived.
     pub now: Timestamp,
 }
 
-/// An operation that succeeded.
+/// The result of an operation that succeeded.
 #[derive(Clone, Debug)]
 pub struct Success<T> {
-    /// What the caller is told.
+    /// The response body.
     pub reply: T,
-    /// The commit that made it durable, for those that changed something.
+    /// The commit that made the change durable; `None` for a read.
     pub change: Option<Change>,
-    /// What the caller should look at all the same.
+    /// Warnings for the caller.
     pub warnings: Vec<Warning>,
 }
 
-/// A durable change, and for which edges it is.
+/// A durable change, and the edges that it concerns.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
-    /// The commit.
+    /// The revision of the commit.
     pub revision: Revision,
-    /// Whose edges will serve it, if edges have to do with it.
+    /// The environment whose edges will serve the change; `None` if it does not concern edges.
     pub environment: Option<Environment>,
 }
 
-/// A reply that holds nothing but the request's id.
+/// A response body that holds only the request id.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct EmptyReply {}
 
 impl<T> Success<T> {
-    /// A read.
+    /// The result of a read.
     pub const fn read(reply: T) -> Self {
         Self {
             reply,
@@ -153,7 +152,7 @@ impl<T> Success<T> {
         }
     }
 
-    /// The same with another reply, made of this one.
+    /// Replaces the reply with one computed from it.
     pub fn map<U>(self, reply: impl FnOnce(T) -> U) -> Success<U> {
         Success {
             reply: reply(self.reply),
@@ -162,7 +161,7 @@ impl<T> Success<T> {
         }
     }
 
-    /// The same, with warnings.
+    /// Adds warnings.
     #[must_use]
     pub fn with_warnings(self, warnings: Vec<Warning>) -> Self {
         Self { warnings, ..self }
@@ -170,8 +169,7 @@ impl<T> Success<T> {
 }
 
 impl<T> Success<T> {
-    /// A change that yields something and that edges serve from `revision` on, where they have to
-    /// do with it.
+    /// A change with a reply. Edges of `environment`, if any, serve it from `revision` on.
     pub const fn changed_with(
         reply: T,
         revision: Revision,
@@ -189,7 +187,7 @@ impl<T> Success<T> {
 }
 
 impl Success<EmptyReply> {
-    /// A change that edges have nothing to do with.
+    /// A change that does not concern edges.
     #[must_use]
     pub const fn changed(revision: Revision) -> Self {
         Self {
@@ -216,19 +214,19 @@ impl Success<EmptyReply> {
     }
 }
 
-/// A refusal that knows its row.
+/// An error that maps to a wire code.
 pub trait ApiError: Error + Send + Sync {
-    /// Its row.
+    /// The code.
     fn code(&self) -> Code;
 
-    /// The code on the wire, where the row's is a template.
+    /// The code on the wire, for a code that is a template.
     fn wire_code(&self) -> String {
-        self.code().row().wire_code.to_owned()
+        self.code().spec().wire_code.to_owned()
     }
 
-    /// The message, where the row's is a template.
+    /// The message, for a code whose message is a template.
     fn message(&self) -> String {
-        self.code().row().message.to_owned()
+        self.code().spec().message.to_owned()
     }
 
     /// One plain sentence that says what is wrong and where. Never key material.
@@ -236,30 +234,31 @@ pub trait ApiError: Error + Send + Sync {
         None
     }
 
-    /// What it is about, for the message of a missing permission.
+    /// The denied permission, for a response that reports one.
     fn access_denied(&self) -> Option<AccessDenied> {
         None
     }
 
-    /// Milliseconds after which another try may pass.
+    /// Milliseconds after which a retry may succeed.
     fn retry_after_ms(&self) -> Option<u64> {
         None
     }
 
-    /// Whether the audit needs to hear of it. A flood of the same refusal is heard of once.
+    /// Whether the error is written to the audit log. Repeated refusals of one kind are written
+    /// once.
     fn should_audit(&self) -> bool {
         true
     }
 }
 
-/// What a caller gave, as a sentence may show it: short, on one line, and never a private key that
-/// was sent in the wrong parameter.
+/// A value from the caller, safe to show in an error: short, on one line, and never a private key
+/// that was sent in the wrong parameter.
 pub(crate) fn sanitize(given: &str) -> String {
     const SHOWN_MAX: usize = 40;
     sanitize_to(given, SHOWN_MAX)
 }
 
-/// As [`shown`], of up to `characters`: what is kept of something that a caller gave.
+/// Like [`sanitize`], with up to `characters` characters.
 pub(crate) fn sanitize_to(given: &str, characters: usize) -> String {
     if key_material::contains_private_key(given) {
         return "(a private key)".to_owned();
@@ -268,7 +267,7 @@ pub(crate) fn sanitize_to(given: &str, characters: usize) -> String {
     given.chars().take(characters).map(printable).collect()
 }
 
-/// An error with all that caused it, for the log.
+/// An error with its chain of sources, for the log.
 pub(crate) fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -280,34 +279,34 @@ pub(crate) fn error_chain(error: &dyn Error) -> String {
     text
 }
 
-/// Why a permission is missing, in the cloud's words.
+/// `AccessDeniedDetail`: the permission that the caller lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct AccessDenied {
     /// The action that was denied.
     pub auth_action: String,
-    /// What kind of principal was denied.
+    /// The kind of the denied principal.
     pub auth_principal_type: String,
     /// Its account.
     pub auth_principal_owner_id: String,
     /// Its name.
     pub auth_principal_display_name: String,
-    /// Which kind of policy decided.
+    /// The kind of the policy that decided.
     pub policy_type: String,
     /// `ImplicitDeny` or `ExplicitDeny`.
     pub no_permission_type: String,
-    /// The reason, sealed: `DecodeDiagnosticMessage` opens it for those who may.
+    /// The reason, sealed: `DecodeDiagnosticMessage` opens it for callers with that permission.
     pub encoded_diagnostic_message: String,
 }
 
-/// What every operation that touches the store can meet.
+/// The errors of an operation on the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store failed.
     #[error("the store failed")]
     Fault(#[from] Fault),
-    /// Other changes of the same thing won again and again.
-    #[error("other changes of the same thing won again and again; try again")]
+    /// Conflicting changes kept winning.
+    #[error("conflicting changes kept winning; try again")]
     Contended,
     /// The nonce was used before, perhaps at another node.
     #[error("a call with this nonce has changed something before")]
@@ -325,7 +324,7 @@ impl ApiError for StoreError {
 
     fn detail(&self) -> Option<String> {
         match self {
-            // The cause is logged and stays inside.
+            // The cause is logged and never sent.
             Self::Fault(_) => Some(
                 "the store failed; nothing was changed unless a later read shows it".to_owned(),
             ),
@@ -334,8 +333,8 @@ impl ApiError for StoreError {
     }
 }
 
-/// Codes that every operation may answer: those of [`Trouble`], and that of a permission which it
-/// finds missing once it knows what it acts upon.
+/// Codes that every operation may return: those of [`StoreError`], and the code of a missing
+/// permission, which an operation finds once it knows what it acts on.
 pub const STORE_ERROR_CODES: &[Code] = &[
     Code::ServiceUnavailable,
     Code::ServiceBusy,
@@ -343,7 +342,7 @@ pub const STORE_ERROR_CODES: &[Code] = &[
     Code::NoPermission,
 ];
 
-/// Splits a failed change into the operation's own refusal and trouble.
+/// Converts a failed change into the operation's own error or a [`StoreError`].
 pub fn from_change_error<R, E: From<R> + From<StoreError>>(error: ChangeError<R>) -> E {
     match error {
         ChangeError::Refused(refusal) => refusal.into(),
@@ -353,19 +352,19 @@ pub fn from_change_error<R, E: From<R> + From<StoreError>>(error: ChangeError<R>
     }
 }
 
-/// What an operation without its types comes to.
+/// The type-erased result of an operation.
 type HandlerFuture<'a> = BoxFuture<'a, Result<Success<serde_json::Value>, Box<dyn ApiError>>>;
 
-/// An operation without its types, as the table of actions holds it.
+/// A type-erased operation, as the table of actions holds it.
 #[derive(Clone, Copy)]
 pub enum Handler {
     /// An [`Operation`].
     Signed(for<'a> fn(&'a Context, &'a Authorized) -> HandlerFuture<'a>),
-    /// An [`Unsigned`] one.
+    /// An [`UnsignedOperation`].
     Unsigned(for<'a> fn(&'a Context, UnsignedCall<'a>) -> HandlerFuture<'a>),
 }
 
-/// Takes the types off an operation.
+/// Runs an operation, type-erased.
 #[must_use]
 pub fn handle<'a, Op: Operation>(context: &'a Context, call: &'a Authorized) -> HandlerFuture<'a> {
     Box::pin(async move {
@@ -376,7 +375,7 @@ pub fn handle<'a, Op: Operation>(context: &'a Context, call: &'a Authorized) -> 
     })
 }
 
-/// Takes the types off an operation on several domains.
+/// Runs a batch operation, type-erased.
 #[must_use]
 pub fn handle_batch<'a, Op: BatchOperation>(
     context: &'a Context,
@@ -390,7 +389,7 @@ pub fn handle_batch<'a, Op: BatchOperation>(
     })
 }
 
-/// Takes the types off an operation that nobody signs, and keeps those from it who failed too often.
+/// Runs an unsigned operation, type-erased. Refuses sources with too many failed authentications.
 #[must_use]
 pub fn handle_unsigned<'a, Op: UnsignedOperation>(
     context: &'a Context,

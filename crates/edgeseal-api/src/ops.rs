@@ -1,4 +1,4 @@
-//! One file an action: `Params`, `Reply`, `Error`, `parse`, `run`, in this order.
+//! One file per action: `Params`, `Reply`, `Error`, `parse`, `run`, in this order.
 
 pub mod cas;
 pub mod cdn;

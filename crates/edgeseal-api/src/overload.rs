@@ -1,4 +1,4 @@
-//! Refusals of calls that there is no room for.
+//! Refusals of calls that exceed the memory budget.
 
 use crate::{
     code::Code,
@@ -7,17 +7,17 @@ use crate::{
     render::{self, ApiResponse, Envelope, Format},
 };
 
-/// What there is no room for.
+/// The exhausted budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Overload {
-    /// The request, with all others that are under way.
+    /// The budget of requests in flight.
     #[error(
-        "too many requests are under way, from all callers or from your network; call again soon"
+        "too many requests are in flight, from all callers or from your network; call again soon"
     )]
     Requests,
-    /// The answer, with all others that have not been read yet.
+    /// The budget of responses that have not been read yet.
     #[error(
-        "too many answers are under way, to all callers or to your network; read them, and ask for \
+        "too many responses are in flight, to all callers or to your network; read them, and ask for \
          smaller pages"
     )]
     Responses,
@@ -33,13 +33,18 @@ impl ApiError for Overload {
     }
 }
 
-/// The refusal of the request `id`, of which nothing need be known.
-pub(crate) fn response(context: &Context, id: &str, format: Format, why: Overload) -> ApiResponse {
-    let what = match why {
+/// The response to request `id`, of which nothing needs to be known.
+pub(crate) fn response(
+    context: &Context,
+    id: &str,
+    format: Format,
+    error: Overload,
+) -> ApiResponse {
+    let direction = match error {
         Overload::Requests => "requests",
-        Overload::Responses => "answers",
+        Overload::Responses => "responses",
     };
-    metrics::counter!("edgeseal_api_shed_total", "what" => what).increment(1);
+    metrics::counter!("edgeseal_api_shed_total", "direction" => direction).increment(1);
     let envelope = Envelope {
         request: id,
         host: "",
@@ -47,7 +52,7 @@ pub(crate) fn response(context: &Context, id: &str, format: Format, why: Overloa
         docs_base_url: &context.settings.docs_base_url,
         format,
     };
-    let mut answer = render::error(&envelope, &why);
+    let mut answer = render::error(&envelope, &error);
     answer.headers.push(("x-acs-request-id", id.to_owned()));
     answer
 }

@@ -1,8 +1,8 @@
-//! Does the owner of a root domain consent? Asked where only the owner can answer: in the domain's
-//! DNS, or on its web server.
+//! Verifies that the owner of a root domain consents, where only the owner can publish: in the
+//! domain's DNS, or on its web server.
 //!
-//! An account holder chooses the name that is asked about, so the file check is a request that can
-//! be aimed. It goes to public addresses only, follows no redirect, and reads and waits little.
+//! An account holder chooses the name, so the file check is a request that can be aimed. It
+//! connects to public addresses only, follows no redirect, and limits time and size.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -33,13 +33,13 @@ use tokio::{
 
 use crate::fair_semaphore::{FairPermit, FairSemaphore};
 
-/// Questions that are asked at once, of each kind.
+/// Concurrent lookups, of each kind.
 const LOOKUPS_MAX: usize = 64;
-/// The same for one account.
+/// Concurrent lookups of one account.
 const LOOKUPS_PER_ACCOUNT_MAX: usize = 8;
 
-/// The domain that is registered: the public suffix (<https://publicsuffix.org>, private section
-/// included) and one label.
+/// The registrable domain: the public suffix (<https://publicsuffix.org>, private section included)
+/// and one label.
 ///
 /// An unknown top-level domain is a suffix of one label. A name that is itself a public suffix is
 /// its own root.
@@ -51,26 +51,26 @@ pub fn registrable_domain(name: &DomainPattern) -> DomainName {
         .unwrap_or_else(|| base.clone())
 }
 
-/// What the owner of `root` publishes if `account` may have it: `verify_` and 32 hexadecimal digits.
+/// What the owner of `root` publishes to consent to `account`: `verify_` and 32 hexadecimal digits.
 ///
-/// Each account has its own for each root. It never changes and is no secret.
+/// It differs by account and root, never changes and is not secret.
 #[must_use]
 pub fn verification_content(account: &AccountId, root: &DomainName) -> String {
-    // No part holds a line break, so no two inputs have the same text.
+    // No part contains a line break, so different inputs have different texts.
     let text = format!("edgeseal domain ownership\n{account}\n{root}");
     let hash = digest(&SHA256, text.as_bytes());
     format!("verify_{}", hex::encode(&hash.as_ref()[..16]))
 }
 
-/// Where and whom the checks ask.
+/// Options of the checks.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnershipOptions {
-    /// A DNS server to ask; `None`: those of the system's `resolv.conf`, as it is at the start.
+    /// The DNS server to query; `None`: those of the system's `resolv.conf` at start.
     pub dns: Option<SocketAddr>,
     /// The port of the file check.
     pub http_port: u16,
-    /// Whether the file check may go to addresses that are not public. Any account can then make
-    /// this process ask inside of its own network.
+    /// Whether the file check may connect to non-public addresses. If so, any account can make this
+    /// process send requests inside its own network.
     pub private_addresses: bool,
 }
 
@@ -84,20 +84,20 @@ impl Default for OwnershipOptions {
     }
 }
 
-/// Asks the owners of root domains. Nothing is remembered from one check to the next: an owner who
-/// just mended a record is not told of the old one.
+/// Queries the owners of root domains. Nothing is cached: an owner who has just fixed a record does
+/// not get the old one.
 #[derive(Clone, Debug)]
 pub struct OwnershipVerifier {
     resolver: TokioResolver,
-    /// Turns to ask for an owner's consent: callers choose who is asked.
+    /// Permits to verify an owner's consent: callers choose who is queried.
     verification_permits: Arc<FairSemaphore>,
-    /// Turns to ask where a domain points to.
+    /// Permits to resolve where a domain points to.
     cname_permits: Arc<FairSemaphore>,
     http_port: u16,
     private_addresses: bool,
 }
 
-/// The system's DNS configuration does not read.
+/// The system's DNS configuration cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the system's DNS configuration cannot be used: {cause}")]
 pub struct ResolverError {
@@ -105,30 +105,30 @@ pub struct ResolverError {
     cause: Box<NetError>,
 }
 
-/// Why the owner's consent is not proven. Texts that were found are cut to 80 characters.
+/// Why ownership is not proven. Text that was found is cut to 80 characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OwnershipError {
-    /// The DNS has no such TXT record.
+    /// There is no such TXT record.
     #[error("{name} has no TXT record")]
     NoTxtRecord {
-        /// Whose.
+        /// The name of the record.
         name: String,
     },
-    /// It has one, or several, but not this one.
+    /// There are TXT records, but none with the expected content.
     #[error("the TXT record of {name} says {found:?}")]
     TxtMismatch {
-        /// Whose.
+        /// The name of the record.
         name: String,
-        /// One that looks most like it.
+        /// The most similar one.
         found: String,
     },
-    /// The DNS knows no address of the root domain.
+    /// The root domain has no address.
     #[error("{name} has no address")]
     NoAddress {
         /// The root domain.
         name: String,
     },
-    /// No address of the root domain is public; none was asked.
+    /// No address of the root domain is public; none was contacted.
     #[error("{name} is not at a public address")]
     NotPublic {
         /// The root domain.
@@ -136,43 +136,43 @@ pub enum OwnershipError {
         /// The first of its addresses.
         address: IpAddr,
     },
-    /// The web server answers with something else than 200. Redirects are not followed.
+    /// The web server returns another status than 200. Redirects are not followed.
     #[error("{url} is answered with status {status}")]
     UnexpectedStatus {
-        /// What was asked for.
+        /// The URL.
         url: String,
         /// The status.
         status: u16,
     },
-    /// The file is there and says something else.
+    /// The file has other content.
     #[error("{url} says {found:?}")]
     FileMismatch {
-        /// What was asked for.
+        /// The URL.
         url: String,
         /// Its beginning.
         found: String,
     },
-    /// The file is there and longer than 4 KiB.
+    /// The file is longer than 4 KiB.
     #[error("{url} is longer than {FILE_MAX} bytes")]
     FileTooLong {
-        /// What was asked for.
+        /// The URL.
         url: String,
     },
-    /// Nobody answered, or not in time.
-    #[error("{name} cannot be asked: {why}")]
+    /// No response, or not within the timeout.
+    #[error("{name} cannot be asked: {reason}")]
     Unreachable {
-        /// Whose record, or which file.
+        /// The name of the record, or the URL of the file.
         name: String,
-        /// What happened.
-        why: String,
+        /// The cause.
+        reason: String,
     },
 }
 
 impl OwnershipVerifier {
-    /// Prepares the checks. Asks nobody yet.
+    /// Prepares the checks. Queries nothing yet.
     ///
     /// # Errors
-    /// [`ResolverError`] if no DNS server is given and the system names none.
+    /// [`ResolverError`] if no DNS server is given and the system configures none.
     pub fn new(options: OwnershipOptions) -> Result<Self, ResolverError> {
         let failed = |cause| ResolverError {
             cause: Box::new(cause),
@@ -192,11 +192,11 @@ impl OwnershipVerifier {
         })
     }
 
-    /// Whether a TXT record of `verification.ROOT` is the content. `account` asks; its questions wait
-    /// for each other when it has many.
+    /// Checks that a TXT record of `verification.ROOT` has the content. Lookups of `account` beyond
+    /// its limit wait for each other.
     ///
     /// # Errors
-    /// [`OwnershipError`] says what was found instead.
+    /// [`OwnershipError`], with what was found instead.
     pub async fn verify_dns(
         &self,
         account: &AccountId,
@@ -205,7 +205,7 @@ impl OwnershipVerifier {
     ) -> Result<(), OwnershipError> {
         let _turn = acquire(&self.verification_permits, account, &root.to_string()).await?;
         let name = format!("verification.{root}");
-        // The dot at the end: no search domain of this machine is tried.
+        // The trailing dot prevents the search domains of this machine.
         let asked = self.resolver.txt_lookup(format!("{name}."));
         let answer = match timeout(TIMEOUT, asked).await {
             Ok(Ok(answer)) => answer,
@@ -216,7 +216,7 @@ impl OwnershipVerifier {
             Err(Elapsed { .. }) => return Err(timed_out(&name)),
         };
         let texts = answer.answers().iter().filter_map(|record| {
-            // A record is one text, however it is cut into strings of 255 (RFC 7208 §3.3).
+            // The strings of one record, up to 255 bytes each, are concatenated (RFC 7208 §3.3).
             match &record.data {
                 RData::TXT(txt) => Some(txt.txt_data.concat()),
                 _ => None,
@@ -228,7 +228,7 @@ impl OwnershipVerifier {
             if text.trim() == content {
                 return Ok(());
             }
-            // The best to show is one that was meant to be it.
+            // Report the record that was most likely meant.
             if other.is_none() || text.starts_with(PREFIX) {
                 other = Some(excerpt(&text));
             }
@@ -239,11 +239,11 @@ impl OwnershipVerifier {
         })
     }
 
-    /// Whether `http://ROOT/verification.html` is the content, white space around it aside. `account`
-    /// asks.
+    /// Checks that `http://ROOT/verification.html` has the content, ignoring surrounding white
+    /// space. The lookup counts for `account`.
     ///
     /// # Errors
-    /// [`OwnershipError`] says what was found instead.
+    /// [`OwnershipError`], with what was found instead.
     pub async fn verify_file(
         &self,
         account: &AccountId,
@@ -256,7 +256,7 @@ impl OwnershipVerifier {
         let addresses = timeout_at(until, self.addresses(root))
             .await
             .map_err(|Elapsed { .. }| timed_out(&url))??;
-        // Answered is answered; only who does not answer makes way for the next address.
+        // Any response is final; only an unreachable address leads to the next one.
         let mut last = None;
         for address in addresses {
             match timeout_at(until, fetch(address, root, &url)).await {
@@ -277,11 +277,11 @@ impl OwnershipVerifier {
         }))
     }
 
-    /// Whether the DNS sends visitors of a domain to `target` by a CNAME record. Of a wildcard domain
-    /// the name is asked that its own CNAME begins with. `account` asks.
+    /// Checks that the DNS has a CNAME record from the domain to `target`. For a wildcard domain
+    /// the name that its own CNAME begins with is queried. The lookup counts for `account`.
     ///
     /// # Errors
-    /// One sentence that says what was found instead.
+    /// A sentence with what was found instead.
     pub async fn verify_cname(
         &self,
         account: &AccountId,
@@ -317,8 +317,8 @@ impl OwnershipVerifier {
         }
     }
 
-    /// Where the root domain's web server may be asked: the very addresses that are connected to,
-    /// so that a name that changes its address between the check and the use gains nothing.
+    /// The addresses of the root domain's web server, which are the ones that are connected to: a
+    /// name that changes its address between check and use gains nothing.
     async fn addresses(&self, root: &DomainName) -> Result<Vec<SocketAddr>, OwnershipError> {
         let name = root.to_string();
         let found: Vec<IpAddr> = match self.resolver.lookup_ip(format!("{root}.")).await {
@@ -343,7 +343,7 @@ impl OwnershipVerifier {
     }
 }
 
-/// A turn to ask, if it comes in time.
+/// A permit, if there is one within the timeout.
 async fn acquire(
     turns: &Arc<FairSemaphore>,
     account: &AccountId,
@@ -353,7 +353,7 @@ async fn acquire(
     turn.map_err(|Elapsed { .. }| timed_out(name))
 }
 
-/// The file, at one address.
+/// Fetches the file from one address.
 async fn fetch(
     address: SocketAddr,
     root: &DomainName,
@@ -398,7 +398,7 @@ async fn fetch(
     tokio::select! {
         biased;
         result = &mut exchange => result,
-        // What it still held is in the exchange by now; a failure shows there as well.
+        // Buffered input is in the exchange by now; a failure shows there as well.
         _ = connection => exchange.await,
     }
 }
@@ -423,57 +423,57 @@ fn resolver_options() -> ResolverOpts {
     options.attempts = 1;
     options.cache_size = 0;
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    // What this machine calls a name is no word of the name's owner.
+    // The hosts file of this machine does not speak for the owner of the name.
     options.use_hosts_file = ResolveHosts::Never;
     options
 }
 
-/// An error with its causes: hyper and the system keep the telling part there.
+/// An error with its causes: hyper and the system put the details there.
 fn unreachable(name: &str, error: &dyn std::error::Error) -> OwnershipError {
-    let mut why = error.to_string();
+    let mut reason = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        if !why.ends_with(&text) {
-            why = format!("{why}: {text}");
+        if !reason.ends_with(&text) {
+            reason = format!("{reason}: {text}");
         }
         cause = error.source();
     }
     OwnershipError::Unreachable {
         name: name.to_owned(),
-        why,
+        reason,
     }
 }
 
 fn timed_out(name: &str) -> OwnershipError {
     OwnershipError::Unreachable {
         name: name.to_owned(),
-        why: "no answer in time".to_owned(),
+        reason: "no answer in time".to_owned(),
     }
 }
 
-/// A text as it may be shown: short, on one line.
+/// Text safe to show: short, on one line.
 fn excerpt(text: &str) -> String {
     let text = text.trim_start_matches('\u{feff}').trim();
     let printable = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(SHOWN_MAX).map(printable).collect()
 }
 
-/// What every content begins with.
+/// The prefix of every content.
 const PREFIX: &str = "verify_";
-/// The file of the file check.
+/// The path of the file check.
 const FILE: &str = "/verification.html";
 /// For a whole check.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// For one address of several to accept a connection.
+/// For one of several addresses to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
-/// Addresses of one name that are tried.
+/// Most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
-/// Octets of a file; the content itself has 39.
+/// Longest file in bytes; the content itself has 39.
 const FILE_MAX: usize = 4096;
-/// Octets of the head of an answer.
+/// Longest response headers in bytes.
 const HEAD_MAX: usize = 16 * 1024;
-/// Characters of a text that was found.
+/// Longest shown text in characters.
 const SHOWN_MAX: usize = 80;
 
 #[cfg(test)]

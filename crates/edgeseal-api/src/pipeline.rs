@@ -1,4 +1,4 @@
-//! The life of a call: the order of refusals as one function.
+//! Processes a call: the order of refusals as one function.
 
 use std::{iter::successors, time::Duration};
 
@@ -18,19 +18,19 @@ use crate::{
     warning::{self, Warning},
 };
 
-/// What is known of a call when it is answered, however far it came.
+/// What is known of a call when its response is built, however far it got.
 #[derive(Default)]
 struct RequestState {
     format: Option<Format>,
     action: Option<&'static Action>,
     audit: Option<AuditContext>,
-    /// Whether the caller has proved whose key it has.
+    /// Whether the caller has proved possession of the key.
     authenticated: bool,
-    /// How long the caller wishes to wait for edges, and for which domains.
+    /// How long the caller wants to wait for edges, and for which domains.
     wait: Option<(Duration, Vec<DomainPattern>)>,
 }
 
-/// Answers a request. Every request is answered.
+/// Handles a request. Every request gets a response.
 pub async fn handle_request(context: &Context, raw: RawRequest) -> ApiResponse {
     let now = (context.clock)();
     let id = raw.id.clone();
@@ -47,24 +47,24 @@ pub async fn handle_request(context: &Context, raw: RawRequest) -> ApiResponse {
         format: trail.format.unwrap_or(Format::Json),
     };
     let action = trail.action.map_or("unknown", |action| action.name);
-    let (mut answer, said) = match result {
+    let (mut response, said) = match result {
         Ok(done) => {
             trail.authenticated = true;
             let warnings = count_warnings(action, &done.warnings);
-            let answer = finish(context, &envelope, done, trail.wait).await;
-            (answer, LogOutcome::success(warnings))
+            let response = finish(context, &envelope, done, trail.wait).await;
+            (response, LogOutcome::success(warnings))
         }
         Err(failure) => {
             let said = LogOutcome::refusal(failure.as_ref());
-            if let Some(deed) = trail.audit.take_if(|_| failure.should_audit()) {
-                context.audit_refusal(deed, said.code, said.detail.clone());
+            if let Some(audit) = trail.audit.take_if(|_| failure.should_audit()) {
+                context.audit_refusal(audit, said.code, said.detail.clone());
             }
             if let Some(fault) = store_fault(failure.as_ref()) {
                 tracing::error!(
                     request.id = id,
                     code = said.code,
-                    why = error_chain(fault),
-                    "something inside failed"
+                    error = error_chain(fault),
+                    "internal error"
                 );
             }
             (render::error(&envelope, failure.as_ref()), said)
@@ -72,35 +72,35 @@ pub async fn handle_request(context: &Context, raw: RawRequest) -> ApiResponse {
     };
     let LogOutcome {
         code,
-        detail: why,
+        detail: error,
         warnings,
     } = said;
-    answer.headers.push(("x-acs-request-id", id.clone()));
+    response.headers.push(("x-acs-request-id", id.clone()));
     metrics::counter!("edgeseal_api_requests_total", "action" => action, "code" => code)
         .increment(1);
-    let Some(unlogged) = context.unauthenticated_log.check(trail.authenticated, now) else {
-        return answer;
+    let Some(suppressed) = context.unauthenticated_log.check(trail.authenticated, now) else {
+        return response;
     };
     tracing::info!(
         request.id = id,
         action,
         code,
-        http.status = answer.status.as_u16(),
-        why,
+        http.status = response.status.as_u16(),
+        error,
         warnings,
-        unlogged,
+        suppressed,
         "api call"
     );
-    answer
+    response
 }
 
-/// What the log says of an answer.
+/// The outcome of a call, for the log.
 struct LogOutcome {
-    /// `OK`, or the code of the refusal.
+    /// `OK`, or the code of the error.
     code: &'static str,
-    /// The detail of the refusal.
+    /// The detail of the error.
     detail: Option<String>,
-    /// The kinds of what the caller is warned of.
+    /// The kinds of the warnings.
     warnings: Option<String>,
 }
 
@@ -115,14 +115,14 @@ impl LogOutcome {
 
     fn refusal(failure: &dyn ApiError) -> Self {
         Self {
-            code: failure.code().row().wire_code,
+            code: failure.code().spec().wire_code,
             detail: failure.detail().as_deref().map(truncate_detail),
             warnings: None,
         }
     }
 }
 
-/// Counts what a caller is warned of; the kinds for the log.
+/// Counts warnings; returns their kinds for the log.
 fn count_warnings(action: &'static str, warnings: &[Warning]) -> Option<String> {
     for warning in warnings {
         let kind = warning.kind.name();
@@ -169,8 +169,8 @@ async fn process(
     run(context, &call).await
 }
 
-/// A change is answered once the edge in this process serves it; and, if the caller wishes, once
-/// all live edges prove it for the domains of the call.
+/// Sends the response to a change once the edge in this process serves it and, if the caller asks
+/// for it, once all live edges have proven it for the domains of the call.
 async fn finish(
     context: &Context,
     envelope: &Envelope<'_>,
@@ -178,26 +178,28 @@ async fn finish(
     wait: Option<(Duration, Vec<DomainPattern>)>,
 ) -> ApiResponse {
     let change = done.change;
-    let mut answer = render::success(envelope, done);
-    let Some(change) = change else { return answer };
+    let mut response = render::success(envelope, done);
+    let Some(change) = change else {
+        return response;
+    };
     let Some(environment) = change.environment else {
-        return answer;
+        return response;
     };
     context.settle(change.revision).await;
-    // Of a call that names no domain there is no handshake to prove it by.
+    // A call without domains has no handshake to prove.
     if let Some((wait, domains)) = wait.filter(|(_, domains)| !domains.is_empty()) {
         let proved = context.count_proved(&domains, change.revision, environment, wait);
         let proved = proved.await;
-        answer
+        response
             .headers
             .push(("preference-applied", format!("wait={}", wait.as_secs())));
         if let Some((proved, live)) = proved {
-            answer
+            response
                 .headers
                 .push(("x-edgeseal-served", format!("{proved}/{live}")));
         }
     }
-    answer
+    response
 }
 
 /// The host without its port; IPv6 literals keep their brackets.
@@ -208,14 +210,13 @@ fn host_name(host: &str) -> &str {
     end.map_or(host, |colon| &host[..colon])
 }
 
-/// A detail as the audit keeps it: whatever a caller sent, a refusal takes little room and holds no
-/// key.
+/// The detail as the audit log keeps it: short, and without key material.
 fn truncate_detail(detail: &str) -> String {
     const KEPT_MAX: usize = 1000;
     sanitize_to(detail, KEPT_MAX)
 }
 
-/// What failed inside, if that is why; the rest is the caller's own doing.
+/// The store error, if that is the cause; other errors are the caller's own.
 fn store_fault(failure: &dyn ApiError) -> Option<&Fault> {
     successors(failure.source(), |error| error.source()).find_map(|error| error.downcast_ref())
 }
@@ -235,8 +236,8 @@ mod tests {
     #[test]
     fn what_failed_inside_is_found_and_what_the_caller_did_is_not() {
         let io = std::io::Error::other("disk");
-        let trouble = StoreError::Fault(Fault::of("read")(io));
-        let deep = StagingError::Domain(DomainError::Store(trouble));
+        let error = StoreError::Fault(Fault::of("read")(io));
+        let deep = StagingError::Domain(DomainError::Store(error));
         assert_eq!(
             store_fault(&deep)
                 .map(|fault| error_chain(fault))

@@ -1,4 +1,4 @@
-//! What users and sessions may do: their policies, parsed once until they change.
+//! The policies of users and sessions, parsed once and cached until they change.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use edgeseal_core::{
 use edgeseal_store::{Catalog, Fault, Revision};
 use quick_cache::{Weighter, sync::Cache};
 
-/// Identities whose rights are remembered, about.
+/// Approximate number of cached identities.
 const IDENTITIES: usize = 4096;
-/// Octets of policies that are remembered in all; parsed, they take a few times as many.
+/// Bytes of cached policies in total; parsed, they take a few times as many.
 const POLICY_BYTES: u64 = 16 << 20;
 
-/// A user or a role with its policies, as of one change of rights in its account.
+/// The policies of a user or a role, as of one revision of the account's permissions.
 #[derive(Debug)]
 pub struct IdentityPolicies {
     account: Account,
@@ -25,16 +25,16 @@ pub struct IdentityPolicies {
     revision: Revision,
 }
 
-/// What a user or a session may do.
+/// The policies that apply to a user or a session.
 #[derive(Clone, Debug)]
 pub struct EffectivePolicies {
     /// Policies of the user or of the role.
     pub identity: Arc<IdentityPolicies>,
-    /// What the session is narrowed down to.
+    /// The policy that narrows the session.
     pub session: Option<Document>,
 }
 
-/// Rights of those who called lately.
+/// Policies of recent callers.
 pub struct PolicyCache(Cache<(AccountId, IdentityKey), Arc<IdentityPolicies>, PolicyWeighter>);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -57,7 +57,7 @@ impl Default for PolicyCache {
 }
 
 impl PolicyCache {
-    /// A user with what it may do now; `None` if there is no such user.
+    /// A user with its current policies; `None` if there is no such user.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -76,14 +76,14 @@ impl PolicyCache {
             name: name.to_string(),
             id: rights.id.clone(),
         };
-        let power = EffectivePolicies {
+        let policies = EffectivePolicies {
             identity: rights,
             session: None,
         };
-        Ok(Some((principal, power)))
+        Ok(Some((principal, policies)))
     }
 
-    /// The session of a role with what it may do now, but for its own policy; `None` if there is no
+    /// The current policies of a role's session, without the session policy; `None` if there is no
     /// such role.
     ///
     /// # Errors
@@ -105,20 +105,20 @@ impl PolicyCache {
             id: rights.id.clone(),
             session: session.to_owned(),
         };
-        let power = EffectivePolicies {
+        let policies = EffectivePolicies {
             identity: rights,
             session: None,
         };
-        Ok(Some((principal, power)))
+        Ok(Some((principal, policies)))
     }
 
-    /// Identities that are remembered.
+    /// The number of cached identities.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// One read tells whether what is remembered still holds: whatever it depends on writes
+    /// One read tells whether the cached policies are current: everything they depend on writes
     /// [`edgeseal_store::Key::rights`].
     async fn load(
         &self,
@@ -145,8 +145,8 @@ impl PolicyCache {
         let (Some(owner), Some((id, attachments))) = (account, identity) else {
             return Ok(None);
         };
-        // What is read here may be newer than `at`; then `at` is out of date, and so is what is
-        // remembered for it.
+        // What is read here may be newer than the revision; then the cached entry is outdated and
+        // loaded again on next use.
         let texts = catalog.policy_documents(&who.0, &attachments).await?;
         let policies = attachments.iter().zip(texts).map(|(attachment, text)| {
             let document =
@@ -176,7 +176,7 @@ impl IdentityPolicies {
 }
 
 impl EffectivePolicies {
-    /// Decides by means of these policies.
+    /// Evaluates these policies.
     pub fn evaluate<T>(&self, decide: impl FnOnce(&Policies<'_>) -> T) -> T {
         let policies = self.identity.policies.iter();
         let attached: Vec<AttachedPolicy<'_>> = policies
@@ -188,7 +188,7 @@ impl EffectivePolicies {
         })
     }
 
-    /// Whether any of these policies asks for tags of what is acted upon.
+    /// Whether any of these policies has a condition on resource tags.
     #[must_use]
     pub fn reads_tags(&self) -> bool {
         let policies = self.identity.policies.iter();

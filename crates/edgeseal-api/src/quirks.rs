@@ -1,17 +1,18 @@
-//! Deliberate imitations: what clients do or expect though no page says so. Each with its source.
+//! Deliberate imitations: what clients do or expect though it is undocumented. Each with its
+//! source.
 
 use crate::request::ParamMap;
 
-/// The time of a V1 request. Documented as `Timestamp`; CDN's pages of 2014 and clients made after
-/// them (certbot-aliyun-cdn) spell it `TimeStamp`.
+/// The time of a V1 request. Documented as `Timestamp`; CDN's pages of 2014 and clients based on
+/// them (certbot-aliyun-cdn) write `TimeStamp`.
 pub(crate) fn timestamp(params: &ParamMap) -> Option<&str> {
     params
         .get_non_empty("Timestamp")
         .or_else(|| params.get_non_empty("TimeStamp"))
 }
 
-/// Temporary keys are told by their prefix alone (STS documentation, `AssumeRole`): the SDKs send a
-/// token also with keys that are none, and such a token is ignored.
+/// Only the prefix identifies temporary keys (STS documentation, `AssumeRole`): the SDKs send a
+/// token also with permanent keys, and such a token is ignored.
 pub(crate) fn is_temporary_key(access_key: &str) -> bool {
     access_key.starts_with("STS.")
 }

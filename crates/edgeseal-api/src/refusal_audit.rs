@@ -1,5 +1,5 @@
-//! Refusals on their way into the audit. Of many of one kind in a minute some are written, the rest
-//! is counted, so that a flood does not fill the store.
+//! Writes refusals to the audit log. Of many refusals of one kind within a minute some are written
+//! and the rest is counted, so that a flood does not fill the store.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,30 +14,30 @@ use tokio::sync::mpsc;
 
 use crate::{code::Code, operation::error_chain};
 
-/// How long refusals of one kind are gathered.
+/// How long refusals of one kind are coalesced.
 const WINDOW_MS: i64 = 60_000;
-/// Refusals of one kind, on different things, that are written in that time.
+/// Refusals of one kind on different resources that are written in that time.
 const WRITTEN_MAX: usize = 50;
-/// Calls without permission of one kind, on different things, that are written in that time.
+/// Calls without permission of one kind on different resources that are written in that time.
 const DENIED_MAX: usize = 1000;
-/// Kinds of calls of one account whose caller is not proven, at one time: anybody can send them, from
-/// many addresses; beyond, they are one kind.
+/// Concurrent kinds of unauthenticated calls of one account: anybody can send them, from many
+/// addresses; beyond the limit they are one kind.
 const UNAUTHENTICATED_KEYS_MAX: usize = 60;
-/// Kinds that are told apart at one time; beyond, those of one account are one kind.
+/// Concurrent kinds; beyond the limit, those of one account are one kind.
 const KEYS_MAX: usize = 4096;
-/// How often it is looked whether a time is over.
+/// How often windows are checked for their end.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One refusal.
 #[derive(Clone, Debug)]
 pub(crate) struct AuditedRefusal {
     pub(crate) audit: AuditContext,
-    /// Its code on the wire.
+    /// The code on the wire.
     pub(crate) code: String,
     pub(crate) notes: Vec<String>,
 }
 
-/// Writes what comes until the senders are gone; what was only counted by then is written last.
+/// Writes refusals until the senders are dropped; counts that are pending then are written last.
 pub(crate) async fn write(
     catalog: Catalog,
     clock: fn() -> Timestamp,
@@ -62,23 +62,23 @@ pub(crate) async fn write(
 }
 
 async fn write_all(catalog: &Catalog, entries: Vec<AuditWrite>) {
-    // At once, so that the store commits them together.
+    // Concurrently, so that the store commits them together.
     let writes = entries.iter().map(|entry| entry.write(catalog));
     for fault in join_all(writes).await.into_iter().filter_map(Result::err) {
         metrics::counter!("edgeseal_audit_dropped_total").increment(1);
         tracing::error!(
-            why = error_chain(&fault),
-            "a refusal could not be written into the audit"
+            error = error_chain(&fault),
+            "cannot write a refusal to the audit log"
         );
     }
 }
 
-/// What the store is to hold of a refusal.
+/// What is stored of a refusal.
 #[derive(Debug)]
 enum AuditWrite {
     /// A record.
     Record(AuditedRefusal),
-    /// That its nonce is used up.
+    /// The use of its nonce.
     Nonce(AuditContext),
 }
 
@@ -87,37 +87,37 @@ impl AuditWrite {
         match self {
             Self::Record(refusal) => {
                 let AuditedRefusal {
-                    audit: deed,
+                    audit: audit,
                     code,
                     notes,
                 } = refusal;
-                catalog.record_refusal(deed, code, notes).await
+                catalog.record_refusal(audit, code, notes).await
             }
-            Self::Nonce(deed) => catalog.consume_nonce(deed).await,
+            Self::Nonce(audit) => catalog.consume_nonce(audit).await,
         }
     }
 }
 
-/// What makes refusals one kind.
+/// What makes refusals the same kind.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct RefusalKey {
     account: AccountId,
     is_authenticated: bool,
     code: String,
-    /// Empty if the caller is not proven.
+    /// Empty if the caller is not authenticated.
     action: String,
     source: String,
-    /// Who lacked a permission; empty for other refusals.
+    /// The principal without permission; empty for other refusals.
     denied: String,
 }
 
-/// The refusals of one kind in one stretch of time.
+/// The refusals of one kind in one window.
 struct Window {
     since: Timestamp,
-    /// On what were those that were written: hashes.
+    /// Hashes of the resources of the refusals that were written.
     written: HashSet<u64>,
     suppressed: u64,
-    /// The last that was left out.
+    /// The last suppressed refusal.
     last: Option<AuditedRefusal>,
 }
 
@@ -137,10 +137,10 @@ impl Coalescer {
         }
         let is_new = !window.written.contains(&resource_hash(&refusal));
         let most = match &refusal {
-            // What a call that nobody signed names is whatever its sender likes.
+            // The resource of an unsigned call is whatever its sender likes.
             one if !one.is_authenticated() => 1,
-            // Each thing that somebody tries to do without permission is of interest; how many they
-            // are is bounded by what a principal may be denied in that time.
+            // Each resource of a denied call is of interest; their number is bounded by the limit
+            // on a principal's denials in that time.
             one if one.is_denial() => DENIED_MAX,
             _ => WRITTEN_MAX,
         };
@@ -150,12 +150,12 @@ impl Coalescer {
         }
         metrics::counter!("edgeseal_audit_coalesced_total").increment(1);
         window.suppressed += 1;
-        let deed = refusal.audit.clone();
+        let audit = refusal.audit.clone();
         window.last = Some(refusal);
-        AuditWrite::Nonce(deed)
+        AuditWrite::Nonce(audit)
     }
 
-    /// Records of those that were left out, of the kinds whose time is over.
+    /// The summaries of suppressed refusals, of windows that have ended.
     fn expire(&mut self, now: Timestamp) -> Vec<AuditWrite> {
         let over = |window: &Window| now.since_ms(window.since) >= WINDOW_MS;
         let ended = self.0.extract_if(|_, window| over(window));
@@ -168,21 +168,21 @@ impl Coalescer {
 
     fn key(&self, refusal: &AuditedRefusal) -> RefusalKey {
         let AuditedRefusal {
-            audit: deed, code, ..
+            audit: audit, code, ..
         } = refusal;
         let is_proven = refusal.is_authenticated();
         let kind = RefusalKey {
-            account: deed.account.clone(),
+            account: audit.account.clone(),
             is_authenticated: is_proven,
             code: code.clone(),
             action: if is_proven {
-                deed.action.clone()
+                audit.action.clone()
             } else {
                 String::new()
             },
-            source: deed.source.clone(),
+            source: audit.source.clone(),
             denied: if refusal.is_denial() {
-                deed.principal.clone()
+                audit.principal.clone()
             } else {
                 String::new()
             },
@@ -218,10 +218,10 @@ impl Window {
         }
     }
 
-    /// The last one that was left out stands for all of them.
+    /// The last suppressed refusal represents all of them.
     fn summary(self) -> Option<AuditWrite> {
         let mut last = self.last?;
-        // Used up when it was left out.
+        // It was used when the refusal was suppressed.
         last.audit.nonce = None;
         let others = self.suppressed.saturating_sub(1);
         Some(AuditWrite::Record(last.with_suppressed_count(others)))
@@ -229,13 +229,13 @@ impl Window {
 }
 
 impl AuditedRefusal {
-    /// Whether the call was signed by who it says it is from.
+    /// Whether the caller is authenticated.
     const fn is_authenticated(&self) -> bool {
         !self.audit.principal.is_empty()
     }
 
     fn is_denial(&self) -> bool {
-        self.code == Code::NoPermission.row().wire_code
+        self.code == Code::NoPermission.spec().wire_code
     }
 
     fn with_suppressed_count(mut self, others: u64) -> Self {

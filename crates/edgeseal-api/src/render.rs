@@ -1,8 +1,8 @@
-//! Answers as bytes: the only place that writes an envelope.
+//! Renders responses: the only place that writes an envelope.
 //!
-//! What clients need of it: success bodies hold no `Code` and no `Message`, not even below
-//! `Warnings`; JSON has no space after
-//! a colon (shell scripts search for `"Message":"`); the content types are exactly these.
+//! Clients require that success bodies hold no `Code` and no `Message`, not even below `Warnings`;
+//! that JSON has no space after a colon (shell scripts search for `"Message":"`); and exactly these
+//! content types.
 
 use ::http::StatusCode;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::{
     warning,
 };
 
-/// How an answer is written.
+/// The format of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Compact JSON.
@@ -23,37 +23,37 @@ pub enum Format {
     Xml,
 }
 
-/// An answer, ready for the socket.
+/// A response, ready for the socket.
 #[derive(Clone, Debug)]
 pub struct ApiResponse {
     /// HTTP status.
     pub status: StatusCode,
     /// The body.
     pub body: Bytes,
-    /// How the body is written.
+    /// The format of the body.
     pub format: Format,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// What an envelope says besides reply or refusal.
+/// What an envelope contains besides the reply or the error.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
     /// Id of the request.
     pub request: &'a str,
-    /// The host that was called.
+    /// The `Host` of the request.
     pub host: &'a str,
     /// The action, if it is known.
     pub action: &'a str,
-    /// Start of the address of the page about a code; the code is appended.
+    /// Base URL of the page about a code; the code is appended.
     pub docs_base_url: &'a str,
-    /// How to write.
+    /// The format.
     pub format: Format,
 }
 
 impl Format {
-    /// The wish of the parameter `Format`. Absent means XML, as documented; what is neither means
-    /// JSON, since a Python SDK sends the literal `None`.
+    /// The format of the parameter `Format`. Absent means XML, as documented; an unknown value
+    /// means JSON, because a Python SDK sends the literal `None`.
     #[must_use]
     pub fn from_param(value: Option<&str>) -> Self {
         match value {
@@ -63,14 +63,14 @@ impl Format {
         }
     }
 
-    /// The wish of the header `Accept`.
+    /// The format of the `Accept` header.
     #[must_use]
     pub fn from_accept(value: Option<&str>) -> Self {
         let wants_xml = value.is_some_and(|value| value.contains("xml") && !value.contains("json"));
         if wants_xml { Self::Xml } else { Self::Json }
     }
 
-    /// The content type, to the letter: with a bare `text/xml` a Python SDK tries JSON and fails.
+    /// The exact content type: with a bare `text/xml` a Python SDK tries JSON and fails.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -80,7 +80,7 @@ impl Format {
     }
 }
 
-/// The answer of an operation that succeeded.
+/// Renders the response of an operation that succeeded.
 #[must_use]
 pub fn success(envelope: &Envelope<'_>, done: Success<Value>) -> ApiResponse {
     let mut body = Map::new();
@@ -90,7 +90,7 @@ pub fn success(envelope: &Envelope<'_>, done: Success<Value>) -> ApiResponse {
     }
     let mut headers = Vec::new();
     if let Some(kinds) = warning::kind_list(&done.warnings) {
-        // Always has a JSON form: two texts each.
+        // Always representable in JSON: two strings each.
         let warnings = serde_json::to_value(&done.warnings).unwrap_or_default();
         body.insert("Warnings".to_owned(), warnings);
         headers.push(("x-edgeseal-warnings", kinds));
@@ -107,10 +107,10 @@ pub fn success(envelope: &Envelope<'_>, done: Success<Value>) -> ApiResponse {
     }
 }
 
-/// The answer of a refusal.
+/// Renders an error response.
 #[must_use]
 pub fn error(envelope: &Envelope<'_>, failure: &dyn ApiError) -> ApiResponse {
-    let row = failure.code().row();
+    let row = failure.code().spec();
     let mut body = Map::new();
     body.insert("RequestId".to_owned(), envelope.request.into());
     body.insert("HostId".to_owned(), envelope.host.into());
@@ -154,7 +154,7 @@ fn write(root: &str, body: Map<String, Value>, format: Format) -> Bytes {
     }
 }
 
-/// An array becomes its element again and again under the array's name, as the cloud does it:
+/// An array is written as repeated elements with the array's name, like the cloud does:
 /// `{"CertInfo":[…]}` is `<CertInfo>…</CertInfo><CertInfo>…</CertInfo>`.
 fn write_xml(xml: &mut String, name: &str, value: &Value) {
     if let Value::Array(items) = value {

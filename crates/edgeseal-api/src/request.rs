@@ -1,4 +1,4 @@
-//! A request as it came, and its parameters decoded.
+//! Requests as received, and their decoded parameters.
 
 use std::{net::IpAddr, ops::Deref, time::Duration};
 
@@ -9,20 +9,20 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{code::Code, operation::ApiError, render::Format};
 
-/// Longest body in octets: a chain of ten certificates and a key, percent-encoded, with room.
+/// Longest body in bytes: room for a chain of ten certificates and a key, percent-encoded.
 pub const BODY_MAX: usize = 256 * 1024;
-/// Longest request line and headers in octets: clients put whole chains into the query.
+/// Longest request line and headers in bytes: some clients put whole chains into the query.
 pub const HEAD_MAX: usize = 128 * 1024;
 
-/// The header that SDKs send instead of a V3 signature if they hold a bearer token.
+/// The header that SDKs send instead of a V3 signature when they use a bearer token.
 pub(crate) const BEARER_TOKEN_HEADER: &str = "x-acs-bearer-token";
 
-/// Parameters of a request: many times what any action takes.
+/// Most parameters of a request: many times what any action has.
 pub const PARAMS_MAX: usize = 500;
-/// Octets of a parameter's name at most, decoded: several times the longest of any action.
+/// Longest parameter name in bytes, decoded: several times the longest of any action.
 pub const PARAM_NAME_MAX: usize = 128;
 
-/// A request as it came off the socket.
+/// A request as read from the socket.
 pub struct RawRequest {
     /// Its method.
     pub method: Method,
@@ -38,11 +38,11 @@ pub struct RawRequest {
     pub source: IpAddr,
     /// Whether it came over TLS.
     pub secure: bool,
-    /// The id that it is answered with.
+    /// The request id of the response.
     pub id: String,
 }
 
-/// A request that is well-formed.
+/// A well-formed request.
 pub struct Request {
     /// `GET` or `POST`.
     pub method: Method,
@@ -64,7 +64,7 @@ pub struct Request {
     pub id: String,
 }
 
-/// The two ways to sign.
+/// The two signature schemes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// HMAC-SHA1 over the parameters, in the parameter `Signature`.
@@ -73,12 +73,12 @@ pub enum Scheme {
     V3,
 }
 
-/// The octets of a body. They may be a private key: there is no `Debug`, and they are wiped at the end
-/// if nobody else holds them.
+/// The bytes of a body. They may hold a private key: no `Debug`, and they are zeroized on drop
+/// unless shared.
 pub struct Body(Bytes);
 
-/// Decoded parameters, each name once. Values may be private keys: there is no `Debug`, and they are
-/// wiped at the end.
+/// Decoded parameters with unique names. Values may be private keys: no `Debug`, and they are
+/// zeroized on drop.
 #[derive(Clone, Default)]
 pub struct ParamMap(Vec<(String, String)>);
 
@@ -95,13 +95,13 @@ pub enum MalformedRequest {
     #[error("the path is not /; every action is called on /")]
     Path,
     /// Longer than [`HEAD_MAX`].
-    #[error("request line and headers have {bytes} octets; the limit is {HEAD_MAX}")]
+    #[error("request line and headers have {bytes} bytes; the limit is {HEAD_MAX}")]
     HeadTooLong {
         /// Its length.
         bytes: usize,
     },
     /// Longer than [`BODY_MAX`].
-    #[error("the body is longer than {BODY_MAX} octets")]
+    #[error("the body is longer than {BODY_MAX} bytes")]
     BodyTooLong,
     /// A `%` that is not followed by two hex digits.
     #[error("parameter {position} has a % that is not followed by two hex digits")]
@@ -109,14 +109,14 @@ pub enum MalformedRequest {
         /// Its position, from 1.
         position: usize,
     },
-    /// Octets that are not UTF-8.
+    /// Bytes that are not UTF-8.
     #[error("parameter {position} is not UTF-8 once it is decoded")]
     Utf8 {
         /// Its position, from 1.
         position: usize,
     },
-    /// A name longer than [`NAME_MAX`].
-    #[error("the name of parameter {position} has more than {PARAM_NAME_MAX} octets")]
+    /// A name longer than [`PARAM_NAME_MAX`].
+    #[error("the name of parameter {position} has more than {PARAM_NAME_MAX} bytes")]
     NameTooLong {
         /// Its position, from 1.
         position: usize,
@@ -124,12 +124,12 @@ pub enum MalformedRequest {
     /// More than [`PARAMS_MAX`].
     #[error("more than {PARAMS_MAX} parameters are given")]
     TooManyParams,
-    /// A body that is no form: its parameters would be passed over.
+    /// A body that is not a form: its parameters would be ignored.
     #[error(
         "the body is not read: send parameters in the query, or in the body with Content-Type application/x-www-form-urlencoded"
     )]
     UnsupportedContentType,
-    /// A name that stands twice: which value would be meant?
+    /// A duplicate name: its value would be ambiguous.
     #[error("parameter {name} is given more than once")]
     DuplicateParam {
         /// The name.
@@ -141,7 +141,7 @@ impl Request {
     /// Decodes a request.
     ///
     /// # Errors
-    /// [`Malformed`], in the order of its variants.
+    /// [`MalformedRequest`], in the order of its variants.
     pub fn parse(mut raw: RawRequest) -> Result<Self, MalformedRequest> {
         if !matches!(raw.method, Method::GET | Method::POST) {
             return Err(MalformedRequest::Method {
@@ -151,9 +151,9 @@ impl Request {
         if raw.path != "/" {
             return Err(MalformedRequest::Path);
         }
-        let octets = head_length(&raw);
-        if octets > HEAD_MAX {
-            return Err(MalformedRequest::HeadTooLong { bytes: octets });
+        let bytes = head_length(&raw);
+        if bytes > HEAD_MAX {
+            return Err(MalformedRequest::HeadTooLong { bytes: bytes });
         }
         let encoded = Zeroizing::new(std::mem::take(&mut raw.query));
         let body = Body(raw.body.ok_or(MalformedRequest::BodyTooLong)?);
@@ -166,7 +166,7 @@ impl Request {
             query.clone()
         };
         let authorization = raw.headers.get(header::AUTHORIZATION);
-        // A bearer token stands in place of a V3 signature; the rest of the request is as in V3.
+        // A bearer token replaces the V3 signature; otherwise the request is as in V3.
         let is_v3 = authorization.is_some_and(|value| value.as_bytes().starts_with(b"ACS3-"))
             || raw.headers.contains_key(BEARER_TOKEN_HEADER);
         Ok(Self {
@@ -188,7 +188,7 @@ impl Request {
         header_str(&self.headers, name)
     }
 
-    /// How long the caller wishes to wait: `Prefer: wait=N` (RFC 7240 §4.3), 30 seconds at most.
+    /// How long the caller wants to wait: `Prefer: wait=N` (RFC 7240 §4.3), 30 seconds at most.
     #[must_use]
     pub fn prefer_wait(&self) -> Option<Duration> {
         const WAIT_MAX_S: u64 = 30;
@@ -211,7 +211,7 @@ impl Request {
         }
     }
 
-    /// How the caller wants the answer.
+    /// The format of the response.
     #[must_use]
     pub fn format(&self) -> Format {
         match self.scheme {
@@ -222,19 +222,18 @@ impl Request {
 }
 
 impl ParamMap {
-    /// Decodes `application/x-www-form-urlencoded` strictly: nothing malformed, nothing twice.
+    /// Decodes `application/x-www-form-urlencoded` strictly: nothing malformed, no duplicates.
     ///
     /// # Errors
-    /// [`Malformed::Percent`], [`Malformed::Utf8`], [`Malformed::NameTooLong`],
-    /// [`Malformed::TooMany`] or [`Malformed::DuplicateParam`].
+    /// [`MalformedRequest`]: `Percent`, `Utf8`, `NameTooLong`, `TooManyParams` or `DuplicateParam`.
     pub fn decode(encoded: &[u8]) -> Result<Self, MalformedRequest> {
         let mut params = Self::default();
         let pairs = encoded
-            .split(|octet| *octet == b'&')
+            .split(|byte| *byte == b'&')
             .filter(|pair| !pair.is_empty());
         for (index, pair) in pairs.enumerate() {
             let position = index + 1;
-            let mut halves = pair.splitn(2, |octet| *octet == b'=');
+            let mut halves = pair.splitn(2, |byte| *byte == b'=');
             let name = decode(halves.next().unwrap_or_default(), position)?;
             let value = decode(halves.next().unwrap_or_default(), position)?;
             if name.len() > PARAM_NAME_MAX {
@@ -306,8 +305,8 @@ impl Deref for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if let Ok(mut octets) = std::mem::take(&mut self.0).try_into_mut() {
-            octets.zeroize();
+        if let Ok(mut bytes) = std::mem::take(&mut self.0).try_into_mut() {
+            bytes.zeroize();
         }
     }
 }

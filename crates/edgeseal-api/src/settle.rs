@@ -1,4 +1,4 @@
-//! Waiting for edges: the one in this process to follow, all of them to prove.
+//! Waits for edges: for the one in this process to apply a change, for all of them to prove it.
 
 use std::time::Duration;
 
@@ -7,12 +7,13 @@ use edgeseal_store::Revision;
 
 use crate::context::Context;
 
-/// Has an edge read these domains from a handshake once it has followed the commit, before whatever
+/// Makes an edge prove these domains by a handshake once it has applied the commit, before its
+/// other pending proofs.
 /// else it has to read.
 pub type RequestProof = Box<dyn Fn(&[DomainPattern], Revision) + Send + Sync>;
 
 impl Context {
-    /// Waits until the edge in this process serves `revision`, or the settling time is over.
+    /// Waits until the edge in this process serves `revision`, or the settle timeout expires.
     pub async fn settle(&self, revision: Revision) {
         let Some(mut edge) = self.local_edge_revision.clone() else {
             return;
@@ -25,15 +26,15 @@ impl Context {
             metrics::counter!("edgeseal_settle_timeouts_total").increment(1);
             tracing::warn!(
                 store.revision = revision.0,
-                "answered a change before the edge in this process served it"
+                "settle timeout: the local edge has not applied the change"
             );
         }
     }
 
-    /// At how many live edges of `environment` the commit `revision` is proved for all of `domains`,
-    /// once all prove it or `wait` is over; and how many live edges there are. As long as none is known
-    /// to live, the edge in this process is waited for: after a restart it has not reported yet. `None`
-    /// if the store failed.
+    /// The number of live edges of `environment` that have proven `revision` for all of `domains`,
+    /// once all have or `wait` expires, and the number of live edges. While no edge is known to be
+    /// live, waits for the edge in this process: after a restart it has not reported yet. `None` if
+    /// the store failed.
     pub async fn count_proved(
         &self,
         domains: &[DomainPattern],
@@ -64,7 +65,7 @@ impl Context {
         if let Ok(Some(all)) = tokio::time::timeout(wait, all_prove).await {
             return Some(all);
         }
-        // However the wait ends, what counts is what the edges say then.
+        // However the wait ends, the reports of that time count.
         let (known, now) = (reports.borrow().clone(), (self.clock)());
         let counted = match known {
             Some(edges) => self.catalog.count_proved_in(&edges, wanted, now).await,

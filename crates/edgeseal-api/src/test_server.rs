@@ -1,5 +1,5 @@
-//! Whole calls, from the request to the answer, against a store in memory: what tests of steps and of
-//! operations stand on.
+//! Complete calls, from request to response, against a store in memory: the fixture for tests of
+//! steps and operations.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -28,7 +28,7 @@ use crate::{
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_522_200);
 
-/// Who calls.
+/// The credentials of a caller.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) access_key: String,
@@ -36,10 +36,10 @@ pub(crate) struct Credentials {
     pub(crate) token: Option<String>,
 }
 
-/// A server without accounts, until some are made.
+/// A server without accounts, until some are created.
 pub(crate) struct TestServer {
     pub(crate) context: Context,
-    /// By the name of the account or user; of two of one name the last.
+    /// By the name of the account or user; of two with the same name, the last.
     pub(crate) keys: HashMap<String, Credentials>,
 }
 
@@ -48,7 +48,7 @@ impl TestServer {
         Self::with_tasks(settings).0
     }
 
-    /// The same, and what runs beside it until it is dropped.
+    /// Also returns the background task.
     pub(crate) fn with_tasks(
         settings: Settings,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
@@ -82,7 +82,7 @@ impl TestServer {
         self.make_account(id, name, false).await;
     }
 
-    /// The account that operates.
+    /// Creates the root account.
     pub(crate) async fn root_account(&mut self, id: &str) {
         self.make_account(id, ROOT_ACCOUNT_NAME, true).await;
     }
@@ -97,14 +97,17 @@ impl TestServer {
             quotas: Default::default(),
         };
         let key = NewAccessKey::generate(account.id.clone(), None, NOW);
-        let deed = self.audit_context(id);
+        let audit = self.audit_context(id);
         let catalog = &self.context.catalog;
-        catalog.create_account(&deed, &account, &key).await.unwrap();
+        catalog
+            .create_account(&audit, &account, &key)
+            .await
+            .unwrap();
         self.keys.insert(name.to_owned(), Credentials::of(&key));
     }
 
     pub(crate) async fn user(&mut self, account: &str, name: &str, policies: &[&str]) {
-        let deed = self.audit_context(account);
+        let audit = self.audit_context(account);
         let user = User {
             id: format!("id-of-{name}"),
             name: UserName::parse(name).unwrap(),
@@ -117,17 +120,17 @@ impl TestServer {
             policies: Vec::new(),
         };
         let catalog = &self.context.catalog;
-        let made = catalog.create_user(&deed, &deed.account, &user).await;
+        let made = catalog.create_user(&audit, &audit.account, &user).await;
         made.unwrap();
         for (index, text) in policies.iter().enumerate() {
-            let policy = self.policy(&deed, &format!("{name}-{index}"), text).await;
-            let deed = self.audit_context(account);
-            let attached = catalog.attach_to_user(&deed, &deed.account, &user.name, &policy);
+            let policy = self.policy(&audit, &format!("{name}-{index}"), text).await;
+            let audit = self.audit_context(account);
+            let attached = catalog.attach_to_user(&audit, &audit.account, &user.name, &policy);
             attached.await.unwrap();
         }
-        let key = NewAccessKey::generate(deed.account.clone(), Some(user.name), NOW);
-        let deed = self.audit_context(account);
-        catalog.create_access_key(&deed, &key).await.unwrap();
+        let key = NewAccessKey::generate(audit.account.clone(), Some(user.name), NOW);
+        let audit = self.audit_context(account);
+        catalog.create_access_key(&audit, &key).await.unwrap();
         self.keys.insert(name.to_owned(), Credentials::of(&key));
     }
 
@@ -139,7 +142,7 @@ impl TestServer {
         max_s: u32,
         policy: Option<&str>,
     ) {
-        let deed = self.audit_context(account);
+        let audit = self.audit_context(account);
         let role = Role {
             id: format!("id-of-{name}"),
             name: RoleName::parse(name).unwrap(),
@@ -152,29 +155,29 @@ impl TestServer {
             policies: Vec::new(),
         };
         let catalog = &self.context.catalog;
-        let made = catalog.create_role(&deed, &deed.account, &role).await;
+        let made = catalog.create_role(&audit, &audit.account, &role).await;
         made.unwrap();
         if let Some(text) = policy {
-            let policy = self.policy(&deed, &format!("of-{name}"), text).await;
-            let deed = self.audit_context(account);
-            let attached = catalog.attach_to_role(&deed, &deed.account, &role.name, &policy);
+            let policy = self.policy(&audit, &format!("of-{name}"), text).await;
+            let audit = self.audit_context(account);
+            let attached = catalog.attach_to_role(&audit, &audit.account, &role.name, &policy);
             attached.await.unwrap();
         }
     }
 
-    pub(crate) async fn policy(&self, deed: &AuditContext, name: &str, text: &str) -> PolicyRef {
+    pub(crate) async fn policy(&self, audit: &AuditContext, name: &str, text: &str) -> PolicyRef {
         let name = PolicyName::parse(name).unwrap();
         let policy = Policy::new(name.clone(), String::new(), text.to_owned(), NOW);
-        let deed = self.audit_context(deed.account.as_str());
+        let audit = self.audit_context(audit.account.as_str());
         let made = self
             .context
             .catalog
-            .create_policy(&deed, &deed.account, &policy);
+            .create_policy(&audit, &audit.account, &policy);
         made.await.unwrap();
         PolicyRef::new(PolicyKind::Custom, name)
     }
 
-    /// The audit of an account, oldest first.
+    /// The audit log of an account, oldest first.
     pub(crate) async fn audit(&self, account: &str) -> Vec<AuditRecord> {
         let span = AuditQuery {
             from: None,
@@ -188,7 +191,7 @@ impl TestServer {
         records.filter_map(|(_, record)| record).collect()
     }
 
-    /// A signed call of `who`; the body of the answer.
+    /// Makes a signed call as `who`; returns the body of the response.
     pub(crate) async fn call(
         &self,
         who: &Credentials,
@@ -197,10 +200,10 @@ impl TestServer {
         params: &[(&str, &str)],
     ) -> Value {
         let raw = who.sign(version, action, params);
-        let answer = pipeline::handle_request(&self.context, raw).await;
-        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        let response = pipeline::handle_request(&self.context, raw).await;
+        let body: Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!(
-            answer.status.is_success(),
+            response.status.is_success(),
             body.get("Code").is_none(),
             "{body}"
         );
@@ -217,12 +220,12 @@ impl Credentials {
         }
     }
 
-    /// The temporary key in an answer of STS.
-    pub(crate) fn from_reply(answer: &Value) -> Self {
+    /// The temporary key in a response of STS.
+    pub(crate) fn from_reply(response: &Value) -> Self {
         let text = |name: &str| {
-            answer["Credentials"][name]
+            response["Credentials"][name]
                 .as_str()
-                .unwrap_or_else(|| panic!("{answer}"))
+                .unwrap_or_else(|| panic!("{response}"))
                 .to_owned()
         };
         Self {
@@ -299,12 +302,12 @@ pub(crate) fn allow(action: &str, resource: &str) -> String {
     document(&[statement(action, resource)])
 }
 
-/// Code and message of a refusal.
-pub(crate) fn error_of(answer: &Value) -> (&str, &str) {
+/// Code and message of an error.
+pub(crate) fn error_of(response: &Value) -> (&str, &str) {
     let text = |name: &str| {
-        answer[name]
+        response[name]
             .as_str()
-            .unwrap_or_else(|| panic!("not refused: {answer}"))
+            .unwrap_or_else(|| panic!("not refused: {response}"))
     };
     (text("Code"), text("Message"))
 }

@@ -1,15 +1,15 @@
-//! What a caller whose call succeeded should look at all the same.
+//! Warnings for a caller whose call succeeded.
 //!
-//! A warning stands in the answer (`Warnings`), in the header `x-edgeseal-warnings`, in the log line
-//! of the call, in a metric and in the audit.
+//! A warning appears in the response (`Warnings`), in the header `x-edgeseal-warnings`, in the log
+//! line of the call, in a metric and in the audit log.
 
 use edgeseal_core::certificate;
 use serde::Serialize;
 
 /// A warning: its kind, and a sentence.
 ///
-/// The members are not called `Code` and `Message`: deploy scripts in use search the whole answer
-/// for `"Message":"` and take it for a refusal then.
+/// The members are not called `Code` and `Message`: existing deploy scripts search the whole
+/// response for `"Message":"` and treat a match as an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Warning {
@@ -19,10 +19,10 @@ pub struct Warning {
     pub detail: String,
 }
 
-/// Kinds of warnings: part of the contract, and labels of a metric.
+/// Kinds of warnings: part of the API contract, and labels of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum WarningKind {
-    /// Some clients will not find the path to a root.
+    /// Some clients will not find a path to a root.
     IncompleteChain,
     /// The served chain ends within 30 days.
     ExpiresSoon,
@@ -30,13 +30,13 @@ pub enum WarningKind {
     ChainReordered,
     /// No name of the certificate covers the domain.
     NameMismatch,
-    /// It ends before the certificate that it replaces.
+    /// The certificate expires before the one that it replaces.
     ExpiresEarlier,
-    /// The domain has no certificate any more with a key of a kind that it had.
+    /// The domain no longer has a certificate of a key type that it had.
     KeyTypeChanged,
-    /// The domain had two certificates, and both are replaced by one.
+    /// The domain had two certificates, and one replaces both.
     ReplacesCompanion,
-    /// `Env` is a word that nothing is known of; it counted as production.
+    /// `Env` has an unknown value, treated as production.
     UnknownEnvironment,
 }
 
@@ -78,7 +78,7 @@ impl From<&certificate::Warning> for Warning {
     }
 }
 
-/// The kinds in order of their first appearance, each once: as a header and the log have them.
+/// The distinct kinds in order of first appearance: for the header and the log.
 #[must_use]
 pub fn kind_list(warnings: &[Warning]) -> Option<String> {
     let mut names: Vec<&str> = Vec::new();

@@ -1,9 +1,9 @@
-//! What CDN and DCDN have both, under two names.
+//! Permissions that CDN and DCDN both have, under two names.
 
 use super::Action;
 
-/// Permissions of CDN and DCDN for one and the same thing: both act on the same domains, so a `Deny` of
-/// one counts for the other and they have one rate.
+/// Pairs of permissions of CDN and DCDN for the same action: both act on the same domains, so a
+/// `Deny` of one applies to the other, and calls of both count against one rate.
 #[rustfmt::skip]
 const EQUIVALENT_PERMISSIONS: [(&str, &str); 27] = [
     ("cdn:SetCdnDomainSSLCertificate", "dcdn:SetDcdnDomainSSLCertificate"),
@@ -35,11 +35,10 @@ const EQUIVALENT_PERMISSIONS: [(&str, &str); 27] = [
     ("cdn:DescribeRefreshQuota", "dcdn:DescribeDcdnRefreshQuota"),
 ];
 
-/// What CDN and DCDN call the same thing: `permission` in the words of the other service, if it is one
-/// of those that both have.
+/// The permission of the other service that is equivalent to `permission`, if there is one.
 #[must_use]
 pub fn equivalent_permission(permission: &str) -> Option<&'static str> {
-    // To import a certificate is to set it.
+    // Importing a certificate sets it.
     if permission == "edgeseal:ImportCertificate" {
         return Some("cdn:SetCdnDomainSSLCertificate");
     }
@@ -53,7 +52,8 @@ pub fn equivalent_permission(permission: &str) -> Option<&'static str> {
 }
 
 impl Action {
-    /// Under which name its calls are counted: twins of CDN and DCDN have one rate.
+    /// The name that its calls are counted under: equivalent actions of CDN and DCDN share one
+    /// rate.
     pub(crate) fn rate_limit_key(&self) -> &'static str {
         let mut twins = EQUIVALENT_PERMISSIONS.iter();
         let twin = twins.find(|(_, dcdn)| *dcdn == self.permission);

@@ -1,4 +1,4 @@
-//! All actions that are implemented: one row each.
+//! All implemented actions: one row each.
 
 use edgeseal_core::{policy::Scope, rate::RateLimit};
 
@@ -19,7 +19,7 @@ const STS: &str = "2015-04-01";
 pub(super) const EDGESEAL: &str = "2026-12-01";
 
 macro_rules! action {
-    // The operation is given the domains that its caller was judged by.
+    // The operation gets the domains for which its caller was authorized.
     ($version:ident $name:literal $calls:literal/s $access:ident EachDomain($resource_param:literal) $scope:ident $permission:literal => $op:ty) => {
         Action {
             version: $version,
@@ -62,7 +62,7 @@ macro_rules! action {
             handler: Handler::Signed(operation::handle::<$op>),
         }
     };
-    // Nobody signs it, so no policy of a caller is asked.
+    // The call is unsigned, so no policy of a caller is evaluated.
     ($version:ident $name:literal $calls:literal/s $access:ident unsigned($resource_param:literal) => $op:ty) => {
         Action {
             version: $version,
@@ -79,7 +79,7 @@ macro_rules! action {
     };
 }
 
-/// All actions that are implemented.
+/// All implemented actions.
 #[rustfmt::skip]
 pub static ACTIONS: &[Action] = &[
     action!(CDN "AddCdnDomain" 30/s Write Domain("DomainName") OwnAccount "cdn:AddCdnDomain" => cdn::AddCdnDomain),

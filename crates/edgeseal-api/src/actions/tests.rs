@@ -40,7 +40,7 @@ fn names(by: &[&str], action: &Action) -> bool {
 }
 
 fn row(code: Code) -> Row {
-    let row = code.row();
+    let row = code.spec();
     (row.status, row.wire_code.to_owned(), row.message.to_owned())
 }
 
@@ -51,7 +51,7 @@ fn every_code_stands_in_the_table() {
         assert!(
             errors.contains_key(&row(*code)),
             "{code:?} is not in spec/errors.tsv as {:?}",
-            code.row()
+            code.spec()
         );
     }
 }

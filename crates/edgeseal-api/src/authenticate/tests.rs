@@ -109,7 +109,7 @@ impl Capture {
         self.name.contains("-v3-")
     }
 
-    /// Everything that one change of what is signed can make of it: method, each octet of each
+    /// Everything that one change of what is signed can make of it: method, each byte of each
     /// decoded parameter, of the body where it is hashed, and of each signed header.
     fn tampered(&self) -> Vec<(String, Self)> {
         let mut tampered = vec![(
@@ -188,7 +188,7 @@ impl Capture {
     }
 }
 
-/// One octet of one decoded parameter, name or value, is another one; or a parameter is gone or new.
+/// One byte of one decoded parameter, name or value, is another one; or a parameter is gone or new.
 fn changed_params(encoded: &str) -> Vec<(String, String)> {
     let encode_pairs = |pairs: &[(String, String)]| {
         let pairs: Vec<String> = pairs
@@ -226,12 +226,12 @@ fn changed_params(encoded: &str) -> Vec<(String, String)> {
 /// All captures are ASCII, and stay so. Never only the case: hex digits of a signature may be in
 /// either.
 fn with_changed_byte(text: &str, at: usize) -> String {
-    let mut octets = text.as_bytes().to_vec();
-    octets[at] = match octets[at] {
-        b'0'..=b'8' | b'a'..=b'y' | b'A'..=b'Y' => octets[at] + 1,
+    let mut bytes = text.as_bytes().to_vec();
+    bytes[at] = match bytes[at] {
+        b'0'..=b'8' | b'a'..=b'y' | b'A'..=b'Y' => bytes[at] + 1,
         _ => b'7',
     };
-    String::from_utf8(octets).unwrap()
+    String::from_utf8(bytes).unwrap()
 }
 
 async fn context(active: bool) -> Context {
@@ -255,7 +255,7 @@ async fn context_over(store: SharedStore, active: bool) -> Context {
         active,
         created: NOW,
     };
-    let deed = AuditContext {
+    let audit = AuditContext {
         account: account.id.clone(),
         principal: format!("acs:ram::{}:root", account.id),
         access_key: "-".to_owned(),
@@ -270,7 +270,10 @@ async fn context_over(store: SharedStore, active: bool) -> Context {
         key,
         secret: Secret::from("testsecret".to_owned()),
     };
-    catalog.create_account(&deed, &account, &new).await.unwrap();
+    catalog
+        .create_account(&audit, &account, &new)
+        .await
+        .unwrap();
     let failures = edgeseal_core::rate::RateLimit::per_second(u32::MAX);
     Context::new(
         catalog,
@@ -315,14 +318,14 @@ async fn a_token_with_the_key_of_an_account_is_refused() {
     assert_eq!(captures.len(), 5);
     for capture in captures {
         assert_eq!(check_signature(capture.raw()), Ok(()), "{}", capture.name);
-        let answer = authenticated(&context, capture.raw()).await;
+        let response = authenticated(&context, capture.raw()).await;
         let expected = Some(Code::SecurityTokenMismatch);
-        assert_eq!(answer.err(), expected, "{}", capture.name);
+        assert_eq!(response.err(), expected, "{}", capture.name);
     }
     let inactive = self::context(false).await;
     let capture = Capture::all().into_iter().find(Capture::has_token).unwrap();
-    let answer = authenticated(&inactive, capture.raw()).await;
-    assert_eq!(answer.err(), Some(Code::AccessKeyInactive));
+    let response = authenticated(&inactive, capture.raw()).await;
+    assert_eq!(response.err(), Some(Code::AccessKeyInactive));
 }
 
 #[tokio::test]
@@ -359,22 +362,22 @@ async fn every_change_of_what_is_signed_is_refused() {
             tampered.len()
         );
         for (what, tampered) in tampered {
-            let answer = if capture.has_token() {
+            let response = if capture.has_token() {
                 check_signature(tampered.raw())
             } else {
                 authenticated(&context, tampered.raw()).await.map(|_| ())
             };
-            match answer {
+            match response {
                 Ok(()) => panic!("{}: accepted although changed: {what}", capture.name),
                 Err(code) => {
-                    codes.insert(code.row().wire_code);
+                    codes.insert(code.spec().wire_code);
                 }
             }
         }
         // None of the refusals has used up the nonce.
         if !capture.has_token() {
-            let answer = authenticated(&context, capture.raw()).await;
-            assert!(answer.is_ok(), "{}", capture.name);
+            let response = authenticated(&context, capture.raw()).await;
+            assert!(response.is_ok(), "{}", capture.name);
         }
     }
     assert!(codes.contains("SignatureDoesNotMatch"));

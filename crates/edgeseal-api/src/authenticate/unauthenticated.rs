@@ -1,4 +1,4 @@
-//! Why the caller is not known, and which code says so.
+//! Errors of authentication.
 
 use edgeseal_core::Timestamp;
 
@@ -9,42 +9,42 @@ use crate::{
     operation::{ApiError, StoreError},
 };
 
-/// Why the caller is not known.
+/// Why the caller is not authenticated.
 #[derive(Debug, thiserror::Error)]
 pub enum Unauthenticated {
     /// A common parameter is absent or empty; the code names it.
-    #[error("{}", .0.row().message)]
+    #[error("{}", .0.spec().message)]
     MissingParam(Code),
     /// A signature method or type that is not supported.
     #[error("supported are HMAC-SHA1 (SignatureVersion 1.0) and {V3_ALGORITHM}; not {given:?}")]
     SignatureMethod {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// A bearer token in place of a signature.
+    /// A bearer token instead of a signature.
     #[error(
-        "bearer tokens are not taken: they are the cloud's own and cannot be judged here; get a temporary key from STS, with AssumeRole or, from a token of your identity provider, with AssumeRoleWithOIDC"
+        "bearer tokens are not accepted: they are the cloud's own and cannot be judged here; get a temporary key from STS, with AssumeRole or, from a token of your identity provider, with AssumeRoleWithOIDC"
     )]
     BearerToken,
     /// Not `1.0`.
     #[error("SignatureVersion must be 1.0")]
     SignatureVersion,
-    /// A malformed Authorization header.
+    /// A malformed `Authorization` header.
     #[error(
         "the Authorization header must read {V3_ALGORITHM} Credential=…,SignedHeaders=…,Signature=…"
     )]
     MalformedAuthorization,
-    /// More signed headers than a request can have, or one of them twice. Each is repeated in what
-    /// is signed, so a long list would make much of little.
+    /// More signed headers than a request can have, or a duplicate. The string to sign repeats
+    /// each, so a long list would amplify the work.
     #[error("SignedHeaders names at most {SIGNED_HEADERS_MAX} headers, each once")]
     SignedHeaders,
-    /// A header that must be signed is not.
+    /// A header that must be signed is not signed.
     #[error("the header {name} must be there and among SignedHeaders")]
     UnsignedHeader {
         /// The header.
         name: &'static str,
     },
-    /// A signed header that is there more than once.
+    /// A signed header that occurs more than once.
     #[error("the signed header {name} is there more than once")]
     RepeatedHeader {
         /// The header.
@@ -53,7 +53,7 @@ pub enum Unauthenticated {
     /// A nonce with a comma.
     #[error("x-acs-signature-nonce must not contain a comma")]
     NonceFormat,
-    /// A common parameter that is longer than any client makes it.
+    /// A common parameter that exceeds its limit.
     #[error("{name} has {bytes} octets; at most {max} are taken")]
     TooLong {
         /// The parameter.
@@ -66,7 +66,7 @@ pub enum Unauthenticated {
     /// Not `yyyy-MM-ddTHH:mm:ssZ`.
     #[error("a timestamp reads yyyy-MM-ddTHH:mm:ssZ, in UTC")]
     TimestampFormat,
-    /// Too far off.
+    /// Outside the clock window.
     #[error(
         "the request says {given}, the server's clock {now}; at most 15 minutes may lie between them"
     )]
@@ -85,24 +85,24 @@ pub enum Unauthenticated {
     /// No such key.
     #[error("there is no such access key here; keys of the cloud itself do not work on Edgeseal")]
     UnknownKey,
-    /// The key is switched off.
+    /// The key is disabled.
     #[error("the access key is disabled; enable it with UpdateAccessKey")]
     InactiveKey,
-    /// A temporary key with a token that was not made here.
+    /// A temporary key with a token that was not issued here.
     #[error("this security token was not made by this Edgeseal")]
     TokenMalformed,
-    /// A token that came with another key, or with one that has none.
+    /// A token of another key, or of a key that has none.
     #[error(
         "this security token belongs to another access key; the key of an account or a user is sent without one"
     )]
     TokenMismatch,
-    /// A token whose session is over.
+    /// A token whose session has expired.
     #[error("the session ended at {ended}; assume the role again")]
     TokenExpired {
-        /// When.
+        /// When it expired.
         ended: Timestamp,
     },
-    /// A token of a role that is gone.
+    /// A token of a deleted role.
     #[error("the role {role} of this session was deleted")]
     RoleDeleted {
         /// The role.
@@ -113,7 +113,7 @@ pub enum Unauthenticated {
         "check the secret, and that nothing on the way changes the request: compare the string to sign with yours"
     )]
     SignatureMismatch {
-        /// What the server signed; the caller's own data, for the caller only.
+        /// The string that the server signed: the caller's own data, sent to the caller only.
         string_to_sign: Redacted,
     },
     /// The nonce was used before.
@@ -124,12 +124,13 @@ pub enum Unauthenticated {
     Store(#[from] StoreError),
 }
 
-/// Text that is for the wire and never for the log.
+/// Text for the response, never for the log.
 pub struct Redacted(pub String);
 
 impl Unauthenticated {
-    /// Whether it counts against the address: somebody may be guessing, or makes the server look up
-    /// keys, unseal secrets and write refusals into an account's audit without being its owner.
+    /// Whether the error counts against the source address: the caller may be guessing, or makes
+    /// the server look up keys, unseal secrets and write audit records of an account it does not
+    /// own.
     pub(super) const fn is_auth_failure(&self) -> bool {
         matches!(
             self,
@@ -166,12 +167,12 @@ impl ApiError for Unauthenticated {
             Self::TokenExpired { .. } | Self::RoleDeleted { .. } => Code::SecurityTokenExpired,
             Self::SignatureMismatch { .. } => Code::SignatureDoesNotMatch,
             Self::NonceUsed => Code::NonceUsed,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn message(&self) -> String {
-        let message = self.code().row().message;
+        let message = self.code().spec().message;
         match self {
             Self::SignatureMismatch {
                 string_to_sign: Redacted(text),
@@ -183,7 +184,7 @@ impl ApiError for Unauthenticated {
     fn detail(&self) -> Option<String> {
         match self {
             Self::MissingParam(_) => None,
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

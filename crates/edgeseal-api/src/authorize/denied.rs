@@ -1,4 +1,4 @@
-//! A refusal for want of a permission, with everything that the owner needs to mend it.
+//! Denied calls, with everything that the account's owner needs to fix them.
 
 use edgeseal_core::policy::{self, Decision, Layer, Principal, Reason, Resource, Scope, Verdict};
 
@@ -12,7 +12,7 @@ use crate::{
     operation::{AccessDenied, ApiError, StoreError},
 };
 
-/// Why a call may not run.
+/// Errors of authorization.
 #[derive(Debug, thiserror::Error)]
 pub enum Unauthorized {
     /// The principal may not do this.
@@ -20,7 +20,7 @@ pub enum Unauthorized {
     Denied(Box<Denied>),
     /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] StoreError),
+    Store(#[from] StoreError),
 }
 
 /// The principal may not do this.
@@ -29,46 +29,46 @@ pub enum Unauthorized {
 pub struct Denied {
     resource: String,
     reason: String,
-    told: AccessDenied,
+    access_denied: AccessDenied,
 }
 
-/// The refusal of what `decision` does not allow, which is counted.
+/// Counts the denial, and returns the error for a `decision` that does not allow the call.
 pub(super) fn denied(
     context: &Context,
     caller: &Caller,
-    question: &PolicyQuery,
+    query: &PolicyQuery,
     decision: &Decision,
 ) -> Unauthorized {
     record_denial(context, caller);
     Unauthorized::Denied(Box::new(Denied::new(
         context,
         &caller.principal,
-        question,
+        query,
         decision,
     )))
 }
 
-/// The reason of a refusal in a sentence.
-pub(crate) fn reason(principal: &Principal, sphere: Scope, decision: &Decision) -> String {
+/// The reason of a decision as a sentence.
+pub(crate) fn denial_reason(principal: &Principal, scope: Scope, decision: &Decision) -> String {
     let of = match principal {
         Principal::Account(account) => format!("account {}", account.name),
         Principal::User { name, .. } => format!("user {name}"),
         Principal::Role { role, .. } => format!("role {role}"),
     };
     match &decision.reason {
-        None if sphere == Scope::RootKeys => {
+        None if scope == Scope::RootKeys => {
             "only a key of the root account itself may make, change or delete its keys; no right to \
              do so can be given to a user or a session"
                 .to_owned()
         }
-        None => "only the root account of this Edgeseal, and whom it lets, may do this".to_owned(),
+        None => "only the root account, or an identity it permits, may do this".to_owned(),
         Some(Reason::NoAllow { layer, .. }) => match layer {
             Layer::Session => "the policy of the session does not allow it".to_owned(),
             Layer::Identity => format!("no policy of {of} allows it"),
             Layer::Trust => "the trust policy of the role does not name the caller".to_owned(),
         },
         Some(Reason::TooManySteps { .. }) => format!(
-            "to compare the policies of {of} with the call takes more than {} steps: write fewer \
+            "evaluating the policies of {of} takes more than {} steps: write fewer \
              resources and wildcards, or name fewer domains in a call",
             policy::STEPS_MAX
         ),
@@ -97,7 +97,7 @@ pub(crate) fn reason(principal: &Principal, sphere: Scope, decision: &Decision) 
     }
 }
 
-/// The kind of a policy in the cloud's words.
+/// The cloud's name of a kind of policy.
 pub(crate) const fn policy_type(layer: Layer) -> &'static str {
     match layer {
         Layer::Session => "SessionPolicy",
@@ -110,31 +110,31 @@ impl ApiError for Unauthorized {
     fn code(&self) -> Code {
         match self {
             Self::Denied(_) => Code::NoPermission,
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn message(&self) -> String {
-        let message = self.code().row().message;
+        let message = self.code().spec().message;
         match self {
             Self::Denied(denied) => message
                 .replace("{resource}", &denied.resource)
-                .replace("{action}", &denied.told.auth_action),
-            Self::Trouble(trouble) => trouble.message(),
+                .replace("{action}", &denied.access_denied.auth_action),
+            Self::Store(error) => error.message(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Denied(denied) => Some(denied.to_string()),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
         }
     }
 
     fn access_denied(&self) -> Option<AccessDenied> {
         match self {
-            Self::Denied(denied) => Some(denied.told.clone()),
-            Self::Trouble(_) => None,
+            Self::Denied(denied) => Some(denied.access_denied.clone()),
+            Self::Store(_) => None,
         }
     }
 }
@@ -143,7 +143,7 @@ impl Denied {
     fn new(
         context: &Context,
         principal: &Principal,
-        question: &PolicyQuery,
+        query: &PolicyQuery,
         decision: &Decision,
     ) -> Self {
         let about = match &decision.reason {
@@ -154,7 +154,7 @@ impl Denied {
             ) => *resource,
             None => 0,
         };
-        let resource = question.resources.get(about).map_or("*", Resource::arn);
+        let resource = query.resources.get(about).map_or("*", Resource::arn);
         let (kind, display_name) = match principal {
             Principal::Account(account) => ("Account", account.name.clone()),
             Principal::User { id, .. } => ("SubUser", id.clone()),
@@ -167,8 +167,8 @@ impl Denied {
             Some(Reason::NoAllow { layer, .. }) => (*layer, None),
             Some(Reason::TooManySteps { .. }) | None => (Layer::Identity, None),
         };
-        let told = AccessDenied {
-            auth_action: question.action.clone(),
+        let access_denied = AccessDenied {
+            auth_action: query.action.clone(),
             auth_principal_type: kind.to_owned(),
             auth_principal_owner_id: principal.account_id().to_string(),
             auth_principal_display_name: display_name,
@@ -181,16 +181,16 @@ impl Denied {
             encoded_diagnostic_message: String::new(),
         };
         let diagnosis = DiagnosticMessage {
-            access_denied: told.clone(),
+            access_denied: access_denied.clone(),
             resource: resource.to_owned(),
             policy,
-            reason: reason(principal, question.scope, decision),
+            reason: denial_reason(principal, query.scope, decision),
         };
         Self {
             resource: resource.to_owned(),
-            told: AccessDenied {
+            access_denied: AccessDenied {
                 encoded_diagnostic_message: diagnosis.encode(context.catalog.keyring()),
-                ..told
+                ..access_denied
             },
             reason: diagnosis.reason,
         }

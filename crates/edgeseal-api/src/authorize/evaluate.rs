@@ -1,8 +1,8 @@
-//! Decisions, where they may take their time.
+//! Policy evaluation, off the serving threads if it is slow.
 //!
-//! Most take microseconds, and are made where visitors are served as well. A decision that turns out
-//! to be long begins anew on a thread of its own, one at a time, and one account's after those of
-//! others: whatever policies an account writes, visitors do not wait for them.
+//! Most evaluations take microseconds and run on the threads that serve traffic. One that exceeds
+//! [`INLINE_STEPS_MAX`] is restarted on a thread of its own, one at a time, with accounts taking
+//! turns: whatever policies an account has, no other call waits for their evaluation.
 
 use edgeseal_core::policy::{
     self, Decision, Policies, Principal, Request, Resource, STEPS_MAX, Scope, decide_each_within,
@@ -13,10 +13,10 @@ use tokio::task::spawn_blocking;
 
 use crate::{context::Context, operation::StoreError, policy_cache::EffectivePolicies};
 
-/// Steps of a decision that nobody waits behind: some tens of microseconds.
+/// Steps of an evaluation on a serving thread: some tens of microseconds.
 const INLINE_STEPS_MAX: u32 = 20_000;
 
-/// What is to be decided.
+/// A question to the policies of a principal.
 pub(crate) struct PolicyQuery {
     pub(crate) scope: Scope,
     pub(crate) action: String,
@@ -24,60 +24,61 @@ pub(crate) struct PolicyQuery {
     pub(crate) context: policy::RequestContext,
 }
 
-/// Decides whether `principal`, who has `power` unless it is an account itself, may do that.
+/// Decides whether `principal` may do what `query` asks. `policies` is `None` for an account
+/// itself.
 pub(crate) async fn evaluate(
     context: &Context,
     principal: &Principal,
-    power: Option<&EffectivePolicies>,
-    question: PolicyQuery,
+    policies: Option<&EffectivePolicies>,
+    query: PolicyQuery,
 ) -> Result<(Decision, PolicyQuery), StoreError> {
-    answer(context, principal, power, question, decide_with_steps).await
+    response(context, principal, policies, query, decide_with_steps).await
 }
 
-/// As [`judge`], of each of the question's resources by itself, in their order: one question, which
-/// costs as much as any other.
+/// Like [`evaluate`], but decides each resource of the query by itself, in order. The steps of all
+/// together are limited.
 pub(crate) async fn judge_each(
     context: &Context,
     principal: &Principal,
-    power: Option<&EffectivePolicies>,
-    question: PolicyQuery,
+    policies: Option<&EffectivePolicies>,
+    query: PolicyQuery,
 ) -> Result<(Vec<Decision>, PolicyQuery), StoreError> {
-    answer(context, principal, power, question, decide_each_within).await
+    response(context, principal, policies, query, decide_each_within).await
 }
 
-/// How a question is decided, within a number of steps.
+/// Decides a query within a number of steps.
 type Decide<T> = fn(&Principal, Scope, &Policies<'_>, &Request<'_>, u32) -> T;
 
-/// What a question comes to.
+/// The result of a query.
 trait Answer: Send + 'static {
-    /// Whether the steps did not suffice.
+    /// Whether the evaluation exceeded the limit of steps.
     fn took_too_many_steps(&self) -> bool;
 }
 
-async fn answer<T: Answer>(
+async fn response<T: Answer>(
     context: &Context,
     principal: &Principal,
-    power: Option<&EffectivePolicies>,
-    question: PolicyQuery,
+    policies: Option<&EffectivePolicies>,
+    query: PolicyQuery,
     decide: Decide<T>,
 ) -> Result<(T, PolicyQuery), StoreError> {
-    let quick = question.decide(principal, power, decide, INLINE_STEPS_MAX);
+    let quick = query.decide(principal, policies, decide, INLINE_STEPS_MAX);
     if !quick.took_too_many_steps() {
-        return Ok((quick, question));
+        return Ok((quick, query));
     }
     let turn = context.slow_decisions.acquire(principal.account_id()).await;
-    let (principal, power) = (principal.clone(), power.cloned());
+    let (principal, policies) = (principal.clone(), policies.cloned());
     let long = spawn_blocking(move || {
         let _turn = turn;
-        let answer = question.decide(&principal, power.as_ref(), decide, STEPS_MAX);
-        if answer.took_too_many_steps() {
+        let response = query.decide(&principal, policies.as_ref(), decide, STEPS_MAX);
+        if response.took_too_many_steps() {
             tracing::warn!(
                 principal = %principal.arn(),
-                action = question.action,
-                "the policies of a caller take too long to compare; the call is refused"
+                action = query.action,
+                "policy evaluation exceeded the step limit; the call is refused"
             );
         }
-        (answer, question)
+        (response, query)
     });
     let long = long.await.map_err(Fault::of("decide"))?;
     Ok(long)
@@ -87,7 +88,7 @@ impl PolicyQuery {
     fn decide<T>(
         &self,
         principal: &Principal,
-        power: Option<&EffectivePolicies>,
+        policies: Option<&EffectivePolicies>,
         decide: Decide<T>,
         steps: u32,
     ) -> T {
@@ -98,7 +99,10 @@ impl PolicyQuery {
         };
         let decide =
             |policies: &Policies<'_>| decide(principal, self.scope, policies, &request, steps);
-        power.map_or_else(|| decide(&Policies::NONE), |power| power.evaluate(decide))
+        policies.map_or_else(
+            || decide(&Policies::NONE),
+            |policies| policies.evaluate(decide),
+        )
     }
 }
 

@@ -1,4 +1,4 @@
-//! What else the caller may do, which operations ask once they know what they act upon.
+//! Further permissions, which operations check once they know what they act on.
 
 use edgeseal_core::{
     DomainPattern,
@@ -14,12 +14,12 @@ use super::{
 use crate::{context::Context, operation::StoreError, policy_cache::EffectivePolicies};
 
 impl Authorized {
-    /// Whether the caller may also do what `permission` of the certificate centre is for, in the same
-    /// circumstances, to this certificate of its account.
+    /// Whether the caller also has `permission` of CAS for this certificate of its account, in the
+    /// same request context.
     ///
     /// # Errors
     /// The store failed.
-    pub(crate) async fn may_with_certificate(
+    pub(crate) async fn is_allowed_on_certificate(
         &self,
         context: &Context,
         permission: &str,
@@ -27,27 +27,26 @@ impl Authorized {
     ) -> Result<bool, StoreError> {
         let resource = resources::unnamed_resource(permission, self.account());
         let resource = resources::tagged(resource, &certificate.tags);
-        self.may(context, permission, resource).await
+        self.is_allowed(context, permission, resource).await
     }
 
-    /// That the caller may also do what `permission` of the certificate centre is for, in the same
-    /// circumstances.
+    /// Checks that the caller also has `permission` of CAS, in the same request context.
     ///
     /// # Errors
-    /// That it may not, which is counted; or the store failed.
-    pub(crate) async fn check_in_centre(
+    /// The caller lacks it, which is counted as a denial; or the store failed.
+    pub(crate) async fn check_in_cas(
         &self,
         context: &Context,
         permission: &str,
     ) -> Result<(), Unauthorized> {
         let resource = resources::unnamed_resource(permission, self.account());
-        let question = self.question(permission, vec![resource]);
-        let judged = evaluate(context, self.principal(), self.policies(), question);
-        let (decision, question) = judged.await?;
+        let query = self.query(permission, vec![resource]);
+        let judged = evaluate(context, self.principal(), self.policies(), query);
+        let (decision, query) = judged.await?;
         if decision.is_allowed() {
             return Ok(());
         }
-        Err(denied::denied(context, &self.caller, &question, &decision))
+        Err(denied::denied(context, &self.caller, &query, &decision))
     }
 
     /// With which of these domains of its account the caller may also do what `permission` is for, in
@@ -55,7 +54,7 @@ impl Authorized {
     ///
     /// # Errors
     /// That there are some and it may so with none of them, which is counted; or the store failed.
-    pub(crate) async fn may_with_domains(
+    pub(crate) async fn are_allowed_on_domains(
         &self,
         context: &Context,
         permission: &str,
@@ -68,14 +67,14 @@ impl Authorized {
             let domain = resources::domain_resource(context, permission, account, name, reads_tags);
             domains.push(domain.await?);
         }
-        let question = self.question(permission, domains);
-        let judged = judge_each(context, self.principal(), self.policies(), question);
-        let (decisions, question) = judged.await?;
+        let query = self.query(permission, domains);
+        let judged = judge_each(context, self.principal(), self.policies(), query);
+        let (decisions, query) = judged.await?;
         let too_long = decisions.iter().find(|it| it.exceeded_steps());
         let none = !decisions.iter().any(|it| it.is_allowed());
         let refused = too_long.or_else(|| decisions.first().filter(|_| none));
         match refused {
-            Some(decision) => Err(denied::denied(context, &self.caller, &question, decision)),
+            Some(decision) => Err(denied::denied(context, &self.caller, &query, decision)),
             None => Ok(decisions.iter().map(|it| it.is_allowed()).collect()),
         }
     }
@@ -85,26 +84,26 @@ impl Authorized {
     ///
     /// # Errors
     /// The store failed.
-    pub(crate) async fn is_of_operator(&self, context: &Context) -> Result<bool, StoreError> {
+    pub(crate) async fn is_operator(&self, context: &Context) -> Result<bool, StoreError> {
         if !self.principal().owner().root {
             return Ok(false);
         }
         let all = resources::edgeseal_resource(self.account());
-        self.may(context, self.action.permission, all).await
+        self.is_allowed(context, self.action.permission, all).await
     }
 
-    async fn may(
+    async fn is_allowed(
         &self,
         context: &Context,
         permission: &str,
         resource: Resource,
     ) -> Result<bool, StoreError> {
-        let question = self.question(permission, vec![resource]);
-        let judged = evaluate(context, self.principal(), self.policies(), question);
+        let query = self.query(permission, vec![resource]);
+        let judged = evaluate(context, self.principal(), self.policies(), query);
         Ok(judged.await?.0.is_allowed())
     }
 
-    fn question(&self, permission: &str, resources: Vec<Resource>) -> PolicyQuery {
+    fn query(&self, permission: &str, resources: Vec<Resource>) -> PolicyQuery {
         PolicyQuery {
             scope: Scope::OwnAccount,
             action: permission.to_owned(),

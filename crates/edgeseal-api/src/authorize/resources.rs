@@ -1,5 +1,5 @@
-//! What a call acts upon, in the names that policies have for it: the permission page of each
-//! product says which.
+//! The resources of a call, as policies name them: the permission page of each product defines the
+//! names.
 
 mod certificates;
 
@@ -17,10 +17,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// Bytes of a domain name at most (RFC 1035 section 2.3.4, as text).
+/// Longest domain name in bytes (RFC 1035 section 2.3.4, as text).
 const NAME_MAX: usize = 253;
 
-/// Everything that a call acts upon, with tags if a policy of the caller asks for them.
+/// All resources of a call, with tags if a policy of the caller reads them.
 pub(super) async fn resolve(
     context: &Context,
     caller: &Caller,
@@ -30,7 +30,7 @@ pub(super) async fn resolve(
     let reads_tags = caller
         .policies
         .as_ref()
-        .is_some_and(|power| power.reads_tags());
+        .is_some_and(|policies| policies.reads_tags());
     if names.len() == 0 {
         let others = non_domain_resources(caller);
         return match reads_tags {
@@ -40,8 +40,7 @@ pub(super) async fn resolve(
     }
     let mut resources = Vec::with_capacity(names.len());
     for given in names {
-        // A name that is none stands as it was given, as far as a name could go: a later step
-        // refuses it.
+        // An invalid name is used as given, up to the length of a name: a later step refuses it.
         let Ok(name) = DomainPattern::parse(given) else {
             let given = &given[..given.floor_char_boundary(NAME_MAX)];
             resources.push(cdn_resource(caller, &format!("domain/{given}")));
@@ -54,8 +53,8 @@ pub(super) async fn resolve(
     Ok(resources)
 }
 
-/// A domain of an account that somebody wants `permission` for, with its tags if they are asked for
-/// and it is the account's.
+/// A domain as a resource for `permission`, with its tags if they are read and the domain belongs
+/// to the account.
 pub(crate) async fn domain_resource(
     context: &Context,
     permission: &str,
@@ -73,7 +72,7 @@ pub(crate) async fn domain_resource(
     Ok(resource)
 }
 
-/// The same with tags.
+/// Adds tags to a resource.
 pub(super) fn tagged(resource: Resource, tags: &[(String, String)]) -> Resource {
     let tags = tags.iter();
     tags.fold(resource, |resource, (key, value)| {
@@ -81,7 +80,7 @@ pub(super) fn tagged(resource: Resource, tags: &[(String, String)]) -> Resource 
     })
 }
 
-/// What else there is than domains.
+/// The resources of a call that names no domain.
 fn non_domain_resources(caller: &Caller) -> Vec<Resource> {
     let account = caller.principal.account_id();
     let params = &caller.request.params;
@@ -145,7 +144,7 @@ fn policy(caller: &Caller, params: &ParamMap) -> Resource {
     }
 }
 
-/// Of whom a call is that names nobody: of the caller, if an action takes that; else of all.
+/// The user of a call that names none: the caller, if the action defaults to it; else all.
 fn default_user_name(caller: &Caller) -> &str {
     match &caller.principal {
         Principal::User { name, .. } if !caller.action.resource_param.is_empty() => name,
@@ -153,20 +152,20 @@ fn default_user_name(caller: &Caller) -> &str {
     }
 }
 
-/// Nothing in particular of a service: policies name it `*`. A `Deny` of something in the service is
-/// taken to mean this too.
+/// No particular resource of a service: policies name it `*`. A `Deny` of anything in the service
+/// applies to it too.
 pub(super) fn unnamed_resource(permission: &str, account: &AccountId) -> Resource {
     let service = service(permission);
     Resource::new("*").within(format!("acs:{service}:*:{account}:*"))
 }
 
-/// All of Edgeseal. A `Deny` of something in it is taken to mean this too.
+/// All of Edgeseal. A `Deny` of anything in it applies too.
 pub(super) fn edgeseal_resource(account: &AccountId) -> Resource {
     let arn = format!("acs:edgeseal:*:{account}:*");
     Resource::new(arn.as_str()).within(arn)
 }
 
-/// The account that an operator's call is about.
+/// The account that an operator's call concerns.
 pub(super) fn named_account(caller: &Caller) -> &str {
     let own = caller.principal.account_id().as_str();
     caller
@@ -176,7 +175,7 @@ pub(super) fn named_account(caller: &Caller) -> &str {
         .unwrap_or(own)
 }
 
-/// Something of the caller's in the CDN.
+/// A resource of the caller's in the CDN.
 fn cdn_resource(caller: &Caller, name: &str) -> Resource {
     service_resource(
         caller.action.permission,
@@ -185,14 +184,14 @@ fn cdn_resource(caller: &Caller, name: &str) -> Resource {
     )
 }
 
-/// Something of an account in the service of a permission. CDN and DCDN have the same domains: what
-/// is denied under the name of one is denied under both.
+/// A resource of an account in the service of a permission. CDN and DCDN share their domains: a
+/// `Deny` under one name applies to both.
 fn service_resource(permission: &str, account: &AccountId, name: &str) -> Resource {
     let arn = |service| format!("acs:{service}:*:{account}:{name}");
     let service = service(permission);
     let other = match service {
         "cdn" => "dcdn",
-        // Edgeseal's own actions on domains act on those of the CDN.
+        // Edgeseal's own actions on domains act on CDN domains.
         "dcdn" | "edgeseal" => "cdn",
         _ => return Resource::new(arn(service)),
     };

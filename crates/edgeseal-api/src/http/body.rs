@@ -1,4 +1,4 @@
-//! Bodies: of requests, read into one piece, and of answers, written in several.
+//! Bodies: requests, read into one buffer, and responses, written in frames.
 
 use std::{
     convert::Infallible,
@@ -14,22 +14,22 @@ use zeroize::Zeroize as _;
 use super::budget::Reservation;
 use crate::request::BODY_MAX;
 
-/// Why a body is not there.
+/// Why a body is incomplete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyError {
     /// It is longer than [`BODY_MAX`].
     TooLong,
-    /// It was cut off.
+    /// The connection closed early.
     CutOff,
 }
 
-/// Bytes that a body is read into at first.
+/// Initial capacity of the buffer for a body, in bytes.
 const INITIAL_CAPACITY: usize = 16 * 1024;
-/// Bytes of an answer that are written at once.
+/// Bytes per frame of a response.
 const FRAME_MAX: usize = 64 * 1024;
 
-/// The body of a request, however many pieces it comes in. It may hold a private key, so what is left
-/// behind is wiped.
+/// Reads the body of a request into one buffer. It may hold a private key, so buffers that are
+/// outgrown are zeroized.
 pub(super) async fn read(mut body: Incoming) -> Result<Bytes, BodyError> {
     let mut read: Vec<u8> = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -55,11 +55,11 @@ pub(super) async fn read(mut body: Incoming) -> Result<Bytes, BodyError> {
     Ok(read.into())
 }
 
-/// The body of an answer. Pieces let go of what is written.
+/// The body of a response. Each frame releases memory once it is written.
 #[derive(Default)]
 pub(super) struct ResponseBody(Bytes);
 
-/// Bytes, and what of the budget they hold, until the last of them is written.
+/// Bytes with their reservation, until the last of them is written.
 struct BudgetedBytes {
     bytes: Bytes,
     _reservation: Reservation,

@@ -1,5 +1,5 @@
-//! Bytes that requests and answers under way may hold, in all and for one source, and who pays when
-//! they are exhausted: see [`edgeseal_core::fairness`].
+//! Memory budgets of requests and responses in flight, in total and per source, and who is evicted
+//! when they are exhausted: see [`edgeseal_core::fairness`].
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,23 +13,23 @@ use tokio::time::interval;
 
 use super::connections::Revoker;
 
-/// The memory that this process may take.
+/// The memory limit of this process.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryLimit {
-    /// Bytes at most.
+    /// The limit in bytes.
     pub max_bytes: u64,
-    /// Bytes that are in use; `None` if that cannot be told.
+    /// Returns the bytes in use; `None` if unknown.
     pub used_bytes: fn() -> Option<u64>,
 }
 
-/// What requests and answers may hold.
+/// The budgets of requests and responses.
 #[derive(Clone)]
 pub(crate) struct Budgets {
     pub(super) requests: Arc<Budget>,
     pub(super) responses: Arc<Budget>,
 }
 
-/// A number of bytes, and who holds them.
+/// A number of bytes, and who has reserved them.
 pub(super) struct Budget {
     pages: usize,
     reservations: Mutex<Reservations>,
@@ -37,7 +37,7 @@ pub(super) struct Budget {
 
 struct Reservations {
     shares: FairLimiter,
-    /// Those of each source.
+    /// The reservations of each source.
     by_source: HashMap<IpAddr, BTreeMap<u64, ReservationEntry>>,
     next: u64,
     /// Whether memory is short.
@@ -49,7 +49,7 @@ struct ReservationEntry {
     revoker: Revoker,
 }
 
-/// Bytes that somebody holds; given back once it is dropped.
+/// Reserved bytes; released on drop.
 pub(super) struct Reservation {
     budget: Arc<Budget>,
     source: IpAddr,
@@ -57,30 +57,30 @@ pub(super) struct Reservation {
     pages: usize,
 }
 
-/// There are not as many bytes.
+/// The budget is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exhausted;
 
-/// What is counted with: less than this is not worth counting.
+/// The unit of accounting: less than this is not counted.
 pub(super) const PAGE: usize = 16 * 1024;
 
-/// Of requests: a hundred of the longest, or thousands as tools send them.
+/// Of requests: a hundred of the longest, or thousands of the usual size.
 const REQUESTS_MAX: u64 = 32 << 20;
-/// Of answers: ten of the longest lists.
+/// Of responses: ten of the longest lists.
 const RESPONSES_MAX: u64 = 64 << 20;
-/// What one source may have in any case: three of the longest requests.
+/// What one source may always reserve for requests: three of the longest.
 const REQUESTS_OF_SOURCE_MIN: u64 = 1 << 20;
-/// The same of answers: the longest list.
+/// What one source may always reserve for responses: the longest list.
 const ANSWERS_OF_SOURCE_MIN: u64 = 8 << 20;
 
-/// Memory is looked at this often.
+/// How often memory use is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// With so many percent of the memory in use, the API lets go of what it holds: before the edge in the
-/// same process closes connections of visitors, which it does at 85.
+/// Percentage of the memory limit at which the budgets shrink: before the edge in the same process
+/// closes client connections, which it does at 85.
 const PRESSURE_PERCENT: u64 = 75;
 
 impl Budgets {
-    /// As much as `memory` has room for.
+    /// Budgets that fit into `memory`.
     pub(crate) fn new(memory: Option<MemoryLimit>) -> Self {
         let most = memory.map_or(u64::MAX, |memory| memory.max_bytes);
         Self {
@@ -89,7 +89,8 @@ impl Budgets {
         }
     }
 
-    /// Looks at memory as long as the budgets live, and has them shrink to an eighth while it is short.
+    /// Polls memory use while the budgets exist, and shrinks them to an eighth under memory
+    /// pressure.
     pub(crate) fn watch(&self, memory: MemoryLimit) -> impl Future<Output = ()> + Send + use<> {
         let budgets = [&self.requests, &self.responses].map(Arc::downgrade);
         async move {
@@ -105,7 +106,12 @@ impl Budgets {
                 };
                 let short = in_use >= memory.max_bytes / 100 * PRESSURE_PERCENT;
                 if short != was_short {
-                    tracing::warn!(short, in_use, most = memory.max_bytes, "memory for calls");
+                    tracing::warn!(
+                        under_pressure = short,
+                        used_bytes = in_use,
+                        max_bytes = memory.max_bytes,
+                        "API memory pressure changed"
+                    );
                 }
                 was_short = short;
                 requests.set_memory_pressure(short);
@@ -116,7 +122,7 @@ impl Budgets {
 }
 
 impl Budget {
-    /// Of `bytes`, of which one source may hold an eighth, or `of_source` if that is more.
+    /// A budget of `bytes`. One source may reserve an eighth, or `of_source` if that is more.
     fn new(bytes: u64, of_source: u64) -> Arc<Self> {
         let pages = |bytes: u64| usize::try_from(bytes / PAGE as u64).unwrap_or(usize::MAX);
         let total = pages(bytes).max(1);
@@ -134,8 +140,8 @@ impl Budget {
         })
     }
 
-    /// `bytes` for `source`. If they are not free, whoever holds much more loses what it holds, and
-    /// what it holds it for.
+    /// Reserves `bytes` for `source`. If they are not free, the largest source is evicted: it loses
+    /// its reservation and the connection behind it.
     pub(super) fn reserve(
         self: &Arc<Self>,
         source: IpAddr,
@@ -164,7 +170,7 @@ impl Budget {
         Ok(held)
     }
 
-    /// While memory is short there is an eighth of it.
+    /// Under memory pressure an eighth of the budget remains.
     fn set_memory_pressure(&self, short: bool) {
         let mut holders = self.reservations();
         holders.under_pressure = short;
@@ -184,7 +190,7 @@ impl Budget {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes that are held.
+    /// The reserved bytes.
     #[cfg(test)]
     pub(super) fn reserved_bytes(&self) -> usize {
         self.reservations().shares.total() * PAGE
@@ -192,7 +198,7 @@ impl Budget {
 }
 
 impl Reservations {
-    /// One more page for a holder.
+    /// Adds a page to a reservation.
     fn add_page(&mut self, source: IpAddr, number: u64, most: usize) -> Result<(), Exhausted> {
         if self.under_pressure && self.shares.total() >= most / 8 {
             return Err(Exhausted);
@@ -209,13 +215,13 @@ impl Reservations {
             holder.pages += 1;
             return Ok(());
         }
-        // It was revoked.
+        // The reservation was revoked.
         self.shares.release(source);
         Err(Exhausted)
     }
 
-    /// Takes everything from the holder of `source` that has most; one page may be released already.
-    /// Whether there was one.
+    /// Revokes the largest reservation of `source`; one page may be released already. Returns
+    /// whether there was one.
     fn revoke_one_of(&mut self, source: IpAddr, released: bool) -> bool {
         let holders = self.by_source.get(&source).into_iter().flatten();
         let largest = holders.max_by_key(|(_, holder)| holder.pages);
@@ -229,7 +235,7 @@ impl Reservations {
         true
     }
 
-    /// Forgets a holder, and releases its pages but for those that are released already.
+    /// Removes a reservation, and releases its pages except for those already released.
     fn remove(&mut self, source: IpAddr, number: u64, released: usize) -> Option<ReservationEntry> {
         let of_source = self.by_source.get_mut(&source)?;
         let holder = of_source.remove(&number)?;
@@ -244,7 +250,7 @@ impl Reservations {
 }
 
 impl Reservation {
-    /// Makes them `bytes`, unless they are as many already.
+    /// Grows the reservation to `bytes`, unless it is that large already.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
         while self.pages < bytes.div_ceil(PAGE) {
             let mut holders = self.budget.reservations();

@@ -1,5 +1,5 @@
-//! How many connections the API holds open, in all and for one source, and who pays when they are
-//! exhausted: see [`edgeseal_core::fairness`].
+//! Limits on open connections, in total and per source, and who is evicted when they are exhausted:
+//! see [`edgeseal_core::fairness`].
 
 use std::{
     collections::BTreeMap,
@@ -18,12 +18,12 @@ use edgeseal_core::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-/// How many connections may be open at once.
+/// Limits on open connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// In all, over all listeners.
+    /// In total, over all listeners.
     pub total: usize,
-    /// From one address, or from one /64 of IPv6.
+    /// From one IPv4 address or one /64 of IPv6.
     pub per_source: usize,
 }
 
@@ -49,7 +49,7 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// The connections that are open.
+/// The open connections.
 pub struct ConnectionLimiter(Mutex<ConnectionTable>);
 
 struct ConnectionTable {
@@ -57,35 +57,35 @@ struct ConnectionTable {
     slots: BTreeMap<Id, Arc<ConnectionState>>,
     next: u64,
     epoch: Instant,
-    /// Where the last search for an idle one ended.
+    /// Where the last search for an idle connection ended.
     sampled: Id,
 }
 
-/// A source, and a number in the order of arrival.
+/// A source, and a number in order of arrival.
 type Id = (IpAddr, u64);
 
-/// Before all connections.
+/// Sorts before all connections.
 const FIRST: Id = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-/// Connections that are looked at to find one that has been idle for long.
+/// Connections that are sampled to find one that has been idle for long.
 const SAMPLED: usize = 64;
 
-/// One connection, as others see it.
+/// The state of a connection, as seen by others.
 #[derive(Default)]
 struct ConnectionState {
-    /// Calls under way.
+    /// Calls in flight.
     calls: AtomicUsize,
-    /// Whether a call has ended.
+    /// Whether a call has completed.
     served: AtomicBool,
-    /// Since when no call is under way if none is, in milliseconds after [`ConnectionTable::epoch`].
+    /// If no call is in flight, since when: milliseconds after [`ConnectionTable::epoch`].
     idle_since_ms: AtomicU64,
     revoked: Notify,
 }
 
-/// Ends a connection, once.
+/// Evicts a connection, once.
 #[derive(Clone, Default)]
 pub(super) struct Revoker(Arc<ConnectionState>);
 
-/// The place of a connection; free again once it is dropped.
+/// The permit of a connection; released on drop.
 pub(super) struct ConnectionPermit {
     connections: Arc<ConnectionLimiter>,
     id: Id,
@@ -93,7 +93,7 @@ pub(super) struct ConnectionPermit {
     epoch: Instant,
 }
 
-/// A call under way on a connection, until it is dropped.
+/// A call in flight on a connection, until dropped.
 pub(super) struct ActiveCall(Arc<ConnectionState>, Instant);
 
 impl ConnectionLimiter {
@@ -110,8 +110,9 @@ impl ConnectionLimiter {
         }))
     }
 
-    /// A place for a connection from `peer`. If all are taken, one of the source that holds most is
-    /// [revoked](Place::revoked) for it; if all hold the same, the one that has been idle for longest.
+    /// Acquires a permit for a connection from `peer`. If all are taken, one of the largest source
+    /// is [revoked](ConnectionPermit::revoked); if all sources are equal, the one that has been
+    /// idle longest.
     pub(super) fn acquire(
         self: &Arc<Self>,
         peer: IpAddr,
@@ -153,7 +154,7 @@ impl ConnectionLimiter {
 }
 
 impl ConnectionTable {
-    /// Of a source the oldest connection without a call under way, or the oldest of all.
+    /// The oldest connection of a source without a call in flight, or the oldest of all.
     fn least_used_of(&self, source: IpAddr) -> Option<Id> {
         let of_source = || self.slots.range((source, 0)..=(source, u64::MAX));
         let idle = |(_, slot): &(&Id, &Arc<ConnectionState>)| slot.calls.load(Relaxed) == 0;
@@ -161,7 +162,8 @@ impl ConnectionTable {
         found.map(|(id, _)| *id)
     }
 
-    /// Of some that may make room for `source`, others each time.
+    /// The longest idle of a sample of sources that may be evicted for `source`; the sample moves
+    /// on.
     fn longest_idle(&mut self, source: IpAddr) -> Option<Id> {
         let now_ms = millis_since(self.epoch);
         let rest = (Bound::Excluded(self.sampled), Bound::Unbounded);
@@ -176,7 +178,7 @@ impl ConnectionTable {
         longest_idle(some)
     }
 
-    /// Ends a connection whose place is given away.
+    /// Revokes the permit of a connection.
     fn revoke(&mut self, id: Option<Id>) {
         if let Some(slot) = id.and_then(|id| self.slots.remove(&id)) {
             slot.revoked.notify_one();
@@ -185,7 +187,7 @@ impl ConnectionTable {
 }
 
 impl ConnectionState {
-    /// No call is under way from now on.
+    /// Marks the connection idle from now on.
     fn idle_since(&self, epoch: Instant) {
         self.idle_since_ms.store(millis_since(epoch), Relaxed);
     }
@@ -205,22 +207,22 @@ fn millis_since(epoch: Instant) -> u64 {
 }
 
 impl ConnectionPermit {
-    /// Waits until another connection gets this place: then this one is to end at once.
+    /// Waits until the permit is revoked: the connection must then close at once.
     pub(super) async fn revoked(&self) {
         self.slot.revoked.notified().await;
     }
 
-    /// What it can be revoked with.
+    /// A handle to revoke the permit.
     pub(super) fn revoker(&self) -> Revoker {
         Revoker(Arc::clone(&self.slot))
     }
 
-    /// Where the connection comes from.
+    /// The source of the connection.
     pub(super) const fn source(&self) -> IpAddr {
         self.id.0
     }
 
-    /// A call begins.
+    /// Starts a call.
     pub(super) fn call(&self) -> ActiveCall {
         self.slot.calls.fetch_add(1, Relaxed);
         ActiveCall(Arc::clone(&self.slot), self.epoch)
@@ -232,7 +234,7 @@ impl Revoker {
         self.0.revoked.notify_one();
     }
 
-    /// Whether somebody did. Forgets that.
+    /// Whether the permit was revoked. Resets that.
     #[cfg(test)]
     pub(super) fn is_revoked(&self) -> bool {
         futures_util::FutureExt::now_or_never(self.0.revoked.notified()).is_some()
@@ -242,7 +244,7 @@ impl Revoker {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = self.connections.table();
-        // One that was revoked is counted as another's already.
+        // A revoked permit is counted for its new connection already.
         if open.slots.remove(&self.id).is_some() {
             open.shares.release(self.id.0);
         }
@@ -257,7 +259,7 @@ impl Drop for ActiveCall {
     }
 }
 
-/// What a metric calls a limit.
+/// The metric label of a limit.
 pub(super) const fn label(refused: AcquireError) -> &'static str {
     match refused {
         AcquireError::Exhausted => "in_all",
@@ -319,11 +321,11 @@ mod tests {
             greedy.each_ref().map(is_revoked),
             [false, true, false, false]
         );
-        // The place of one that was revoked is not given back a second time.
+        // A revoked permit is not released twice.
         let [first, second, third, fourth] = greedy;
         drop(second);
         assert_eq!(connections.table().shares.total(), 4);
-        // If all have calls under way, the oldest pays.
+        // If all have calls in flight, the oldest is evicted.
         let _calls = [third.call(), fourth.call()];
         let other = place(&connections, "192.0.2.3").ok().unwrap();
         let greedy = [&first, &third, &fourth];

@@ -1,7 +1,7 @@
-//! What comes in on a connection: how much of it is held, and how fast it must come.
+//! Input of a connection: how much of it is buffered, and how fast it must arrive.
 //!
-//! A message (a TLS handshake, or a request with its body) may take a page without being counted.
-//! What it takes beyond comes out of the [`Budget`] of all messages under way.
+//! The first page of a message (a TLS handshake, or a request with its body) is not counted. The
+//! rest is reserved from the [`Budget`] of all messages in flight.
 
 use std::{
     io,
@@ -22,22 +22,22 @@ use super::{
     connections::Revoker,
 };
 
-/// What a message may take without being counted, and what is read at once: what stays behind of one
+/// Bytes of a message that are not counted, and the most that is read at once: what remains of one
 /// message belongs to the next, and is no more than this.
 const UNCOUNTED: usize = PAGE;
-/// A message that has only begun has so long to come.
+/// Time limit of a message that has just begun.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
-/// Bytes a second that lengthen it: the longest request may take half a minute.
+/// Bytes per second that extend the limit: the longest request may take half a minute.
 const RATE: usize = 16 * 1024;
 
-/// A stream whose reading side keeps to that.
+/// A stream that enforces this on reads.
 pub(super) struct PacedReader<S> {
     stream: S,
     message: Arc<InboundMessage>,
     deadline: Pin<Box<Sleep>>,
 }
 
-/// The message under way on a connection.
+/// The message that a connection receives.
 pub(super) struct InboundMessage {
     budget: Arc<Budget>,
     source: IpAddr,
@@ -48,36 +48,36 @@ pub(super) struct InboundMessage {
 #[derive(Default)]
 struct Progress {
     stage: ReceiveState,
-    /// Of the message, and while it is answered of the next one.
+    /// Bytes of the message and, while it is processed, of the next one.
     bytes: usize,
-    /// What of it is not counted. What follows a handshake may come with its end.
+    /// Bytes that are not counted. A request may arrive with the end of the handshake.
     uncounted: usize,
     reservation: Option<Reservation>,
-    /// Whether its head has come.
+    /// Whether its headers are complete.
     head_received: bool,
     over_budget: Option<Part>,
-    /// Whether whoever reads is still to be told so.
+    /// Whether the reader has yet to get the error.
     unreported: bool,
-    /// Whether no more of it is wanted.
+    /// Whether reading has stopped.
     is_stopped: bool,
 }
 
 /// A part of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// What comes before a call of it can begin.
+    /// What precedes the start of its call.
     Head,
     Body,
 }
 
 #[derive(Clone, Copy, Default)]
 enum ReceiveState {
-    /// Nothing of a message has come.
+    /// Nothing has arrived.
     #[default]
     Idle,
-    /// A part of it has come, the first of it then.
+    /// A part has arrived; the first bytes at this time.
     Receiving(Instant),
-    /// All of it has come.
+    /// All of it has arrived.
     Received,
 }
 
@@ -94,24 +94,24 @@ impl InboundMessage {
         })
     }
 
-    /// Its head has come.
+    /// Marks the headers complete.
     pub(super) fn head_received(&self) {
         let mut progress = self.progress();
         progress.head_received = true;
-        // It may have come with what was before it: with the handshake, or another message.
+        // They may have arrived with the previous message or the handshake.
         if matches!(progress.stage, ReceiveState::Idle) {
             progress.stage = ReceiveState::Receiving(Instant::now());
         }
     }
 
-    /// All of it has come. What it takes is held until [`done`](Self::done).
+    /// Marks the message complete. Its memory stays reserved until [`done`](Self::done).
     pub(super) fn set_received(&self) {
         let mut progress = self.progress();
         progress.stage = ReceiveState::Received;
         progress.bytes = 0;
     }
 
-    /// It is of no more use.
+    /// Ends the message and releases its memory.
     pub(super) fn done(&self) {
         let mut progress = self.progress();
         if !matches!(progress.stage, ReceiveState::Received) {
@@ -127,23 +127,23 @@ impl InboundMessage {
         progress.head_received = false;
     }
 
-    /// No more of it is wanted, nor of any other: what comes is thrown away.
+    /// Stops reading: further input is discarded.
     pub(super) fn stop_reading(&self) {
         self.progress().is_stopped = true;
     }
 
-    /// Whether no more of it is wanted.
+    /// Whether reading has stopped.
     pub(super) fn is_stopped(&self) -> bool {
         self.progress().is_stopped
     }
 
-    /// Which part of it there was no room for.
+    /// The part that exceeded the memory budget.
     pub(super) fn over_budget(&self) -> Option<Part> {
         self.progress().over_budget
     }
 
-    /// Fails once if there was no room for what came last. That was still handed on, since what is
-    /// read of TLS must not have gaps.
+    /// Fails once if the last input exceeded the memory budget. That input was still passed on,
+    /// because TLS input must not have gaps.
     fn check_budget(&self) -> io::Result<()> {
         if std::mem::take(&mut self.progress().unreported) {
             return Err(io::ErrorKind::QuotaExceeded.into());
@@ -182,7 +182,7 @@ impl InboundMessage {
         }
     }
 
-    /// By when more of it must have come.
+    /// The deadline of further input.
     fn deadline(&self) -> Option<Instant> {
         let progress = self.progress();
         let ReceiveState::Receiving(since) = progress.stage else {

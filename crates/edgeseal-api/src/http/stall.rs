@@ -1,4 +1,4 @@
-//! A socket whose peer must take what it is sent.
+//! Write timeouts: a socket whose peer must read what it is sent.
 
 use std::{
     io,
@@ -12,11 +12,11 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// A stream that fails once nothing of what waits to be written was taken for so long.
+/// A stream that fails once a pending write has made no progress for the time limit.
 pub(super) struct StallTimeout<S> {
     stream: S,
     limit: Duration,
-    /// Runs out `limit` after the write that waits began to wait.
+    /// Expires `limit` after the pending write became pending.
     deadline: Pin<Box<Sleep>>,
     is_pending: bool,
 }
@@ -31,8 +31,7 @@ impl<S> StallTimeout<S> {
         }
     }
 
-    /// What becomes of a write: passed on when there is an answer, else an error when it has waited
-    /// too long.
+    /// Passes on the result of a write, or an error if it has been pending for too long.
     fn check<T>(
         &mut self,
         context: &mut Context<'_>,

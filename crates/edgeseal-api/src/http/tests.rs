@@ -86,9 +86,9 @@ impl Api {
         let path = "/?Action=DescribeUserDomains&Version=2018-05-10&Format=JSON";
         let request = format!("GET {path} HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
     }
 
     /// A connection after its handshake.
@@ -123,13 +123,16 @@ async fn calls_in_tls_are_answered_beside_clients_that_say_nothing() {
     for _ in 0..50 {
         silent.push(api.connect().await);
     }
-    let answer = api.call().await;
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let response = api.call().await;
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
     assert!(
-        answer.contains(r#""Code":"MissingAccessKeyId""#),
-        "{answer}"
+        response.contains(r#""Code":"MissingAccessKeyId""#),
+        "{response}"
     );
-    assert!(answer.contains(r#""HostId":"api.example.com""#), "{answer}");
+    assert!(
+        response.contains(r#""HostId":"api.example.com""#),
+        "{response}"
+    );
 }
 
 #[tokio::test]
@@ -137,10 +140,10 @@ async fn what_is_not_tls_is_not_answered() {
     let api = Api::start().await;
     let mut stream = api.connect().await;
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     // Closed with an alert (21), or reset since not all of it was read.
-    let _ = stream.read_to_end(&mut answer).await;
-    assert_ne!(answer.first(), Some(&b'H'));
+    let _ = stream.read_to_end(&mut response).await;
+    assert_ne!(response.first(), Some(&b'H'));
     assert!(api.call().await.contains("MissingAccessKeyId"));
 }
 
@@ -172,7 +175,7 @@ async fn the_end_gives_up_handshakes() {
     assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "it is closed");
 }
 
-/// Sends a head, then an octet every five seconds until the answer is there; the answer, and how
+/// Sends a head, then an byte every five seconds until the answer is there; the answer, and how
 /// long it took.
 async fn trickle(api: &Api, head: &str) -> (String, Duration) {
     let begun = Instant::now();
@@ -189,16 +192,16 @@ async fn trickle(api: &Api, head: &str) -> (String, Duration) {
             }
         }
     };
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let read = async {
         // Closed without a farewell, perhaps: not all of the body was read.
-        let _ = reader.read_to_end(&mut answer).await;
+        let _ = reader.read_to_end(&mut response).await;
     };
     tokio::select! {
         () = send => {}
         () = read => {}
     }
-    (String::from_utf8(answer).unwrap(), begun.elapsed())
+    (String::from_utf8(response).unwrap(), begun.elapsed())
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,9 +209,9 @@ async fn a_body_that_trickles_in_has_ten_seconds() {
     let api = Api::start().await;
     let target = "/?Action=DescribeUserDomains&Version=2018-05-10&Format=JSON";
     let head = format!("POST {target} HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: 1000\r\n\r\n");
-    let (answer, took) = trickle(&api, &head).await;
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    assert!(answer.contains("connection: close"), "{answer}");
+    let (response, took) = trickle(&api, &head).await;
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+    assert!(response.contains("connection: close"), "{response}");
     assert!(took >= GRACE, "{took:?}");
     assert!(took <= GRACE + Duration::from_secs(6), "{took:?}");
 }
@@ -232,8 +235,8 @@ async fn a_head_that_comes_with_the_message_before_has_its_time_too() {
 #[tokio::test(start_paused = true)]
 async fn a_head_that_trickles_in_has_ten_seconds() {
     let api = Api::start().await;
-    let (answer, took) = trickle(&api, "GET / HTTP/1.1\r\nx-slow: ").await;
-    assert!(!answer.contains("HTTP/1.1 2"), "{answer}");
+    let (response, took) = trickle(&api, "GET / HTTP/1.1\r\nx-slow: ").await;
+    assert!(!response.contains("HTTP/1.1 2"), "{response}");
     assert!(took >= GRACE, "{took:?}");
     assert!(took <= GRACE + Duration::from_secs(6), "{took:?}");
 }
@@ -320,9 +323,9 @@ async fn a_body_that_keeps_its_pace_has_longer() {
         writer.flush().await.unwrap();
         sleep(Duration::from_secs(1)).await;
     }
-    let mut answer = vec![0; 2000];
-    let read = reader.read(&mut answer).await.unwrap();
-    let answer = String::from_utf8_lossy(&answer[..read]);
-    assert!(answer.contains("InvalidParameter.Format"), "{answer}");
-    assert!(!answer.contains("connection: close"), "{answer}");
+    let mut response = vec![0; 2000];
+    let read = reader.read(&mut response).await.unwrap();
+    let response = String::from_utf8_lossy(&response[..read]);
+    assert!(response.contains("InvalidParameter.Format"), "{response}");
+    assert!(!response.contains("connection: close"), "{response}");
 }

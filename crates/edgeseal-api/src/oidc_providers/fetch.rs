@@ -13,11 +13,10 @@ use rustls::{
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-/// For the whole of a question, from the DNS to the last octet of the answer.
+/// For the whole fetch, from DNS to the last byte of the response.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An address that is asked over HTTPS: TLS with a certificate that the roots vouch for, one request,
-/// no redirect.
+/// A URL fetched over HTTPS: a certificate trusted by the roots, one request, no redirects.
 #[derive(Clone)]
 pub struct HttpsSource {
     uri: Uri,
@@ -26,43 +25,42 @@ pub struct HttpsSource {
     tls: Arc<ClientConfig>,
 }
 
-/// Why an address cannot be asked at all.
+/// Why a source is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidSource {
-    /// Not an address of the form `https://host/path`.
+    /// Not a URL of the form `https://host/path`.
     #[error("{given:?} is not https://host/path")]
     Uri {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// The certificates that should vouch for it cannot.
+    /// The root certificates are unusable.
     #[error("the certificates that should vouch for it cannot be used")]
     Roots(#[source] rustls::Error),
 }
 
-/// Why an address did not answer as it should.
+/// Why a fetch failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// Not within the time.
+    /// The time limit was exceeded.
     #[error("no answer within {} s", TIMEOUT.as_secs())]
     Timeout,
-    /// It cannot be reached, or not in TLS.
+    /// The server cannot be reached, or the TLS handshake failed.
     #[error("it cannot be reached")]
     Connect(#[from] std::io::Error),
-    /// It does not speak HTTP.
+    /// HTTP failed.
     #[error("it does not answer as HTTP has it")]
     Http(#[from] hyper::Error),
-    /// It answers with something else.
+    /// The status is not 200.
     #[error("it answers with status {0}")]
     Status(StatusCode),
-    /// The answer breaks off, or is longer than allowed.
+    /// The response is incomplete, or longer than allowed.
     #[error("its answer breaks off or is too long")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl HttpsSource {
-    /// The address `given`. `roots` vouch for its certificate; those of the Mozilla programme if
-    /// there are none.
+    /// The URL `given`, trusting `roots`; the Mozilla roots if there are none.
     ///
     /// # Errors
     /// [`InvalidSource`].
@@ -98,7 +96,7 @@ impl HttpsSource {
         })
     }
 
-    /// What is there now: at most `octets_max` of it.
+    /// Fetches the current content: at most `max_bytes`.
     pub(super) async fn fetch(&self, max_bytes: usize) -> Result<Bytes, FetchError> {
         timeout(TIMEOUT, self.fetch_once(max_bytes))
             .await
@@ -136,7 +134,7 @@ impl HttpsSource {
                 .await;
             Ok(body.map_err(FetchError::Body)?.to_bytes())
         };
-        // The connection is driven here and ends with this future, not with the other side.
+        // The connection is driven here and ends with this future, not with the peer.
         let mut exchange = std::pin::pin!(exchange);
         tokio::select! {
             biased;

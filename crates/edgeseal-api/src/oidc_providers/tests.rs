@@ -35,7 +35,7 @@ const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_522_200);
 struct Issuer {
     address: SocketAddr,
     certificate: CertificateDer<'static>,
-    answer: Arc<StdMutex<String>>,
+    response: Arc<StdMutex<String>>,
     asked: Arc<AtomicUsize>,
 }
 
@@ -55,10 +55,10 @@ impl Issuer {
         let issuer = Self {
             address: listener.local_addr().unwrap(),
             certificate: cert.der().clone(),
-            answer: Arc::default(),
+            response: Arc::default(),
             asked: Arc::default(),
         };
-        let (answer, asked) = (Arc::clone(&issuer.answer), Arc::clone(&issuer.asked));
+        let (response, asked) = (Arc::clone(&issuer.response), Arc::clone(&issuer.asked));
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -71,9 +71,9 @@ impl Issuer {
                 }
                 assert!(head.starts_with(b"GET /keys?v=1 HTTP/1.1\r\n"));
                 asked.fetch_add(1, Ordering::SeqCst);
-                let answer = answer.lock().unwrap().clone();
+                let response = response.lock().unwrap().clone();
                 // The other side may have seen enough before the end.
-                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.write_all(response.as_bytes()).await;
                 let _ = stream.shutdown().await;
             }
         });
@@ -82,7 +82,7 @@ impl Issuer {
 
     fn answers(&self, status: &str, body: &str) {
         let length = body.len();
-        *self.answer.lock().unwrap() =
+        *self.response.lock().unwrap() =
             format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
     }
 
@@ -112,7 +112,7 @@ impl Key {
 
     pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = json!({"alg": "ES256", "kid": self.1});
-        let encode = |octets: &[u8]| URL_SAFE_NO_PAD.encode(octets);
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let signed = [&header, claims].map(|part| encode(part.to_string().as_bytes()));
         let signed = signed.join(".");
         let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes());
@@ -125,7 +125,7 @@ pub(crate) fn key_set(keys: &[&Key]) -> String {
         .iter()
         .map(|Key(pair, kid)| {
             let point = pair.public_key().as_ref();
-            let [x, y] = [&point[1..33], &point[33..]].map(|octets| URL_SAFE_NO_PAD.encode(octets));
+            let [x, y] = [&point[1..33], &point[33..]].map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
             json!({"kty": "EC", "crv": "P-256", "kid": kid, "x": x, "y": y})
         })
         .collect();

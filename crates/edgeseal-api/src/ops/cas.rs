@@ -1,7 +1,8 @@
-//! The certificate centre: CAS 2020-04-07 and, for tools in use, 2018-07-13 and 2018-08-13.
+//! CAS (Certificate Management Service): version 2020-04-07 and, for existing tools, 2018-07-13 and
+//! 2018-08-13.
 //!
-//! Certificates that were uploaded for a domain are here too, as the cloud keeps them. A private
-//! key that came in goes out again only where the operator says so: `Key` is empty else.
+//! Certificates that were uploaded for a domain are listed here too, as in the cloud. An uploaded
+//! private key is returned only if the operator enables it: otherwise `Key` is empty.
 
 mod create_certificate_name;
 mod delete_user_certificate;
@@ -35,20 +36,20 @@ use edgeseal_store::record::{CertificateRecord, CertificateSummary};
 
 use crate::request::ParamMap;
 
-/// What the names of instances begin with.
+/// Prefix of instance ids.
 const INSTANCE_PREFIX: &str = "cas-upload-";
 
-/// `<id>-<region>`, by which the centre's newer operations name a certificate.
+/// `<id>-<region>`: how CAS's newer operations name a certificate.
 fn identifier(certificate: &CertificateRecord) -> String {
     format!("{}-{}", certificate.id, certificate.region)
 }
 
-/// What the centre calls the instance behind an uploaded certificate.
+/// The id of the instance behind an uploaded certificate.
 fn instance_id(id: CertificateId) -> String {
     format!("{INSTANCE_PREFIX}{id}")
 }
 
-/// The algorithm of the key in the centre's words.
+/// CAS's name of a key algorithm.
 const fn algorithm(key: KeyAlgorithm) -> &'static str {
     match key {
         KeyAlgorithm::Rsa => "RSA",
@@ -57,16 +58,15 @@ const fn algorithm(key: KeyAlgorithm) -> &'static str {
     }
 }
 
-/// The certificate behind an instance; `None` if that is no instance here.
+/// The certificate behind an instance; `None` if it is not an instance here.
 fn parse_instance_id(instance: &str) -> Option<CertificateId> {
     instance.strip_prefix(INSTANCE_PREFIX)?.parse().ok()
 }
 
-/// What certificates are searched for: a part of a name, or the id of the resource, which is the
-/// instance's.
+/// A search term for certificates: a part of a name, or the id of the instance.
 #[derive(Clone)]
 struct Keyword {
-    /// In lower case.
+    /// Lower case.
     text: String,
     instance: Option<CertificateId>,
 }
@@ -78,11 +78,11 @@ impl Keyword {
         Some(Self { text, instance })
     }
 
-    /// Whether it is this certificate's instance, or its name, common name or a DNS name holds it;
-    /// ASCII case does not count.
+    /// Whether it is the id of this certificate's instance, or its name, common name or a DNS name
+    /// contains it; ASCII case is ignored.
     fn matches(&self, id: CertificateId, certificate: &CertificateSummary<'_>) -> bool {
         let holds = |text: &str| {
-            // Names are lower case nearly always: looked at as they are first.
+            // Names are almost always lower case: compare without a copy first.
             text.contains(&self.text) || text.to_ascii_lowercase().contains(&self.text)
         };
         self.instance == Some(id)

@@ -1,4 +1,4 @@
-//! A certificate that the caller names, and the one behind the name.
+//! Finds the certificate that a call names.
 
 use edgeseal_core::{AccountId, certificate::CertificateId};
 use edgeseal_store::{Catalog, record::CertificateRecord};
@@ -21,36 +21,36 @@ pub enum CertificateParam {
     CertName,
 }
 
-/// Why there is no such certificate.
+/// Why a certificate is not found.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// The parameter is absent or empty.
     #[error("name the certificate in {}", .0.param())]
     Missing(CertificateParam),
-    /// Not a number of a certificate.
+    /// Not a certificate id.
     #[error("{} is {given:?}; it must be a positive number", by.param())]
     Malformed {
         /// The parameter.
         by: CertificateParam,
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No such region.
     #[error("CertRegion is {given:?}; use cn-hangzhou or ap-southeast-1")]
     Region {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// A CDN operation looked for it.
+    /// Not found by a CDN operation.
     #[error("your account has no certificate {which}")]
     NotFound {
-        /// How it was named.
+        /// How the call named it.
         which: String,
     },
-    /// An operation of the certificate centre looked for it.
+    /// Not found by a CAS operation.
     #[error("your account has no certificate {which}")]
     NotFoundInCas {
-        /// How it was named.
+        /// How the call named it.
         which: String,
     },
     /// The store failed.
@@ -68,10 +68,10 @@ impl CertificateParam {
     }
 }
 
-/// Reads a number. `<id>-<region>`, the long form that some clients pass on, is understood too.
+/// Reads an id. `<id>-<region>`, the long form that some clients pass on, is accepted too.
 ///
 /// # Errors
-/// [`NoCertificate::Unnamed`] and [`NoCertificate::Malformed`].
+/// [`CertificateError::Missing`] and [`CertificateError::Malformed`].
 pub(crate) fn parse_id(
     params: &ParamMap,
     by: CertificateParam,
@@ -94,15 +94,15 @@ pub(crate) fn parse_id(
 /// Reads a name.
 ///
 /// # Errors
-/// [`NoCertificate::Unnamed`].
+/// [`CertificateError::Missing`].
 pub(crate) fn parse_name(params: &ParamMap) -> Result<String, CertificateError> {
     let name = params.get_non_empty(CertificateParam::CertName.param());
     name.map(str::to_owned)
         .ok_or(CertificateError::Missing(CertificateParam::CertName))
 }
 
-/// Reads the account's certificate of this number. That of another account is not there, nor is one
-/// that was removed.
+/// Reads the account's certificate of this id. One of another account or a deleted one is not
+/// found.
 ///
 /// # Errors
 /// The store failed.
@@ -115,10 +115,10 @@ pub(crate) async fn find(
     Ok(found.filter(|found| found.account == *account && !found.removed))
 }
 
-/// As [`find`], for the certificate centre.
+/// Like [`find`], for CAS.
 ///
 /// # Errors
-/// [`NoCertificate::NotFoundInCas`], or the store failed.
+/// [`CertificateError::NotFoundInCas`], or the store failed.
 pub(super) async fn find_in_cas(
     catalog: &Catalog,
     account: &AccountId,
@@ -144,13 +144,13 @@ impl ApiError for CertificateError {
             Self::Region { .. } => Code::InvalidCertRegionParameter,
             Self::NotFound { .. } => Code::NoSuchCertificate,
             Self::NotFoundInCas { .. } => Code::CasCertificateNotFound,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

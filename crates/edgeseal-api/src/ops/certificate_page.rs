@@ -1,11 +1,10 @@
-//! Pages of certificates, which may have hundreds of long names each: how much of them is in memory at
-//! once, and how much is answered.
+//! Pages of certificates, which may have hundreds of long names each: bounds the memory of a page
+//! and the size of the response.
 //!
-//! A page is never cut short, since clients count on it: they ask for the next one by number, and
-//! many stop at the first that has fewer rows than they asked for. What is cut is the text of names
-//! within rows, and only where all names of a page together are longer than any that authorities
-//! issue would make them: a thousand certificates with a hundred names of thirty characters are shown
-//! in full.
+//! A page always has all its rows, because clients rely on it: they request the next one by number,
+//! and many stop at the first that has fewer rows than requested. Only the text of names within
+//! rows is truncated, and only where all names of a page together exceed what authorities issue: a
+//! thousand certificates with a hundred names of thirty characters are shown in full.
 
 use edgeseal_core::{
     DomainPattern,
@@ -13,16 +12,16 @@ use edgeseal_core::{
 };
 use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
 
-/// Names that all rows of a page show, in bytes.
+/// Most bytes of the names of a page.
 const NAMES_BYTES: usize = 3 << 20;
-/// What is left for each of the rows that follow: the longest name (253 characters), and the mark.
+/// Bytes reserved for each following row: the longest name (253 characters), and the ellipsis.
 const ROW_BYTES: usize = 512;
-/// What stands in place of names that do not fit. No name is like it.
+/// Replaces names that do not fit. It is not a valid name.
 const ELLIPSIS: &str = "...";
-/// Records that are read at once.
+/// Records read concurrently.
 const AT_ONCE: usize = 50;
 
-/// The rows of these certificates. One that is gone meanwhile has none.
+/// The rows of these certificates. A concurrently deleted one has none.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
@@ -39,14 +38,14 @@ pub(super) async fn rows<R: Send>(
     Ok(rows)
 }
 
-/// The names that the rows of one page show.
+/// The budget for the names of one page.
 pub(super) struct NameBudget {
     left: usize,
     rows: usize,
 }
 
 impl NameBudget {
-    /// For a page of so many rows.
+    /// The budget of a page of this many rows.
     pub(super) const fn for_rows(rows: usize) -> Self {
         Self {
             left: NAMES_BYTES,
@@ -54,8 +53,7 @@ impl NameBudget {
         }
     }
 
-    /// The names of the next row as people write them, separated by commas. If not all fit, [`ELLIPSIS`]
-    /// stands at the end.
+    /// The names of the next row, separated by commas. If not all fit, [`ELLIPSIS`] comes last.
     pub(super) fn take_names(&mut self, facts: &CertificateInfo) -> String {
         self.rows = self.rows.saturating_sub(1);
         let later = self.rows.saturating_mul(ROW_BYTES);
@@ -115,7 +113,7 @@ mod tests {
         assert_eq!(within(&[], 0), "");
     }
 
-    /// Whatever certificates there are, a page is bounded, and each row has a name.
+    /// For any certificates, a page is bounded, and each row has a name.
     #[test]
     fn a_page_is_bounded() {
         for (rows, count, length, in_full) in [

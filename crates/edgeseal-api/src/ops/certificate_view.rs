@@ -1,4 +1,4 @@
-//! What reads show of certificates: text, dates, standing, chain.
+//! How responses represent certificates: PEM, dates, status, chain.
 
 use edgeseal_core::{
     Timestamp,
@@ -9,21 +9,21 @@ use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
 
 use crate::context::Context;
 
-/// How a certificate stands by itself.
+/// The status of a certificate by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CertificateStatus {
-    /// Usable.
+    /// Valid.
     Issued,
-    /// Ends within 30 days.
+    /// Expires within 30 days.
     ExpiresSoon,
-    /// Past its end.
+    /// Expired.
     Expired,
     /// Revoked or disabled by its owner.
     Revoked,
 }
 
 impl CertificateStatus {
-    /// Of a certificate that ends at `not_after`.
+    /// The status of a certificate that expires at `not_after`.
     pub(super) fn of(not_after: Timestamp, revoked: bool, now: Timestamp) -> Self {
         if revoked {
             Self::Revoked
@@ -36,7 +36,7 @@ impl CertificateStatus {
         }
     }
 
-    /// The certificate centre's word.
+    /// The name in CAS orders.
     pub(super) const fn order_status(self) -> &'static str {
         match self {
             Self::Issued => "ISSUED",
@@ -46,7 +46,7 @@ impl CertificateStatus {
         }
     }
 
-    /// The word of the centre's newer actions.
+    /// The name in CAS's newer actions.
     pub(super) const fn certificate_status(self) -> &'static str {
         match self {
             Self::Issued => "issued",
@@ -56,7 +56,7 @@ impl CertificateStatus {
         }
     }
 
-    /// The standing of a newer word, or of one of the older; ASCII case does not count.
+    /// The status of a newer name, or of an older one; ASCII case is ignored.
     pub(super) fn from_certificate_status(word: &str) -> Option<Self> {
         let newer = word.eq_ignore_ascii_case(Self::ExpiresSoon.certificate_status());
         newer
@@ -64,7 +64,7 @@ impl CertificateStatus {
             .or_else(|| Self::from_order_status(word))
     }
 
-    /// The standing of a word; ASCII case does not count.
+    /// The status of a name; ASCII case is ignored.
     pub(super) fn from_order_status(word: &str) -> Option<Self> {
         [
             Self::Issued,
@@ -77,8 +77,7 @@ impl CertificateStatus {
     }
 }
 
-/// How the certificate of a domain stands, in the words of `DescribeCdnHttpsDomainList`: the worst
-/// thing that can be said of it.
+/// The worst status of the certificates of a domain, as `DescribeCdnHttpsDomainList` names it.
 pub(super) fn domain_certificate_status(
     covers: bool,
     expires: Timestamp,
@@ -95,8 +94,8 @@ pub(super) fn domain_certificate_status(
     }
 }
 
-/// Leaf and chain in PEM, octet by octet as they were uploaded: who compares what was sent with what
-/// is read finds no difference. What is served has the intermediates in order and no root.
+/// Leaf and chain in PEM, byte for byte as uploaded, so that clients which compare it find no
+/// difference. What is served has the intermediates in order and no root.
 pub(super) async fn public_pem(
     catalog: &Catalog,
     certificate: &CertificateRecord,
@@ -111,8 +110,8 @@ pub(super) async fn public_pem(
     })
 }
 
-/// The certificate that the production edges serve for a domain, of two the first, in PEM; empty if
-/// HTTPS is off.
+/// The PEM of the certificate that the production edges serve for a domain, the primary one of two;
+/// empty if HTTPS is disabled.
 pub(super) async fn served_pem(catalog: &Catalog, domain: &Domain) -> Result<String, Fault> {
     let Some(binding) = domain.production.as_ref().filter(|binding| binding.enabled) else {
         return Ok(String::new());
@@ -123,14 +122,14 @@ pub(super) async fn served_pem(catalog: &Catalog, domain: &Domain) -> Result<Str
     }
 }
 
-/// What is kept of how a certificate was written. Its key is only if keys are given back.
+/// The retained text of a certificate. It includes the key only if keys are returned.
 pub(super) fn retained_texts(context: &Context, certificate: &Certificate) -> OriginalPem {
     let OriginalPem { chain, key } = certificate.original_pem.clone();
     let key = key.filter(|_| context.settings.return_private_keys);
     OriginalPem { chain, key }
 }
 
-/// What the leaf and each intermediate say of themselves, in serving order.
+/// The parsed leaf and intermediates, in serving order.
 pub(super) async fn chain_facts(
     catalog: &Catalog,
     certificate: &CertificateRecord,
@@ -142,7 +141,8 @@ pub(super) async fn chain_facts(
         .collect())
 }
 
-/// DER of leaf and intermediates in serving order; empty if a removal came between.
+/// DER of leaf and intermediates in serving order; empty if the certificate was deleted
+/// concurrently.
 async fn chain(catalog: &Catalog, certificate: &CertificateRecord) -> Result<Vec<Vec<u8>>, Fault> {
     let Some(material) = catalog.material(&certificate.material).await? else {
         return Ok(Vec::new());
@@ -167,7 +167,7 @@ pub(super) fn date_time(at: Timestamp) -> String {
     format!("{} {hour:02}:{minute:02}:{second:02}", utc.date())
 }
 
-/// `Nov 29 23:59:59 2017 GMT`, as OpenSSL prints the ends of validity.
+/// `Nov 29 23:59:59 2017 GMT`, as OpenSSL prints validity dates.
 pub(super) fn openssl_time(at: Timestamp) -> String {
     let utc = at.utc();
     let (hour, minute, second) = utc.to_hms();
@@ -180,7 +180,7 @@ pub(super) fn openssl_time(at: Timestamp) -> String {
     )
 }
 
-/// The names of a certificate as people write them, `*.x` for a wildcard.
+/// The names of a certificate, `*.x` for a wildcard.
 pub(super) fn names(facts: &CertificateInfo) -> String {
     let names: Vec<String> = facts.names.iter().map(|name| name.to_san()).collect();
     names.join(",")

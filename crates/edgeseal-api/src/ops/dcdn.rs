@@ -1,5 +1,5 @@
-//! DCDN 2018-01-15: the same domains under other names. Here is what has other parameters or shows
-//! other fields; for all the rest the rows of actions name the operations of the CDN.
+//! DCDN 2018-01-15: the same domains under other names. This module holds actions with other
+//! parameters or response members; the other rows use the operations of the CDN.
 
 mod add_dcdn_domain;
 mod describe_dcdn_domain_certificate_info;

@@ -1,21 +1,21 @@
-//! A certificate that is encoded once or twice more than the wire needs: two operations document
-//! their PEM as base64, and that percent-encoded. Clients send it plain as well.
+//! Certificates with one or two extra encodings: two operations document their PEM as base64,
+//! percent-encoded. Clients send it plain as well.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use percent_encoding::percent_decode_str;
 
-/// It is neither PEM nor base64 of PEM.
+/// The value is neither PEM nor base64-encoded PEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the certificate is neither PEM nor the base64 of PEM")]
 pub struct InvalidEncodedPem;
 
-/// The PEM inside.
+/// Decodes the PEM.
 ///
 /// # Errors
 /// [`InvalidEncodedPem`].
 pub(super) fn decode(text: &str) -> Result<String, InvalidEncodedPem> {
     let mut text = text.trim().to_owned();
-    // Base64 in percent-encoding, its PEM perhaps in percent-encoding too.
+    // Percent-encoded base64, of PEM that may be percent-encoded too.
     for _ in 0..2 {
         if text.contains("-----BEGIN") {
             return Ok(text);

@@ -1,17 +1,17 @@
-//! Pages of a listing, as callers ask for them.
+//! Pages of a listing.
 
 use crate::{code::Code, operation::ApiError, request::ParamMap};
 
-/// Which page, from 1, of how many entries each.
+/// A page, from 1, and the number of entries per page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     /// Its number, from 1.
     pub number: usize,
-    /// Entries of a page.
+    /// Entries per page.
     pub size: usize,
 }
 
-/// The names that a family of operations has for number and size of a page.
+/// The parameter names of page number and size in a family of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageParamNames {
     /// `PageNumber` and `PageSize`.
@@ -20,7 +20,7 @@ pub enum PageParamNames {
     CurrentShow,
 }
 
-/// Why no page is asked for.
+/// Why a page is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPage {
     /// Out of range.
@@ -29,7 +29,7 @@ pub enum InvalidPage {
     /// Out of range.
     #[error("{} must be a number from 1 to {max}", spelling.size())]
     Size {
-        /// How it is spelt.
+        /// The parameter names.
         spelling: PageParamNames,
         /// The largest.
         max: usize,
@@ -47,7 +47,7 @@ impl Page {
         Self::parse_with(PageParamNames::Numbered, params, default, max)
     }
 
-    /// As [`Page::of`], in another spelling.
+    /// Like [`Page::parse`], with other parameter names.
     ///
     /// # Errors
     /// [`InvalidPage`], the number first.

@@ -1,4 +1,4 @@
-//! Quotas of accounts, as operations ask for them and tell of them.
+//! Quotas of accounts: lookups and error messages.
 
 use edgeseal_core::{
     AccountId,
@@ -9,7 +9,7 @@ use edgeseal_store::Fault;
 
 use crate::{code::Code, context::Context};
 
-/// How many of a kind an account may have.
+/// The quota of an account.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
@@ -22,7 +22,7 @@ pub(super) async fn for_account(
     Ok(for_loaded_account(context, found.as_ref(), kind))
 }
 
-/// As [`of`], of an account that was read.
+/// Like [`for_account`], for an account that is loaded already.
 pub(super) fn for_loaded_account(
     context: &Context,
     account: Option<&Account>,
@@ -42,7 +42,7 @@ pub(super) const fn parameter(kind: QuotaKind) -> &'static str {
     }
 }
 
-/// The setting of the installation.
+/// The setting that holds the default quota.
 const fn setting(kind: QuotaKind) -> &'static str {
     match kind {
         QuotaKind::Domains => "quota_domains",
@@ -51,7 +51,7 @@ const fn setting(kind: QuotaKind) -> &'static str {
     }
 }
 
-/// What is answered at the quota.
+/// The code at the quota.
 pub(super) const fn code(kind: QuotaKind) -> Code {
     match kind {
         QuotaKind::Domains => Code::DomainOverLimit,
@@ -60,7 +60,7 @@ pub(super) const fn code(kind: QuotaKind) -> Code {
     }
 }
 
-/// What to do at the quota.
+/// Advice to a caller at the quota.
 pub(super) fn over_quota_detail(over: &OverQuota) -> String {
     let first = match over.kind {
         QuotaKind::Domains => "delete some",

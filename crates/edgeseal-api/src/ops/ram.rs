@@ -1,5 +1,5 @@
-//! RAM, Version 2015-05-01: users, their access keys, roles, and the policies that say what they may
-//! do. Each account sees its own only.
+//! RAM, version 2015-05-01: users, their access keys, roles, and the policies that define
+//! permissions. Each account sees only its own.
 
 mod access_key;
 mod attach_policy_to_role;

@@ -1,16 +1,16 @@
-//! Regions of the certificate centre.
+//! Regions of CAS.
 
 use crate::authorize::Authorized;
 
-/// Where certificates belong if nobody says otherwise, those uploaded for a domain among them.
+/// The default region, also of certificates that were uploaded for a domain.
 pub(super) const DEFAULT: &str = "cn-hangzhou";
 /// The other one.
 pub(super) const INTERNATIONAL: &str = "ap-southeast-1";
 /// Both.
 pub(super) const REGIONS: [&str; 2] = [DEFAULT, INTERNATIONAL];
 
-/// The region of a call to the certificate centre: that of the endpoint that was called, else that
-/// of `RegionId`, which old clients always send. What names neither is at home.
+/// The region of a call to CAS: that of the endpoint that was called, else that of `RegionId`,
+/// which old clients always send, else the default.
 pub(super) fn from_call(call: &Authorized) -> &'static str {
     let host = call.host().unwrap_or_default();
     let named = call.params().get_non_empty("RegionId");

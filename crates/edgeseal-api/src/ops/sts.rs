@@ -1,4 +1,4 @@
-//! Temporary keys and who is who: STS, Version 2015-04-01.
+//! STS, version 2015-04-01: temporary keys and caller identity.
 
 mod arn;
 mod assume_role;

@@ -320,10 +320,10 @@ async fn an_address_that_does_not_answer_makes_way() {
     let result = check
         .verify_file(&account(), &name("one.example"), CONTENT)
         .await;
-    let Err(OwnershipError::Unreachable { why, .. }) = result else {
+    let Err(OwnershipError::Unreachable { reason, .. }) = result else {
         panic!("{result:?}");
     };
-    assert!(why.contains("refused"), "the cause is told: {why}");
+    assert!(reason.contains("refused"), "the cause is told: {reason}");
 }
 
 const CONTENT: &str = "verify_00112233445566778899aabbccddeeff";
@@ -445,7 +445,7 @@ impl Dns {
     }
 }
 
-/// A web server on loopback that answers by host, as it is told to the octet.
+/// A web server on loopback that answers by host, as it is told to the byte.
 struct Web {
     address: SocketAddr,
     hosts: Vec<&'static str>,

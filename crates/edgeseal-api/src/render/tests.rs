@@ -17,8 +17,8 @@ fn envelope(format: Format) -> Envelope<'static> {
     }
 }
 
-fn body(answer: &ApiResponse) -> &str {
-    std::str::from_utf8(&answer.body).unwrap()
+fn body(response: &ApiResponse) -> &str {
+    std::str::from_utf8(&response.body).unwrap()
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_change_tells_its_revision() {
         revision: edgeseal_store::Revision(7),
         environment: None,
     });
-    let answer = success(
+    let response = success(
         &envelope(Format::Json),
         Success {
             reply: json!({}),
@@ -72,7 +72,7 @@ fn a_change_tells_its_revision() {
             warnings: Vec::new(),
         },
     );
-    assert_eq!(answer.headers, [("x-edgeseal-revision", "7".to_owned())]);
+    assert_eq!(response.headers, [("x-edgeseal-revision", "7".to_owned())]);
 }
 
 #[test]
@@ -112,8 +112,8 @@ impl ApiError for NoFunction {
 
 #[test]
 fn a_code_with_a_blank_leads_to_one_section() {
-    let answer = error(&envelope(Format::Json), &NoFunction);
-    let json = body(&answer);
+    let response = error(&envelope(Format::Json), &NoFunction);
+    let json = body(&response);
     for part in [
         r#""Code":"Invalidab.ValueNotSupported""#,
         r#""Recommend":"https://help/#InvalidFunctionName.ValueNotSupported""#,
@@ -131,10 +131,10 @@ fn a_throttled_caller_is_told_how_long() {
         retry_after_ms: 34,
         first: true,
     };
-    let answer = error(&envelope(Format::Json), &failure);
-    assert_eq!(answer.status, 400);
+    let response = error(&envelope(Format::Json), &failure);
+    assert_eq!(response.status, 400);
     assert_eq!(
-        answer.headers,
+        response.headers,
         [
             ("x-acs-retry-after", "34".to_owned()),
             ("retry-after", "1".to_owned())
@@ -173,8 +173,8 @@ fn access_denied_has_the_documented_fields() {
             })
         }
     }
-    let answer = error(&envelope(Format::Json), &Denied);
-    assert!(body(&answer).ends_with(concat!(
+    let response = error(&envelope(Format::Json), &Denied);
+    assert!(body(&response).ends_with(concat!(
         r#""AccessDeniedDetail":{"AuthAction":"cdn:X","AuthPrincipalType":"SubUser","AuthPrincipalOwnerId":"1","#,
         r#""AuthPrincipalDisplayName":"2","PolicyType":"AccountLevelIdentityBasedPolicy","#,
         r#""NoPermissionType":"ImplicitDeny","EncodedDiagnosticMessage":"x"}}"#

@@ -48,7 +48,7 @@ fn empty_values_and_lone_names() {
 
 #[test]
 fn malformed_parameters() {
-    for (encoded, why) in [
+    for (encoded, error) in [
         ("A=%", MalformedRequest::Percent { position: 1 }),
         ("A=1&B=%4", MalformedRequest::Percent { position: 2 }),
         ("A=%zz", MalformedRequest::Percent { position: 1 }),
@@ -69,7 +69,7 @@ fn malformed_parameters() {
     ] {
         assert_eq!(
             ParamMap::decode(encoded.as_bytes()).err(),
-            Some(why),
+            Some(error),
             "{encoded}"
         );
     }

@@ -220,7 +220,9 @@ impl KekRotator {
         match self.keyring.ids().iter().find(|id| !has.contains(id)) {
             None => Ok(ring),
             Some(missing) => Err(KeyEncryptionError::Source {
-                why: format!("key {missing} is in use and has gone from where the keys come from"),
+                reason: format!(
+                    "key {missing} is in use and has gone from where the keys come from"
+                ),
             }),
         }
     }
@@ -346,7 +348,7 @@ impl KeyEncryption for KekRotator {
 
 fn source_error(why: impl std::error::Error) -> KeyEncryptionError {
     KeyEncryptionError::Source {
-        why: why.to_string(),
+        reason: why.to_string(),
     }
 }
 

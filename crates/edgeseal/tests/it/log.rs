@@ -107,17 +107,17 @@ async fn a_reader_that_stalls_stops_nobody_and_is_told_what_is_missing() {
 async fn strangers_cannot_fill_the_log() {
     let server = Server::start_quiet("");
     let api = server.addresses().api;
-    let unlogged = "edgeseal_api_log_lines_suppressed_total";
+    let suppressed = "edgeseal_api_log_lines_suppressed_total";
     let calls = AtomicU64::new(0);
     eventually("some calls get no line", async || {
         for _ in 0..100 {
             assert_eq!(raw::get(api, "api", "/").await.status, 400);
         }
         calls.fetch_add(100, Ordering::Relaxed);
-        (metric(&server, unlogged).await > 0).then_some(())
+        (metric(&server, suppressed).await > 0).then_some(())
     })
     .await;
-    let unlogged = metric(&server, unlogged).await;
+    let suppressed = metric(&server, suppressed).await;
     // Callers with a key get theirs, and the log says how many got none.
     let refusal = server
         .root_client()
@@ -125,13 +125,13 @@ async fn strangers_cannot_fill_the_log() {
         .await;
     eventually("the log says so", async || {
         let _ = raw::get(api, "api", "/").await;
-        server.log().contains("\"unlogged\":").then_some(())
+        server.log().contains("\"suppressed\":").then_some(())
     })
     .await;
     let log = server.log();
     assert!(log.contains(&refusal.request), "{log}");
     let logged = log.lines().filter(|line| line.contains("MissingAction"));
-    assert!(logged.count() as u64 + unlogged >= calls.into_inner());
+    assert!(logged.count() as u64 + suppressed >= calls.into_inner());
     server.stop();
 }
 

@@ -328,7 +328,7 @@ async fn users_neither_raise_themselves_nor_operate_edgeseal() {
     let refused = bot.refused(EDGESEAL, "ListAccounts", &[]).await;
     assert_eq!(
         refused.detail,
-        "only the root account of this Edgeseal, and whom it lets, may do this"
+        "only the root account, or an identity it permits, may do this"
     );
     // Who it is, it may ask whatever it may.
     let who = bot.ok(STS, "GetCallerIdentity", &[]).await;

@@ -72,7 +72,10 @@ async fn assert_unavailable(server: &Server, pems: &[TestCertificate], why: &str
     let ready = raw::get(server.addresses().admin, "admin", "/readyz").await;
     assert_eq!(ready.status, 503, "{when}");
     let log = server.log();
-    for alarm in ["whether they may have private origins", "not counted anew"] {
+    for alarm in [
+        "backfill the private origin permission",
+        "cannot recount the usage",
+    ] {
         assert!(
             !log.contains(alarm),
             "{when}: what waits for the store is no news"

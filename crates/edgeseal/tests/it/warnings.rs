@@ -240,7 +240,7 @@ async fn operators_see_why_a_call_was_refused() {
     });
     let line: Value = serde_json::from_str(&line.await).unwrap();
     assert_eq!(line["code"], "Certificate.MissMatch", "{line}");
-    assert_eq!(line["why"], refusal.detail.as_str(), "{line}");
+    assert_eq!(line["error"], refusal.detail.as_str(), "{line}");
 
     let table = eventually("the refusal in the audit", || async {
         let mut command = binary();

@@ -199,8 +199,8 @@ async fn disabled_keys_and_replays_count_as_well() {
         let capture = captures.iter().find(|capture| capture.name == name);
         allow(&mut context, 1);
         for code in [None, Some(Code::NonceUsed), Some(Code::Throttling)] {
-            let answer = authenticated(&context, capture.unwrap().raw()).await;
-            assert_eq!(answer.err(), code, "{name}");
+            let response = authenticated(&context, capture.unwrap().raw()).await;
+            assert_eq!(response.err(), code, "{name}");
         }
     }
 }
@@ -214,8 +214,8 @@ async fn a_throttled_source_causes_no_store_reads() {
     let asked = store.reads.load(Ordering::Relaxed);
     assert!(asked > 0, "the first guess was looked up");
     for (_, guess) in guesses(context.catalog.keyring()) {
-        let answer = authenticated(&context, guess).await;
-        assert_eq!(answer.err(), Some(Code::Throttling));
+        let response = authenticated(&context, guess).await;
+        assert_eq!(response.err(), Some(Code::Throttling));
     }
     assert_eq!(store.reads.load(Ordering::Relaxed), asked);
 }
@@ -256,8 +256,8 @@ async fn what_is_too_long_is_refused_before_any_key_is_looked_up() {
             ),
         ),
     ] {
-        let answer = authenticated(&context, raw).await;
-        assert_eq!(answer.err(), Some(Code::ParameterFormat), "{what}");
+        let response = authenticated(&context, raw).await;
+        assert_eq!(response.err(), Some(Code::ParameterFormat), "{what}");
     }
     let twice = authenticated(&context, v3_signing("testid", "n", None, &["host"])).await;
     assert_eq!(twice.err(), Some(Code::IncompleteSignature));
@@ -293,8 +293,8 @@ async fn the_clock_is_right_to_the_second_on_either_side() {
             let request = Request::parse(capture.raw()).ok().unwrap();
             let action = actions::find(&request).unwrap();
             let now = given.plus_ms(off_ms);
-            let answer = authenticate(&context, request, action, &mut None, now).await;
-            let refused = answer.err().map(|refused| refused.code());
+            let response = authenticate(&context, request, action, &mut None, now).await;
+            let refused = response.err().map(|refused| refused.code());
             let expected = is_refused.then_some(Code::TimestampExpired);
             assert_eq!(refused, expected, "{name}, {off_ms} ms");
         }

@@ -72,8 +72,8 @@ async fn world() -> TestServer {
 
 /// The code of the refusal, or `None`.
 async fn code(world: &TestServer, raw: RawRequest) -> Option<String> {
-    let answer = crate::pipeline::handle_request(&world.context, raw).await;
-    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let response = crate::pipeline::handle_request(&world.context, raw).await;
+    let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
     body["Code"].as_str().map(str::to_owned)
 }
 

@@ -146,20 +146,20 @@ async fn assert_acts_as_judged(
     let what = format!("{} {:?}", action.name, call.params);
     prepare(world, action).await;
     let before = histories(world).await;
-    let answer = world
+    let response = world
         .call(&world.keys["own"], action.version, action.name, &params)
         .await;
     let acted = match action.access {
         Access::Write => changed(&before, &histories(world).await),
-        Access::Read => shown(&answer),
+        Access::Read => shown(&response),
     };
     match &call.means {
         Some(means) => {
-            assert_eq!(answer.get("Code"), None, "{what}: {answer}");
+            assert_eq!(response.get("Code"), None, "{what}: {response}");
             assert_eq!(acted, *means, "acted on: {what}");
         }
         None => {
-            assert!(answer["Code"].is_string(), "not refused: {what}");
+            assert!(response["Code"].is_string(), "not refused: {what}");
             assert_eq!(acted, BTreeSet::new(), "acted on although refused: {what}");
             return;
         }
@@ -167,8 +167,8 @@ async fn assert_acts_as_judged(
     let mut judged = BTreeSet::new();
     for denied in 0..DOMAINS.len() {
         let who = &world.keys[&format!("not-{denied}")];
-        let answer = world.call(who, action.version, action.name, &params).await;
-        if answer["Code"] == "NoPermission" {
+        let response = world.call(who, action.version, action.name, &params).await;
+        if response["Code"] == "NoPermission" {
             judged.insert(denied);
         }
     }
@@ -287,8 +287,8 @@ fn changed(before: &[usize], after: &[usize]) -> BTreeSet<usize> {
 }
 
 /// The domains that an answer is about.
-fn shown(answer: &Value) -> BTreeSet<usize> {
-    let text = answer.to_string();
+fn shown(response: &Value) -> BTreeSet<usize> {
+    let text = response.to_string();
     let names = DOMAINS.iter().enumerate();
     let shown = names.filter(|(_, [name, ..])| text.contains(&format!("\"{name}\"")));
     shown.map(|(index, _)| index).collect()

@@ -27,10 +27,10 @@ async fn world(denials: u32) -> TestServer {
 }
 
 async fn list(world: &TestServer, who: &str) -> Option<String> {
-    let answer = world
+    let response = world
         .call(&world.keys[who], CDN, "DescribeUserDomains", &[])
         .await;
-    answer["Code"].as_str().map(str::to_owned)
+    response["Code"].as_str().map(str::to_owned)
 }
 
 #[tokio::test]
@@ -64,12 +64,12 @@ async fn whoever_is_denied_too_often_waits_with_all_calls() {
     let stop = [("DomainName", "x.example.com")];
     let reader = &world.keys["reader"];
     for _ in 0..3 {
-        let answer = world.call(reader, CDN, "StopCdnDomain", &stop).await;
-        assert_eq!(answer["Code"], "NoPermission");
+        let response = world.call(reader, CDN, "StopCdnDomain", &stop).await;
+        assert_eq!(response["Code"], "NoPermission");
     }
-    let answer = world.call(reader, CDN, "DescribeUserDomains", &[]).await;
-    assert_eq!(answer["Code"], "Throttling.User");
-    let detail = answer["Detail"].as_str().unwrap();
+    let response = world.call(reader, CDN, "DescribeUserDomains", &[]).await;
+    assert_eq!(response["Code"], "Throttling.User");
+    let detail = response["Detail"].as_str().unwrap();
     assert!(detail.contains("without permission"), "{detail}");
 }
 
@@ -82,14 +82,14 @@ async fn a_key_in_the_wrong_parameter_does_not_reach_the_audit() {
     let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let own = world.keys["own"].clone();
     let upload = [("Name", key.as_str()), ("Cert", "c"), ("Key", "k")];
-    let answer = world
+    let response = world
         .call(&own, "2020-04-07", "UploadUserCertificate", &upload)
         .await;
-    assert!(answer["Code"].is_string(), "{answer}");
+    assert!(response["Code"].is_string(), "{response}");
     let bare: String = key.lines().filter(|line| !line.contains("---")).collect();
     let stop = [("DomainName", bare.as_str())];
-    let answer = world.call(&own, "2018-05-10", "StopCdnDomain", &stop).await;
-    assert!(answer["Code"].is_string(), "{answer}");
+    let response = world.call(&own, "2018-05-10", "StopCdnDomain", &stop).await;
+    assert!(response["Code"].is_string(), "{response}");
     // The end of the context ends the writer, which writes what it has.
     let catalog = world.context.catalog.clone();
     drop(world);

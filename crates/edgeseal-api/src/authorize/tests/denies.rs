@@ -22,10 +22,10 @@ async fn denied(deny: Value, (version, action): (&str, &str), params: &[(&str, &
     world.account(ACCOUNT, "own").await;
     let policy = document(&[statement("*", "*"), deny]);
     world.user(ACCOUNT, "user", &[&policy]).await;
-    let answer = world
+    let response = world
         .call(&world.keys["user"], version, action, params)
         .await;
-    answer["Code"] == "NoPermission"
+    response["Code"] == "NoPermission"
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn cdn_and_dcdn_have_the_same_domains() {
     let dcdn_x = "acs:dcdn:*:*:domain/x.example.com";
     let (name, other) = ("x.example.com", "y.example.com");
     let import = ("2026-12-01", "ImportCertificate");
-    for (why, deny, call, domain, expected) in [
+    for (error, deny, call, domain, expected) in [
         (
             "an import sets a certificate",
             deny("cdn:*", x),
@@ -120,7 +120,7 @@ async fn cdn_and_dcdn_have_the_same_domains() {
         } else {
             &params[..]
         };
-        assert_eq!(denied(deny, call, params).await, expected, "{why}");
+        assert_eq!(denied(deny, call, params).await, expected, "{error}");
     }
 }
 
@@ -180,10 +180,10 @@ async fn what_has_no_name_in_policies_is_denied_by_the_name_of_its_service() {
     let policy = document(&[statement("*", "acs:yundun-cert:*:*:*")]);
     world.user(ACCOUNT, "user", &[&policy]).await;
     let user = &world.keys["user"];
-    let answer = world
+    let response = world
         .call(user, CAS, "DeleteUserCertificate", &[("CertId", "7")])
         .await;
-    assert_eq!(answer["Code"], "NoPermission");
+    assert_eq!(response["Code"], "NoPermission");
 }
 
 #[tokio::test]
@@ -220,10 +220,10 @@ async fn a_spelling_that_matches_nothing_is_refused_when_the_policy_is_made() {
             ("PolicyName", name.as_str()),
             ("PolicyDocument", policy.as_str()),
         ];
-        let answer = world.call(own, "2015-05-01", "CreatePolicy", &params).await;
+        let response = world.call(own, "2015-05-01", "CreatePolicy", &params).await;
         assert_eq!(
-            answer["Code"], "MalformedPolicyDocument",
-            "{spelt}: {answer}"
+            response["Code"], "MalformedPolicyDocument",
+            "{spelt}: {response}"
         );
     }
 }

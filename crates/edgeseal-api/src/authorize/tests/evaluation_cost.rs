@@ -68,15 +68,15 @@ async fn a_decision_that_takes_too_long_is_a_refusal_that_says_so() {
     let names = names(50);
     let params = [("DomainNames", names.as_str())];
     let slower = &world.keys["slower"];
-    let answer = world.call(slower, CDN, "BatchStopCdnDomain", &params).await;
-    assert_eq!(error_of(&answer).0, "NoPermission");
-    let detail = answer["Detail"].as_str().unwrap();
+    let response = world.call(slower, CDN, "BatchStopCdnDomain", &params).await;
+    assert_eq!(error_of(&response).0, "NoPermission");
+    let detail = response["Detail"].as_str().unwrap();
     assert!(detail.contains("takes more than 1000000 steps"), "{detail}");
-    let kind = &answer["AccessDeniedDetail"]["NoPermissionType"];
+    let kind = &response["AccessDeniedDetail"]["NoPermissionType"];
     assert_eq!(kind, "ImplicitDeny");
     let one = [("DomainNames", "a.example.com")];
-    let answer = world.call(slower, CDN, "BatchStopCdnDomain", &one).await;
-    assert_eq!(error_of(&answer).0, "InvalidDomain.NotFound");
+    let response = world.call(slower, CDN, "BatchStopCdnDomain", &one).await;
+    assert_eq!(error_of(&response).0, "InvalidDomain.NotFound");
 }
 
 #[tokio::test]
@@ -86,11 +86,11 @@ async fn an_invalid_name_costs_no_more_than_a_name() {
     let params = [("DomainNames", long.as_str())];
     let action = "BatchStopCdnDomain";
     // Judged, as ever, before it is looked at: by fifty names, each as long as a name can be.
-    let answer = world.call(&world.keys["slow"], CDN, action, &params).await;
-    assert_eq!(error_of(&answer).0, "DomainNameOverLimit");
+    let response = world.call(&world.keys["slow"], CDN, action, &params).await;
+    assert_eq!(error_of(&response).0, "DomainNameOverLimit");
     let params = [("DomainNames", &long[..4003])];
-    let answer = world.call(&world.keys["slow"], CDN, action, &params).await;
-    assert_eq!(error_of(&answer).0, "InvalidDomainName.Malformed");
+    let response = world.call(&world.keys["slow"], CDN, action, &params).await;
+    assert_eq!(error_of(&response).0, "InvalidDomainName.Malformed");
 }
 
 /// A policy that denies one thing by so many conditions that it takes long to see that none holds.
@@ -136,7 +136,7 @@ async fn what_an_operation_asks_besides_waits_for_its_turn_too() {
         }
     };
     tokio::select! {
-        answer = &mut call => panic!("decided where visitors are served: {answer}"),
+        response = &mut call => panic!("decided where visitors are served: {response}"),
         () = asked => {}
     }
     drop(turn);

@@ -41,9 +41,9 @@ async fn session(world: &TestServer) -> Credentials {
     Credentials::from_reply(&world.call(helper, STS, "AssumeRole", &params).await)
 }
 
-fn key_of(answer: &Value) -> &str {
-    let id = &answer["AccessKey"]["AccessKeyId"];
-    id.as_str().unwrap_or_else(|| panic!("{answer}"))
+fn key_of(response: &Value) -> &str {
+    let id = &response["AccessKey"]["AccessKeyId"];
+    id.as_str().unwrap_or_else(|| panic!("{response}"))
 }
 
 #[tokio::test]
@@ -80,15 +80,15 @@ async fn only_a_key_of_the_root_account_touches_its_keys() {
                 vec![("UserAccessKeyId", second), ("AccountId", TENANT)],
             ),
         ] {
-            let answer = world.call(who, OWN, action, &params).await;
-            let (code, _) = error_of(&answer);
+            let response = world.call(who, OWN, action, &params).await;
+            let (code, _) = error_of(&response);
             let is_elsewhere = params.contains(&("AccountId", TENANT));
             let expected = if is_elsewhere {
                 "EntityNotExist.AccessKey"
             } else {
                 "NoPermission"
             };
-            assert_eq!(code, expected, "{action} {params:?}: {answer}");
+            assert_eq!(code, expected, "{action} {params:?}: {response}");
         }
         // What can be given to them stays given.
         let made = world
@@ -121,15 +121,15 @@ async fn a_right_on_one_account_is_none_on_another() {
         vec![("AccountId", ROOT)],
         vec![],
     ] {
-        let answer = world.call(support, OWN, "CreateAccessKey", &params).await;
-        assert_eq!(error_of(&answer).0, "NoPermission", "{params:?}");
+        let response = world.call(support, OWN, "CreateAccessKey", &params).await;
+        assert_eq!(error_of(&response).0, "NoPermission", "{params:?}");
     }
     for (action, params) in [
         ("ListAccounts", vec![]),
         ("CreateAccount", vec![("AccountName", "x")]),
     ] {
-        let answer = world.call(support, OWN, action, &params).await;
-        assert_eq!(error_of(&answer).0, "NoPermission", "{action}");
+        let response = world.call(support, OWN, action, &params).await;
+        assert_eq!(error_of(&response).0, "NoPermission", "{action}");
     }
 }
 
@@ -177,8 +177,8 @@ async fn a_renamed_user_is_judged_by_both_names() {
     ] {
         let mut params = vec![("UserName", old), ("NewComments", "c")];
         params.extend(new.map(|new| ("NewUserName", new)));
-        let answer = world.call(desk, "2015-05-01", "UpdateUser", &params).await;
-        assert_eq!(answer["Code"].as_str(), code, "{old} {new:?}: {answer}");
+        let response = world.call(desk, "2015-05-01", "UpdateUser", &params).await;
+        assert_eq!(response["Code"].as_str(), code, "{old} {new:?}: {response}");
     }
 }
 
@@ -250,8 +250,8 @@ async fn what_the_operator_does_to_a_tenant_is_in_both_audits() {
         ),
     ] {
         if !params.is_empty() {
-            let answer = world.call(root, OWN, action, params).await;
-            assert_eq!(answer.get("Code"), None, "{action}: {answer}");
+            let response = world.call(root, OWN, action, params).await;
+            assert_eq!(response.get("Code"), None, "{action}: {response}");
         }
         let (request, notes, signed) = last(&world, ROOT, action).await;
         let (there, notes_there, signed_there) = last(&world, TENANT, action).await;
@@ -301,8 +301,8 @@ async fn the_audit_tells_what_was_granted() {
         ("CreateRole", &create[..], format!("trust policy: {first}")),
         ("UpdateRole", &update[..], format!("trust policy: {second}")),
     ] {
-        let answer = world.call(root, "2015-05-01", action, params).await;
-        assert_eq!(answer.get("Code"), None, "{action}: {answer}");
+        let response = world.call(root, "2015-05-01", action, params).await;
+        assert_eq!(response.get("Code"), None, "{action}: {response}");
         let (_, notes, _) = last(&world, ROOT, action).await;
         assert_eq!(notes, [granted], "{action}");
     }
@@ -341,10 +341,10 @@ async fn a_right_on_domains_shows_no_rollout_of_others() {
         ),
     ];
     let tenant = &world.keys["tenant"];
-    let answer = world
+    let response = world
         .call(tenant, "2018-05-10", "AddCdnDomain", &added)
         .await;
-    assert_eq!(answer.get("Code"), None, "{answer}");
+    assert_eq!(response.get("Code"), None, "{response}");
     let named = [("DomainName", "www.tenant.example")];
     for (who, sees) in [
         ("root", true),
@@ -356,7 +356,7 @@ async fn a_right_on_domains_shows_no_rollout_of_others() {
         let key = &world.keys[who];
         let fleet = world.call(key, OWN, "DescribeRollout", &[]).await;
         let of_tenant = world.call(key, OWN, "DescribeRollout", &named).await;
-        let codes = [&fleet, &of_tenant].map(|answer| answer["Code"].as_str());
+        let codes = [&fleet, &of_tenant].map(|response| response["Code"].as_str());
         let expected = if sees {
             [None, None]
         } else {

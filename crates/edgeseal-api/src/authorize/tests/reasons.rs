@@ -6,7 +6,7 @@ use edgeseal_core::{
     policy::{Decision, Layer, Principal, Reason, Scope, Verdict},
 };
 
-use super::super::{policy_type, reason, scope};
+use super::super::{denial_reason, policy_type, scope};
 use crate::actions::{ACTIONS, ResourceKind};
 
 const OWN: &str = "1000000000000001";
@@ -60,8 +60,8 @@ fn by(layer: Layer, policy: Option<&str>) -> Option<Reason> {
 fn every_reason_is_a_sentence() {
     use Verdict::{Allowed, ExplicitDeny, ImplicitDeny};
     let no = |layer| Some(Reason::NoAllow { layer, resource: 0 });
-    for (principal, sphere, verdict, why, expected) in [
-        (user(), Scope::Operator, ImplicitDeny, None, "only the root account of this Edgeseal, and whom it lets, may do this"),
+    for (principal, scope, verdict, reason, expected) in [
+        (user(), Scope::Operator, ImplicitDeny, None, "only the root account, or an identity it permits, may do this"),
         (user(), Scope::RootKeys, ImplicitDeny, None, "only a key of the root account itself may make, change or delete its keys; no right to do so can be given to a user or a session"),
         (user(), Scope::OwnAccount, ImplicitDeny, no(Layer::Identity), "no policy of user alice allows it"),
         (role(), Scope::OwnAccount, ImplicitDeny, no(Layer::Identity), "no policy of role deployer allows it"),
@@ -73,7 +73,7 @@ fn every_reason_is_a_sentence() {
         (role(), Scope::OwnAccount, ExplicitDeny, by(Layer::Session, None), "statement 3 of the policy of the session denies it"),
         (user(), Scope::OwnAccount, ExplicitDeny, by(Layer::Trust, None), "statement 3 of the trust policy of the role denies it"),
     ] {
-        assert_eq!(reason(&principal, sphere, &decided(verdict, why)), expected);
+        assert_eq!(denial_reason(&principal, scope, &decided(verdict, reason)), expected);
     }
 }
 

@@ -29,9 +29,13 @@ struct Stage {
 }
 
 async fn ok(world: &TestServer, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> Value {
-    let answer = world.call(&world.keys[who], call.0, call.1, params).await;
-    assert_eq!(answer.get("Code"), None, "{call:?} {params:?}: {answer}");
-    answer
+    let response = world.call(&world.keys[who], call.0, call.1, params).await;
+    assert_eq!(
+        response.get("Code"),
+        None,
+        "{call:?} {params:?}: {response}"
+    );
+    response
 }
 
 fn pem() -> (String, String) {
@@ -95,8 +99,8 @@ impl Stage {
 
     async fn code(&self, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> String {
         let who = &self.world.keys[who];
-        let answer = self.world.call(who, call.0, call.1, params).await;
-        answer["Code"].as_str().unwrap_or_default().to_owned()
+        let response = self.world.call(who, call.0, call.1, params).await;
+        response["Code"].as_str().unwrap_or_default().to_owned()
     }
 }
 

@@ -59,23 +59,23 @@ async fn wait_for_bytes(bytes: impl Fn() -> usize, expected: usize) {
 }
 
 /// What is answered before the connection ends.
-async fn answer(stream: &mut TlsStream<TcpStream>) -> String {
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
-    String::from_utf8(answer).unwrap()
+async fn response(stream: &mut TlsStream<TcpStream>) -> String {
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response).await;
+    String::from_utf8(response).unwrap()
 }
 
 #[track_caller]
-fn assert_refused(answer: &str) {
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.contains("connection: close"), "{answer}");
+fn assert_refused(response: &str) {
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    assert!(response.contains("connection: close"), "{response}");
     assert!(
-        answer.contains(r#""Code":"ServiceUnavailable""#),
-        "{answer}"
+        response.contains(r#""Code":"ServiceUnavailable""#),
+        "{response}"
     );
     assert!(
-        answer.contains("too many requests are under way"),
-        "{answer}"
+        response.contains("too many requests are in flight"),
+        "{response}"
     );
 }
 
@@ -86,13 +86,13 @@ async fn requests_over_budget_are_refused() {
     let mut body = api.connect_tls_from(A).await.unwrap();
     body.write_all(post(100_000).as_bytes()).await.unwrap();
     let _ = body.write_all(&[b'x'; 50_000]).await;
-    assert_refused(&answer(&mut body).await);
+    assert_refused(&response(&mut body).await);
     let mut head = api.connect_tls_from(A).await.unwrap();
     let filler = "x".repeat(50_000);
     let _ = head
         .write_all(format!("GET /?Note={filler}").as_bytes())
         .await;
-    assert_refused(&answer(&mut head).await);
+    assert_refused(&response(&mut head).await);
     // A small one takes no room.
     assert!(api.call().await.contains("MissingAccessKeyId"));
     drop(held);
@@ -117,7 +117,7 @@ async fn the_largest_source_is_evicted() {
     let mut first = [0; 12];
     newcomer.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 400");
-    assert_eq!(answer(&mut large).await, "", "it is cut off");
+    assert_eq!(response(&mut large).await, "", "it is cut off");
     wait_for_bytes(|| api.context.budgets.requests.reserved_bytes(), PAGE).await;
 }
 

@@ -1,5 +1,5 @@
 //! `CreateCertificateName` of Version 2018-08-13: what an owner writes on a certificate. Terraform
-//! changes name, labels and grouping label by it.
+//! changes name, labels and resource group by it.
 
 use edgeseal_core::certificate::CertificateId;
 use edgeseal_store::{
@@ -32,7 +32,7 @@ pub struct Params {
     resource_group: Option<String>,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such certificate.
@@ -47,7 +47,7 @@ pub enum Error {
     /// Not labels.
     #[error(transparent)]
     Tags(#[from] InvalidTags),
-    /// Not a grouping label.
+    /// Not a resource group.
     #[error(transparent)]
     Group(#[from] InvalidResourceGroup),
     /// The name is taken.
@@ -58,7 +58,7 @@ pub enum Error {
         /// Whose it is.
         id: CertificateId,
     },
-    /// What every operation can meet.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -115,8 +115,8 @@ impl Operation for CreateCertificateName {
                 let own = found.filter(|found| found.account == *call.account() && !found.removed);
                 let Some(before) = own else {
                     let which = format!("with the number {}", changes.id);
-                    let why = CertificateError::NotFoundInCas { which };
-                    return Err(ChangeError::Refused(why.into()));
+                    let error = CertificateError::NotFoundInCas { which };
+                    return Err(ChangeError::Refused(error.into()));
                 };
                 let after = changes.applied_to(&mut draft, &before).await?;
                 draft.change_certificate(&before, &after).await?;
@@ -154,20 +154,20 @@ impl Params {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Certificate(why) => why.code(),
+            Self::Certificate(error) => error.code(),
             Self::NoChange => Code::MissingName,
-            Self::Name(why) => why.code(),
-            Self::Tags(why) => why.code(),
+            Self::Name(error) => error.code(),
+            Self::Tags(error) => error.code(),
             Self::Group(_) => Code::InvalidResourceGroup,
             Self::NameTaken { .. } => Code::NameRepeat,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Certificate(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Certificate(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! One that a domain has bound stays. In Version 2020-04-07 that is a refusal, unless the operator
 //! has chosen otherwise. In 2018-07-13 the tools in use delete the bound certificate first and
-//! upload the next one under its name: there it leaves the centre, its name is free, the domain
+//! upload the next one under its name: there it leaves CAS, its name is free, the domain
 //! keeps it until it has another, and with that it is gone.
 
 use edgeseal_core::certificate::CertificateId;
@@ -23,7 +23,7 @@ pub struct DeleteUserCertificate;
 /// The operation of 2018.
 pub struct DeleteUserCertificate2018;
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such certificate.
@@ -37,7 +37,7 @@ pub enum Error {
         /// The domain.
         domain: String,
     },
-    /// What every operation can meet.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -111,10 +111,10 @@ async fn delete(
             let found = draft.certificate(id).await?;
             let own = found.filter(|found| found.account == *call.account() && !found.removed);
             let Some(certificate) = own else {
-                let why = CertificateError::NotFoundInCas {
+                let error = CertificateError::NotFoundInCas {
                     which: format!("with the number {id}"),
                 };
-                return Err(ChangeError::Refused(Error::Certificate(why)));
+                return Err(ChangeError::Refused(Error::Certificate(error)));
             };
             match draft.domain_using_certificate(id).await? {
                 None => draft.delete_certificate(&certificate).await?,
@@ -132,17 +132,17 @@ async fn delete(
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Certificate(why) => why.code(),
+            Self::Certificate(error) => error.code(),
             Self::InUse { .. } => Code::CertificateInUse,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Certificate(why) => why.detail(),
+            Self::Certificate(error) => error.detail(),
             Self::InUse { .. } => Some(self.to_string()),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Deployments in the certificate centre: one call binds certificates to many domains, and tells of
+//! Deployments in CAS: one call binds certificates to many domains, and tells of
 //! each how it ended. The cloud deploys to many products; here is one, the edge, and its domains are
 //! the resources.
 //!
@@ -32,9 +32,9 @@ use crate::{
 
 /// The action that makes a job.
 pub(crate) const CREATE: &str = "CreateDeploymentJob";
-/// What the centre calls the product whose resources domains are.
+/// What CAS calls the product whose resources domains are.
 const PRODUCT: &str = "CDN";
-/// What the centre calls the provider whose product it is.
+/// What CAS calls the provider whose product it is.
 const PROVIDER: &str = "aliyun";
 /// The kind of job that callers make.
 const JOB_TYPE: &str = "user";
@@ -50,7 +50,7 @@ pub enum JobError {
     /// Not a number.
     #[error("JobId is {given:?}; it must be a positive number")]
     Malformed {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// None of the account's.
@@ -97,7 +97,7 @@ fn job_id(params: &ParamMap) -> Result<i64, JobError> {
 /// The certificates that [`CREATE`] is asked to bind; none if they are not named rightly.
 pub(crate) fn certificates_wanted(params: &ParamMap) -> Vec<CertificateId> {
     let given = params.get_non_empty("CertIds");
-    let numbers = given.and_then(|given| numbers(given, CERTIFICATES_MAX));
+    let numbers = given.and_then(|given| parse_ids(given, CERTIFICATES_MAX));
     numbers.unwrap_or_default()
 }
 
@@ -118,7 +118,7 @@ pub(crate) async fn certificates_of_job(
 }
 
 /// Different positive numbers with commas between them, one to `max` of them.
-fn numbers(given: &str, max: usize) -> Option<Vec<i64>> {
+fn parse_ids(given: &str, max: usize) -> Option<Vec<i64>> {
     let mut numbers = Vec::new();
     for part in given.split(',') {
         let number = part
@@ -186,13 +186,13 @@ impl ApiError for JobError {
             Self::Missing => Code::MissingJobId,
             Self::Malformed { .. } => Code::InvalidJobId,
             Self::NotFound { .. } => Code::JobNotFound,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,4 +1,4 @@
-//! `DescribeUserCertificateList` of 2018: the certificates of the centre, paged.
+//! `DescribeUserCertificateList` of 2018: the certificates of CAS, paged.
 
 use edgeseal_core::{Timestamp, certificate::CertificateId};
 use edgeseal_store::{catalog::Pagination, record::CertificateRecord};
@@ -51,7 +51,7 @@ pub(super) struct Row {
     city: String,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Out of range.
@@ -127,15 +127,15 @@ impl Row {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Page(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Page(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Page(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Page(error) => error.detail(),
+            Self::Store(error) => error.detail(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `GetCertificateDetail`: one certificate in the centre's newer words, without its text.
+//! `GetCertificateDetail`: one certificate in CAS's newer words, without its text.
 
 use edgeseal_core::{
     Timestamp,

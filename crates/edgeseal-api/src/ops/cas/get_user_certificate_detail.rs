@@ -123,12 +123,12 @@ impl Operation for GetUserCertificateDetail {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Reply>, CertificateError> {
         let catalog = &context.catalog;
         let certificate =
-            certificate_lookup::find_in_cas(catalog, call.account(), wanted.id).await?;
-        let text = if wanted.with_text {
+            certificate_lookup::find_in_cas(catalog, call.account(), params.id).await?;
+        let text = if params.with_text {
             let cert = public_pem(catalog, &certificate).await;
             let cert = cert.map_err(StoreError::from)?;
             let key = private_key(context, call, &certificate).await?;
@@ -151,7 +151,7 @@ async fn private_key(
     let given_back = context.settings.return_private_keys
         && certificate.source == CertificateSource::Centre
         && call
-            .may_with_certificate(context, READ_PRIVATE_KEY, certificate)
+            .is_allowed_on_certificate(context, READ_PRIVATE_KEY, certificate)
             .await?;
     if !given_back {
         return Ok(Zeroizing::default());

@@ -1,4 +1,4 @@
-//! `ListCertificates`: the certificates of the centre in its newer words, filtered and paged.
+//! `ListCertificates`: the certificates of CAS in its newer words, filtered and paged.
 
 use edgeseal_core::certificate::CertificateId;
 use edgeseal_store::{
@@ -24,7 +24,7 @@ use crate::{
 /// The operation.
 pub struct ListCertificates;
 
-/// What is looked for.
+/// The parameters.
 pub struct Params {
     page: Page,
     source: Source,
@@ -61,7 +61,7 @@ struct Row {
     shown: CertificateView,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Out of range.
@@ -70,13 +70,13 @@ pub enum Error {
     /// No such source.
     #[error("CertificateSource is {given:?}; use BUY, TEST or UPLOAD")]
     Source {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No such status.
     #[error("CertificateStatus is {given:?}; use issued, willExpire, expired or revoked")]
     Status {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// The store failed.
@@ -188,16 +188,16 @@ impl Params {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Page(why) => why.code(),
+            Self::Page(error) => error.code(),
             Self::Source { .. } => Code::InvalidCertificateSource,
             Self::Status { .. } => Code::InvalidCertificateStatus,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

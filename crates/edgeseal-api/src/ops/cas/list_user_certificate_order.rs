@@ -1,4 +1,4 @@
-//! `ListUserCertificateOrder`: the certificates of the centre, filtered and paged. There are no
+//! `ListUserCertificateOrder`: the certificates of CAS, filtered and paged. There are no
 //! orders here: what is asked of bought certificates finds nothing.
 
 use edgeseal_core::{Timestamp, certificate::CertificateId};
@@ -26,7 +26,7 @@ use crate::{
 /// The operation.
 pub struct ListUserCertificateOrder;
 
-/// What is looked for.
+/// The parameters.
 pub struct Params {
     page: Page,
     kind: Kind,
@@ -95,7 +95,7 @@ struct Row {
     resource_group_id: String,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Out of range.
@@ -104,7 +104,7 @@ pub enum Error {
     /// No such kind.
     #[error("OrderType is {given:?}; use CPACK, BUY, UPLOAD or CERT")]
     Kind {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No such status.
@@ -112,7 +112,7 @@ pub enum Error {
         "Status is {given:?}; use ISSUED, WILLEXPIRED, EXPIRED, REVOKED, PAYED, CHECKING, CHECKED_FAIL or NOTACTIVATED"
     )]
     Status {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// The store failed.
@@ -262,16 +262,16 @@ impl Row {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Page(why) => why.code(),
+            Self::Page(error) => error.code(),
             Self::Kind { .. } => Code::InvalidOrderType,
             Self::Status { .. } => Code::InvalidStatus,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,4 +1,4 @@
-//! What both spellings of an upload do: a chain and a key become a certificate of the centre.
+//! What both spellings of an upload do: a chain and a key become a certificate of CAS.
 
 use edgeseal_core::{
     certificate::{Certificate, CertificateId, InvalidCertificate, admit},
@@ -67,7 +67,7 @@ pub enum InvalidCertificateName {
     LooksLikeKey,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No name.
@@ -91,7 +91,7 @@ pub enum Error {
     /// Not labels.
     #[error(transparent)]
     Tags(#[from] InvalidTags),
-    /// Not a grouping label.
+    /// Not a resource group.
     #[error(transparent)]
     Group(#[from] InvalidResourceGroup),
     /// The name is taken.
@@ -102,10 +102,10 @@ pub enum Error {
         /// Whose it is.
         id: CertificateId,
     },
-    /// The account has as many as it may.
+    /// The account has reached the limit.
     #[error("{}", quota::over_quota_detail(.0))]
     Quota(#[from] OverQuota),
-    /// What every operation can meet.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -233,31 +233,31 @@ impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::NoName => Code::MissingName,
-            Self::Name(why) => why.code(),
+            Self::Name(error) => error.code(),
             Self::NoChain => Code::MissingCert,
             Self::NoKey => Code::MissingKey,
             Self::Sm2 => Code::InvalidCert,
-            Self::Certificate(why) => code_of(why),
-            Self::Tags(why) => why.code(),
+            Self::Certificate(error) => code_of(error),
+            Self::Tags(error) => error.code(),
             Self::Group(_) => Code::InvalidResourceGroup,
             Self::NameTaken { .. } => Code::NameRepeat,
             Self::Quota(over) => quota::code(over.kind),
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }
 }
 
 /// The centre has one code where the CDN has ten; the detail says which cause it is.
-const fn code_of(why: &InvalidCertificate) -> Code {
+const fn code_of(error: &InvalidCertificate) -> Code {
     use edgeseal_core::certificate::{BlockName, InvalidBase64, TooLong};
-    match why {
+    match error {
         InvalidCertificate::BlankKey => Code::MissingKey,
         InvalidCertificate::TooLong(TooLong::Key { .. })
         | InvalidCertificate::KeyText(_)

@@ -1,6 +1,6 @@
-//! `AddCdnDomain`: a domain is served from now on; `BatchAddCdnDomain`: up to 50 are, or none.
+//! `AddCdnDomain` adds a domain; `BatchAddCdnDomain` adds up to 50, all or none.
 //!
-//! Divergence: the cloud reviews a domain for minutes; here it is online at once.
+//! Divergence: the cloud reviews a domain for minutes; here it is online immediately.
 
 use edgeseal_core::{
     AccountId, DomainName, DomainPattern,
@@ -34,13 +34,13 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `AddCdnDomain`.
 pub struct AddCdnDomain;
 
-/// The operation for many domains.
+/// `BatchAddCdnDomain`.
 pub struct BatchAddCdnDomain;
 
-/// The domains to be.
+/// The domains to add.
 pub struct Params {
     names: Vec<DomainPattern>,
     service: ServiceType,
@@ -50,38 +50,39 @@ pub struct Params {
     tags: Vec<(String, String)>,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The name is none.
+    /// The name is invalid.
     #[error(transparent)]
     Name(#[from] DomainError),
-    /// The list of names is none.
+    /// The list of names is invalid.
     #[error(transparent)]
     Names(#[from] DomainListError),
-    /// Wildcards are added one by one.
+    /// A batch contains a wildcard.
     #[error("{name} is a wildcard; add it alone, with AddCdnDomain or AddDcdnDomain")]
     Wildcard {
         /// The name.
         name: DomainPattern,
     },
-    /// Names that everybody's are below, or those of all customers of somebody.
+    /// A wildcard below a public suffix, or below a suffix that a provider assigns to its
+    /// customers.
     #[error(
         "{} stands for names of whoever registers them: {base} is in the list of public suffixes (publicsuffix.org)", name.to_san()
     )]
     PublicSuffix {
         /// The wildcard.
         name: DomainPattern,
-        /// What it is below.
+        /// The domain below which it is.
         base: DomainName,
     },
-    /// Labels that a domain cannot have.
+    /// Invalid tags.
     #[error(transparent)]
     Tags(#[from] InvalidTags),
-    /// A grouping label that a domain cannot have.
+    /// An invalid resource group.
     #[error(transparent)]
     Group(#[from] InvalidResourceGroup),
-    /// The account has not proven to own it.
+    /// The account has not proven ownership.
     #[error(
         "prove first that {root} is yours: DescribeVerifyContent tells what to publish, VerifyDomainOwner checks it"
     )]
@@ -98,7 +99,7 @@ pub enum Error {
     /// No such CdnType.
     #[error("CdnType is {given:?}; use one of {}", ServiceType::all_wire_names())]
     Service {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// Not a list of origins.
@@ -107,16 +108,16 @@ pub enum Error {
     /// No such Scope.
     #[error("Scope is {given:?}; use one of {}", Coverage::all_wire_names())]
     Coverage {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// It is there already.
+    /// The domain exists already.
     #[error("{name} is on this Edgeseal already, in your account or in another")]
     Exists {
         /// The domain.
         name: DomainPattern,
     },
-    /// A wildcard and its names must be of one account.
+    /// A wildcard and the names it covers must belong to one account.
     #[error(
         "{wildcard} belongs to another account; a wildcard and its names must be of one account"
     )]
@@ -124,22 +125,22 @@ pub enum Error {
         /// The wildcard.
         wildcard: DomainPattern,
     },
-    /// A wildcard and its names must be of one account.
+    /// A wildcard and the names it covers must belong to one account.
     #[error("{name} belongs to another account; a wildcard and its names must be of one account")]
     NameOfOtherAccount {
         /// The name.
         name: String,
     },
-    /// A wildcard and its `all.` name share their CNAME.
+    /// A wildcard and its `all.` name have the same CNAME.
     #[error("{other} exists, and its CNAME would be the same")]
     WildcardAndAll {
         /// The other domain.
         other: DomainPattern,
     },
-    /// The account has as many as it may.
+    /// The account has reached the limit.
     #[error("{}", quota::over_quota_detail(.0))]
     Quota(#[from] OverQuota),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -175,9 +176,9 @@ impl Operation for AddCdnDomain {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<EmptyReply>, Error> {
-        add(context, call, &wanted).await
+        add(context, call, &params).await
     }
 }
 
@@ -215,13 +216,13 @@ impl BatchOperation for BatchAddCdnDomain {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<EmptyReply>, Error> {
-        add(context, call, &wanted).await
+        add(context, call, &params).await
     }
 }
 
-/// Wildcards are added one by one.
+/// Wildcards must be added one by one.
 ///
 /// # Errors
 /// [`Error::Wildcard`].
@@ -232,49 +233,49 @@ pub(in crate::ops) fn check_exact(names: &[DomainPattern]) -> Result<(), Error> 
     }
 }
 
-/// Adds the domains: all of them or none.
+/// Adds the domains, all or none.
 ///
 /// # Errors
-/// [`Error`], for the first domain that has one.
+/// [`Error`] of the first domain that has one.
 pub(in crate::ops) async fn add(
     context: &Context,
     call: &Authorized,
-    wanted: &Params,
+    params: &Params,
 ) -> Result<Success<EmptyReply>, Error> {
-    check_ownership(context, call, &wanted.names).await?;
-    let deed = &call.audit;
-    let added = context.catalog.transact(deed, |mut draft| async move {
-        add_in(&mut draft, context, call, wanted).await?;
+    check_ownership(context, call, &params.names).await?;
+    let audit = &call.audit;
+    let added = context.catalog.transact(audit, |mut draft| async move {
+        add_in(&mut draft, context, call, params).await?;
         Ok((draft, ()))
     });
     let committed = added.await.map_err(from_change_error::<Error, Error>)?;
     Ok(Success::served(committed.revision, Environment::Production))
 }
 
-/// Adds the domains inside a change; see [`check_ownership`].
+/// Adds the domains inside a transaction; see [`check_ownership`].
 ///
 /// # Errors
-/// [`Error`], for the first domain that has one.
+/// [`Error`] of the first domain that has one.
 pub(super) async fn add_in(
     draft: &mut Draft,
     context: &Context,
     call: &Authorized,
-    wanted: &Params,
+    params: &Params,
 ) -> Result<(), ChangeError<Error>> {
-    if wanted.names.is_empty() {
+    if params.names.is_empty() {
         return Ok(());
     }
-    let (account, origins) = (call.account(), &wanted.origins);
+    let (account, origins) = (call.account(), &params.origins);
     let permission = sources::check_permitted(draft, context, account, origins).await?;
     let found = draft.account(account).await?;
     let is_root = found.as_ref().is_some_and(|account| account.root);
     let quota = quota::for_loaded_account(context, found.as_ref(), QuotaKind::Domains);
-    for name in &wanted.names {
+    for name in &params.names {
         if !is_root {
             check_suffix(name).map_err(ChangeError::Refused)?;
         }
         check_wildcard_conflicts(draft, account, name).await?;
-        let mut domain = wanted.domain(name, draft.new_domain_id().await?, call);
+        let mut domain = params.domain(name, draft.new_domain_id().await?, call);
         domain.origin_permission = permission;
         draft.add_domain(&domain, quota).await?;
         draft.add_history(&domain, None, Default::default(), &call.audit)?;
@@ -282,7 +283,7 @@ pub(super) async fn add_in(
     Ok(())
 }
 
-/// Once a root domain is proven, it is so for all names below it.
+/// Ownership of a root domain, once proven, covers all names below it.
 ///
 /// # Errors
 /// [`Error::NotOwned`], or the store failed.
@@ -330,10 +331,10 @@ impl Params {
         Self::parse_for(service, params, names)
     }
 
-    /// Reads all but what the domains deliver.
+    /// Reads everything but the kind of content.
     ///
     /// # Errors
-    /// [`Error`] of the parameters.
+    /// An invalid parameter.
     pub(in crate::ops) fn parse_for(
         service: ServiceType,
         params: &ParamMap,
@@ -387,14 +388,14 @@ impl Params {
     }
 }
 
-/// A wildcard and its names must be of one account, so one below a public suffix would keep all
-/// others from theirs. The operator may have registered the suffix.
+/// A wildcard and the names it covers must belong to one account, so a wildcard below a public
+/// suffix would block all other accounts. The operator may have registered the suffix.
 fn check_suffix(name: &DomainPattern) -> Result<(), Error> {
     let DomainPattern::Wildcard(base) = name else {
         return Ok(());
     };
     let suffix = psl::suffix(base.as_str().as_bytes());
-    // Names of one label that nobody lists are of private networks.
+    // Unlisted names of one label belong to private networks.
     if suffix.is_some_and(|it| it.is_known() && it.as_bytes() == base.as_str().as_bytes()) {
         let (name, base) = (name.clone(), base.clone());
         return Err(Error::PublicSuffix { name, base });
@@ -402,7 +403,8 @@ fn check_suffix(name: &DomainPattern) -> Result<(), Error> {
     Ok(())
 }
 
-/// Looks at the domains that a new one may clash with. What is absent must stay so until the commit.
+/// Checks the domains that a new one may conflict with. Absent ones must stay absent until the
+/// commit.
 async fn check_wildcard_conflicts(
     draft: &mut Draft,
     account: &AccountId,
@@ -437,7 +439,7 @@ async fn check_wildcard_conflicts(
             if let Some(name) = draft.foreign_subdomain(base, account).await? {
                 return Err(ChangeError::Refused(Error::NameOfOtherAccount { name }));
             }
-            // Too long a name for its `all.` neighbour has none.
+            // A name too long for an `all.` neighbour has none.
             let Ok(all) = DomainName::parse(&format!("all.{base}")).map(DomainPattern::Exact)
             else {
                 return Ok(());
@@ -453,29 +455,29 @@ async fn check_wildcard_conflicts(
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Name(why) => why.code(),
-            Self::Names(why) => why.code(),
+            Self::Name(error) => error.code(),
+            Self::Names(error) => error.code(),
             Self::Wildcard { .. } | Self::PublicSuffix { .. } => Code::DomainNameMalformed,
-            Self::Tags(why) => why.code(),
+            Self::Tags(error) => error.code(),
             Self::Group(_) => Code::InvalidResourceGroup,
             Self::NotOwned { .. } => Code::DomainOwnerVerifyFail,
             Self::NoService => Code::MissingCdnType,
             Self::Service { .. } => Code::InvalidCdnType,
-            Self::Sources(why) => why.code(),
+            Self::Sources(error) => error.code(),
             Self::Coverage { .. } => Code::InvalidScope,
             Self::Exists { .. }
             | Self::WildcardOfOtherAccount { .. }
             | Self::NameOfOtherAccount { .. } => Code::DomainAlreadyExists,
             Self::WildcardAndAll { .. } => Code::WildcardAndAll,
             Self::Quota(over) => quota::code(over.kind),
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Names(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Names(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }
@@ -494,9 +496,9 @@ mod tests {
             (".example.co.uk", true),
             (".pages.github.io", true),
             (".example.com", true),
-            // Exact names keep nobody from theirs.
+            // Exact names block no other account.
             ("co.uk", true),
-            // Of private networks, and of tests.
+            // Private networks and tests.
             (".corp.internal", true),
             (".private.example", true),
         ];

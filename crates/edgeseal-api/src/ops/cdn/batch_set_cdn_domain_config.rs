@@ -1,5 +1,5 @@
-//! `BatchSetCdnDomainConfig`: functions of up to 50 domains are set, all or none; and
-//! `SetCdnDomainStagingConfig`, for one domain on the staging edges only.
+//! `BatchSetCdnDomainConfig` sets functions of up to 50 domains, all or none;
+//! `SetCdnDomainStagingConfig` sets them for one domain on the staging edges only.
 
 use edgeseal_core::{DomainPattern, domain::Environment};
 use serde::Serialize;
@@ -19,13 +19,13 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation for many domains.
+/// `BatchSetCdnDomainConfig`.
 pub struct BatchSetCdnDomainConfig;
 
-/// The operation for the staging edges.
+/// `SetCdnDomainStagingConfig`.
 pub struct SetCdnDomainStagingConfig;
 
-/// What was set.
+/// The settings.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -38,7 +38,7 @@ struct List {
     domain_config_model: Vec<Configured>,
 }
 
-/// What was set: a list without a wrapper.
+/// The settings: a list without a wrapper.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StagedReply {

@@ -1,5 +1,4 @@
-//! `BatchStartCdnDomain` and `BatchStopCdnDomain`: up to 50 domains are served or not, all of them
-//! or none.
+//! `BatchStartCdnDomain` and `BatchStopCdnDomain`: start or stop up to 50 domains, all or none.
 
 use edgeseal_core::{
     DomainPattern,
@@ -19,10 +18,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation that starts.
+/// `BatchStartCdnDomain`.
 pub struct BatchStartCdnDomain;
 
-/// The operation that stops.
+/// `BatchStopCdnDomain`.
 pub struct BatchStopCdnDomain;
 
 impl BatchOperation for BatchStartCdnDomain {

@@ -1,4 +1,4 @@
-//! Changes of settings: what all operations on configuration functions do.
+//! Changes of settings: shared by all operations on configuration functions.
 
 use edgeseal_core::{
     DomainPattern,
@@ -23,10 +23,10 @@ use crate::{
     operation::{ApiError, StoreError, from_change_error},
 };
 
-/// Why settings are not changed.
+/// Errors of changing settings.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There are no such domains.
+    /// The domain list is invalid.
     #[error(transparent)]
     Domains(#[from] DomainListError),
     /// There is no such domain.
@@ -38,33 +38,33 @@ pub enum Error {
         /// The domain.
         name: DomainPattern,
     },
-    /// No such functions.
+    /// Invalid functions.
     #[error(transparent)]
     Functions(#[from] InvalidFunctions),
-    /// No functions are named.
+    /// No function is named.
     #[error("name the functions in FunctionNames, separated by commas")]
     NoFunctionNames,
-    /// No setting is named.
+    /// No config id is given.
     #[error("name the setting in ConfigId")]
     NoConfigId,
-    /// Not numbers of settings.
+    /// Not config ids.
     #[error("ConfigId is {given:?}; it must be numbers, separated by commas")]
     ConfigId {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// No redirect is named, or none that there is.
+    /// No redirect is given, or an unknown one.
     #[error("RedirectType is {given:?}; use Off, Http or Https")]
     RedirectType {
-        /// What was given; empty if nothing was.
+        /// The value given; empty if none.
         given: String,
     },
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A setting that was made or changed.
+/// A setting that was added or changed.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Configured {
@@ -106,7 +106,7 @@ pub(super) async fn set(
                 for (function, new_id) in functions.iter().zip(ids.by_ref()) {
                     let set = functions::set(changed, function, new_id);
                     configured.push(Configured {
-                        config_id: set.map_err(|why| ChangeError::Refused(why.into()))?,
+                        config_id: set.map_err(|error| ChangeError::Refused(error.into()))?,
                         domain_name: name.to_string(),
                         function_name: function.name.clone(),
                     });
@@ -120,8 +120,8 @@ pub(super) async fn set(
     Ok((committed.revision, committed.value))
 }
 
-/// Removes the settings that `gone` takes from all of these domains, or from none. That there is
-/// none to remove is no error: afterwards there is none.
+/// Removes the settings that `matches` selects from all of these domains, or from none. Having none
+/// to remove is not an error.
 ///
 /// # Errors
 /// [`Error`].
@@ -139,7 +139,7 @@ pub(super) async fn remove(
             for name in names {
                 let before = domain_lookup::find_in(&mut draft, call.account(), name)
                     .await
-                    .map_err(|why| ChangeError::Refused(Error::from(why)))?;
+                    .map_err(|error| ChangeError::Refused(Error::from(error)))?;
                 let (mut settings, mut staged) =
                     (before.settings.clone(), before.staged_settings.clone());
                 match environment {
@@ -161,7 +161,7 @@ async fn find_started(
     name: &DomainPattern,
 ) -> Result<Domain, ChangeError<Error>> {
     let found = domain_lookup::find_in(draft, call.account(), name).await;
-    let domain = found.map_err(|why| ChangeError::Refused(Error::from(why)))?;
+    let domain = found.map_err(|error| ChangeError::Refused(Error::from(error)))?;
     if matches!(domain.state, DomainState::Offline | DomainState::Stopping) {
         let name = name.clone();
         return Err(ChangeError::Refused(Error::Stopped { name }));
@@ -185,7 +185,7 @@ async fn write(
     let mut after = before.clone();
     after
         .configure(settings, staged, functions::derive, call.now())
-        .map_err(|why| ChangeError::Refused(Error::from(why)))?;
+        .map_err(|error| ChangeError::Refused(Error::from(error)))?;
     domain_lookup::write_change(draft, &call.audit, environment, before, &after).await?;
     Ok(())
 }
@@ -193,38 +193,38 @@ async fn write(
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Domains(why) => why.code(),
-            Self::Domain(why) => why.code(),
+            Self::Domains(error) => error.code(),
+            Self::Domain(error) => error.code(),
             Self::Stopped { .. } => Code::DomainOffline,
-            Self::Functions(why) => why.code(),
+            Self::Functions(error) => error.code(),
             Self::NoFunctionNames => Code::MissingFunctionNames,
             Self::NoConfigId => Code::MissingConfigId,
             Self::ConfigId { .. } => Code::InvalidConfigId,
             Self::RedirectType { given } if given.is_empty() => Code::MissingRedirectType,
             Self::RedirectType { .. } => Code::InvalidRedirectType,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn wire_code(&self) -> String {
         match self {
-            Self::Functions(why) => why.wire_code(),
-            other => other.code().row().wire_code.to_owned(),
+            Self::Functions(error) => error.wire_code(),
+            other => other.code().spec().wire_code.to_owned(),
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::Functions(why) => why.message(),
-            other => other.code().row().message.to_owned(),
+            Self::Functions(error) => error.message(),
+            other => other.code().spec().message.to_owned(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domains(why) => why.detail(),
-            Self::Domain(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Domains(error) => error.detail(),
+            Self::Domain(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

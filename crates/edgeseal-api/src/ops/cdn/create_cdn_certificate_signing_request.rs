@@ -1,5 +1,5 @@
-//! `CreateCdnCertificateSigningRequest`: a key is made here and stays here; the caller gets the
-//! request (RFC 2986) that a certificate authority signs.
+//! `CreateCdnCertificateSigningRequest`: generates a key, which stays here; the caller gets the
+//! certificate signing request (RFC 2986) for a certificate authority.
 
 use edgeseal_core::{
     DomainPattern, Secret,
@@ -23,32 +23,32 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `CreateCdnCertificateSigningRequest`.
 pub struct CreateCdnCertificateSigningRequest;
 
-/// Names that one request may have besides the common name.
+/// Most names of one request besides the common name.
 const NAMES_MAX: usize = 100;
 /// Longest attribute of a subject, in characters (RFC 5280 appendix A.1, upper bounds).
 const ATTRIBUTE_MAX: usize = 64;
 
-/// What is asked for.
+/// The parameters.
 pub struct Params {
     common_name: DomainPattern,
     names: Vec<DomainPattern>,
     attributes: Vec<(DnType, String)>,
 }
 
-/// The request.
+/// The signing request.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
     common_name: String,
     csr: String,
-    /// MD5 of the public key (DER of SubjectPublicKeyInfo) in hex: a short name for it, no more.
+    /// MD5 of the public key (DER of SubjectPublicKeyInfo) in hex: a short identifier only.
     pub_md5: String,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No common name.
@@ -57,32 +57,32 @@ pub enum Error {
     /// Not a domain name.
     #[error("CommonName is {given:?}, which is no domain name")]
     CommonName {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// Not domain names, or too many.
     #[error("SANs must name at most {NAMES_MAX} domains, separated by commas; {given:?} is none")]
     Names {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// An attribute that a certificate cannot have.
+    /// An invalid subject attribute.
     #[error("{param} must have at most {max} characters that print")]
     Attribute {
         /// The parameter.
         param: &'static str,
-        /// The longest.
+        /// The longest allowed.
         max: usize,
     },
-    /// The account has as many as it may.
+    /// The account has reached the limit.
     #[error("{}", quota::over_quota_detail(.0))]
     Quota(#[from] OverQuota),
-    /// What every operation can meet.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Attributes with what they are if nobody says otherwise (the operation's documentation).
+/// Subject attributes with their defaults (the operation's documentation).
 const ATTRIBUTES: [(&str, &str); 5] = [
     ("Organization", "Alibaba Inc"),
     ("OrganizationUnit", "Aliyun CDN"),
@@ -125,10 +125,10 @@ impl Operation for CreateCdnCertificateSigningRequest {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Reply>, Error> {
-        let made = make(&wanted).map_err(|fault| Error::Store(fault.into()))?;
-        let common_name = wanted.common_name.to_san();
+        let made = make(&params).map_err(|fault| Error::Store(fault.into()))?;
+        let common_name = params.common_name.to_san();
         let (made, name) = (&made, common_name.as_str());
         let quota = quota::for_account(context, call.account(), QuotaKind::CsrKeys).await;
         let quota = quota.map_err(StoreError::from)?;
@@ -201,28 +201,28 @@ struct Made {
     md5: String,
 }
 
-/// P-256: every public authority signs it, and every client of today speaks it.
-fn make(wanted: &Params) -> Result<Made, Fault> {
+/// P-256: every public authority signs it, and every current client supports it.
+fn make(params: &Params) -> Result<Made, Fault> {
     let failed = Fault::of::<rcgen::Error>;
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed("make a key"))?;
-    let mut params = CertificateParams::default();
+    let mut certificate = CertificateParams::default();
     let mut subject = DistinguishedName::new();
-    let common_name = wanted.common_name.to_san();
-    // A longer one is no common name (RFC 5280 appendix A.1); it is among the names all the same.
+    let common_name = params.common_name.to_san();
+    // A longer one is not a valid common name (RFC 5280 appendix A.1); it is a DNS name anyway.
     if common_name.chars().count() <= ATTRIBUTE_MAX {
         subject.push(DnType::CommonName, common_name);
     }
-    for (kind, value) in &wanted.attributes {
+    for (kind, value) in &params.attributes {
         subject.push(kind.clone(), value.as_str());
     }
-    params.distinguished_name = subject;
-    params.subject_alt_names = wanted
+    certificate.distinguished_name = subject;
+    certificate.subject_alt_names = params
         .names
         .iter()
         .map(|name| Ia5String::try_from(name.to_san()).map(rcgen::SanType::DnsName))
         .collect::<Result<_, _>>()
         .map_err(failed("write a name"))?;
-    let request = params
+    let request = certificate
         .serialize_request(&key)
         .map_err(failed("sign a request"))?;
     let csr = request.pem().map_err(failed("print a request"))?;
@@ -243,13 +243,13 @@ impl ApiError for Error {
             Self::Names { .. } => Code::InvalidSans,
             Self::Attribute { .. } => Code::InvalidSubject,
             Self::Quota(over) => quota::code(over.kind),
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,4 +1,4 @@
-//! `DeleteCdnDomain`: a domain is gone, online or not. Its certificates and its history stay.
+//! `DeleteCdnDomain`: deletes a domain, online or not. Its certificates and its history stay.
 
 use edgeseal_core::{
     DomainPattern,
@@ -15,19 +15,19 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DeleteCdnDomain`.
 pub struct DeleteCdnDomain;
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
     Domain(#[from] DomainError),
-    /// The operator holds it. Deleted and added again it would be free.
+    /// The operator has locked it: deleting and adding it again would unlock it.
     #[error("{0}; until the operator lets it go, it cannot be deleted")]
     Held(#[from] CertificateLocked),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -53,16 +53,16 @@ impl Operation for DeleteCdnDomain {
         call: &Authorized,
         name: DomainPattern,
     ) -> Result<Success<EmptyReply>, Error> {
-        let (name, deed) = (&name, &call.audit);
-        let deleted = context.catalog.transact(deed, |mut draft| async move {
+        let (name, audit) = (&name, &call.audit);
+        let deleted = context.catalog.transact(audit, |mut draft| async move {
             let found = domain_lookup::find_in(&mut draft, call.account(), name).await;
-            let domain = found.map_err(|why| ChangeError::Refused(Error::from(why)))?;
+            let domain = found.map_err(|error| ChangeError::Refused(Error::from(error)))?;
             domain
                 .mode
                 .check_unlocked()
                 .map_err(|held| ChangeError::Refused(held.into()))?;
             let leaves = draft.leaves(&domain, Environment::Production).await?;
-            draft.add_history(&domain, None, (leaves, ServedLeaves::default()), deed)?;
+            draft.add_history(&domain, None, (leaves, ServedLeaves::default()), audit)?;
             draft.delete_domain(&domain).await?;
             Ok((draft, ()))
         });
@@ -74,17 +74,17 @@ impl Operation for DeleteCdnDomain {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Domain(why) => why.code(),
+            Self::Domain(error) => error.code(),
             Self::Held(_) => Code::OperationDenied,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(why) => why.detail(),
+            Self::Domain(error) => error.detail(),
             Self::Held(_) => Some(self.to_string()),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! `DeleteSpecificConfig`, `DeleteSpecificStagingConfig` and `BatchDeleteCdnDomainConfig`: settings
-//! are gone, by number or by function.
+//! `DeleteSpecificConfig`, `DeleteSpecificStagingConfig` and `BatchDeleteCdnDomainConfig`: delete
+//! settings, by config id or by function.
 
 use edgeseal_core::{DomainPattern, domain::Environment};
 
@@ -17,13 +17,13 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation that takes numbers.
+/// `DeleteSpecificConfig`: by config id.
 pub struct DeleteSpecificConfig;
 
-/// The same for the staging edges.
+/// `DeleteSpecificStagingConfig`: by config id, on the staging edges.
 pub struct DeleteSpecificStagingConfig;
 
-/// The operation that takes functions.
+/// `BatchDeleteCdnDomainConfig`: by function.
 pub struct BatchDeleteCdnDomainConfig;
 
 const SPECIFIC: &[Code] = &[
@@ -128,7 +128,7 @@ fn ids(params: &ParamMap) -> Result<Vec<i64>, Error> {
     let ids = ids
         .collect::<Result<Vec<i64>, _>>()
         .map_err(|_| refused())?;
-    // A domain has no more settings than that.
+    // No domain has more settings.
     if ids.len() > functions::SETTINGS_MAX {
         return Err(refused());
     }

@@ -1,5 +1,5 @@
 //! `DescribeCdnCertificateDetail` and `DescribeCdnCertificateDetailById`: one certificate with its
-//! text, by name or by number.
+//! PEM, by name or by id.
 
 use edgeseal_core::certificate::CertificateId;
 use edgeseal_store::{Catalog, record::CertificateRecord};
@@ -18,10 +18,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation that takes a name.
+/// `DescribeCdnCertificateDetail`: by name.
 pub struct DescribeCdnCertificateDetail;
 
-/// The operation that takes a number.
+/// `DescribeCdnCertificateDetailById`: by id.
 pub struct DescribeCdnCertificateDetailById;
 
 /// The certificate.
@@ -31,7 +31,7 @@ pub struct Reply {
     cert_id: CertificateId,
     cert_name: String,
     cert: String,
-    /// Never shown.
+    /// Never returned.
     key: &'static str,
 }
 

@@ -1,5 +1,5 @@
-//! `DescribeCdnSSLCertificateList` and its elder `DescribeCdnCertificateList`: the certificates that
-//! a domain could be bound to.
+//! `DescribeCdnSSLCertificateList` and the legacy `DescribeCdnCertificateList`: the certificates
+//! that could be bound to a domain.
 
 use edgeseal_core::{DomainPattern, certificate::CertificateId};
 use edgeseal_store::{
@@ -22,13 +22,13 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeCdnSSLCertificateList`.
 pub struct DescribeCdnSslCertificateList;
 
-/// The elder operation: without pages.
+/// The legacy `DescribeCdnCertificateList`: without pages.
 pub struct DescribeCdnCertificateList;
 
-/// What is looked for.
+/// The parameters.
 #[derive(Clone)]
 pub struct Params {
     page: Page,
@@ -70,23 +70,23 @@ struct List {
 struct Row {
     cert_id: CertificateId,
     cert_name: String,
-    /// Only in the newer list.
+    /// In the newer list only.
     #[serde(skip_serializing_if = "Option::is_none")]
     cert_region: Option<String>,
     common: String,
     fingerprint: String,
     issuer: String,
-    /// Since when it is here, in seconds of the Unix epoch.
+    /// When it was uploaded, in seconds of the Unix epoch.
     last_time: i64,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Out of range.
     #[error(transparent)]
     Page(#[from] InvalidPage),
-    /// There are no such domains.
+    /// The domain list is invalid.
     #[error(transparent)]
     Domains(#[from] DomainListError),
     /// The store failed.
@@ -94,7 +94,7 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-/// Most rows of an answer, and as many as the elder operation shows.
+/// Most rows of a response; the legacy action returns that many.
 const ROWS_MAX: usize = 1000;
 
 impl Operation for DescribeCdnSslCertificateList {
@@ -166,7 +166,7 @@ impl Operation for DescribeCdnCertificateList {
     }
 }
 
-/// The domains that certificates are looked for; none if all are wanted.
+/// The domains to list certificates for; empty for all certificates.
 fn domains(params: &ParamMap) -> Result<Vec<DomainPattern>, DomainListError> {
     match params.get_non_empty("DomainName") {
         Some(_) => Ok(DomainList::from_param(params, "DomainName").names()?),
@@ -175,7 +175,7 @@ fn domains(params: &ParamMap) -> Result<Vec<DomainPattern>, DomainListError> {
 }
 
 impl Params {
-    /// How many certificates are found, and the rows of the page.
+    /// The number of matching certificates, and the rows of the page.
     async fn rows(
         &self,
         context: &Context,
@@ -259,17 +259,17 @@ impl Row {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Page(why) => why.code(),
-            Self::Domains(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Page(error) => error.code(),
+            Self::Domains(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Page(why) => why.detail(),
-            Self::Domains(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Page(error) => error.detail(),
+            Self::Domains(error) => error.detail(),
+            Self::Store(error) => error.detail(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `DescribeCdnDeletedDomains`: the domains that the account deleted and did not add again.
+//! `DescribeCdnDeletedDomains`: the domains that the account deleted and has not added again.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeCdnDeletedDomains`.
 pub struct DescribeCdnDeletedDomains;
 
 /// A page.

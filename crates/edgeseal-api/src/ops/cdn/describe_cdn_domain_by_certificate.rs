@@ -1,4 +1,4 @@
-//! `DescribeCdnDomainByCertificate`: which domains a certificate could serve.
+//! `DescribeCdnDomainByCertificate`: the domains that a certificate could serve.
 
 use std::collections::HashSet;
 
@@ -22,17 +22,17 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeCdnDomainByCertificate`.
 pub struct DescribeCdnDomainByCertificate;
 
-/// What is looked for.
+/// The parameters.
 pub struct Params {
     facts: CertificateInfo,
-    /// The whole name of its issuer.
+    /// The issuer's distinguished name.
     issuer: String,
-    /// Only domains with HTTPS on, or off.
+    /// Only domains with HTTPS enabled, or disabled.
     https: Option<bool>,
-    /// Only domains that the certificate names themselves, not by a wildcard.
+    /// Only domains that the certificate names exactly, not by a wildcard.
     exact: bool,
 }
 
@@ -63,16 +63,16 @@ struct CertInfo {
     issuer: String,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No certificate.
     #[error("give the certificate in SSLPub, in PEM or the base64 of it")]
     Missing,
-    /// Neither PEM nor base64 of it.
+    /// Neither PEM nor base64-encoded PEM.
     #[error(transparent)]
     Encoding(#[from] InvalidEncodedPem),
-    /// No certificate can be read from it.
+    /// The certificate cannot be parsed.
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
     /// The store failed.
@@ -136,11 +136,12 @@ impl Params {
     }
 }
 
-/// The names that a certificate covers, as domains are spelt: for a look at each of very many.
+/// The names that a certificate covers, in the form of domain names: for lookups of very many
+/// domains.
 struct CoveredNames {
     /// Names, and `.x` for `*.x`.
     names: HashSet<String>,
-    /// Whether names below a wildcard count.
+    /// Whether names below a wildcard match.
     below: bool,
 }
 
@@ -168,7 +169,7 @@ impl CertInfo {
             cert_expire_time: openssl_time(facts.not_after),
             cert_type: facts.key.wire_name(),
             cert_expired: yes_no(facts.not_after < now),
-            // Whether its authority is obsolete: what is signed as obsolete ones did is refused.
+            // Whether its authority is obsolete: signatures with obsolete algorithms are refused.
             cert_ca_is_legacy: "no",
             cert_subject_common_name: facts.common_name,
             domain_list,
@@ -184,13 +185,13 @@ impl ApiError for Error {
             Self::Encoding(_) => Code::SslPubDecodeError,
             Self::Certificate(InvalidCertificate::Format(_)) => Code::CertificateFormat,
             Self::Certificate(_) => Code::CertificateDecodeError,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

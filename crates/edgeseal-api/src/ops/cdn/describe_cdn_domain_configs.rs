@@ -1,5 +1,5 @@
-//! `DescribeCdnDomainConfigs`: the settings of a domain; and `DescribeCdnDomainStagingConfig`, what
-//! is staged of them.
+//! `DescribeCdnDomainConfigs`: the settings of a domain; `DescribeCdnDomainStagingConfig`: its
+//! staged settings.
 
 use edgeseal_core::{DomainPattern, delivery::Setting};
 use serde::Serialize;
@@ -17,16 +17,16 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeCdnDomainConfigs`.
 pub struct DescribeCdnDomainConfigs;
 
-/// The operation for what is staged.
+/// `DescribeCdnDomainStagingConfig`.
 pub struct DescribeCdnDomainStagingConfig;
 
-/// Which settings of which domain.
+/// The parameters.
 pub struct Params {
     name: DomainPattern,
-    /// All functions if there is none.
+    /// All functions if empty.
     functions: Vec<String>,
     id: Option<String>,
 }
@@ -44,7 +44,7 @@ struct Configs {
     domain_config: Vec<Row<Arguments>>,
 }
 
-/// What is staged: lists without wrappers.
+/// The staged settings: lists without wrappers.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StagedReply {
@@ -55,7 +55,7 @@ pub struct StagedReply {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row<A> {
-    /// Text here, though a number where it is set.
+    /// A string here, though a number where it is set.
     config_id: String,
     function_name: String,
     parent_id: String,
@@ -98,11 +98,11 @@ impl Operation for DescribeCdnDomainConfigs {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Reply>, Error> {
-        let found = domain_lookup::find(&context.catalog, call.account(), &wanted.name);
+        let found = domain_lookup::find(&context.catalog, call.account(), &params.name);
         let domain = found.await?;
-        let settings = domain.settings.iter().filter(|one| wanted.matches(one));
+        let settings = domain.settings.iter().filter(|one| params.matches(one));
         let rows = settings.map(|setting| {
             Row::of(
                 setting,
@@ -134,24 +134,24 @@ impl Operation for DescribeCdnDomainStagingConfig {
     ];
 
     fn parse(params: &ParamMap) -> Result<Params, Error> {
-        let wanted = Params::parse(params)?;
-        if wanted.functions.is_empty() {
+        let params = Params::parse(params)?;
+        if params.functions.is_empty() {
             return Err(Error::NoFunctionNames);
         }
-        Ok(wanted)
+        Ok(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<StagedReply>, Error> {
-        let found = domain_lookup::find(&context.catalog, call.account(), &wanted.name);
+        let found = domain_lookup::find(&context.catalog, call.account(), &params.name);
         let domain = found.await?;
         let settings = domain
             .staged_settings
             .iter()
-            .filter(|one| wanted.matches(one));
+            .filter(|one| params.matches(one));
         Ok(Success::read(StagedReply {
             domain_name: domain.name.to_string(),
             domain_configs: settings

@@ -1,4 +1,4 @@
-//! `DescribeCdnDomainDetail`: one domain. Version 2014-11-11 shows its certificate too, which
+//! `DescribeCdnDomainDetail`: one domain. Version 2014-11-11 returns its certificate too, which
 //! certbot-aliyun-cdn compares with its own.
 
 use edgeseal_core::{DomainPattern, domain::Domain};
@@ -18,10 +18,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeCdnDomainDetail`.
 pub struct DescribeCdnDomainDetail;
 
-/// The operation of 2014.
+/// `DescribeCdnDomainDetail` of version 2014-11-11.
 pub struct DescribeCdnDomainDetail2014;
 
 /// The domain, in the wrapper that the SDKs expect.
@@ -100,7 +100,7 @@ impl Operation for DescribeCdnDomainDetail2014 {
         let served = served_pem(&context.catalog, &domain).await;
         Ok(Success::read(Reply {
             get_domain_detail_model: Detail {
-                // Absent, not empty: the client takes only that for "none".
+                // Absent, not empty: the client understands only that as no certificate.
                 server_certificate: Some(served.map_err(StoreError::from)?)
                     .filter(|text| !text.is_empty()),
                 ..Detail::of(&domain, &context.settings.cname_suffix)

@@ -1,4 +1,5 @@
-//! `DescribeCdnHttpsDomainList`: the domains with HTTPS on, and how their certificates stand.
+//! `DescribeCdnHttpsDomainList`: the domains with HTTPS enabled, and the status of their
+//! certificates.
 
 use std::collections::HashMap;
 
@@ -27,10 +28,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeCdnHttpsDomainList`.
 pub struct DescribeCdnHttpsDomainList;
 
-/// What is looked for.
+/// The parameters.
 pub struct Params {
     page: Page,
     keyword: Option<String>,
@@ -50,8 +51,7 @@ struct CertInfos {
     cert_info: Vec<Row>,
 }
 
-/// A domain with its first certificate, and how its certificates stand: the worst that can be said of
-/// one.
+/// A domain with its first certificate, and the worst status of its certificates.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row {
@@ -65,7 +65,7 @@ struct Row {
     cert_update_time: String,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Out of range.
@@ -115,7 +115,7 @@ impl Operation for DescribeCdnHttpsDomainList {
 }
 
 async fn rows(catalog: &Catalog, domains: Vec<Domain>, now: Timestamp) -> Result<Vec<Row>, Fault> {
-    // Switched off between the two reads: then it is not in the list any more.
+    // If HTTPS was disabled between the two reads, the domain is not listed.
     let bound: Vec<(String, Binding)> = domains
         .into_iter()
         .filter_map(|domain| {
@@ -168,15 +168,15 @@ impl Row {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Page(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Page(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Page(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Page(error) => error.detail(),
+            Self::Store(error) => error.detail(),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! `DescribeCdnService`: since when the account has the service. Nothing is charged and nothing is
-//! locked here.
+//! `DescribeCdnService`: since when the account has the service. Nothing is charged or locked here.
 
 use serde::Serialize;
 
@@ -11,7 +10,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeCdnService`.
 pub struct DescribeCdnService;
 
 /// The service.

@@ -1,5 +1,4 @@
-//! `DescribeCdnUserDomainsByFunc`: the domains that have a configuration function, which is named by
-//! its number.
+//! `DescribeCdnUserDomainsByFunc`: the domains that have a configuration function, given by its id.
 
 use edgeseal_core::domain::Domain;
 use edgeseal_store::catalog::{Listing, Pagination};
@@ -19,13 +18,13 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeCdnUserDomainsByFunc`.
 pub struct DescribeCdnUserDomainsByFunc;
 
-/// Which domains.
+/// The parameters.
 pub struct Params {
     page: Page,
-    /// The function; `None` if none has the number.
+    /// The function; `None` if none has the id.
     function: Option<&'static str>,
     resource_group: Option<String>,
 }
@@ -67,16 +66,16 @@ struct Sources {
     source: Vec<OriginView>,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No number.
+    /// No function id.
     #[error("name the function in FuncId, by its number")]
     Unnamed,
     /// Not a number.
     #[error("FuncId is {given:?}; it must be the number of a function")]
     Function {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// Out of range.
@@ -114,14 +113,14 @@ impl Operation for DescribeCdnUserDomainsByFunc {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Reply>, Error> {
-        let listing = wanted.listing(context, call).await?;
+        let listing = params.listing(context, call).await?;
         let suffix = &context.settings.cname_suffix;
         let rows = listing.items.into_iter();
         Ok(Success::read(Reply {
-            page_number: wanted.page.number,
-            page_size: wanted.page.size,
+            page_number: params.page.number,
+            page_size: params.page.size,
             total_count: listing.total,
             domains: Domains {
                 page_data: rows.map(|domain| Row::of(domain, suffix)).collect(),
@@ -178,14 +177,14 @@ impl ApiError for Error {
         match self {
             Self::Unnamed => Code::MissingFuncId,
             Self::Function { .. } => Code::InvalidFuncId,
-            Self::Page(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Page(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

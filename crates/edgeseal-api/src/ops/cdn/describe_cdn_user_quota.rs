@@ -1,7 +1,7 @@
-//! `DescribeCdnUserQuota`: how much an account may have, and how much of that is left. The edge has no
-//! cache, so nothing is used up by refreshing and preloading.
+//! `DescribeCdnUserQuota`: the quotas of an account, and how much is left. The edge has no cache,
+//! so refreshing and preloading use nothing.
 //!
-//! `DomainRemain`, and what is told of certificates and signing requests, are additions.
+//! `DomainRemain` and the members on certificates and signing requests are additions.
 
 use edgeseal_core::quota::{Quota, QuotaKind};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeCdnUserQuota`.
 pub struct DescribeCdnUserQuota;
 
 /// The quotas.
@@ -41,7 +41,7 @@ pub struct Reply {
     ignore_params_remain: u32,
 }
 
-/// What stands for no limit: the SDKs of some languages read 32 bits with a sign.
+/// Represents no limit: the SDKs of some languages parse signed 32-bit integers.
 const UNLIMITED: u64 = i32::MAX as u64;
 
 impl Operation for DescribeCdnUserQuota {
@@ -85,7 +85,7 @@ impl Operation for DescribeCdnUserQuota {
     }
 }
 
-/// The quota of a kind, and what is left of it.
+/// The quota of a kind, and how much of it is left.
 async fn shown(
     context: &Context,
     call: &Authorized,

@@ -1,4 +1,4 @@
-//! `DescribeCertificateInfoByID`: a certificate that is served, and for which domains.
+//! `DescribeCertificateInfoByID`: a certificate, and the domains that it serves.
 
 use edgeseal_core::{
     Timestamp,
@@ -21,12 +21,12 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeCertificateInfoByID`.
 pub struct DescribeCertificateInfoById;
 
-/// Domains that one answer names.
+/// Most domains in a response.
 const DOMAINS_MAX: usize = 1000;
-/// Domains that are looked at for it: some have the certificate bound with HTTPS off.
+/// Most domains that are scanned for it: some have the certificate bound with HTTPS disabled.
 const SCANNED_MAX: usize = 5000;
 
 /// The certificate.
@@ -79,7 +79,7 @@ impl Operation for DescribeCertificateInfoById {
         let missing = || CertificateError::NotFound {
             which: format!("with CertId {id} that HTTPS is on with"),
         };
-        // One that was removed while it was bound is still served, and shown here.
+        // A certificate that was deleted while bound is still served, and shown here.
         let found = catalog.certificate(id).await.map_err(StoreError::from)?;
         let own = found.filter(|found| found.account == *call.account());
         let certificate = own.ok_or_else(missing)?;
@@ -96,7 +96,7 @@ impl Operation for DescribeCertificateInfoById {
     }
 }
 
-/// Names of the domains that serve it on the production edges.
+/// Names of the domains that use it on the production edges.
 async fn served_on(catalog: &Catalog, id: CertificateId) -> Result<Vec<String>, Fault> {
     let serves = |domain: &Domain| {
         let on = domain.production.iter().filter(|binding| binding.enabled);

@@ -1,4 +1,4 @@
-//! `DescribeDomainCertificateInfo`: what is bound to one domain.
+//! `DescribeDomainCertificateInfo`: the certificates bound to one domain.
 
 use edgeseal_core::{DomainPattern, Timestamp, certificate::CertificateId, domain::Domain};
 use edgeseal_store::{Catalog, Fault};
@@ -17,11 +17,11 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeDomainCertificateInfo`.
 pub struct DescribeDomainCertificateInfo;
 
-/// One entry for each certificate, the first certificate first. Never none: Terraform takes an empty
-/// list for a domain that does not exist.
+/// One entry per certificate, the primary first. Never empty: Terraform interprets an empty list as
+/// a missing domain.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -43,7 +43,7 @@ struct CertInfo {
     bound: Option<BoundCertificate>,
 }
 
-/// What is there only if a certificate is served. All values are strings on the wire.
+/// Members that are present only if a certificate is served. All values are strings on the wire.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(in crate::ops) struct BoundCertificate {
@@ -59,11 +59,11 @@ pub(in crate::ops) struct BoundCertificate {
     pub(in crate::ops) cert_update_time: String,
     pub(in crate::ops) server_certificate: String,
     pub(in crate::ops) status: &'static str,
-    /// Edgeseal's own: `ok`, `mismatch`, `expired` or `expire_soon`, the words of
+    /// Edgeseal's own: `ok`, `mismatch`, `expired` or `expire_soon`, as in
     /// `DescribeCdnHttpsDomainList`.
     pub(in crate::ops) cert_status: &'static str,
     pub(in crate::ops) domain_cname_status: &'static str,
-    /// Edgeseal's own: `true` if it stands beside the first one; else absent.
+    /// Edgeseal's own: `true` for the companion; else absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::ops) companion: Option<&'static str>,
 }
@@ -97,7 +97,7 @@ impl Operation for DescribeDomainCertificateInfo {
     }
 }
 
-/// An entry for each certificate, or one without any.
+/// An entry for each certificate, or one empty entry.
 pub(in crate::ops) fn entries_or_empty_one<T>(
     bound: Vec<BoundCertificate>,
     entry: impl FnMut(Option<BoundCertificate>) -> T,
@@ -109,8 +109,8 @@ pub(in crate::ops) fn entries_or_empty_one<T>(
 }
 
 impl BoundCertificate {
-    /// What the production edges serve, the first certificate first. With HTTPS off that is none,
-    /// although the binding is remembered: Terraform's acceptance tests read no certificate then.
+    /// The certificates that the production edges serve, the primary first; none with HTTPS
+    /// disabled, although the binding is kept: Terraform's acceptance tests expect that.
     pub(in crate::ops) async fn of_domain(
         catalog: &Catalog,
         domain: &Domain,
@@ -134,7 +134,7 @@ impl BoundCertificate {
         Ok(all)
     }
 
-    /// `None` if a removal came between.
+    /// `None` if the certificate was deleted concurrently.
     async fn of(
         catalog: &Catalog,
         id: CertificateId,
@@ -167,7 +167,7 @@ impl BoundCertificate {
     }
 }
 
-/// `3 months`, `1 years`: whole years if it is some, months of 30 days otherwise.
+/// `3 months`, `1 years`: whole years if exact, otherwise months of 30 days.
 fn life(from: Timestamp, to: Timestamp) -> String {
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
     // Rounded, so that 90 days less a second are three months.

@@ -1,4 +1,4 @@
-//! `DescribeDomainCname`: whether visitors' DNS points to the edge. The DNS is asked now.
+//! `DescribeDomainCname`: whether clients' DNS points to the edge. Queries the DNS on each call.
 
 use edgeseal_core::{AccountId, DomainPattern};
 use futures_util::{StreamExt as _, stream};
@@ -14,10 +14,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeDomainCname`.
 pub struct DescribeDomainCname;
 
-/// What was found.
+/// The results.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -66,7 +66,7 @@ impl BatchOperation for DescribeDomainCname {
         for name in &names {
             domain_lookup::find(&context.catalog, call.account(), name).await?;
         }
-        // Several at once: a DNS server that does not answer costs its time a few times only.
+        // Concurrently: the timeout of an unresponsive DNS server adds up only a few times.
         let account = call.account();
         let rows = names.iter().map(|name| Row::of(context, account, name));
         let rows: Vec<_> = rows.collect();

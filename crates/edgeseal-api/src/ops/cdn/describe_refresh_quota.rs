@@ -1,6 +1,6 @@
-//! `DescribeRefreshQuota`, in the DCDN `DescribeDcdnRefreshQuota`: how much may be refreshed and
-//! preloaded. As nothing is cached nothing is used up; the numbers are the cloud's for an account
-//! that asks for no more, so that a script which looks before it refreshes goes on.
+//! `DescribeRefreshQuota`, in the DCDN `DescribeDcdnRefreshQuota`: the quotas of refreshing and
+//! preloading. Nothing is cached, so nothing is used; the numbers are the cloud's defaults, so that
+//! a script which checks them before refreshing continues.
 
 use serde::Serialize;
 
@@ -12,24 +12,24 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeRefreshQuota`.
 pub struct DescribeRefreshQuota;
 
-/// The operation of the DCDN.
+/// `DescribeDcdnRefreshQuota`.
 pub struct DescribeDcdnRefreshQuota;
 
-/// Addresses a day.
+/// URLs per day.
 pub(super) const URLS: u32 = 10_000;
-/// Directories a day.
+/// Directories per day.
 pub(super) const DIRECTORIES: u32 = 100;
-/// Regular expressions a day.
+/// Regular expressions per day.
 const REGEXES: u32 = 20;
-/// Addresses without their query a day.
+/// URLs without their query per day.
 pub(super) const IGNORE_PARAMS: u32 = 100;
-/// Addresses that may be brought in a day.
+/// URLs to preload per day.
 pub(super) const PRELOADS: u32 = 1000;
 
-/// Limits and what is left of them: numbers as texts.
+/// Limits and what is left of them: numbers as strings.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -39,7 +39,7 @@ pub struct Reply {
     preload_edge_remain: String,
 }
 
-/// What both products show.
+/// The members that both products have.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Shared {

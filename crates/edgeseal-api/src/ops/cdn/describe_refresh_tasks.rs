@@ -1,5 +1,5 @@
 //! `DescribeRefreshTasks` and `DescribeRefreshTaskById`, in the DCDN `DescribeDcdnRefreshTasks` and
-//! `DescribeDcdnRefreshTaskById`: tasks by their numbers; see [`super::refresh_task`].
+//! `DescribeDcdnRefreshTaskById`: tasks by id; see [`super::refresh_task`].
 
 use edgeseal_core::{DomainPattern, Timestamp};
 use serde::Serialize;
@@ -18,23 +18,23 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeRefreshTasks`.
 pub struct DescribeRefreshTasks;
 
-/// The operation of the DCDN.
+/// `DescribeDcdnRefreshTasks`.
 pub struct DescribeDcdnRefreshTasks;
 
-/// The operation for numbers alone.
+/// `DescribeRefreshTaskById` and `DescribeDcdnRefreshTaskById`.
 pub struct DescribeRefreshTaskById;
 
-/// What is asked for.
+/// The parameters.
 pub struct Params {
     page: Page,
     ids: Option<String>,
     object_path: String,
     domain: Option<DomainPattern>,
     kind: Option<TaskKind>,
-    /// Whether tasks are wanted that are complete: all are.
+    /// Whether complete tasks match the filter: all tasks are complete.
     complete: bool,
     time_range: Option<(Timestamp, Timestamp)>,
 }
@@ -79,34 +79,34 @@ pub struct ById {
     tasks: Vec<TaskView>,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Out of range.
     #[error(transparent)]
     Page(#[from] InvalidPage),
-    /// No number of a task.
+    /// No task id.
     #[error("name the task in TaskId")]
     Unnamed,
-    /// Not a number of a task.
+    /// Not a task id.
     #[error(transparent)]
     Id(#[from] InvalidTaskId),
-    /// A domain or a status without a kind.
+    /// A domain or a status without a task kind.
     #[error("with DomainName or Status, say in ObjectType what kind of task is meant")]
     NoKind,
     /// No such kind.
     #[error("ObjectType is {given:?}; use file, directory, regex, ignoreparams or preload")]
     Kind {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No such status.
     #[error("Status is {given:?}; use Complete, Refreshing, Failed or Pending")]
     Status {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// One end of a time without the other.
+    /// One end of a time range without the other.
     #[error("give both StartTime and EndTime, or neither")]
     IncompleteTimeRange,
     /// Not a time.
@@ -115,7 +115,7 @@ pub enum Error {
     /// Not a time.
     #[error("EndTime must be a time as 2026-01-02T03:04:05Z")]
     Until,
-    /// An end before its start.
+    /// A time range whose end precedes its start.
     #[error("EndTime must be later than StartTime")]
     ReversedTimeRange,
     /// There is no such domain.
@@ -141,7 +141,7 @@ const CODES: &[Code] = &[
     Code::DomainNotFound,
 ];
 
-/// Statuses that a task can have; here all are complete.
+/// Statuses of a task; here all are complete.
 const STATUSES: [&str; 4] = ["Complete", "Refreshing", "Failed", "Pending"];
 
 impl Operation for DescribeRefreshTasks {
@@ -158,12 +158,12 @@ impl Operation for DescribeRefreshTasks {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Reply>, Error> {
-        let (total_count, tasks) = wanted.tasks(context, call).await?;
+        let (total_count, tasks) = params.tasks(context, call).await?;
         Ok(Success::read(Reply {
-            page_number: wanted.page.number,
-            page_size: wanted.page.size,
+            page_number: params.page.number,
+            page_size: params.page.size,
             total_count,
             tasks: CdnTasks { tasks },
         }))
@@ -184,12 +184,12 @@ impl Operation for DescribeDcdnRefreshTasks {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<DcdnReply>, Error> {
-        let (total_count, tasks) = wanted.tasks(context, call).await?;
+        let (total_count, tasks) = params.tasks(context, call).await?;
         Ok(Success::read(DcdnReply {
-            page_number: wanted.page.number,
-            page_size: wanted.page.size,
+            page_number: params.page.number,
+            page_size: params.page.size,
             total_count,
             tasks: DcdnTasks { tasks },
         }))
@@ -258,7 +258,7 @@ impl Params {
         })
     }
 
-    /// How many there are, and those of the page.
+    /// The number of matching tasks, and those of the page.
     async fn tasks(
         &self,
         context: &Context,
@@ -268,7 +268,7 @@ impl Params {
         if let Some(name) = &self.domain {
             domain_lookup::find(&context.catalog, account, name).await?;
         }
-        // Without a number nothing is known of any task.
+        // Without an id no task is known.
         let ids = self.ids.as_deref().filter(|_| self.complete);
         let tasks = ids.map(|ids| Task::parse(ids, account, call.now()));
         let mut tasks = tasks.transpose()?.unwrap_or_default();
@@ -309,7 +309,7 @@ fn parse_time_range(params: &ParamMap) -> Result<Option<(Timestamp, Timestamp)>,
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Page(why) => why.code(),
+            Self::Page(error) => error.code(),
             Self::Unnamed => Code::MissingTaskId,
             Self::Id(_) => Code::InvalidTaskId,
             Self::NoKind => Code::MissingObjectType,
@@ -319,15 +319,15 @@ impl ApiError for Error {
             Self::From => Code::TaskStartTime,
             Self::Until => Code::TaskEndTime,
             Self::ReversedTimeRange => Code::TaskTimesMismatch,
-            Self::Domain(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Domain(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Domain(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

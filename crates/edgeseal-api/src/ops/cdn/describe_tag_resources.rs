@@ -1,5 +1,5 @@
-//! `DescribeTagResources`, in the DCDN `DescribeDcdnTagResources`: the labels of the domains that are
-//! named, domain by domain.
+//! `DescribeTagResources`, in the DCDN `DescribeDcdnTagResources`: the tags of the named domains,
+//! by domain.
 
 use edgeseal_core::{DomainPattern, domain::Domain};
 use serde::Serialize;
@@ -18,16 +18,16 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeTagResources`.
 pub struct DescribeTagResources;
 
-/// Which labels of which domains; all labels if none is named.
+/// The domains, and the tags to return; all tags if none is named.
 pub struct Params {
     names: Vec<DomainPattern>,
     tags: Vec<(String, String)>,
 }
 
-/// Those of the domains that have such labels: a list without a wrapper.
+/// The domains that have such tags: a list without a wrapper.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -72,12 +72,12 @@ impl BatchOperation for DescribeTagResources {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Reply>, Error> {
         let mut rows = Vec::new();
-        for name in &wanted.names {
+        for name in &params.names {
             let domain = domain_lookup::find(&context.catalog, call.account(), name).await?;
-            rows.extend(wanted.row(&domain));
+            rows.extend(params.row(&domain));
         }
         Ok(Success::read(Reply {
             tag_resources: rows,

@@ -1,4 +1,4 @@
-//! `DescribeUserCertificateExpireCount`: how many domains need a new certificate.
+//! `DescribeUserCertificateExpireCount`: the number of domains that need a new certificate.
 
 use edgeseal_core::certificate::EXPIRY_WARNING_MS;
 use serde::Serialize;
@@ -11,11 +11,11 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeUserCertificateExpireCount`.
 pub struct DescribeUserCertificateExpireCount;
 
-/// Domains with HTTPS on whose certificate has ended, and those whose certificate ends within 30
-/// days.
+/// Domains with HTTPS enabled whose certificate has expired, and those whose certificate expires
+/// within 30 days.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {

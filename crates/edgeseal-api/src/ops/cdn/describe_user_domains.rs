@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeUserDomains`.
 pub struct DescribeUserDomains;
 
 /// A page.

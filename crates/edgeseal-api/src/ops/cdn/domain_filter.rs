@@ -1,4 +1,4 @@
-//! Which of the account's domains are looked for: what the lists of both products ask with.
+//! The domain filter of the lists of both products.
 
 use edgeseal_core::{
     AccountId, Timestamp,
@@ -28,15 +28,15 @@ pub(crate) const DOMAIN_FILTER_CODES: [Code; 6] = [
     Code::InvalidChangeEndTime,
 ];
 
-/// What is looked for; what is `None` or empty does not count.
+/// The filter; a member that is `None` or empty matches everything.
 #[derive(Clone, Default)]
 pub struct DomainFilter {
     pub(in crate::ops) page: Page,
     name: Option<(String, NameMatch)>,
     state: Option<DomainState>,
-    /// A word that is none finds nothing.
+    /// An unknown value matches nothing.
     services: Option<Vec<ServiceType>>,
-    /// As `services`.
+    /// Like `services`.
     coverage: Option<Option<Coverage>>,
     source: Option<String>,
     resource_group: Option<String>,
@@ -54,25 +54,25 @@ enum NameMatch {
     Suffix,
 }
 
-/// Why nothing is looked for.
+/// Why a filter is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidDomainFilter {
     /// Out of range.
     #[error(transparent)]
     Page(#[from] InvalidPage),
-    /// No such way.
+    /// No such search type.
     #[error("DomainSearchType is {given:?}; use full_match, fuzzy_match, pre_match or suf_match")]
     SearchType {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// No such state.
+    /// No such status.
     #[error(
         "DomainStatus is {given:?}; use one of {}",
         DomainState::all_wire_names()
     )]
     State {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// Not a time.
@@ -98,7 +98,7 @@ impl DomainFilter {
             })
         });
         let services = params.get_non_empty("CdnType").map(|words| {
-            // As many as there are, however often they are named.
+            // Each value once, however often it is named.
             let named = |word: &str| {
                 words
                     .split(',')
@@ -125,7 +125,7 @@ impl DomainFilter {
         })
     }
 
-    /// What was looked for.
+    /// The domains that match.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -220,7 +220,7 @@ fn time(params: &ParamMap, param: &'static str) -> Result<Option<Timestamp>, Inv
     parsed.transpose()
 }
 
-/// The name that is looked for, lower case, `*.x` as `.x`, and how it is compared.
+/// The name to search for, lower case, `*.x` as `.x`, and how it is compared.
 fn name(params: &ParamMap) -> Result<Option<(String, NameMatch)>, InvalidDomainFilter> {
     let how = params
         .get_non_empty("DomainSearchType")
@@ -239,20 +239,20 @@ fn name(params: &ParamMap) -> Result<Option<(String, NameMatch)>, InvalidDomainF
 impl ApiError for InvalidDomainFilter {
     fn code(&self) -> Code {
         match self {
-            Self::Page(why) => why.code(),
+            Self::Page(error) => error.code(),
             Self::SearchType { .. } => Code::InvalidDomainSearchType,
             Self::State { .. } => Code::InvalidDomainStatus,
             Self::Time {
                 param: "ChangeStartTime",
             } => Code::InvalidChangeStartTime,
             Self::Time { .. } => Code::InvalidChangeEndTime,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,4 +1,4 @@
-//! Why a call on several domains is refused for the domains that it names: what batches begin with.
+//! Errors of the domain list of a batch operation.
 
 use super::domain_lookup::DomainError;
 use crate::{
@@ -15,16 +15,16 @@ pub(super) const DOMAIN_LIST_ERROR_CODES: [Code; 4] = [
     Code::DomainNotFound,
 ];
 
-/// Why there are no such domains.
+/// Why a batch is refused for its domains.
 #[derive(Debug, thiserror::Error)]
 pub enum DomainListError {
-    /// The list is not taken.
+    /// The list is invalid.
     #[error(transparent)]
     List(#[from] InvalidDomainList),
-    /// One of them is not there.
+    /// One of the domains does not exist.
     #[error(transparent)]
     Domain(#[from] DomainError),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -40,15 +40,15 @@ impl ApiError for DomainListError {
             Self::List(InvalidDomainList::Gap(_) | InvalidDomainList::Malformed(_)) => {
                 Code::DomainNameMalformed
             }
-            Self::Domain(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Domain(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Domain(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             Self::List(_) => Some(self.to_string()),
         }
     }

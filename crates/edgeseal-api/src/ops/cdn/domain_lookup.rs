@@ -1,4 +1,4 @@
-//! The parameter `DomainName` and the domain behind it: what most operations begin with.
+//! The parameter `DomainName` and its domain: where most operations begin.
 
 use edgeseal_core::{
     AccountId, DomainPattern, Timestamp,
@@ -18,13 +18,13 @@ use crate::{
     request::ParamMap,
 };
 
-/// Why there is no such domain.
+/// Why a domain is not found.
 #[derive(Debug, thiserror::Error)]
 pub enum DomainError {
     /// The parameter is absent or empty.
     #[error("name the domain in DomainName")]
     Missing,
-    /// It is no name of a domain.
+    /// The name is invalid.
     #[error("{0}; a wildcard domain is spelt .example.com or *.example.com")]
     Malformed(#[from] InvalidDomainName),
     /// The account has no such domain.
@@ -45,7 +45,7 @@ pub(crate) const DOMAIN_ERROR_CODES: [Code; 3] = [
 /// Reads the parameter.
 ///
 /// # Errors
-/// [`DomainError::Unnamed`] and [`DomainError::Malformed`].
+/// [`DomainError::Missing`] and [`DomainError::Malformed`].
 pub(crate) fn parse_name(params: &ParamMap) -> Result<DomainPattern, DomainError> {
     let text = params
         .get_non_empty("DomainName")
@@ -66,10 +66,10 @@ pub(crate) async fn find(
     require_owner(catalog.domain(name).await, account, name)
 }
 
-/// As [`find`], inside a change.
+/// Like [`find`], inside a transaction.
 ///
 /// # Errors
-/// As [`find`].
+/// As for [`find`].
 pub(crate) async fn find_in(
     draft: &mut Draft,
     account: &AccountId,
@@ -78,14 +78,14 @@ pub(crate) async fn find_in(
     require_owner(draft.domain(name).await, account, name)
 }
 
-/// Changes a domain by a pure decision, with its entry in the history for `environment`. `owner` is
-/// the account whose domain it must be, or `None` for an operator, who may name any.
+/// Applies a pure decision to a domain, with a history entry for `environment`. `owner` is the
+/// account that the domain must belong to, or `None` for an operator, who may change any.
 ///
 /// # Errors
-/// There is no such domain, or the decision refuses, or the store did not do it.
+/// There is no such domain, the decision refuses, or the store failed.
 pub(crate) async fn update<E>(
     context: &Context,
-    deed: &AuditContext,
+    audit: &AuditContext,
     owner: Option<&AccountId>,
     name: &DomainPattern,
     environment: Environment,
@@ -95,16 +95,16 @@ where
     E: From<DomainError> + From<StoreError> + Send,
 {
     let names = std::slice::from_ref(name);
-    update_each(context, deed, owner, names, environment, decide).await
+    update_each(context, audit, owner, names, environment, decide).await
 }
 
-/// As [`change`] for several domains: all of them or none.
+/// Like [`update`], for several domains: all or none.
 ///
 /// # Errors
-/// As [`change`], for the first domain that has one.
+/// As for [`update`], for the first domain that has one.
 pub(crate) async fn update_each<E>(
     context: &Context,
-    deed: &AuditContext,
+    audit: &AuditContext,
     owner: Option<&AccountId>,
     names: &[DomainPattern],
     environment: Environment,
@@ -114,16 +114,16 @@ where
     E: From<DomainError> + From<StoreError> + Send,
 {
     let decide = &decide;
-    let changed = context.catalog.transact(deed, |mut draft| async move {
+    let changed = context.catalog.transact(audit, |mut draft| async move {
         for name in names {
             let found = match owner {
                 Some(account) => find_in(&mut draft, account, name).await,
                 None => find_any_in(&mut draft, name).await,
             };
-            let before = found.map_err(|why| ChangeError::Refused(why.into()))?;
+            let before = found.map_err(|error| ChangeError::Refused(error.into()))?;
             let mut after = before.clone();
-            decide(&mut after, deed.now).map_err(ChangeError::Refused)?;
-            write_change(&mut draft, deed, environment, &before, &after).await?;
+            decide(&mut after, audit.now).map_err(ChangeError::Refused)?;
+            write_change(&mut draft, audit, environment, &before, &after).await?;
         }
         Ok((draft, ()))
     });
@@ -133,13 +133,13 @@ where
         .map_err(from_change_error)
 }
 
-/// Writes a changed domain and its entry in the history.
+/// Writes a changed domain and its history entry.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
 pub(crate) async fn write_change(
     draft: &mut Draft,
-    deed: &AuditContext,
+    audit: &AuditContext,
     environment: Environment,
     before: &Domain,
     after: &Domain,
@@ -148,14 +148,14 @@ pub(crate) async fn write_change(
         draft.leaves(before, environment).await?,
         draft.leaves(after, environment).await?,
     );
-    draft.add_history(after, Some(environment), leaves, deed)?;
+    draft.add_history(after, Some(environment), leaves, audit)?;
     draft.change_domain(before, after).await
 }
 
 /// Starts or stops a domain.
 ///
 /// # Errors
-/// There is no such domain, or the store did not do it.
+/// There is no such domain, or the store failed.
 pub(crate) async fn set_state(
     context: &Context,
     call: &Authorized,
@@ -207,19 +207,19 @@ impl ApiError for DomainError {
             Self::Missing => Code::MissingDomainName,
             Self::Malformed(_) => Code::DomainNameMalformed,
             Self::NotFound(_) => Code::DomainNotFound,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }
 }
 
-/// Why nothing staged is published or dropped.
+/// Errors of publishing or dropping a staged configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum StagingError {
     /// There is no such domain.
@@ -228,12 +228,12 @@ pub enum StagingError {
     /// Nothing is staged.
     #[error(transparent)]
     NothingStaged(#[from] NothingStaged),
-    /// The certificate of production is held by mode or state.
+    /// The production certificate is locked by mode or state.
     #[error(transparent)]
     Held(#[from] CertificateLocked),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
-    Trouble(#[from] StoreError),
+    Store(#[from] StoreError),
 }
 
 /// Codes of [`StagingError`].
@@ -247,24 +247,24 @@ pub(crate) const STAGING_ERROR_CODES: [Code; 4] = [
 impl ApiError for StagingError {
     fn code(&self) -> Code {
         match self {
-            Self::Domain(why) => why.code(),
+            Self::Domain(error) => error.code(),
             Self::NothingStaged(_) => Code::StagingConfigNotFound,
             Self::Held(held) => held_code(*held),
-            Self::Trouble(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(why) => why.detail(),
-            Self::NothingStaged(why) => Some(why.to_string()),
-            Self::Held(why) => Some(why.to_string()),
-            Self::Trouble(trouble) => trouble.detail(),
+            Self::Domain(error) => error.detail(),
+            Self::NothingStaged(error) => Some(error.to_string()),
+            Self::Held(error) => Some(error.to_string()),
+            Self::Store(error) => error.detail(),
         }
     }
 }
 
-/// The code of a hold, in the words of `SetCdnDomainSSLCertificate`.
+/// The code of a lock, as `SetCdnDomainSSLCertificate` names it.
 pub(crate) const fn held_code(held: CertificateLocked) -> Code {
     match held {
         CertificateLocked::Protected => Code::DomainInProtectedMode,

@@ -1,15 +1,15 @@
-//! Configuration functions: settings of a domain as the cloud names them, and what the edge does of
+//! Configuration functions: settings of a domain under the cloud's names, and how the edge applies
 //! them.
 //!
 //! | function | arguments | what the edge does |
 //! |---|---|---|
-//! | `https_option` | `http2`, `ocsp_stapling`: on or off | offers HTTP/2 or not, staples OCSP responses |
+//! | `https_option` | `http2`, `ocsp_stapling`: on or off | offers HTTP/2, staples OCSP responses |
 //! | `https_force` | `enable`: on or off | redirects HTTP to HTTPS |
 //! | `http_force` | `enable`: on or off | redirects HTTPS to HTTP |
-//! | `https_tls_version` | `tls10` … `tls13`: on or off | speaks TLS 1.2 and 1.3, or one of them; no older one |
-//! | `HSTS` | `enabled`, `https_hsts_max_age`, `https_hsts_include_subdomains` | announces it |
+//! | `https_tls_version` | `tls10` … `tls13`: on or off | accepts TLS 1.2, 1.3 or both; nothing older |
+//! | `HSTS` | `enabled`, `https_hsts_max_age`, `https_hsts_include_subdomains` | sends the header |
 //!
-//! Any other function is stored, read back, and without effect.
+//! Any other function is stored and returned, without effect.
 
 use crate::{code::Code, operation::ApiError};
 use edgeseal_core::delivery::{DeliveryConfig, Hsts, Redirect, Setting, TlsVersions};
@@ -26,10 +26,10 @@ const TO_HTTP: &str = "http_force";
 const TLS: &str = "https_tls_version";
 const HSTS: &str = "HSTS";
 
-/// Functions that the edge obeys.
+/// Functions that the edge supports.
 const SUPPORTED: [&str; 5] = [OPTION, TO_HTTPS, TO_HTTP, TLS, HSTS];
 
-/// Functions that a domain can have several times: each has its own condition or value. Any other
+/// Functions that a domain can have several times, each with its own condition or value. Any other
 /// is replaced when it is set again.
 const REPEATABLE: [&str; 12] = [
     "advanced_origin",
@@ -46,17 +46,17 @@ const REPEATABLE: [&str; 12] = [
     "set_req_header",
 ];
 
-/// Settings that a domain may have.
+/// Most settings of a domain.
 pub(super) const SETTINGS_MAX: usize = 100;
 /// Longest name of a function, in characters.
 const NAME_MAX: usize = 64;
-/// Octets that the arguments of one function may have together.
+/// Most bytes of the arguments of one function.
 const ARGUMENTS_MAX: usize = 16 * 1024;
-/// Octets that the arguments of all functions of a domain may have together: their record must be
-/// stored, and twice if as much is staged.
+/// Most bytes of the arguments of all functions of a domain: their record must fit into the store,
+/// twice if as much is staged.
 const ALL_ARGUMENTS_MAX: usize = 64 * 1024;
 
-/// A function that is to be set.
+/// A function to set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
     /// Its name.
@@ -67,32 +67,32 @@ pub struct Function {
     parent: Option<i64>,
 }
 
-/// Why functions are not set.
+/// Why functions are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFunctions {
     /// The parameter is absent or empty.
     #[error(
-        "give a JSON list in Functions, as in [{{\"functionName\":\"https_force\",\"functionArgs\":[{{\"argName\":\"enable\",\"argValue\":\"on\"}}]}}]"
+        "Functions must be a JSON list, such as [{{\"functionName\":\"https_force\",\"functionArgs\":[{{\"argName\":\"enable\",\"argValue\":\"on\"}}]}}]"
     )]
     Missing,
     /// Not JSON.
-    #[error("Functions is not JSON: {why}")]
+    #[error("Functions is not JSON: {reason}")]
     NotJson {
-        /// Where and why.
-        why: String,
+        /// Position and cause.
+        reason: String,
     },
-    /// A part that is not what it must be.
+    /// A member with an invalid value.
     #[error("function {position}: {expected}")]
     Shape {
         /// Its position, from 1.
         position: usize,
-        /// What it must be.
+        /// The expected value.
         expected: &'static str,
     },
-    /// A name that no function has.
+    /// An unknown function.
     #[error("function {given:?} is none: a name has letters, digits and underscores")]
     Name {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// The domain has no such setting.
@@ -100,16 +100,16 @@ pub enum InvalidFunctions {
     NoSetting {
         /// The function.
         name: String,
-        /// The number.
+        /// The config id.
         id: i64,
     },
-    /// More than a domain may have, or a call may set.
+    /// More settings than a domain, or more functions than a call may have.
     #[error("{count} settings are too many; at most {SETTINGS_MAX} are accepted")]
     TooMany {
         /// How many.
         count: usize,
     },
-    /// Longer than a domain may have.
+    /// More argument bytes than a domain may have.
     #[error(
         "the arguments of all settings would have {bytes} bytes; at most {ALL_ARGUMENTS_MAX} are accepted"
     )]
@@ -117,25 +117,25 @@ pub enum InvalidFunctions {
         /// How many.
         bytes: usize,
     },
-    /// An argument that the edge cannot obey.
+    /// An argument that the edge does not support.
     #[error("{function}: {argument} is {given:?}; use {expected}")]
     Argument {
         /// The function.
         function: &'static str,
         /// The argument.
         argument: &'static str,
-        /// What was given.
+        /// The value given.
         given: String,
-        /// What it must be.
+        /// The expected value.
         expected: &'static str,
     },
-    /// No version of TLS would be left.
+    /// No version of TLS would be enabled.
     #[error("https_tls_version: tls12 or tls13 must be on; the edge speaks no older version")]
     NoTls,
 }
 
-/// What the edge does of a setting: `edge` if it obeys it, `part` if it obeys some of its arguments,
-/// `none` if it only keeps it.
+/// How much of a setting the edge applies: `edge` for all, `part` for some of its arguments, `none`
+/// if it is only stored.
 pub(super) fn effect(setting: &Setting) -> &'static str {
     let is_on = |argument| value(setting, argument).is_some_and(|v| v.eq_ignore_ascii_case("on"));
     let beyond = match setting.name.as_str() {
@@ -151,8 +151,8 @@ pub(super) fn effect(setting: &Setting) -> &'static str {
     }
 }
 
-/// The staged setting that must stand beside `staged` so that both redirects are not on at once: the
-/// other one off. `None` if nothing is missing.
+/// The staged setting that must accompany `staged` so that not both redirects are enabled: the
+/// other one disabled. `None` if nothing is missing.
 pub(super) fn staged_redirect_off(
     settings: &[Setting],
     staged: &[Setting],
@@ -177,7 +177,7 @@ pub(super) fn staged_redirect_off(
     })
 }
 
-/// `enable` of the two redirects, as their function sets it.
+/// `enable` of the two redirects, as the function sets them.
 pub(super) fn redirect(to: Option<Redirect>) -> Vec<Function> {
     let force = |name: &str, on: bool| Function {
         name: name.to_owned(),
@@ -194,11 +194,11 @@ pub(super) fn redirect(to: Option<Redirect>) -> Vec<Function> {
     ]
 }
 
-/// The settings once `function` is set, and the number that it has then: that of the setting which
-/// it replaces, or `new_id`. To redirect one way ends redirecting the other way.
+/// The settings after `function` is set, and its config id: that of the setting which it replaces,
+/// or `new_id`. Enabling one redirect disables the other.
 ///
 /// # Errors
-/// [`InvalidFunctions`] of what the domain has or would have.
+/// [`InvalidFunctions`] of the current or the resulting settings.
 pub(super) fn set(
     settings: &mut Vec<Setting>,
     function: &Function,
@@ -238,13 +238,13 @@ pub(super) fn set(
 }
 
 fn check_size(settings: &[Setting]) -> Result<(), InvalidFunctions> {
-    let octets = settings
+    let bytes = settings
         .iter()
         .map(|one| arguments_size(&one.arguments))
         .sum();
     match settings.len() {
         count if count > SETTINGS_MAX => Err(InvalidFunctions::TooMany { count }),
-        _ if octets > ALL_ARGUMENTS_MAX => Err(InvalidFunctions::TooLong { bytes: octets }),
+        _ if bytes > ALL_ARGUMENTS_MAX => Err(InvalidFunctions::TooLong { bytes: bytes }),
         _ => Ok(()),
     }
 }
@@ -252,7 +252,7 @@ fn check_size(settings: &[Setting]) -> Result<(), InvalidFunctions> {
 fn arguments_size(arguments: &[(String, String)]) -> usize {
     arguments
         .iter()
-        // What stands around them in a record counts too.
+        // Includes the overhead of the record.
         .map(|(name, value)| name.len() + value.len() + 8)
         .sum()
 }
@@ -379,7 +379,7 @@ impl ApiError for InvalidFunctions {
     }
 
     fn wire_code(&self) -> String {
-        let wire = self.code().row().wire_code;
+        let wire = self.code().spec().wire_code;
         match self {
             Self::Name { given } => {
                 let name: String = given.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -390,7 +390,7 @@ impl ApiError for InvalidFunctions {
     }
 
     fn message(&self) -> String {
-        let message = self.code().row().message;
+        let message = self.code().spec().message;
         match self {
             Self::Name { given } => message.replace("{FunctionName}", given),
             _ => message.to_owned(),

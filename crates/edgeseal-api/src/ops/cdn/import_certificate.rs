@@ -1,6 +1,7 @@
-//! `ImportCertificate`, an action of Edgeseal's own: a certificate of another server for up to 50
-//! domains. It adds domains that are missing, keeps what was issued later, and changes nothing where
-//! the certificate is bound already, so that an import can be called again until it is complete.
+//! `ImportCertificate`, an action of Edgeseal's own: binds a certificate of another server to up to
+//! 50 domains. It adds missing domains, keeps certificates that were issued later, and changes
+//! nothing where the certificate is bound already, so an import can be repeated until it is
+//! complete.
 
 use edgeseal_core::{
     DomainPattern,
@@ -29,21 +30,21 @@ use crate::{
     warning::Warning,
 };
 
-/// The operation.
+/// `ImportCertificate`.
 pub struct ImportCertificate;
 
-/// What is to be imported.
+/// The parameters.
 pub struct Params {
     names: Vec<DomainPattern>,
-    /// Origins of domains that are missing; without them a missing domain is refused.
+    /// Origins of missing domains; without them a missing domain is refused.
     origins: Option<Vec<Origin>>,
     chain: String,
     key: Zeroizing<String>,
-    /// Says what would be done, and does nothing.
+    /// Reports what would be done, and does nothing.
     dry_run: bool,
 }
 
-/// What was done, or would be.
+/// What was done, or would be done.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Imported {
@@ -59,27 +60,27 @@ struct Row {
     result: Outcome,
 }
 
-/// What an import means for one domain.
+/// The effect of an import on one domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 enum Outcome {
     /// The domain was missing.
     Added,
-    /// The domain had no certificate, or HTTPS was off.
+    /// The domain had no certificate, or HTTPS was disabled.
     Bound,
     /// The domain had a certificate that was issued earlier.
     Replaced,
-    /// The domain has this certificate.
+    /// The domain has this certificate already.
     Unchanged,
     /// The domain has a certificate that was issued later, and keeps it.
     Newer,
-    /// The domain is stopped, or its mode keeps its certificate: it stays as it is.
+    /// The domain is stopped, or its mode locks its certificate: nothing changes.
     Held,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The list of names is none.
+    /// The list of names is invalid.
     #[error(transparent)]
     Names(#[from] DomainListError),
     /// Not a list of origins.
@@ -88,7 +89,7 @@ pub enum Error {
     /// Neither true nor false.
     #[error("DryRun is {given:?}; use true or false")]
     DryRun {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// A missing domain cannot be added.
@@ -97,7 +98,7 @@ pub enum Error {
     /// The certificate cannot be bound.
     #[error(transparent)]
     Set(#[from] set_certificate::Error),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -174,19 +175,19 @@ impl BatchOperation for ImportCertificate {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Imported>, Error> {
-        let certificate = admit(&wanted.chain, &wanted.key, call.now());
+        let certificate = admit(&params.chain, &params.key, call.now());
         let certificate = certificate.map_err(set_certificate::Error::from)?;
-        check_covers(context, &wanted.names, &certificate.info)?;
-        let mut domains = Vec::with_capacity(wanted.names.len());
-        for name in &wanted.names {
+        check_covers(context, &params.names, &certificate.info)?;
+        let mut domains = Vec::with_capacity(params.names.len());
+        for name in &params.names {
             let domain = find_owned(context, call, name).await?;
             let outcome = outcome(context, domain.as_ref(), &certificate).await?;
             domains.push(Row::new(name, domain.as_ref(), outcome));
         }
         let of = |wanted_outcomes: &[Outcome]| -> Vec<DomainPattern> {
-            let pairs = wanted.names.iter().zip(&domains);
+            let pairs = params.names.iter().zip(&domains);
             let chosen = pairs.filter(|(_, row)| wanted_outcomes.contains(&row.result));
             chosen.map(|(name, _)| name.clone()).collect()
         };
@@ -195,16 +196,16 @@ impl BatchOperation for ImportCertificate {
             of(&[Outcome::Added, Outcome::Bound, Outcome::Replaced]),
         );
         let reply = Imported { domains };
-        let origins = match (missing.first(), wanted.origins) {
+        let origins = match (missing.first(), params.origins) {
             (Some(name), None) => return Err(not_found(name).into()),
             (_, origins) => origins.unwrap_or_default(),
         };
         let warnings: Vec<Warning> = certificate.warnings.iter().map(Warning::from).collect();
-        if wanted.dry_run {
+        if params.dry_run {
             return Ok(Success::read(reply).with_warnings(warnings));
         }
         let (revision, warnings) = if to_bind.is_empty() {
-            (newest(context, &wanted.names).await?, warnings)
+            (newest(context, &params.names).await?, warnings)
         } else {
             let missing = add_cdn_domain::Params::web(missing, origins);
             import(context, call, &missing, &to_bind, certificate).await?
@@ -213,7 +214,7 @@ impl BatchOperation for ImportCertificate {
     }
 }
 
-/// Adds what is missing and binds the certificate, in one commit.
+/// Adds missing domains and binds the certificate, in one commit.
 async fn import(
     context: &Context,
     call: &Authorized,
@@ -235,10 +236,10 @@ async fn import(
     Ok((committed.revision, committed.value))
 }
 
-/// Why a step of the change is refused, as why the change is.
+/// Converts the error of a step into the error of the whole change.
 fn map_change_error<E: Into<Error>>(error: ChangeError<E>) -> ChangeError<Error> {
     match error {
-        ChangeError::Refused(why) => ChangeError::Refused(why.into()),
+        ChangeError::Refused(error) => ChangeError::Refused(error.into()),
         ChangeError::NonceUsed => ChangeError::NonceUsed,
         ChangeError::Contended => ChangeError::Contended,
         ChangeError::Fault(fault) => ChangeError::Fault(fault),
@@ -247,8 +248,8 @@ fn map_change_error<E: Into<Error>>(error: ChangeError<E>) -> ChangeError<Error>
 
 const PRODUCTION: Environment = Environment::Production;
 
-/// The account's domain of this name; `None` if nobody has it. That another account has it is told
-/// when it is added, as everywhere.
+/// The account's domain of this name; `None` if the account has none. If another account has it,
+/// adding it fails, as in any action.
 async fn find_owned(
     context: &Context,
     call: &Authorized,
@@ -289,7 +290,7 @@ async fn outcome(
     })
 }
 
-/// The commit of the domain that was changed last.
+/// The latest commit to any of the domains.
 async fn newest(context: &Context, names: &[DomainPattern]) -> Result<Revision, Error> {
     let mut newest = Revision::default();
     for name in names {
@@ -318,21 +319,21 @@ impl Row {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Names(why) => why.code(),
-            Self::Sources(why) => why.code(),
+            Self::Names(error) => error.code(),
+            Self::Sources(error) => error.code(),
             Self::DryRun { .. } => Code::SetCertificateParameter,
-            Self::Add(why) => why.code(),
-            Self::Set(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Add(error) => error.code(),
+            Self::Set(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Names(why) => why.detail(),
-            Self::Add(why) => why.detail(),
-            Self::Set(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Names(error) => error.detail(),
+            Self::Add(error) => error.detail(),
+            Self::Set(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,5 +1,5 @@
-//! `ModifyCdnDomain`, in the DCDN `UpdateDcdnDomain`: other origins, another grouping label; and
-//! `BatchUpdateCdnDomain`, the same for up to 50 domains or for none.
+//! `ModifyCdnDomain`, in the DCDN `UpdateDcdnDomain`: changes origins and resource group;
+//! `BatchUpdateCdnDomain` does so for up to 50 domains, all or none.
 
 use edgeseal_core::{
     DomainPattern,
@@ -24,41 +24,41 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ModifyCdnDomain`.
 pub struct ModifyCdnDomain;
 
-/// The operation for many domains.
+/// `BatchUpdateCdnDomain`.
 pub struct BatchUpdateCdnDomain;
 
-/// What to change; what is `None` stays.
+/// The changes; `None` leaves a value unchanged.
 pub struct Params {
     names: Vec<DomainPattern>,
     origins: Option<Vec<Origin>>,
     resource_group: Option<String>,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
     Domain(#[from] DomainError),
-    /// The list of domains is none.
+    /// The domain list is invalid.
     #[error(transparent)]
     Domains(#[from] DomainListError),
     /// Not a list of origins.
     #[error(transparent)]
     Sources(#[from] InvalidSources),
-    /// A grouping label that a domain cannot have.
+    /// An invalid resource group.
     #[error(transparent)]
     Group(#[from] InvalidResourceGroup),
-    /// It is stopped.
+    /// The domain is stopped.
     #[error("{name} is stopped; start it first")]
     Stopped {
         /// The domain.
         name: DomainPattern,
     },
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -87,9 +87,9 @@ impl Operation for ModifyCdnDomain {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<EmptyReply>, Error> {
-        modify(context, call, &wanted).await
+        modify(context, call, &params).await
     }
 }
 
@@ -118,9 +118,9 @@ impl BatchOperation for BatchUpdateCdnDomain {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<EmptyReply>, Error> {
-        modify(context, call, &wanted).await
+        modify(context, call, &params).await
     }
 }
 
@@ -141,13 +141,13 @@ impl Params {
 async fn modify(
     context: &Context,
     call: &Authorized,
-    wanted: &Params,
+    params: &Params,
 ) -> Result<Success<EmptyReply>, Error> {
     let modified = context
         .catalog
         .transact(&call.audit, |mut draft| async move {
-            for name in &wanted.names {
-                modify_one(&mut draft, context, call, wanted, name).await?;
+            for name in &params.names {
+                modify_one(&mut draft, context, call, params, name).await?;
             }
             Ok((draft, ()))
         });
@@ -159,22 +159,22 @@ async fn modify_one(
     draft: &mut Draft,
     context: &Context,
     call: &Authorized,
-    wanted: &Params,
+    params: &Params,
     name: &DomainPattern,
 ) -> Result<(), ChangeError<Error>> {
     let found = domain_lookup::find_in(draft, call.account(), name).await;
-    let before = found.map_err(|why| ChangeError::Refused(why.into()))?;
+    let before = found.map_err(|error| ChangeError::Refused(error.into()))?;
     if matches!(before.state, DomainState::Offline | DomainState::Stopping) {
         let name = name.clone();
         return Err(ChangeError::Refused(Error::Stopped { name }));
     }
     let mut after = before.clone();
-    if let Some(origins) = &wanted.origins {
+    if let Some(origins) = &params.origins {
         let permitted = sources::check_permitted(draft, context, call.account(), origins);
         after.origin_permission = permitted.await?;
         after.origins.clone_from(origins);
     }
-    if let Some(resource_group) = &wanted.resource_group {
+    if let Some(resource_group) = &params.resource_group {
         after.resource_group.clone_from(resource_group);
     }
     after.modified = call.now();
@@ -186,20 +186,20 @@ async fn modify_one(
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Domain(why) => why.code(),
-            Self::Domains(why) => why.code(),
-            Self::Sources(why) => why.code(),
+            Self::Domain(error) => error.code(),
+            Self::Domains(error) => error.code(),
+            Self::Sources(error) => error.code(),
             Self::Group(_) => Code::InvalidResourceGroup,
             Self::Stopped { .. } => Code::DomainOffline,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(why) => why.detail(),
-            Self::Domains(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Domain(error) => error.detail(),
+            Self::Domains(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,7 +1,7 @@
-//! `ModifyCdnDomainSchdmByProperty`, in the DCDN `ModifyDCdnDomainSchdmByProperty`: the area that a
-//! domain is delivered in.
+//! `ModifyCdnDomainSchdmByProperty`, in the DCDN `ModifyDCdnDomainSchdmByProperty`: sets the area
+//! that a domain is delivered in.
 //!
-//! Divergence: every edge serves every domain; the area is kept and shown.
+//! Divergence: every edge serves every domain; the area is only stored and returned.
 
 use edgeseal_core::{
     DomainPattern,
@@ -21,10 +21,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ModifyCdnDomainSchdmByProperty`.
 pub struct ModifyCdnDomainSchdmByProperty;
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such domain.
@@ -39,10 +39,10 @@ pub enum Error {
         Coverage::all_wire_names()
     )]
     Property {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -99,17 +99,17 @@ impl Operation for ModifyCdnDomainSchdmByProperty {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Domain(why) => why.code(),
+            Self::Domain(error) => error.code(),
             Self::Unnamed => Code::MissingProperty,
             Self::Property { .. } => Code::InvalidProperty,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Domain(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,4 +1,4 @@
-//! `PublishStagingConfigToProduction`: what was tried on the staging edges goes to all.
+//! `PublishStagingConfigToProduction`: applies the staged configuration to all edges.
 
 use edgeseal_core::{DomainPattern, domain::Environment};
 use edgeseal_store::catalog::{ChangeError, Committed, Draft};
@@ -16,7 +16,7 @@ use crate::{
     warning::Warning,
 };
 
-/// The operation.
+/// `PublishStagingConfigToProduction`.
 pub struct PublishStagingConfigToProduction;
 
 impl Operation for PublishStagingConfigToProduction {
@@ -61,7 +61,7 @@ async fn publish(
     name: &DomainPattern,
 ) -> Result<(Draft, Vec<Warning>), ChangeError<StagingError>> {
     let found = domain_lookup::find_in(&mut draft, call.account(), name).await;
-    let before = found.map_err(|why| ChangeError::Refused(why.into()))?;
+    let before = found.map_err(|error| ChangeError::Refused(error.into()))?;
     if before.staging.is_some() {
         let held = before.check_certificate_change();
         held.map_err(|held| ChangeError::Refused(held.into()))?;

@@ -1,7 +1,7 @@
 //! `RefreshObjectCaches` and `PushObjectCache`, in the DCDN `RefreshDcdnObjectCaches` and
-//! `PreloadDcdnObjectCaches`: something is to leave the caches, or to be brought into them.
+//! `PreloadDcdnObjectCaches`: remove objects from caches, or preload them.
 //!
-//! Divergence: the edge has no cache. What is asked for is so already, and the task is complete.
+//! Divergence: the edge has no cache, so the task is complete at once.
 
 use edgeseal_core::{DomainName, DomainPattern, domain::Domain, name::InvalidDomainName};
 use edgeseal_store::{
@@ -24,21 +24,21 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation that removes.
+/// `RefreshObjectCaches`.
 pub struct RefreshObjectCaches;
 
-/// The operation that brings in.
+/// `PushObjectCache`.
 pub struct PushObjectCache;
 
-/// The operation that brings in, in the DCDN.
+/// `PreloadDcdnObjectCaches`.
 pub struct PreloadDcdnObjectCaches;
 
-/// Domains that the addresses of one call may be of.
+/// Most domains of the URLs of one call.
 const DOMAINS_MAX: usize = 10;
-/// Longest address, in characters.
+/// Longest URL, in characters.
 const URL_MAX: usize = 1024;
 
-/// What is asked for.
+/// The parameters.
 pub struct Params {
     kind: TaskKind,
     domains: Vec<DomainPattern>,
@@ -65,52 +65,52 @@ pub struct Preloaded {
     preload_task_id: String,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No addresses.
+    /// No URLs.
     #[error("name the addresses in ObjectPath, one a line, as in http://example.com/index.html")]
     Unnamed,
     /// No such kind.
     #[error("ObjectType is {given:?}; use File, Directory, Regex or IgnoreParams")]
     Kind {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// More addresses than a call may have.
+    /// More URLs than a call may have.
     #[error("{count} addresses are given; a call of this kind takes {max}")]
     TooMany {
         /// How many.
         count: usize,
-        /// How many there may be.
+        /// The limit.
         max: usize,
     },
-    /// An address that is none.
-    #[error("address {position}, {given:?}: {why}")]
+    /// An invalid URL.
+    #[error("URL {position}, {given:?}: {reason}")]
     Url {
         /// Its position, from 1.
         position: usize,
-        /// What was given.
+        /// The value given.
         given: String,
-        /// What is wrong.
-        why: String,
+        /// The cause.
+        reason: String,
     },
-    /// A wildcard in the place of a name.
-    #[error("address {position}: name a host in the place of the wildcard")]
+    /// A wildcard instead of a name.
+    #[error("URL {position}: name a host instead of the wildcard")]
     Wildcard {
         /// Its position, from 1.
         position: usize,
     },
-    /// More domains than the addresses of a call may be of.
+    /// More domains than the URLs of a call may have.
     #[error("the addresses are of more than {DOMAINS_MAX} domains")]
     TooManyDomains,
-    /// A name that is none.
+    /// An invalid name.
     #[error(transparent)]
     Name(#[from] InvalidDomainName),
     /// There is no such domain.
     #[error(transparent)]
     Domain(#[from] DomainError),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -151,9 +151,9 @@ impl BatchOperation for RefreshObjectCaches {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Refreshed>, Error> {
-        let done = run(context, call, &wanted).await?;
+        let done = run(context, call, &params).await?;
         Ok(done.map(|refresh_task_id| Refreshed { refresh_task_id }))
     }
 }
@@ -172,9 +172,9 @@ impl BatchOperation for PushObjectCache {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Pushed>, Error> {
-        let done = run(context, call, &wanted).await?;
+        let done = run(context, call, &params).await?;
         Ok(done.map(|push_task_id| Pushed { push_task_id }))
     }
 }
@@ -193,23 +193,23 @@ impl BatchOperation for PreloadDcdnObjectCaches {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Preloaded>, Error> {
-        let done = run(context, call, &wanted).await?;
+        let done = run(context, call, &params).await?;
         Ok(done.map(|preload_task_id| Preloaded { preload_task_id }))
     }
 }
 
-/// Writes down who asked for it: that is all that changes.
+/// Records who requested it: the only change.
 async fn run(
     context: &Context,
     call: &Authorized,
-    wanted: &Params,
+    params: &Params,
 ) -> Result<Success<String>, Error> {
     let done = context
         .catalog
         .transact(&call.audit, |mut draft| async move {
-            for name in &wanted.domains {
+            for name in &params.domains {
                 let served = find_serving_domain(&mut draft, call, name).await;
                 served.map_err(ChangeError::Refused)?;
             }
@@ -217,7 +217,7 @@ async fn run(
         });
     let committed = done.await.map_err(from_change_error::<Error, Error>)?;
     let task = Task {
-        kind: wanted.kind,
+        kind: params.kind,
         at: call.now(),
     };
     Ok(Success::changed_with(
@@ -227,7 +227,7 @@ async fn run(
     ))
 }
 
-/// The account's domain that serves a host: that of the name, or the wildcard above it.
+/// The account's domain that serves a host: the domain of that name, or the wildcard above it.
 async fn find_serving_domain(
     draft: &mut Draft,
     call: &Authorized,
@@ -249,7 +249,7 @@ async fn find_serving_domain(
 }
 
 impl TaskKind {
-    /// Addresses that one call may have, as the reference pages say.
+    /// Most URLs of one call, by the reference pages.
     const fn urls_max(self) -> usize {
         match self {
             Self::File | Self::IgnoreParams => 1000,
@@ -273,9 +273,9 @@ impl Params {
         for (position, address) in (1..).zip(addresses) {
             check(position, address, kind)?;
         }
-        let domains = domains.names().map_err(|why| match why {
-            InvalidDomainList::Malformed(why) => Error::Name(why),
-            // Numbers there are none, and empty it is not.
+        let domains = domains.names().map_err(|reason| match reason {
+            InvalidDomainList::Malformed(error) => Error::Name(error),
+            // The list is neither indexed nor empty.
             InvalidDomainList::TooMany { .. }
             | InvalidDomainList::Gap(_)
             | InvalidDomainList::Empty { .. } => Error::TooManyDomains,
@@ -288,10 +288,10 @@ impl Params {
 }
 
 fn check(position: usize, address: &str, kind: TaskKind) -> Result<(), Error> {
-    let wrong = |why: String| Error::Url {
+    let wrong = |reason: String| Error::Url {
         position,
         given: sanitize(address),
-        why,
+        reason,
     };
     if address.chars().count() > URL_MAX {
         return Err(wrong(format!("it has more than {URL_MAX} characters")));
@@ -300,7 +300,7 @@ fn check(position: usize, address: &str, kind: TaskKind) -> Result<(), Error> {
     match DomainPattern::parse(host) {
         Ok(DomainPattern::Exact(_)) => {}
         Ok(DomainPattern::Wildcard(_)) => return Err(Error::Wildcard { position }),
-        Err(why) => return Err(wrong(why.to_string())),
+        Err(error) => return Err(wrong(error.to_string())),
     }
     if !path.starts_with('/') {
         return Err(wrong("a path must follow the host, at least /".to_owned()));
@@ -319,15 +319,15 @@ impl ApiError for Error {
             Self::TooMany { .. } => Code::TooManyObjectPaths,
             Self::Url { .. } | Self::TooManyDomains | Self::Name(_) => Code::InvalidObjectPath,
             Self::Wildcard { .. } => Code::ExtensiveObjectPath,
-            Self::Domain(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Domain(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Domain(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,5 +1,5 @@
-//! Tasks that remove something from caches or bring something into them. The edge has no cache, so
-//! each is complete at once, and its number says all that there is to know of it: nothing is stored.
+//! Tasks that remove objects from caches or preload them. The edge has no cache, so each task is
+//! complete at once, and its id encodes everything: nothing is stored.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{AccountId, Timestamp};
@@ -7,29 +7,29 @@ use serde::Serialize;
 
 use super::wire_names::WireName;
 
-/// How long a task is shown: three days, as the reference pages of the reads say.
+/// How long a task is listed: three days, by the reference pages.
 const RETENTION_MS: i64 = 3 * 24 * 60 * 60 * 1000;
 /// How far the clock of another node may be ahead.
 const CLOCK_SKEW_MS: i64 = 15 * 60 * 1000;
-/// Numbers of tasks that one call may name.
+/// Most task ids of one call.
 pub(super) const IDS_MAX: usize = 10;
 /// 5 digits for the account.
 const CHECKS: u64 = 100_000;
 /// 10 digits for the time in seconds: until the year 2286.
 const SECONDS: u64 = 10_000_000_000;
 
-/// What a task does to caches.
+/// The effect of a task on caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TaskKind {
     /// Removes files.
     File,
-    /// Removes what is in directories.
+    /// Removes the content of directories.
     Directory,
-    /// Removes what a regular expression finds.
+    /// Removes what matches a regular expression.
     Regex,
     /// Removes files, whatever their query.
     IgnoreParams,
-    /// Brings files in.
+    /// Preloads files.
     Preload,
 }
 
@@ -37,7 +37,7 @@ pub(super) enum TaskKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Task {
     pub(super) kind: TaskKind,
-    /// When it was asked for; of the part below a second nothing is known.
+    /// When it was requested, in whole seconds.
     pub(super) at: Timestamp,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct TaskView {
     description: &'static str,
 }
 
-/// Why a text is no number of a task.
+/// Why parsing a task id failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("TaskId is {given:?}; it must be at most {IDS_MAX} numbers, separated by commas")]
 pub struct InvalidTaskId {
@@ -84,16 +84,16 @@ impl TaskKind {
 }
 
 impl Task {
-    /// Its number for an account: 16 digits, so that it is exact in a JSON number too. The official
-    /// script for refreshing reads one number out of the answer. Tasks of one kind that an account
-    /// asks for in the same second are one, as the cloud merges them.
+    /// The id for an account: 16 digits, so that it is exact as a JSON number too. The official
+    /// refresh script reads one number from the response. Tasks of one kind that an account
+    /// requests in the same second are one, as the cloud merges them.
     pub(super) fn id(self, account: &AccountId) -> String {
         let seconds = u64::try_from(self.at.unix_ms() / 1000).unwrap_or_default() % SECONDS;
         let task = self.kind.digit() * SECONDS + seconds;
         (task * CHECKS + check(account, task)).to_string()
     }
 
-    /// The task of this number, if it is one of the account's of the last three days.
+    /// The task of this id, if it is the account's and of the last three days.
     fn from_id(id: u64, account: &AccountId, now: Timestamp) -> Option<Self> {
         let task = id / CHECKS;
         if id % CHECKS != check(account, task) {
@@ -110,10 +110,10 @@ impl Task {
             .then_some(Self { kind, at })
     }
 
-    /// The tasks of an account among numbers separated by commas, each once.
+    /// The account's tasks among ids separated by commas, without duplicates.
     ///
     /// # Errors
-    /// [`InvalidTaskId`] if one is no number, or if they are too many.
+    /// [`InvalidTaskId`] if one is not an id, or if there are too many.
     pub(super) fn parse(
         text: &str,
         account: &AccountId,
@@ -127,7 +127,7 @@ impl Task {
         Ok(tasks)
     }
 
-    /// As it is shown to who asked for `object_path`; empty if nobody said what it was about.
+    /// The task as shown for `object_path`, which is empty if the caller did not name it.
     pub(super) fn view(self, account: &AccountId, object_path: &str) -> TaskView {
         TaskView {
             task_id: self.id(account),
@@ -141,7 +141,7 @@ impl Task {
     }
 }
 
-/// Numbers separated by commas.
+/// Ids separated by commas.
 ///
 /// # Errors
 /// As for [`Task::parse`].
@@ -157,7 +157,7 @@ pub(super) fn ids(text: &str) -> Result<Vec<u64>, InvalidTaskId> {
     Ok(ids)
 }
 
-/// What tells the tasks of an account from numbers that are none of its own.
+/// Check digits: distinguish an account's tasks from other numbers.
 fn check(account: &AccountId, task: u64) -> u64 {
     let digest = digest(&SHA256, format!("{account}/{task}").as_bytes());
     let bytes = digest.as_ref().iter().take(6);

@@ -1,4 +1,4 @@
-//! `RollbackStagingConfig`: what was tried on the staging edges is dropped.
+//! `RollbackStagingConfig`: drops the staged configuration.
 
 use edgeseal_core::{DomainPattern, domain::Environment};
 
@@ -11,7 +11,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `RollbackStagingConfig`.
 pub struct RollbackStagingConfig;
 
 impl Operation for RollbackStagingConfig {

@@ -1,5 +1,5 @@
-//! `SetCdnDomainCSRCertificate`: the certificate that an authority made of a signing request of
-//! this account is bound to a domain, with the key that stayed here.
+//! `SetCdnDomainCSRCertificate`: binds the certificate issued for a signing request of this
+//! account, with the key that stayed here.
 
 use edgeseal_core::{
     DomainPattern,
@@ -20,22 +20,22 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `SetCdnDomainCSRCertificate`.
 pub struct SetCdnDomainCsrCertificate;
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No certificate.
     #[error("give the certificate in ServerCertificate, in PEM or the base64 of it")]
     Missing,
-    /// Neither PEM nor base64 of it.
+    /// Neither PEM nor base64-encoded PEM.
     #[error(transparent)]
     Encoding(#[from] InvalidEncodedPem),
-    /// It is not let in.
+    /// The certificate is rejected.
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
-    /// Nobody here has its key.
+    /// No signing request of the account has its key.
     #[error(
         "the certificate for {name} was not made from a signing request of your account: no key here belongs to it"
     )]
@@ -43,17 +43,17 @@ pub enum Error {
         /// Common name of the certificate.
         name: String,
     },
-    /// Why it is not bound.
+    /// The certificate cannot be bound.
     #[error(transparent)]
     Set(#[from] set_certificate::Error),
-    /// What every operation can meet.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl From<DomainError> for Error {
-    fn from(why: DomainError) -> Self {
-        Self::Set(why.into())
+    fn from(error: DomainError) -> Self {
+        Self::Set(error.into())
     }
 }
 
@@ -135,7 +135,7 @@ impl ApiError for Error {
         match self {
             Self::Missing => Code::CertificateParameterMissing,
             Self::Encoding(_) => Code::CertificateDecodeError,
-            Self::Certificate(why) => match why {
+            Self::Certificate(error) => match error {
                 InvalidCertificate::Format(_) => Code::CertificateFormat,
                 InvalidCertificate::Expired { .. } => Code::CertificateExpired,
                 InvalidCertificate::NotYetValid { .. } => Code::CertificateStatus,
@@ -145,15 +145,15 @@ impl ApiError for Error {
             Self::NoRequest { .. } => Code::NoSigningRequest,
             Self::Set(Set::NotCovered { .. }) => Code::CertificateNotOfDomain,
             Self::Set(Set::NotStored(_) | Set::Contended) => Code::ConfigError,
-            Self::Set(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Set(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Set(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Set(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

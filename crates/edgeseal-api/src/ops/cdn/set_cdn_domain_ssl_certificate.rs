@@ -1,5 +1,5 @@
-//! `SetCdnDomainSSLCertificate`, in the DCDN `SetDcdnDomainSSLCertificate`: HTTPS of a domain on or
-//! off, and with which certificate.
+//! `SetCdnDomainSSLCertificate`, in the DCDN `SetDcdnDomainSSLCertificate`: enables HTTPS of a
+//! domain with a certificate, or disables it.
 
 use edgeseal_core::DomainPattern;
 
@@ -15,7 +15,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `SetCdnDomainSSLCertificate`.
 pub struct SetCdnDomainSslCertificate;
 
 const PARAM_NAMES: ParamNames = ParamNames {

@@ -1,7 +1,8 @@
-//! HTTPS of domains on or off, and with which certificate: what all operations that set it do.
+//! Enables HTTPS of domains with a certificate, or disables it: shared by all operations that do
+//! so.
 //!
-//! The order of refusals is part of the contract; [`set`], [`ask`] and [`source`] read in that
-//! order.
+//! The order of refusals is part of the API contract; [`set`], [`params`] and [`source`] follow
+//! that order.
 
 mod binding_warnings;
 mod error;
@@ -39,13 +40,13 @@ pub(in crate::ops) use params::{LEGACY_PARAM_NAMES, Params};
 use source::Reference;
 pub(super) use source::{CertificateInput, UploadedCertificate, check_covers};
 
-/// What a certificate needs that is to be in the centre, as of any other upload to there.
+/// The permission to add a certificate to CAS, as for any other upload.
 const UPLOAD: &str = "yundun-cert:UploadUserCertificate";
 
-/// Does what is asked for to all of these domains, or to none.
+/// Applies the parameters to all of these domains, or to none.
 ///
 /// # Errors
-/// [`Error`], for the first domain that has one.
+/// [`Error`] of the first domain that has one.
 pub(in crate::ops) async fn set(
     context: &Context,
     call: &Authorized,
@@ -64,7 +65,7 @@ pub(in crate::ops) async fn set(
     let source = if on {
         let place = ask.binding_role()?;
         if ask.uploads_to_centre() {
-            call.check_in_centre(context, UPLOAD).await?;
+            call.check_in_cas(context, UPLOAD).await?;
         }
         Some((ask.source(call.now())?, place))
     } else {
@@ -82,10 +83,10 @@ pub(in crate::ops) async fn set(
     change.commit().await
 }
 
-/// Binds a certificate to all of these domains, or to none; without a source it switches HTTPS off.
+/// Binds a certificate to all of these domains, or to none; without a source, disables HTTPS.
 ///
 /// # Errors
-/// [`Error`], for the first domain that has one.
+/// [`Error`] of the first domain that has one.
 pub(super) async fn bind(
     context: &Context,
     call: &Authorized,
@@ -104,10 +105,10 @@ pub(super) async fn bind(
     change.commit().await
 }
 
-/// Binds a certificate to all of these domains inside a change; with what it warns of.
+/// Binds a certificate to all of these domains inside a transaction; returns the warnings.
 ///
 /// # Errors
-/// [`Error`], for the first domain that has one.
+/// [`Error`] of the first domain that has one.
 pub(super) async fn bind_in(
     draft: Draft,
     context: &Context,
@@ -126,8 +127,8 @@ pub(super) async fn bind_in(
     change.decide(draft).await
 }
 
-/// Binds a stored certificate of the caller's account to a domain inside a change; with what it warns
-/// of.
+/// Binds a stored certificate of the caller's account to a domain inside a transaction; returns the
+/// warnings.
 ///
 /// # Errors
 /// [`Error`].
@@ -148,16 +149,16 @@ pub(in crate::ops) async fn bind_stored(
     bind_in(draft, context, call, slice::from_ref(name), &source).await
 }
 
-/// What is to be done, once it is clear.
+/// The change to make.
 #[derive(Clone, Copy)]
 struct CertificateChange<'a> {
     context: &'a Context,
     call: &'a Authorized,
     names: &'a [DomainPattern],
     environment: Environment,
-    /// Where the certificate comes from, and its place; `None` switches off.
+    /// The certificate and its role in the binding; `None` disables HTTPS.
     source: Option<(&'a CertificateInput, BindingRole)>,
-    /// What the parameters warn of.
+    /// Warnings about the parameters.
     warnings: &'a [Warning],
 }
 
@@ -178,14 +179,14 @@ impl CertificateChange<'_> {
         let mut domains = Vec::with_capacity(self.names.len());
         for name in self.names {
             let found = domain_lookup::find_in(&mut draft, self.call.account(), name).await;
-            let domain = found.map_err(|why| refused(why.into()))?;
-            // Looked at before; another call may have changed it meanwhile.
+            let domain = found.map_err(|error| refused(error.into()))?;
+            // Checked before; a concurrent call may have changed it.
             domain
                 .check_certificate_change()
                 .map_err(|held| refused(held.into()))?;
             if self.binding_role() == Some(BindingRole::Companion) {
                 let joined = domain.companion_base(self.environment);
-                joined.map_err(|why| refused(Error::companion_refused(&domain.name, why)))?;
+                joined.map_err(|error| refused(Error::companion_refused(&domain.name, error)))?;
             }
             domains.push(domain);
         }
@@ -241,8 +242,8 @@ impl CertificateChange<'_> {
                 );
             }
         }
-        let deed = &self.call.audit;
-        domain_lookup::write_change(draft, deed, self.environment, before, &after).await?;
+        let audit = &self.call.audit;
+        domain_lookup::write_change(draft, audit, self.environment, before, &after).await?;
         Ok(warnings)
     }
 
@@ -264,7 +265,7 @@ impl CertificateChange<'_> {
         certificate: &CertificateRecord,
     ) -> Result<(), ChangeError<Error>> {
         let name = domain.name.clone();
-        let refused = |why| ChangeError::Refused(Error::companion_refused(&name, why));
+        let refused = |error| ChangeError::Refused(Error::companion_refused(&name, error));
         let first = domain.companion_base(self.environment).map_err(refused)?;
         let first = draft.certificate(first.certificate).await?;
         let first = first.ok_or_else(|| refused(CompanionError::NothingBound))?;

@@ -1,6 +1,6 @@
-//! `SetDomainServerCertificate` and `BatchSetCdnDomainServerCertificate`: the elder spellings of
-//! `SetCdnDomainSSLCertificate`, gone from the SDKs and still sent by tools in use. `ForceSet=1`
-//! takes a name from the certificate that has it.
+//! `SetDomainServerCertificate` and `BatchSetCdnDomainServerCertificate`: the legacy forms of
+//! `SetCdnDomainSSLCertificate`, removed from the SDKs but still used by tools. `ForceSet=1` takes
+//! a name from the certificate that has it.
 
 use edgeseal_core::DomainPattern;
 
@@ -20,10 +20,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation for one domain.
+/// `SetDomainServerCertificate`.
 pub struct SetDomainServerCertificate;
 
-/// The operation for up to 50 domains: all or none.
+/// `BatchSetCdnDomainServerCertificate`: up to 50 domains, all or none.
 pub struct BatchSetCdnDomainServerCertificate;
 
 const SINGLE_PARAM_NAMES: ParamNames = ParamNames {

@@ -1,4 +1,4 @@
-//! `SetForceRedirectConfig` of 2014: one scheme is redirected to the other, or none is.
+//! `SetForceRedirectConfig` of 2014: redirects one scheme to the other, or disables redirects.
 
 use edgeseal_core::{DomainPattern, delivery::Redirect, domain::Environment};
 
@@ -14,7 +14,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `SetForceRedirectConfig`.
 pub struct SetForceRedirectConfig;
 
 impl Operation for SetForceRedirectConfig {

@@ -1,5 +1,5 @@
-//! The operations on SM2 certificates: known, and refused. The TLS library of the edge speaks no
-//! ShangMi cipher suite (RFC 8998), so a certificate that was taken could not be served.
+//! The operations on SM2 certificates: known, and refused. The TLS library of the edge has no
+//! ShangMi cipher suite (RFC 8998), so such a certificate could not be served.
 
 use crate::{
     authorize::Authorized,
@@ -12,7 +12,7 @@ use crate::{
 /// `SetCdnDomainSMCertificate`, `DescribeCdnSMCertificateList` and `DescribeCdnSMCertificateDetail`.
 pub struct SmCertificates;
 
-/// There are no SM2 certificates here.
+/// SM2 certificates are not supported.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "SM2 certificates cannot be served by this edge, so none are kept; use SetCdnDomainSSLCertificate with an RSA or ECDSA certificate"

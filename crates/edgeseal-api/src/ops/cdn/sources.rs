@@ -1,5 +1,5 @@
-//! The parameter `Sources`: a JSON list of origins, in every spelling that clients send. Names in
-//! any case, numbers as numbers or strings, one origin without its list.
+//! The parameter `Sources`: a JSON list of origins, in every form that clients send. Member names
+//! in any case, numbers as numbers or strings, a single origin without a list.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -19,19 +19,19 @@ use serde_json::{Map, Value};
 use super::wire_names::WireName as _;
 use crate::{code::Code, context::Context, operation::ApiError};
 
-/// Origins that a domain may have.
+/// Most origins of a domain.
 const ORIGINS_MAX: usize = 20;
-/// Priority of an origin that names none: a primary one. The console gives 30 to a secondary one.
+/// Default priority: a primary origin. The console gives 30 to a secondary one.
 const PRIORITY_DEFAULT: u8 = 20;
-/// Largest priority. The documentation names 20 and 30; the Terraform provider lets 0 to 100 pass,
-/// and its acceptance tests use 40.
+/// Largest priority. The documentation names 20 and 30; the Terraform provider allows 0 to 100, and
+/// its acceptance tests use 40.
 const PRIORITY_MAX: u8 = 100;
-/// Weight of an origin that names none.
+/// Default weight.
 const WEIGHT_DEFAULT: u8 = 10;
 /// Largest weight.
 const WEIGHT_MAX: u8 = 100;
 
-/// Why a text is no list of origins.
+/// Why a list of origins is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSources {
     /// The parameter is absent or empty.
@@ -40,10 +40,10 @@ pub enum InvalidSources {
     )]
     Missing,
     /// Not JSON.
-    #[error("Sources is not JSON: {why}")]
+    #[error("Sources is not JSON: {reason}")]
     NotJson {
-        /// Where and why.
-        why: String,
+        /// Position and cause.
+        reason: String,
     },
     /// Not a list of objects.
     #[error("Sources must be a JSON list of objects")]
@@ -54,7 +54,7 @@ pub enum InvalidSources {
         /// How many.
         count: usize,
     },
-    /// No such kind.
+    /// No such kind of origin.
     #[error(
         "origin {position}: type is {given:?}; use one of {}",
         OriginKind::all_wire_names()
@@ -62,7 +62,7 @@ pub enum InvalidSources {
     Kind {
         /// Its position, from 1.
         position: usize,
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// A member that is absent or out of range.
@@ -72,20 +72,20 @@ pub enum InvalidSources {
         position: usize,
         /// The member.
         member: &'static str,
-        /// What it must be.
+        /// The expected value.
         expected: &'static str,
     },
-    /// An address that nobody may have as an origin, or not this account.
-    #[error("origin {position}: {address} cannot be an origin: {why}{}", advice(*why))]
+    /// An address that is forbidden for all accounts or for this one.
+    #[error("origin {position}: {address} cannot be an origin: {reason}{}", advice(*reason))]
     Address {
         /// Its position, from 1.
         position: usize,
         /// The address.
         address: String,
-        /// Why not.
-        why: OriginAddressError,
+        /// The cause.
+        reason: OriginAddressError,
     },
-    /// A name of whatever machine asks (RFC 6761 section 6.3).
+    /// A name that resolves to the local machine (RFC 6761 section 6.3).
     #[error(
         "origin {position}: {address} is the machine of the edge itself; name the machine of the origin"
     )]
@@ -97,9 +97,9 @@ pub enum InvalidSources {
     },
 }
 
-/// What helps.
-const fn advice(why: OriginAddressError) -> &'static str {
-    match why {
+/// Advice to the caller.
+const fn advice(reason: OriginAddressError) -> &'static str {
+    match reason {
         OriginAddressError::Private => "; the operator can allow them for your account",
         OriginAddressError::NotAHost
         | OriginAddressError::Metadata
@@ -107,9 +107,8 @@ const fn advice(why: OriginAddressError) -> &'static str {
     }
 }
 
-/// Checks the addresses of origins that a domain of `account` is to have, and says what its record
-/// says of the account. Names are resolved, and what they lead to is checked, where they are
-/// connected to.
+/// Checks the origins of a domain of `account`, and returns the private origin permission for its
+/// record. Host names are resolved and checked when connecting.
 ///
 /// # Errors
 /// [`InvalidSources::Address`] and [`InvalidSources::Localhost`], or the store failed.
@@ -123,7 +122,7 @@ pub(super) async fn check_permitted<E: From<InvalidSources>>(
     let private = context.settings.private_origins.permits(permission);
     let listeners = context.listen_addresses();
     check(origins, private, &listeners, is_local)
-        .map_err(|why| ChangeError::Refused(why.into()))?;
+        .map_err(|error| ChangeError::Refused(error.into()))?;
     Ok(permission)
 }
 
@@ -143,19 +142,19 @@ fn check(
             continue;
         };
         let socket = SocketAddr::new(ip, origin.port);
-        check_origin(socket, private, listeners, &is_local).map_err(|why| {
+        check_origin(socket, private, listeners, &is_local).map_err(|reason| {
             let address = address();
             InvalidSources::Address {
                 position,
                 address,
-                why,
+                reason,
             }
         })?;
     }
     Ok(())
 }
 
-/// The names of RFC 6761 section 6.3, and what files of hosts call the loopback addresses besides.
+/// The names of RFC 6761 section 6.3, and further names of loopback addresses in hosts files.
 fn is_localhost(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     [
@@ -168,12 +167,12 @@ fn is_localhost(name: &str) -> bool {
         || name.ends_with(".localhost")
 }
 
-/// Whether it is an address of this machine: then a socket can have it. Nothing is sent.
+/// Whether it is an address of this machine: then a socket can bind it. Nothing is sent.
 fn is_local(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// An origin as reads show it.
+/// An origin in a response.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(in crate::ops) struct OriginView {
@@ -187,7 +186,7 @@ pub(in crate::ops) struct OriginView {
 }
 
 impl OriginView {
-    /// As lists of domains show it.
+    /// As lists of domains contain it.
     pub(in crate::ops) fn listed(origin: &Origin) -> Self {
         Self {
             r#type: origin.kind.wire_name(),
@@ -199,7 +198,7 @@ impl OriginView {
         }
     }
 
-    /// As the detail of a domain shows it.
+    /// As the detail of a domain contains it.
     pub(in crate::ops) fn detailed(origin: &Origin) -> Self {
         Self {
             enabled: Some("online"),
@@ -214,7 +213,7 @@ impl OriginView {
 /// [`InvalidSources`].
 pub(super) fn parse(text: &str) -> Result<Vec<Origin>, InvalidSources> {
     let json: Value = serde_json::from_str(text).map_err(|error| InvalidSources::NotJson {
-        why: error.to_string(),
+        reason: error.to_string(),
     })?;
     let items = match json {
         Value::Array(items) => items,
@@ -280,7 +279,7 @@ fn origin(item: Value, position: usize) -> Result<Origin, InvalidSources> {
     })
 }
 
-/// A member that is a number, or `default` if there is none; `None` if it is no such number.
+/// A numeric member, or `default` if it is absent; `None` if it is not such a number.
 fn number<T: FromStr>(members: &Map<String, Value>, name: &str, default: T) -> Option<T> {
     text(members, name).map_or(Some(default), |text| text.parse().ok())
 }
@@ -293,11 +292,11 @@ fn host(text: &str) -> Option<String> {
     let label = text.trim().to_ascii_lowercase();
     let plain = label
         .bytes()
-        .all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     (plain && (1..=63).contains(&label.len()) && !label.starts_with('-')).then_some(label)
 }
 
-/// A member by its name in any case, as text; `None` if it is absent, null or empty.
+/// A member as text, its name in any case; `None` if it is absent, null or empty.
 fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
     let (_, value) = members
         .iter()

@@ -1,4 +1,4 @@
-//! `StartCdnDomain`: a stopped domain is served again, with all that it had.
+//! `StartCdnDomain`: serves a stopped domain again, with its configuration.
 
 use edgeseal_core::{
     DomainPattern,
@@ -14,7 +14,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `StartCdnDomain`.
 pub struct StartCdnDomain;
 
 impl Operation for StartCdnDomain {

@@ -1,4 +1,4 @@
-//! `StopCdnDomain`: a domain is no longer served; what it has, its certificate included, stays.
+//! `StopCdnDomain`: stops serving a domain; its configuration and certificate stay.
 
 use edgeseal_core::{
     DomainPattern,
@@ -14,7 +14,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `StopCdnDomain`.
 pub struct StopCdnDomain;
 
 impl Operation for StopCdnDomain {

@@ -1,4 +1,4 @@
-//! `TagResources`, `UntagResources` and `ListTagResources`: labels of domains. In the DCDN the first
+//! `TagResources`, `UntagResources` and `ListTagResources`: tags of domains. In the DCDN the first
 //! two are `TagDcdnResources` and `UntagDcdnResources`.
 
 use edgeseal_core::{
@@ -22,40 +22,40 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation that labels.
+/// `TagResources`.
 pub struct TagResources;
 
-/// The operation that takes labels off.
+/// `UntagResources`.
 pub struct UntagResources;
 
-/// The operation that lists labels.
+/// `ListTagResources`.
 pub struct ListTagResources;
 
-/// The only kind of thing that has labels.
+/// The only resource type with tags.
 const DOMAIN: &str = "DOMAIN";
-/// Domains whose labels one answer shows.
+/// Most domains of one response.
 const PAGE: usize = 100;
 
-/// Which labels to take off.
+/// The tags to remove.
 pub struct UntagParams {
     names: Vec<DomainPattern>,
-    /// All if there is none.
+    /// All if empty.
     keys: Vec<String>,
 }
 
-/// Which labels to list.
+/// The tags to list.
 pub struct ListParams {
     names: Vec<DomainPattern>,
     tags: Vec<(String, String)>,
-    /// How many domains earlier answers have shown.
+    /// How many domains earlier responses contained.
     skip: usize,
 }
 
-/// Labels, in the wrappers that the SDKs expect.
+/// Tags, in the wrappers that the SDKs expect.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    /// For the next call; empty if this answer is the last.
+    /// For the next call; empty in the last response.
     next_token: String,
     tag_resources: Listed,
 }
@@ -75,7 +75,7 @@ struct Row {
     tag_value: String,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No ResourceType.
@@ -84,7 +84,7 @@ pub enum Error {
     /// No such ResourceType.
     #[error("ResourceType is {given:?}; use {DOMAIN}")]
     Type {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No domains.
@@ -96,16 +96,16 @@ pub enum Error {
         /// How many.
         count: usize,
     },
-    /// A number is missing in the list of domains.
+    /// An index is missing in the list of domains.
     #[error(transparent)]
     ResourceGap(MissingIndex),
-    /// No labels.
+    /// No tags.
     #[error("give the labels in Tag.1.Key and Tag.1.Value and so on")]
     NoTag,
-    /// No labels to take off.
+    /// No tags to remove.
     #[error("name the labels in TagKey.1 and so on, or say All=true")]
     NoTagKey,
-    /// More labels than a domain may have.
+    /// More tags than a domain may have.
     #[error("{name} would have {count} labels; at most {TAGS_MAX} are accepted")]
     TooManyTags {
         /// The domain.
@@ -113,16 +113,16 @@ pub enum Error {
         /// How many.
         count: usize,
     },
-    /// Labels that a domain cannot have.
+    /// Invalid tags.
     #[error(transparent)]
     Tags(#[from] InvalidTags),
-    /// Not a token of an earlier answer.
+    /// Not a token from an earlier response.
     #[error("NextToken is none of an earlier answer")]
     Token,
     /// There is no such domain.
     #[error(transparent)]
     Domain(#[from] DomainError),
-    /// What every operation can meet.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -200,7 +200,7 @@ impl BatchOperation for UntagResources {
         let all = params
             .get_non_empty("All")
             .is_some_and(|word| word.eq_ignore_ascii_case("true"));
-        // To take all off by an empty list would be to guess.
+        // Removing all tags for an empty list would be a guess.
         if keys.is_empty() && !all {
             return Err(Error::NoTagKey);
         }
@@ -286,7 +286,7 @@ impl BatchOperation for ListTagResources {
     }
 }
 
-/// Whether a label is one of those wanted; any is if none is named.
+/// Whether a tag matches the filter; an empty filter matches all.
 pub(super) fn matches_filter(wanted: &[(String, String)], key: &str, value: &str) -> bool {
     wanted.is_empty()
         || wanted
@@ -317,10 +317,10 @@ impl Reply {
     }
 }
 
-/// The domains named, at least one.
+/// The named domains, at least one.
 ///
 /// # Errors
-/// [`Error`] of the kind of thing and of the list.
+/// [`Error`] of the resource type and of the list.
 pub(super) fn required_domains(
     domains: &DomainList,
     params: &ParamMap,
@@ -332,7 +332,7 @@ pub(super) fn required_domains(
     Ok(names)
 }
 
-/// The domains named, after the kind of thing was looked at.
+/// The named domains, after the resource type is checked.
 fn resources(domains: &DomainList, params: &ParamMap) -> Result<Vec<DomainPattern>, Error> {
     let given = params.get_non_empty("ResourceType").ok_or(Error::NoType)?;
     if !given.eq_ignore_ascii_case(DOMAIN) {
@@ -340,11 +340,11 @@ fn resources(domains: &DomainList, params: &ParamMap) -> Result<Vec<DomainPatter
             given: given.chars().take(40).collect(),
         });
     }
-    domains.optional_names().map_err(|why| match why {
+    domains.optional_names().map_err(|error| match error {
         InvalidDomainList::Empty { .. } => Error::NoResource,
         InvalidDomainList::TooMany { count } => Error::TooManyResources { count },
         InvalidDomainList::Gap(gap) => Error::ResourceGap(gap),
-        InvalidDomainList::Malformed(why) => Error::Domain(why.into()),
+        InvalidDomainList::Malformed(error) => Error::Domain(error.into()),
     })
 }
 
@@ -370,17 +370,17 @@ impl ApiError for Error {
             Self::NoTag => Code::MissingTag,
             Self::NoTagKey => Code::MissingTagKey,
             Self::TooManyTags { .. } => Code::TooManyTags,
-            Self::Tags(why) => why.code(),
+            Self::Tags(error) => error.code(),
             Self::Token => Code::InvalidNextToken,
-            Self::Domain(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Domain(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Domain(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,5 +1,5 @@
-//! `Tag.N.Key` and `Tag.N.Value`, of certificates `Tags.N.Key` and `Tags.N.Value`: labels as flattened
-//! parameters.
+//! `Tag.N.Key` and `Tag.N.Value`, for certificates `Tags.N.Key` and `Tags.N.Value`: tags as
+//! flattened parameters.
 
 use crate::{
     code::Code,
@@ -8,22 +8,22 @@ use crate::{
     request::ParamMap,
 };
 
-/// Labels that a domain or a certificate may have.
+/// Most tags of a domain or a certificate.
 pub(super) const TAGS_MAX: usize = 20;
 
-/// Longest key or value of a label, in characters.
+/// Longest key or value of a tag, in characters.
 const LENGTH_MAX: usize = 128;
 
-/// Labels that nothing can have.
+/// Why tags are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTags {
-    /// More than one thing may have.
+    /// Too many tags.
     #[error("more than {TAGS_MAX} labels are given; there may be {TAGS_MAX}")]
     TooMany,
     /// Too long.
     #[error("a key or a value of a label is longer than {LENGTH_MAX} characters")]
     TooLong,
-    /// A number is missing in the list.
+    /// An index is missing in the list.
     #[error(transparent)]
     Gap(#[from] MissingIndex),
     /// A value without a key.
@@ -31,7 +31,7 @@ pub enum InvalidTags {
     NoKey(&'static str),
 }
 
-/// The labels that something is to have, in the parameters of this list.
+/// Parses the tags in the parameters of this list.
 ///
 /// # Errors
 /// [`InvalidTags`].
@@ -88,8 +88,8 @@ pub(super) fn keys(params: &ParamMap) -> Result<Vec<String>, InvalidTags> {
     }
 }
 
-/// The labels given, in order of their keys; a later one of the same key wins. Only the first
-/// twenty are read, as many as a domain may have.
+/// The given tags, in order of their keys; the last of one key wins. Only the first twenty are
+/// read, as many as a domain may have.
 pub(super) fn parse_filter(params: &ParamMap) -> Vec<(String, String)> {
     listed(params, "Tag")
 }
@@ -120,10 +120,10 @@ impl ApiError for InvalidTags {
     }
 }
 
-/// Longest grouping label, in characters.
+/// Longest resource group, in characters.
 const GROUP_MAX: usize = 64;
 
-/// A grouping label that nothing can have.
+/// An invalid resource group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("ResourceGroupId must have at most {GROUP_MAX} characters that print")]
 pub struct InvalidResourceGroup;

@@ -16,8 +16,12 @@ const CDN_2014: &str = "2014-11-11";
 const SOURCES: &str = r#"[{"content":"192.0.2.7","type":"ipaddr","port":80}]"#;
 
 async fn ok(world: &TestServer, who: &Credentials, call: (&str, &str), params: &[(&str, &str)]) {
-    let answer = world.call(who, call.0, call.1, params).await;
-    assert_eq!(answer.get("Code"), None, "{call:?} {params:?}: {answer}");
+    let response = world.call(who, call.0, call.1, params).await;
+    assert_eq!(
+        response.get("Code"),
+        None,
+        "{call:?} {params:?}: {response}"
+    );
 }
 
 async fn code(
@@ -26,8 +30,8 @@ async fn code(
     call: (&str, &str),
     params: &[(&str, &str)],
 ) -> Option<String> {
-    let answer = world.call(who, call.0, call.1, params).await;
-    answer["Code"].as_str().map(str::to_owned)
+    let response = world.call(who, call.0, call.1, params).await;
+    response["Code"].as_str().map(str::to_owned)
 }
 
 /// A tenant with two domains.
@@ -65,9 +69,9 @@ async fn a_protected_domain_cannot_be_deleted_and_re_added() {
     let own_mode = ("2026-12-01", "SetDomainMode");
     for held in ["protected", "safe"] {
         ok(&world, root, own_mode, &mode(held)).await;
-        let answer = world.call(tenant, delete.0, delete.1, &[name]).await;
-        assert_eq!(answer["Code"], "OperationDenied", "{held}");
-        let detail = answer["Detail"].as_str().unwrap();
+        let response = world.call(tenant, delete.0, delete.1, &[name]).await;
+        assert_eq!(response["Code"], "OperationDenied", "{held}");
+        let detail = response["Detail"].as_str().unwrap();
         assert!(detail.contains(held), "{detail}");
         // Stopped and started it is held as before.
         ok(&world, tenant, (CDN, "StopCdnDomain"), &[name]).await;
@@ -137,8 +141,8 @@ async fn force_set_replaces_only_the_domains_own_certificate() {
     let (tenant, one) = (&world.keys["tenant"], &world.keys["one"]);
     // Its own, again and again.
     for _ in 0..2 {
-        let answer = force(&world, one, "a.example.com", "mine").await;
-        assert_eq!(answer.get("Code"), None, "{answer}");
+        let response = force(&world, one, "a.example.com", "mine").await;
+        assert_eq!(response.get("Code"), None, "{response}");
     }
     // That of another domain, one of both, and one that none has.
     force(&world, tenant, "b.example.com", "others").await;
@@ -164,7 +168,7 @@ async fn force_set_replaces_only_the_domains_own_certificate() {
         &by_name,
     )
     .await;
-    // Bound to the domain alone, it is still one of the centre.
+    // Bound to the domain alone, it is still one of CAS.
     let own = [
         ("DomainName", "a.example.com"),
         ("CertName", "unbound"),
@@ -172,16 +176,19 @@ async fn force_set_replaces_only_the_domains_own_certificate() {
     ];
     ok(&world, tenant, (CDN, "SetCdnDomainSSLCertificate"), &own).await;
     for name in ["others", "unbound", "both"] {
-        let answer = force(&world, one, "a.example.com", name).await;
-        assert_eq!(answer["Code"], "Certificate.Duplicated", "{name}: {answer}");
-        let detail = answer["Detail"].as_str().unwrap();
+        let response = force(&world, one, "a.example.com", name).await;
+        assert_eq!(
+            response["Code"], "Certificate.Duplicated",
+            "{name}: {response}"
+        );
+        let detail = response["Detail"].as_str().unwrap();
         assert!(
             detail.contains("yundun-cert:DeleteUserCertificate"),
             "{detail}"
         );
     }
     for name in ["others", "unbound", "both"] {
-        let answer = force(&world, &world.keys["deletes"], "a.example.com", name).await;
-        assert_eq!(answer.get("Code"), None, "{name}: {answer}");
+        let response = force(&world, &world.keys["deletes"], "a.example.com", name).await;
+        assert_eq!(response.get("Code"), None, "{name}: {response}");
     }
 }

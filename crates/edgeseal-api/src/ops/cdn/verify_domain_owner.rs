@@ -1,5 +1,5 @@
 //! `VerifyDomainOwner`, `DescribeVerifyContent` and `DescribeDomainVerifyData`: proof that an
-//! account owns a root domain. An operator may demand it before a domain is added.
+//! account owns a root domain. An operator may require it before a domain is added.
 
 use edgeseal_core::{DomainName, DomainPattern};
 use edgeseal_store::catalog::ChangeError;
@@ -15,16 +15,16 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation that checks.
+/// `VerifyDomainOwner`.
 pub struct VerifyDomainOwner;
 
-/// The operation that tells what to publish.
+/// `DescribeVerifyContent`.
 pub struct DescribeVerifyContent;
 
-/// The same with the place where to publish it.
+/// `DescribeDomainVerifyData`.
 pub struct DescribeDomainVerifyData;
 
-/// How it is checked.
+/// How ownership is verified.
 #[derive(Clone, Copy)]
 pub enum VerifyMethod {
     /// By a TXT record.
@@ -33,14 +33,14 @@ pub enum VerifyMethod {
     File,
 }
 
-/// What to publish.
+/// The content to publish.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Content {
     content: String,
 }
 
-/// What to publish and where.
+/// The content to publish, and where.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Data {
@@ -57,44 +57,44 @@ struct VerifyData {
     root: String,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not a name.
     #[error(transparent)]
     Name(#[from] DomainError),
-    /// No such way to check, or none.
+    /// No such method, or none given.
     #[error("VerifyType is {given:?}; use dnsCheck or fileCheck")]
     Way {
-        /// What was given; empty if nothing was.
+        /// The value given; empty if none.
         given: String,
     },
-    /// Nobody here asks.
+    /// Ownership is not verified here.
     #[error(
         "ownership is not checked on this Edgeseal (owner_check is off): domains can be added without"
     )]
     Disabled,
-    /// The proof is not in the DNS.
-    #[error("{why}; publish {content} as the TXT record of verification.{root}")]
+    /// The DNS does not prove it.
+    #[error("{reason}; publish {content} as the TXT record of verification.{root}")]
     NotInDns {
         /// What was found.
-        why: OwnershipError,
-        /// What must be.
+        reason: OwnershipError,
+        /// The expected content.
         content: String,
-        /// Of which domain.
+        /// The root domain.
         root: DomainName,
     },
-    /// The proof is not on the web server.
-    #[error("{why}; publish {content} as http://{root}/verification.html")]
+    /// The web server does not prove it.
+    #[error("{reason}; publish {content} as http://{root}/verification.html")]
     NotInFile {
         /// What was found.
-        why: OwnershipError,
-        /// What must be.
+        reason: OwnershipError,
+        /// The expected content.
         content: String,
-        /// Of which domain.
+        /// The root domain.
         root: DomainName,
     },
-    /// What every operation can meet.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -162,11 +162,19 @@ async fn check(
     match way {
         VerifyMethod::Dns => match asked.verify_dns(account, &root, &content).await {
             Ok(()) => Ok(()),
-            Err(why) => Err(Error::NotInDns { why, content, root }),
+            Err(reason) => Err(Error::NotInDns {
+                reason,
+                content,
+                root,
+            }),
         },
         VerifyMethod::File => match asked.verify_file(account, &root, &content).await {
             Ok(()) => Ok(()),
-            Err(why) => Err(Error::NotInFile { why, content, root }),
+            Err(reason) => Err(Error::NotInFile {
+                reason,
+                content,
+                root,
+            }),
         },
     }
 }
@@ -223,23 +231,23 @@ impl Operation for DescribeDomainVerifyData {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Name(why) => why.code(),
+            Self::Name(error) => error.code(),
             Self::Way { .. } => Code::VerifyError,
             Self::NotInFile {
-                why: OwnershipError::UnexpectedStatus { .. },
+                reason: OwnershipError::UnexpectedStatus { .. },
                 ..
             } => Code::InvalidFile,
             Self::Disabled | Self::NotInDns { .. } | Self::NotInFile { .. } => {
                 Code::DomainOwnerVerifyFail
             }
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Name(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Name(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -1,4 +1,4 @@
-//! The cloud's words for our nouns, both ways.
+//! The cloud's names for values, in both directions.
 
 use edgeseal_core::{
     DomainPattern,
@@ -7,12 +7,12 @@ use edgeseal_core::{
 };
 use edgeseal_store::record::CertificateSource;
 
-/// Spellings of a noun, both ways.
+/// Wire names of a type's values, in both directions.
 pub(in crate::ops) trait WireName: Copy + Sized + 'static {
-    /// Every value with its spelling.
+    /// Every value with its wire name.
     const WIRE_NAMES: &'static [(Self, &'static str)];
 
-    /// The value of a spelling; ASCII case does not count.
+    /// The value of a wire name; ASCII case is ignored.
     fn from_wire_name(word: &str) -> Option<Self> {
         Self::WIRE_NAMES
             .iter()
@@ -20,7 +20,7 @@ pub(in crate::ops) trait WireName: Copy + Sized + 'static {
             .map(|(value, _)| *value)
     }
 
-    /// The spelling of a value.
+    /// The wire name of a value.
     fn wire_name(self) -> &'static str
     where
         Self: PartialEq,
@@ -31,7 +31,7 @@ pub(in crate::ops) trait WireName: Copy + Sized + 'static {
             .map_or("", |(_, word)| *word)
     }
 
-    /// All spellings, for a sentence.
+    /// All wire names, for an error message.
     fn all_wire_names() -> String {
         Self::WIRE_NAMES
             .iter()
@@ -93,8 +93,8 @@ impl WireName for KeyAlgorithm {
     ];
 }
 
-/// The name that visitors' DNS should point to: `<domain>.<suffix>`; a wildcard's begins with
-/// `all.`, as the cloud's does.
+/// The name that clients' DNS should point to: `<domain>.<suffix>`; for a wildcard it begins with
+/// `all.`, like the cloud's.
 pub(in crate::ops) fn cname(name: &DomainPattern, suffix: &str) -> String {
     match name {
         DomainPattern::Exact(name) => format!("{name}.{suffix}"),

@@ -20,10 +20,10 @@ use crate::{
 /// The operation.
 pub struct AddDcdnDomain;
 
-/// The operation for many domains.
+/// The batch operation.
 pub struct BatchAddDcdnDomain;
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// As for a domain of the CDN.
@@ -32,13 +32,13 @@ pub enum Error {
     /// A kind of domain that runs something.
     #[error("FunctionType is {given:?}; the edge runs no routines: leave it out")]
     FunctionType {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// A kind of traffic.
     #[error("Scene is {given:?}; the edge makes no difference between scenes: leave it out")]
     Scene {
-        /// What was given.
+        /// The value given.
         given: String,
     },
 }
@@ -81,9 +81,9 @@ impl Operation for AddDcdnDomain {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<EmptyReply>, Error> {
-        Ok(add_cdn_domain::add(context, call, &wanted).await?)
+        Ok(add_cdn_domain::add(context, call, &params).await?)
     }
 }
 
@@ -119,16 +119,16 @@ impl BatchOperation for BatchAddDcdnDomain {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<EmptyReply>, Self::Error> {
-        add_cdn_domain::add(context, call, &wanted).await
+        add_cdn_domain::add(context, call, &params).await
     }
 }
 
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Domain(why) => why.code(),
+            Self::Domain(error) => error.code(),
             Self::FunctionType { .. } => Code::InvalidFunctionType,
             Self::Scene { .. } => Code::InvalidScene,
         }
@@ -136,7 +136,7 @@ impl ApiError for Error {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(why) => why.detail(),
+            Self::Domain(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

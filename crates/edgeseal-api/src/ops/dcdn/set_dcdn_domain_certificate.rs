@@ -25,10 +25,10 @@ pub struct SetDcdnDomainCertificate;
 /// The operation for up to 50 domains: all or none.
 pub struct BatchSetDcdnDomainCertificate;
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The list of domains is none.
+    /// The domain list is invalid.
     #[error(transparent)]
     Domains(#[from] DomainListError),
     /// Any other cause.
@@ -124,8 +124,8 @@ impl BatchOperation for BatchSetDcdnDomainCertificate {
 }
 
 impl From<DomainError> for Error {
-    fn from(why: DomainError) -> Self {
-        Self::Set(why.into())
+    fn from(error: DomainError) -> Self {
+        Self::Set(error.into())
     }
 }
 
@@ -133,7 +133,7 @@ impl ApiError for Error {
     fn code(&self) -> Code {
         use set_certificate::Error as Cause;
         match self {
-            Self::Domains(why) => why.code(),
+            Self::Domains(error) => error.code(),
             // The legacy page has one code for taken names, one for parameters, and one for domains
             // that are not online.
             Self::Set(Cause::NameTaken { .. } | Cause::NameInUse { .. }) => {
@@ -142,28 +142,28 @@ impl ApiError for Error {
             Self::Set(Cause::Region { .. } | Cause::NoReference) => Code::SetCertificateParameter,
             Self::Set(Cause::Held(CertificateLocked::Stopped)) => Code::DomainNotOnline,
             Self::Set(Cause::Contended) => Code::ServiceBusy,
-            Self::Set(why) => why.code(),
+            Self::Set(error) => error.code(),
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::Set(set_certificate::Error::Unauthorized(why)) => why.message(),
-            other => other.code().row().message.to_owned(),
+            Self::Set(set_certificate::Error::Unauthorized(error)) => error.message(),
+            other => other.code().spec().message.to_owned(),
         }
     }
 
     fn access_denied(&self) -> Option<AccessDenied> {
         match self {
             Self::Domains(_) => None,
-            Self::Set(why) => why.access_denied(),
+            Self::Set(error) => error.access_denied(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domains(why) => why.detail(),
-            Self::Set(why) => why.detail(),
+            Self::Domains(error) => error.detail(),
+            Self::Set(error) => error.detail(),
         }
     }
 }

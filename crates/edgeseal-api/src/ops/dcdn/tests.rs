@@ -24,21 +24,25 @@ async fn world() -> TestServer {
 }
 
 async fn call(world: &TestServer, version: &str, action: &str, params: &[(&str, &str)]) -> Value {
-    let answer = world
+    let response = world
         .call(&world.keys["own"], version, action, params)
         .await;
-    assert_eq!(answer.get("Code"), None, "{action} {params:?}: {answer}");
-    answer
+    assert_eq!(
+        response.get("Code"),
+        None,
+        "{action} {params:?}: {response}"
+    );
+    response
 }
 
 async fn code(world: &TestServer, action: &str, params: &[(&str, &str)]) -> Option<String> {
-    let answer = world.call(&world.keys["own"], DCDN, action, params).await;
-    answer["Code"].as_str().map(str::to_owned)
+    let response = world.call(&world.keys["own"], DCDN, action, params).await;
+    response["Code"].as_str().map(str::to_owned)
 }
 
 async fn detail(world: &TestServer) -> Value {
-    let answer = call(world, CDN, "DescribeCdnDomainDetail", &[NAME]).await;
-    answer["GetDomainDetailModel"].clone()
+    let response = call(world, CDN, "DescribeCdnDomainDetail", &[NAME]).await;
+    response["GetDomainDetailModel"].clone()
 }
 
 #[tokio::test]
@@ -205,8 +209,8 @@ async fn what_is_refused() {
         (&[("FuncId", "https_force")], "InvalidFuncId"),
         (&[("FuncId", "44"), ("PageNumber", "0")], "InvalidPageNumber"),
     ] {
-        let answer = world.call(own, CDN, "DescribeCdnUserDomainsByFunc", params).await;
-        assert_eq!(answer["Code"], expected, "{params:?}");
+        let response = world.call(own, CDN, "DescribeCdnUserDomainsByFunc", params).await;
+        assert_eq!(response["Code"], expected, "{params:?}");
     }
 }
 
@@ -226,7 +230,7 @@ async fn the_legacy_operation_sets_a_certificate() {
     };
     let (chain, key) = certificate();
     let pair = [("SSLPub", chain.as_str()), ("SSLPri", key.as_str())];
-    // As a tool in use does it: first by the name in the centre, which may not be there.
+    // As a tool in use does it: first by the name in CAS, which may not be there.
     let by_name = [NAME, on, force, ("CertName", "mine"), ("CertType", "cas")];
     let absent = code(&world, "SetDcdnDomainCertificate", &by_name).await;
     assert_eq!(absent.as_deref(), Some("Certificate.NotFind"));
@@ -296,9 +300,13 @@ async fn a_right_of_the_cdn_is_none_of_the_dcdn() {
     world.user(OWN, "dcdn", &[&dcdn]).await;
     let add = [NAME, ("Sources", SOURCES)];
     for (who, is_allowed) in [("cdn", false), ("dcdn", true)] {
-        let answer = world
+        let response = world
             .call(&world.keys[who], DCDN, "AddDcdnDomain", &add)
             .await;
-        assert_eq!(answer.get("Code").is_none(), is_allowed, "{who}: {answer}");
+        assert_eq!(
+            response.get("Code").is_none(),
+            is_allowed,
+            "{who}: {response}"
+        );
     }
 }

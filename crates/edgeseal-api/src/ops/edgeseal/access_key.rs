@@ -42,7 +42,7 @@ pub(super) fn quotas(params: &ParamMap) -> Result<Vec<(QuotaKind, Option<Quota>)
             Some(word) if word.eq_ignore_ascii_case("default") => chosen.push((kind, None)),
             Some(text) => {
                 let quota = text.parse();
-                let quota = quota.map_err(|why| Error::Quota { param, why })?;
+                let quota = quota.map_err(|reason| Error::Quota { param, reason })?;
                 chosen.push((kind, Some(quota)));
             }
         }
@@ -89,7 +89,7 @@ impl AccessKeyView {
     }
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not an account number.
@@ -104,7 +104,7 @@ pub enum Error {
     /// No such status.
     #[error("Status is {given:?}; use Active or Inactive")]
     Status {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No name for the account.
@@ -124,17 +124,17 @@ pub enum Error {
     )]
     NoChange,
     /// Not a quota.
-    #[error("{param}: {why}, or \"default\", which is what the installation has")]
+    #[error("{param}: {reason}, or \"default\", which is what the installation has")]
     Quota {
         /// The parameter.
         param: &'static str,
-        /// Why not.
-        why: InvalidQuota,
+        /// Errors.
+        reason: InvalidQuota,
     },
     /// A rule forbids it.
     #[error(transparent)]
     Refused(#[from] AccountError),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -150,21 +150,21 @@ impl ApiError for Error {
             Self::Name => Code::InvalidAccountName,
             Self::PrivateOrigins | Self::NoChange => Code::InvalidPrivateOrigins,
             Self::Quota { .. } => Code::InvalidQuota,
-            Self::Refused(why) => refused_code(why),
-            Self::Store(trouble) => trouble.code(),
+            Self::Refused(error) => refused_code(error),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }
 }
 
-const fn refused_code(why: &AccountError) -> Code {
-    match why {
+const fn refused_code(reason: &AccountError) -> Code {
+    match reason {
         AccountError::NameTaken { .. } => Code::AccountAlreadyExists,
         AccountError::NoAccount { .. } => Code::AccountNotFound,
         // Keys of users are made elsewhere.

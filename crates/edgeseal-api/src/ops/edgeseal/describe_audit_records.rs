@@ -93,7 +93,7 @@ struct BindingChangeRow {
     after_companion_sha256: Option<String>,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not a time.
@@ -111,10 +111,10 @@ pub enum Error {
     /// Neither way.
     #[error("Direction must be BACKWARD or FORWARD")]
     Direction,
-    /// Not a token of an earlier answer.
+    /// Not a token from an earlier response.
     #[error("NextToken is none of an earlier answer")]
     Token,
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -310,13 +310,13 @@ impl ApiError for Error {
             Self::Results => Code::InvalidMaxResults,
             Self::Direction => Code::InvalidDirection,
             Self::Token => Code::InvalidNextToken,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -60,7 +60,7 @@ struct Progress {
     opened: u64,
     resealed: u64,
     unopened: u64,
-    trouble: String,
+    error: String,
 }
 
 impl Operation for DescribeKeyEncryption {
@@ -123,7 +123,7 @@ impl Progress {
             opened: resealing.opened,
             resealed: resealing.resealed,
             unopened: resealing.unopened,
-            trouble: resealing.error,
+            error: resealing.error,
         }
     }
 }

@@ -78,7 +78,7 @@ pub struct Rollout {
     edges: Vec<EdgeRow>,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such domain, or none is named and the caller is no operator.
@@ -87,7 +87,7 @@ pub enum Error {
     /// Neither environment.
     #[error("Env is {given:?}; use production or staging")]
     Environment {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No revision.
@@ -95,16 +95,16 @@ pub enum Error {
         "Revision is {given:?}; it must be a whole number above 0, as x-edgeseal-revision says"
     )]
     Revision {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No change by this request.
     #[error("no change of the domain was made by the request {given:?} of ChangeRequestId")]
     Request {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -154,7 +154,7 @@ impl Operation for DescribeRollout {
         call: &Authorized,
         query: Params,
     ) -> Result<Success<Reply>, Error> {
-        let is_operator = call.is_of_operator(context).await?;
+        let is_operator = call.is_operator(context).await?;
         let reply = match query.domain {
             Some(name) => {
                 let rollout = rollout(context, call, &name, &query.since, query.environment);
@@ -220,7 +220,7 @@ async fn rollout(
     let target = target().await?;
     // It may have gone to somebody else meanwhile.
     check_owner(context, call, name).await?;
-    let is_operator = call.is_of_operator(context).await?;
+    let is_operator = call.is_operator(context).await?;
     let now = (context.clock)();
     let rows = edges
         .iter()
@@ -235,7 +235,7 @@ async fn check_owner(
     call: &Authorized,
     name: &DomainPattern,
 ) -> Result<(), Error> {
-    if call.is_of_operator(context).await? {
+    if call.is_operator(context).await? {
         let found = context
             .catalog
             .domain(name)
@@ -291,10 +291,10 @@ const fn env(environment: Environment) -> &'static str {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Domain(why) => why.code(),
+            Self::Domain(error) => error.code(),
             Self::Environment { .. } => Code::InvalidEnv,
             Self::Revision { .. } | Self::Request { .. } => Code::InvalidRevision,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
@@ -303,8 +303,8 @@ impl ApiError for Error {
             Self::Domain(DomainError::Missing) => {
                 Some("name one of your domains in DomainName; all edges are shown to the root account only, and to its users with a right on acs:edgeseal:*:ROOT:*".to_owned())
             }
-            Self::Domain(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Domain(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

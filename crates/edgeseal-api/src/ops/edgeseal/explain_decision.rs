@@ -66,7 +66,7 @@ pub struct Reply {
     statement: Option<String>,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No permission is named.
@@ -80,19 +80,19 @@ pub enum Error {
     /// Not an address.
     #[error("SourceIp is {given:?}; give one IPv4 or IPv6 address")]
     SourceIp {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// There is no such user.
     #[error("there is no user {name:?} in your account")]
     NoUser {
-        /// What was given.
+        /// The value given.
         name: String,
     },
     /// There is no such role.
     #[error("there is no role {name:?} in your account")]
     NoRole {
-        /// What was given.
+        /// The value given.
         name: String,
     },
     /// The store failed.
@@ -142,31 +142,31 @@ impl Operation for ExplainDecision {
     async fn run(
         context: &Context,
         call: &Authorized,
-        question: Params,
+        query: Params,
     ) -> Result<Success<Reply>, Error> {
-        let (principal, power) = find(context, call, &question.subject).await?;
-        let reads_tags = power.as_ref().is_some_and(EffectivePolicies::reads_tags);
-        let resource = resource(context, call, &question, reads_tags).await?;
+        let (principal, policies) = find(context, call, &query.subject).await?;
+        let reads_tags = policies.as_ref().is_some_and(EffectivePolicies::reads_tags);
+        let resource = resource(context, call, &query, reads_tags).await?;
         let mut circumstances = call.policy_context();
-        circumstances.source_ip = question.source_ip.or(circumstances.source_ip);
+        circumstances.source_ip = query.source_ip.or(circumstances.source_ip);
         let known = ACTIONS.iter();
-        let mut known = known.filter(|action| action.permission == question.permission);
+        let mut known = known.filter(|action| action.permission == query.permission);
         let account = resource.arn().rsplit_once(":account/");
         let account = account.map_or("", |(_, account)| account);
-        let sphere = known.next().map_or(Scope::OwnAccount, |action| {
+        let scope = known.next().map_or(Scope::OwnAccount, |action| {
             authorize::scope(action, &principal, account)
         });
         let arn = resource.arn().to_owned();
         let asked = authorize::PolicyQuery {
-            scope: sphere,
-            action: question.permission.clone(),
+            scope: scope,
+            action: query.permission.clone(),
             resources: vec![resource],
             context: circumstances,
         };
-        let judged = authorize::evaluate(context, &principal, power.as_ref(), asked).await;
+        let judged = authorize::evaluate(context, &principal, policies.as_ref(), asked).await;
         let (decision, _) = judged?;
-        let decided = (sphere, &decision);
-        let reply = Reply::new(&principal, power.as_ref(), decided, question, arn);
+        let decided = (scope, &decision);
+        let reply = Reply::new(&principal, policies.as_ref(), decided, query, arn);
         Ok(Success::read(reply))
     }
 }
@@ -189,7 +189,7 @@ async fn find(
         },
     };
     let found = found.map_err(StoreError::from)?;
-    let (principal, power) = found.ok_or_else(|| match who {
+    let (principal, policies) = found.ok_or_else(|| match who {
         Subject::Role(given) => Error::NoRole {
             name: sanitize(given),
         },
@@ -200,18 +200,18 @@ async fn find(
             name: String::new(),
         },
     })?;
-    Ok((principal, Some(power)))
+    Ok((principal, Some(policies)))
 }
 
 /// The thing asked about: a full name, `*`, or a domain of the caller's account.
 async fn resource(
     context: &Context,
     call: &Authorized,
-    question: &Params,
+    query: &Params,
     reads_tags: bool,
 ) -> Result<Resource, Error> {
-    let given = &question.resource;
-    let permission = &question.permission;
+    let given = &query.resource;
+    let permission = &query.permission;
     match DomainPattern::parse(given) {
         Ok(name) if !given.contains(':') => {
             Ok(domain_resource(context, permission, call.account(), &name, reads_tags).await?)
@@ -223,9 +223,9 @@ async fn resource(
 impl Reply {
     fn new(
         principal: &Principal,
-        power: Option<&EffectivePolicies>,
-        (sphere, decision): (Scope, &Decision),
-        question: Params,
+        policies: Option<&EffectivePolicies>,
+        (scope, decision): (Scope, &Decision),
+        query: Params,
         resource: String,
     ) -> Self {
         let (layer, policy_name, statement) = match &decision.reason {
@@ -239,10 +239,10 @@ impl Reply {
             Some(Reason::TooManySteps { .. }) | None => (None, None, None),
         };
         let text = layer
-            .zip(power)
-            .and_then(|(layer, power)| match layer {
-                Layer::Session => power.session.as_ref(),
-                Layer::Identity => power.identity.document(policy_name.as_deref()?),
+            .zip(policies)
+            .and_then(|(layer, policies)| match layer {
+                Layer::Session => policies.session.as_ref(),
+                Layer::Identity => policies.identity.document(policy_name.as_deref()?),
                 Layer::Trust => None,
             })
             .map(policy::Document::text);
@@ -250,7 +250,7 @@ impl Reply {
             (Principal::Account(_), Verdict::Allowed) => {
                 "the key of an account may do everything in its account".to_owned()
             }
-            _ => authorize::reason(principal, sphere, decision),
+            _ => authorize::denial_reason(principal, scope, decision),
         };
         Self {
             decision: match decision.verdict {
@@ -260,7 +260,7 @@ impl Reply {
             },
             reason,
             principal: principal.arn().to_string(),
-            permission: question.permission,
+            permission: query.permission,
             resource,
             policy_type: layer.map(authorize::policy_type),
             policy_name,
@@ -289,13 +289,13 @@ impl ApiError for Error {
             Self::SourceIp { .. } => Code::InvalidSourceIp,
             Self::NoUser { .. } => Code::UserNotFound,
             Self::NoRole { .. } => Code::RoleNotFound,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -46,7 +46,7 @@ pub(super) async fn record(
     recorded.await.map_err(from_change_error::<_, Error>)
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No key is named.
@@ -55,13 +55,13 @@ pub enum Error {
     /// No id of a key.
     #[error("KeyId is {given:?}; it must be eight hex digits, as DescribeKeyEncryption shows them")]
     KeyId {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// The keeper of the keys refuses.
     #[error(transparent)]
     Refused(#[from] KeyEncryptionError),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -71,14 +71,14 @@ impl ApiError for Error {
         match self {
             Self::NoKeyNamed => Code::MissingKeyId,
             Self::KeyId { .. } => Code::InvalidKeyId,
-            Self::Refused(why) => refused_code(why),
-            Self::Store(trouble) => trouble.code(),
+            Self::Refused(error) => refused_code(error),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             // The cause is logged and stays inside.
             Self::Refused(KeyEncryptionError::Fault(_)) => Some("the store failed".to_owned()),
             other => Some(other.to_string()),
@@ -86,8 +86,8 @@ impl ApiError for Error {
     }
 }
 
-const fn refused_code(why: &KeyEncryptionError) -> Code {
-    match why {
+const fn refused_code(error: &KeyEncryptionError) -> Code {
+    match error {
         KeyEncryptionError::Resealing { .. } => Code::ResealInProgress,
         KeyEncryptionError::NoNewKey { .. } => Code::NoNewKeyEncryptionKey,
         KeyEncryptionError::Source { .. } => Code::KeySourceUnusable,

@@ -1,4 +1,4 @@
-//! `RotateKeyEncryptionKey`: another key seals from now on, and what is sealed is sealed anew.
+//! `RotateKeyEncryptionKey`: another key seals from now on, and what is sealed is resealed.
 
 use serde::Serialize;
 

@@ -21,7 +21,7 @@ use crate::{
 /// The operation.
 pub struct SetDomainMode;
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such domain.
@@ -33,10 +33,10 @@ pub enum Error {
     /// No such mode.
     #[error("Mode is {given:?}; use normal, safe or protected")]
     Mode {
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -74,17 +74,23 @@ impl Operation for SetDomainMode {
         call: &Authorized,
         (name, mode): (DomainPattern, DomainMode),
     ) -> Result<Success<EmptyReply>, Error> {
-        let (name, deed) = (&name, &call.audit);
-        let set = context.catalog.transact(deed, |mut draft| async move {
+        let (name, audit) = (&name, &call.audit);
+        let set = context.catalog.transact(audit, |mut draft| async move {
             let Some(before) = draft.domain(name).await? else {
                 let not_found = DomainError::NotFound(name.clone());
                 return Err(ChangeError::Refused(Error::from(not_found)));
             };
             let mut after = before.clone();
             after.mode = mode;
-            after.modified = deed.now;
-            domain_lookup::write_change(&mut draft, deed, Environment::Production, &before, &after)
-                .await?;
+            after.modified = audit.now;
+            domain_lookup::write_change(
+                &mut draft,
+                audit,
+                Environment::Production,
+                &before,
+                &after,
+            )
+            .await?;
             draft.note(format!(
                 "mode {}, before {}",
                 mode_name(mode),
@@ -109,17 +115,17 @@ const fn mode_name(mode: DomainMode) -> &'static str {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Domain(why) => why.code(),
+            Self::Domain(error) => error.code(),
             Self::NoMode => Code::MissingMode,
             Self::Mode { .. } => Code::InvalidMode,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Domain(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

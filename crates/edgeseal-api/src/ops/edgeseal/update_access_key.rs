@@ -58,17 +58,17 @@ impl Operation for UpdateAccessKey {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<EmptyReply>, Error> {
-        let account = access_key::account_or_own(&wanted.account, call);
+        let account = access_key::account_or_own(&params.account, call);
         let updated = context
             .catalog
             .set_access_key_active(
                 &call.audit,
                 account,
                 KeyOwner::Any,
-                &wanted.key,
-                wanted.active,
+                &params.key,
+                params.active,
             )
             .await;
         Ok(Success::changed(

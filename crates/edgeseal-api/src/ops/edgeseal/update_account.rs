@@ -56,11 +56,11 @@ impl Operation for UpdateAccount {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<EmptyReply>, Error> {
-        let account = account_or_own(&wanted.account, call);
+        let account = account_or_own(&params.account, call);
         let catalog = &context.catalog;
-        let updated = catalog.update_account(&call.audit, account, &wanted.update);
+        let updated = catalog.update_account(&call.audit, account, &params.update);
         let revision = updated.await.map_err(from_change_error::<_, Error>)?;
         Ok(Success::served(revision, Environment::Production))
     }

@@ -67,9 +67,9 @@ impl Operation for CreatePolicy {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Reply>, Error> {
-        let own = Policy::new(wanted.name, wanted.description, wanted.text, call.now());
+        let own = Policy::new(params.name, params.description, params.text, call.now());
         let catalog = &context.catalog;
         let created = catalog
             .create_policy(&call.audit, call.account(), &own)

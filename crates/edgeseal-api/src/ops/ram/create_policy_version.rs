@@ -65,19 +65,19 @@ impl Operation for CreatePolicyVersion {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Reply>, Error> {
         let created = context.catalog.create_policy_version(
             &call.audit,
             call.account(),
-            &wanted.name,
-            &wanted.text,
-            wanted.as_default,
-            wanted.drop_oldest,
+            &params.name,
+            &params.text,
+            params.as_default,
+            params.drop_oldest,
         );
         let committed = created.await.map_err(from_change_error::<_, Error>)?;
         let number = committed.value.number;
-        let default = if wanted.as_default { number } else { 0 };
+        let default = if params.as_default { number } else { 0 };
         let policy_version = PolicyVersionView::of(&committed.value, default);
         Ok(Success::changed_with(
             Reply { policy_version },

@@ -70,16 +70,16 @@ impl Operation for CreateRole {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<role::Reply>, Error> {
-        let trusted = trusted_identities::resolve(&context.catalog, &wanted.trust).await;
+        let trusted = trusted_identities::resolve(&context.catalog, &params.trust).await;
         let role = Role {
             id: random_identity_id(),
-            name: wanted.name,
-            description: wanted.description,
-            trust_policy: wanted.trust,
+            name: params.name,
+            description: params.description,
+            trust_policy: params.trust,
             trusted_identities: trusted.map_err(StoreError::from)?,
-            max_session_s: wanted.max_session_s,
+            max_session_s: params.max_session_s,
             created: call.now(),
             updated: call.now(),
             policies: Vec::new(),

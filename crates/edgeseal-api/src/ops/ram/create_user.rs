@@ -65,15 +65,15 @@ impl Operation for CreateUser {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<user::Reply>, Error> {
         let user = User {
             id: random_identity_id(),
-            name: wanted.name,
-            display_name: wanted.display_name,
-            comments: wanted.comments,
-            email: wanted.email,
-            mobile: wanted.mobile,
+            name: params.name,
+            display_name: params.display_name,
+            comments: params.comments,
+            email: params.email,
+            mobile: params.mobile,
             created: call.now(),
             updated: call.now(),
             policies: Vec::new(),

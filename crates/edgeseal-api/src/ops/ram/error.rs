@@ -9,7 +9,7 @@ use crate::{
     operation::{ApiError, StoreError},
 };
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A parameter is not taken.
@@ -33,7 +33,7 @@ pub enum Error {
     /// The rules of access keys forbid it.
     #[error(transparent)]
     Key(#[from] AccountError),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -54,29 +54,29 @@ impl ApiError for Error {
             Self::SessionHasNoKeys => Code::UserNotFound,
             Self::NoLoginProfile => Code::LoginProfileNotFound,
             Self::NoMfaDevice => Code::MfaDeviceNotFound,
-            Self::Identity(why) => refused_code(why),
-            Self::Key(why) => key_code(why),
-            Self::Store(trouble) => trouble.code(),
+            Self::Identity(error) => refused_code(error),
+            Self::Key(error) => key_code(error),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn message(&self) -> String {
         match self {
             Self::Parameter(bad) => bad.message(),
-            other => other.code().row().message.to_owned(),
+            other => other.code().spec().message.to_owned(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }
 }
 
-const fn refused_code(why: &IdentityError) -> Code {
-    match why {
+const fn refused_code(error: &IdentityError) -> Code {
+    match error {
         IdentityError::NoUser(_) => Code::UserNotFound,
         IdentityError::NoRole(_) => Code::RoleNotFound,
         IdentityError::NoPolicy(_) => Code::PolicyNotFound,
@@ -104,8 +104,8 @@ const fn refused_code(why: &IdentityError) -> Code {
     }
 }
 
-const fn key_code(why: &AccountError) -> Code {
-    match why {
+const fn key_code(error: &AccountError) -> Code {
+    match error {
         // The first is about new accounts, the second about the caller's own, which is there.
         AccountError::NameTaken { .. }
         | AccountError::NoAccount { .. }

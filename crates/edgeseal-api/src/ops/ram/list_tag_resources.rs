@@ -82,10 +82,10 @@ impl Operation for ListTagResources {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        match wanted {
+        match params {
             Params::Roles(names) => {
                 for name in names {
                     let found = catalog

@@ -19,27 +19,27 @@ pub enum InvalidParameter {
     Missing {
         /// Which.
         parameter: &'static str,
-        /// Its code for that.
+        /// The code for it.
         code: Code,
     },
     /// It is no name.
-    #[error("{parameter}: {why}")]
+    #[error("{parameter}: {reason}")]
     Name {
         /// Which.
         parameter: &'static str,
         /// What is wrong with it.
-        why: InvalidIdentityName,
-        /// Its code for that.
+        reason: InvalidIdentityName,
+        /// The code for it.
         code: Code,
     },
     /// It is no policy.
-    #[error("{parameter}: {why}")]
+    #[error("{parameter}: {reason}")]
     Document {
         /// Which.
         parameter: &'static str,
         /// What is wrong with it, and where.
-        why: InvalidPolicy,
-        /// Its code for that.
+        reason: InvalidPolicy,
+        /// The code for it.
         code: Code,
     },
     /// It is too long.
@@ -51,7 +51,7 @@ pub enum InvalidParameter {
         length: usize,
         /// The most that it may have.
         max: usize,
-        /// Its code for that.
+        /// The code for it.
         code: Code,
     },
     /// It is not of the form that is needed.
@@ -63,7 +63,7 @@ pub enum InvalidParameter {
         given: String,
         /// The form that is needed.
         expected: &'static str,
-        /// Its code for that.
+        /// The code for it.
         code: Code,
     },
 }
@@ -200,13 +200,13 @@ pub(super) fn document<T>(
 ) -> Result<String, InvalidParameter> {
     match parse(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(why) => Err(InvalidParameter::Document {
+        Err(reason) => Err(InvalidParameter::Document {
             parameter,
-            code: match why {
+            code: match reason {
                 InvalidPolicy::TooLong { .. } => too_long,
                 _ => Code::MalformedPolicyDocument,
             },
-            why,
+            reason,
         }),
     }
 }
@@ -305,7 +305,7 @@ pub(super) fn email(
     parameter: &'static str,
     code: Code,
 ) -> Result<Option<String>, InvalidParameter> {
-    // RFC 5321 §4.5.3.1.3: a path has 256 octets, two of them brackets.
+    // RFC 5321 §4.5.3.1.3: a path has 256 bytes, two of them brackets.
     const EMAIL_MAX: usize = 254;
     let good = |text: &str| {
         let parts = text.rsplit_once('@');
@@ -395,13 +395,13 @@ impl NameParam {
         parse: fn(&str) -> Result<T, InvalidIdentityName>,
     ) -> Result<Option<T>, InvalidParameter> {
         let name = params.get_non_empty(self.parameter).map(parse).transpose();
-        name.map_err(|why| InvalidParameter::Name {
+        name.map_err(|reason| InvalidParameter::Name {
             parameter: self.parameter,
-            code: match why {
+            code: match reason {
                 InvalidIdentityName::Length { .. } => self.length,
                 InvalidIdentityName::Character { .. } => self.chars,
             },
-            why,
+            reason,
         })
     }
 }
@@ -436,10 +436,10 @@ impl ApiError for InvalidParameter {
     /// What is wrong with a policy stands in the message too, as it does on the cloud.
     fn message(&self) -> String {
         match self {
-            Self::Document { why, code, .. } if *code == Code::MalformedPolicyDocument => {
-                why.to_string()
+            Self::Document { reason, code, .. } if *code == Code::MalformedPolicyDocument => {
+                reason.to_string()
             }
-            other => other.code().row().message.to_owned(),
+            other => other.code().spec().message.to_owned(),
         }
     }
 

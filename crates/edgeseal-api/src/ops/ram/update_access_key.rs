@@ -63,14 +63,14 @@ impl Operation for UpdateAccessKey {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<EmptyReply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let user = access_key::resolve_user(wanted.user, call)?;
+        let user = access_key::resolve_user(params.user, call)?;
         access_key::check_user_exists(catalog, account, user.as_ref()).await?;
         let owner = access_key::key_owner(user.as_ref());
         let updated =
-            catalog.set_access_key_active(&call.audit, account, owner, &wanted.key, wanted.active);
+            catalog.set_access_key_active(&call.audit, account, owner, &params.key, params.active);
         let revision = updated
             .await
             .map_err(from_change_error::<_, Error>)?

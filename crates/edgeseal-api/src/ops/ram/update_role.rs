@@ -66,17 +66,17 @@ impl Operation for UpdateRole {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<role::Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let trusted = match &wanted.trust {
+        let trusted = match &params.trust {
             Some(trust) => trusted_identities::resolve(catalog, trust).await,
             None => Ok(Vec::new()),
         };
         let trusted = trusted.map_err(StoreError::from)?;
-        let change = |role: &mut Role| wanted.apply(role, &trusted);
+        let change = |role: &mut Role| params.apply(role, &trusted);
         let updated = catalog
-            .update_role(&call.audit, account, &wanted.name, change)
+            .update_role(&call.audit, account, &params.name, change)
             .await;
         let committed = updated.map_err(from_change_error::<_, Error>)?;
         let reply = role::Reply::of(account, committed.value);

@@ -68,17 +68,17 @@ impl Operation for UpdateUser {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wanted: Params,
+        params: Params,
     ) -> Result<Success<user::Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let change = |user: &mut User| wanted.apply(user);
-        let changed = match &wanted.new_name {
-            Some(new) if *new != wanted.name => {
-                let renamed = catalog.rename_user(&call.audit, account, &wanted.name, new, change);
+        let change = |user: &mut User| params.apply(user);
+        let changed = match &params.new_name {
+            Some(new) if *new != params.name => {
+                let renamed = catalog.rename_user(&call.audit, account, &params.name, new, change);
                 renamed.await
             }
             _ => {
-                let updated = catalog.update_user(&call.audit, account, &wanted.name, change);
+                let updated = catalog.update_user(&call.audit, account, &params.name, change);
                 updated.await
             }
         };

@@ -22,7 +22,7 @@ use crate::{
 /// The operation.
 pub struct AssumeRole;
 
-/// What is asked for.
+/// The parameters.
 pub struct Params {
     session: SessionParams,
     external_id: Option<String>,
@@ -39,7 +39,7 @@ pub struct Reply {
     source_identity: Option<String>,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No such session can be had.
@@ -48,13 +48,13 @@ pub enum Error {
     /// Not an external id.
     #[error("ExternalId {given:?} must have 2 to 1224 letters, digits and _ + = , . @ : / -")]
     ExternalId {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// Not a source identity.
     #[error("SourceIdentity {given:?} must have 2 to 64 letters, digits and _ + = , . @ -")]
     SourceIdentity {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// An account itself assumes nothing.
@@ -128,7 +128,7 @@ impl Operation for AssumeRole {
     async fn run(
         context: &Context,
         call: &Authorized,
-        wish: Params,
+        params: Params,
     ) -> Result<Success<Reply>, Error> {
         let principal = call.principal();
         let chained = match principal {
@@ -137,10 +137,10 @@ impl Operation for AssumeRole {
             Principal::Role { .. } => true,
         };
         let mut circumstances = call.policy_context();
-        if let Some(id) = wish.external_id {
+        if let Some(id) = params.external_id {
             circumstances = circumstances.with_key("sts:ExternalId", id);
         }
-        let arn = &wish.session.role;
+        let arn = &params.session.role;
         let role = match find_trusting_role(
             context,
             arn,
@@ -164,20 +164,20 @@ impl Operation for AssumeRole {
                 });
             }
         };
-        let duration_s = wish.session.duration(&role, chained)?;
-        let source = wish.source_identity.as_ref();
+        let duration_s = params.session.duration(&role, chained)?;
+        let source = params.source_identity.as_ref();
         let notes: Vec<String> = source
             .map(|name| format!("on behalf of {name}, as the caller says"))
             .into_iter()
             .collect();
-        let opened = wish
+        let opened = params
             .session
             .issue(context, &call.audit, &role, duration_s, &notes)
             .await?;
         Ok(Success {
             reply: Reply {
                 opened: opened.reply,
-                source_identity: wish.source_identity,
+                source_identity: params.source_identity,
             },
             change: opened.change,
             warnings: Vec::new(),
@@ -193,19 +193,19 @@ fn is_made_of(text: &str, length: std::ops::RangeInclusive<usize>, others: &[u8]
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Session(why) => why.code(),
+            Self::Session(error) => error.code(),
             Self::ExternalId { .. } => Code::InvalidExternalId,
             Self::SourceIdentity { .. } => Code::InvalidSourceIdentity,
             Self::AccountCaller => Code::AccountCannotAssumeRole,
             Self::NoRole { .. } => Code::AssumedRoleNotFound,
             Self::Untrusted { .. } | Self::NotFoundOrDenied => Code::AssumeRoleDenied,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             Self::Session(_)
             | Self::ExternalId { .. }
             | Self::SourceIdentity { .. }

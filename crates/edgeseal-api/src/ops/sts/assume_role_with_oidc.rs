@@ -28,7 +28,7 @@ use crate::{
 /// The operation.
 pub struct AssumeRoleWithOidc;
 
-/// What is asked for.
+/// The parameters.
 pub struct Params {
     session: SessionParams,
     provider: OidcProviderArn,
@@ -56,7 +56,7 @@ struct TokenInfo {
     verification_info: &'static str,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No such session can be had.
@@ -68,7 +68,7 @@ pub enum Error {
     /// Not the full name of a provider.
     #[error("{given:?} is not acs:ram::{{account}}:oidc-provider/{{name}}")]
     ProviderArn {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No token.
@@ -77,7 +77,7 @@ pub enum Error {
     /// The operator has configured no such provider.
     #[error("there is no identity provider {arn}")]
     UnknownProvider {
-        /// What was given.
+        /// The value given.
         arn: String,
     },
     /// The provider's keys cannot be had.
@@ -149,7 +149,7 @@ impl UnsignedOperation for AssumeRoleWithOidc {
     async fn run(
         context: &Context,
         call: UnsignedCall<'_>,
-        wish: Params,
+        params: Params,
     ) -> Result<Success<Reply>, Error> {
         let UnsignedCall {
             request,
@@ -161,7 +161,7 @@ impl UnsignedOperation for AssumeRoleWithOidc {
             session,
             provider: arn,
             token,
-        } = wish;
+        } = params;
         let providers = &context.settings.oidc_providers;
         let Some(known) = providers.find(&arn.account, &arn.name) else {
             return Err(Error::UnknownProvider {
@@ -169,8 +169,8 @@ impl UnsignedOperation for AssumeRoleWithOidc {
             });
         };
         let who = format!("oidc-provider/{}", arn.name);
-        let deed = unverified_audit_context(request, action, &arn.account, &who, now);
-        *suspect = Some(deed.clone());
+        let audit = unverified_audit_context(request, action, &arn.account, &who, now);
+        *suspect = Some(audit.clone());
         let claims = known.verify(&token, now).await??;
         check_rate(context, &arn.account, action, now)?;
         let circumstances = circumstances(&claims, request.source, request.secure, now);
@@ -188,7 +188,7 @@ impl UnsignedOperation for AssumeRoleWithOidc {
         let duration_s = session.duration(&role, false)?;
         let notes = [format!("for {:?} of {}", claims.subject, claims.issuer)];
         let opened = session
-            .issue(context, &deed, &role, duration_s, &notes)
+            .issue(context, &audit, &role, duration_s, &notes)
             .await?;
         Ok(Success {
             reply: Reply {
@@ -242,21 +242,21 @@ impl TokenInfo {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Session(why) => why.code(),
+            Self::Session(error) => error.code(),
             Self::NoProviderArn => Code::MissingOidcProviderArn,
             Self::ProviderArn { .. } => Code::InvalidOidcProviderArn,
             Self::NoToken => Code::OidcTokenEmpty,
             Self::UnknownProvider { .. } => Code::OidcProviderUnknown,
             Self::Jwks(_) => Code::ServiceUnavailable,
-            Self::Token(why) => code_of(why),
+            Self::Token(error) => code_of(error),
             Self::RateLimited(too_often) => too_often.code(),
             Self::NotFoundOrDenied { .. } => Code::AssumeRoleWithOidcDenied,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn message(&self) -> String {
-        let message = self.code().row().message;
+        let message = self.code().spec().message;
         match self {
             Self::Token(InvalidIdToken::Algorithm { given }) => {
                 message.replace("{algorithm}", given)
@@ -267,7 +267,7 @@ impl ApiError for Error {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             _ => Some(self.to_string()),
         }
     }
@@ -287,8 +287,8 @@ impl ApiError for Error {
     }
 }
 
-const fn code_of(why: &InvalidIdToken) -> Code {
-    match why {
+const fn code_of(error: &InvalidIdToken) -> Code {
+    match error {
         InvalidIdToken::Parts { .. } => Code::OidcTokenParts,
         InvalidIdToken::Encoding { .. } => Code::OidcTokenEncoding,
         InvalidIdToken::Algorithm { .. } => Code::OidcTokenAlgorithm,

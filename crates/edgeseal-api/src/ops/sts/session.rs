@@ -46,7 +46,7 @@ pub enum InvalidSession {
     /// Not the full name of a role.
     #[error("{given:?} is not acs:ram::{{account}}:role/{{name}}")]
     Role {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No name.
@@ -55,18 +55,18 @@ pub enum InvalidSession {
     /// Not a name of a session.
     #[error("the session's name {given:?} must have 2 to 64 letters, digits and . @ - _")]
     Name {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// Too short, too long, or no number.
-    #[error("DurationSeconds is {given:?}; {SESSION_MIN_S} to {max} are allowed {why}")]
+    #[error("DurationSeconds is {given:?}; {SESSION_MIN_S} to {max} are allowed {reason}")]
     Duration {
-        /// What was given.
+        /// The value given.
         given: String,
         /// The most that is allowed.
         max: u32,
         /// Why no more is.
-        why: &'static str,
+        reason: &'static str,
     },
     /// Longer than allowed.
     #[error("the policy has {characters} characters; {POLICY_MAX} are allowed")]
@@ -133,7 +133,7 @@ impl SessionParams {
     /// most, so that nobody holds a role longer than its owner meant by passing it on and on.
     pub(super) fn duration(&self, role: &Role, chained: bool) -> Result<u32, InvalidSession> {
         const CHAINED_MAX_S: u32 = 3600;
-        let (max, why) = if chained && role.max_session_s > CHAINED_MAX_S {
+        let (max, reason) = if chained && role.max_session_s > CHAINED_MAX_S {
             (CHAINED_MAX_S, "to a session that assumes another role")
         } else {
             (role.max_session_s, "by the role's MaxSessionDuration")
@@ -144,7 +144,7 @@ impl SessionParams {
             Some(duration_s) => Err(InvalidSession::Duration {
                 given: duration_s.to_string(),
                 max,
-                why,
+                reason,
             }),
         }
     }
@@ -153,13 +153,13 @@ impl SessionParams {
     pub(super) async fn issue(
         self,
         context: &Context,
-        deed: &AuditContext,
+        audit: &AuditContext,
         role: &Role,
         duration_s: u32,
         notes: &[String],
     ) -> Result<Success<SessionReply>, StoreError> {
         let (access_key, secret) = temporary_key();
-        let ends = deed.now.plus_ms(i64::from(duration_s) * 1000);
+        let ends = audit.now.plus_ms(i64::from(duration_s) * 1000);
         let session = Session {
             account: self.role.account,
             role: role.name.to_string(),
@@ -172,7 +172,7 @@ impl SessionParams {
             secret,
         };
         let opened = SessionReply::new(&session, context)?;
-        let committed = context.catalog.transact(deed, |mut draft| {
+        let committed = context.catalog.transact(audit, |mut draft| {
             // The role may be another account's: its owner is to see who has it.
             draft.also_record_in(&session.account);
             draft.note(format!(
@@ -285,7 +285,7 @@ fn parse_duration(given: &str) -> Result<u32, InvalidSession> {
         .ok_or_else(|| InvalidSession::Duration {
             given: sanitize(given),
             max: SESSION_MAX_S,
-            why: "to any role",
+            reason: "to any role",
         })
 }
 

@@ -7,7 +7,7 @@ use edgeseal_store::{
 };
 use serde::Serialize;
 
-use super::{CERTIFICATES_MAX, JOB_TYPE, JobError, job_id, numbers};
+use super::{CERTIFICATES_MAX, JOB_TYPE, JobError, job_id, parse_ids};
 use crate::{
     admit,
     authorize::{Authorized, Unauthorized},
@@ -77,16 +77,16 @@ pub enum Error {
     /// No such kind.
     #[error("JobType is {given:?}; use {JOB_TYPE}")]
     Kind {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No certificates.
     #[error("name the certificates in CertIds, by their numbers with commas between them")]
     NoCertificates,
-    /// Not numbers of certificates.
+    /// Not certificate ids.
     #[error("CertIds is {given:?}; it must be 1 to {CERTIFICATES_MAX} numbers with commas between")]
     Certificates {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No resources.
@@ -95,7 +95,7 @@ pub enum Error {
     /// Not numbers of domains.
     #[error("ResourceIds is {given:?}; it must be 1 to {DOMAINS_MAX} numbers with commas between")]
     Resources {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// To be done later.
@@ -116,13 +116,13 @@ pub enum Error {
     /// No status that a job can be given.
     #[error("Status is {given:?}; use pending, which tries again what failed")]
     Status {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// The caller may bind a certificate to none of the domains.
     #[error(transparent)]
     Unauthorized(#[from] Unauthorized),
-    /// What every operation can meet.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -158,14 +158,14 @@ impl Operation for CreateDeploymentJob {
         let given = params
             .get_non_empty("CertIds")
             .ok_or(Error::NoCertificates)?;
-        let certificates = numbers(given, CERTIFICATES_MAX);
+        let certificates = parse_ids(given, CERTIFICATES_MAX);
         let certificates = certificates.ok_or_else(|| Error::Certificates {
             given: sanitize(given),
         })?;
         let given = params
             .get_non_empty("ResourceIds")
             .ok_or(Error::NoResources)?;
-        let resources = numbers(given, DOMAINS_MAX).ok_or_else(|| Error::Resources {
+        let resources = parse_ids(given, DOMAINS_MAX).ok_or_else(|| Error::Resources {
             given: sanitize(given),
         })?;
         Ok(CreateParams {
@@ -288,7 +288,7 @@ impl Operation for UpdateDeploymentJobStatus {
     }
 }
 
-/// The domains of these numbers, in the order in which they were named.
+/// The domains of these parse_ids, in the order in which they were named.
 async fn domains(
     context: &Context,
     call: &Authorized,
@@ -321,7 +321,9 @@ async fn with_permissions(
     domains: Vec<(i64, DomainPattern)>,
 ) -> Result<Vec<DeploymentTarget>, Unauthorized> {
     let names = domains.iter().map(|(_, name)| name);
-    let allowed = call.may_with_domains(context, PERMISSION, names).await?;
+    let allowed = call
+        .are_allowed_on_domains(context, PERMISSION, names)
+        .await?;
     let domains = domains.into_iter().zip(allowed);
     let targets = domains.map(|((id, name), allowed)| DeploymentTarget { id, name, allowed });
     Ok(targets.collect())
@@ -381,9 +383,9 @@ async fn deploy(
             return Ok((draft, domain, Vec::new()));
         }
         Ok(_) => {}
-        Err(DomainError::Store(trouble)) => return Err(ChangeError::Refused(trouble.into())),
-        Err(why) => {
-            domain.failure = why.detail();
+        Err(DomainError::Store(error)) => return Err(ChangeError::Refused(error.into())),
+        Err(error) => {
+            domain.failure = error.detail();
             return Ok((draft, domain, Vec::new()));
         }
     }
@@ -395,9 +397,9 @@ async fn deploy(
     let unchanged = draft.clone();
     match set_certificate::bind_stored(draft, context, call, name, certificate).await {
         Ok((draft, warnings)) => Ok((draft, domain, warnings)),
-        Err(ChangeError::Refused(why)) => {
-            let detail = why.detail();
-            domain.failure = Some(detail.unwrap_or_else(|| why.to_string()));
+        Err(ChangeError::Refused(error)) => {
+            let detail = error.detail();
+            domain.failure = Some(detail.unwrap_or_else(|| error.to_string()));
             Ok((unchanged, domain, Vec::new()))
         }
         Err(ChangeError::NonceUsed) => Err(ChangeError::NonceUsed),
@@ -410,7 +412,7 @@ impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
             Self::NoName => Code::MissingName,
-            Self::Name(why) => why.code(),
+            Self::Name(error) => error.code(),
             Self::NoKind => Code::MissingJobType,
             Self::Kind { .. } => Code::InvalidJobType,
             Self::NoCertificates => Code::MissingCertIds,
@@ -418,35 +420,35 @@ impl ApiError for Error {
             Self::NoResources => Code::MissingResourceIds,
             Self::Resources { .. } => Code::InvalidResourceIds,
             Self::Schedule => Code::InvalidScheduleTime,
-            Self::Certificate(why) => why.code(),
+            Self::Certificate(error) => error.code(),
             Self::NoResource { .. } => Code::ResourceNotFound,
-            Self::Job(why) => why.code(),
+            Self::Job(error) => error.code(),
             Self::Status { .. } => Code::InvalidStatus,
-            Self::Unauthorized(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Unauthorized(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::Unauthorized(why) => why.message(),
-            other => other.code().row().message.to_owned(),
+            Self::Unauthorized(error) => error.message(),
+            other => other.code().spec().message.to_owned(),
         }
     }
 
     fn access_denied(&self) -> Option<AccessDenied> {
         match self {
-            Self::Unauthorized(why) => why.access_denied(),
+            Self::Unauthorized(error) => error.access_denied(),
             _ => None,
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Certificate(why) => why.detail(),
-            Self::Job(why) => why.detail(),
-            Self::Unauthorized(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Certificate(error) => error.detail(),
+            Self::Job(error) => error.detail(),
+            Self::Unauthorized(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -90,7 +90,7 @@ struct OfProduct {
     count: usize,
 }
 
-/// What is looked for.
+/// The parameters.
 pub struct ListParams {
     page: Page,
     /// Whether jobs of this kind are here.
@@ -121,13 +121,13 @@ pub enum Error {
     /// No such status.
     #[error("Status is {given:?}; use editing, pending, scheduling, processing, error or success")]
     Status {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// No such kind.
     #[error("JobType is {given:?}; use user, cloud or trustee")]
     Kind {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// The store failed.
@@ -334,16 +334,16 @@ impl Job {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Page(why) => why.code(),
+            Self::Page(error) => error.code(),
             Self::Status { .. } => Code::InvalidStatus,
             Self::Kind { .. } => Code::InvalidJobType,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

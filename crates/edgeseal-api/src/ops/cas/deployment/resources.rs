@@ -26,7 +26,7 @@ use crate::{
 /// The operation.
 pub struct ListCloudResources;
 
-/// What is looked for.
+/// The parameters.
 pub struct Params {
     page: Page,
     /// Whether anything of here is asked for at all.
@@ -77,16 +77,16 @@ struct Bound {
     cert_end_time: String,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Out of range.
     #[error(transparent)]
     Page(#[from] InvalidPage),
-    /// Not numbers of certificates.
+    /// Not certificate ids.
     #[error("CertIds is {given:?}; it must be a JSON list of at most {CERTIFICATES_MAX} numbers")]
     Certificates {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// The store failed.
@@ -209,15 +209,15 @@ impl Bound {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Page(why) => why.code(),
+            Self::Page(error) => error.code(),
             Self::Certificates { .. } => Code::InvalidCertIds,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(trouble) => trouble.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -16,9 +16,13 @@ const SET: &str = "cdn:SetCdnDomainSSLCertificate";
 const DENIALS: u32 = 4;
 
 async fn ok(world: &TestServer, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> Value {
-    let answer = world.call(&world.keys[who], call.0, call.1, params).await;
-    assert_eq!(answer.get("Code"), None, "{call:?} {params:?}: {answer}");
-    answer
+    let response = world.call(&world.keys[who], call.0, call.1, params).await;
+    assert_eq!(
+        response.get("Code"),
+        None,
+        "{call:?} {params:?}: {response}"
+    );
+    response
 }
 
 /// An account with these domains and a certificate for the first; the number of that, and the
@@ -95,13 +99,13 @@ async fn a_job_in_which_nothing_is_allowed_is_a_refusal_that_counts() {
         // Of this one the other domain has its certificate already.
         (update, &again[..], "b.example.com"),
     ] {
-        let answer = world.call(none, CAS, action, params).await;
+        let response = world.call(none, CAS, action, params).await;
         let resource = format!("acs:cdn:*:{ACCOUNT}:domain/{domain}");
         let message =
             format!("You are not authorized to do this action. Resource: {resource} Action: {SET}");
-        assert_eq!(error_of(&answer), ("NoPermission", &*message));
-        assert_eq!(answer["AccessDeniedDetail"]["AuthAction"], SET);
-        let detail = answer["Detail"].as_str().unwrap();
+        assert_eq!(error_of(&response), ("NoPermission", &*message));
+        assert_eq!(response["AccessDeniedDetail"]["AuthAction"], SET);
+        let detail = response["Detail"].as_str().unwrap();
         assert!(
             detail.contains("no policy of user none allows it"),
             "{detail}"
@@ -111,15 +115,15 @@ async fn a_job_in_which_nothing_is_allowed_is_a_refusal_that_counts() {
     assert_eq!(listed["Total"], 1, "nothing is kept of what was refused");
     // One who may bind to one of them is no stranger, also if that one has it.
     let one = job(&certificate, &ids[1]);
-    let answer = world.call(&world.keys["one"], CAS, CREATE, &one).await;
-    assert_eq!(error_of(&answer).0, "NoPermission");
+    let response = world.call(&world.keys["one"], CAS, CREATE, &one).await;
+    assert_eq!(error_of(&response).0, "NoPermission");
     for call in 2..=DENIALS {
         let expected = match call {
             DENIALS => "Throttling.User",
             _ => "NoPermission",
         };
-        let answer = world.call(none, CAS, CREATE, &both_jobs).await;
-        assert_eq!(error_of(&answer).0, expected, "call {call}");
+        let response = world.call(none, CAS, CREATE, &both_jobs).await;
+        assert_eq!(error_of(&response).0, expected, "call {call}");
     }
     ok(&world, "own", (CAS, CREATE), &both_jobs).await;
 }
@@ -138,11 +142,11 @@ async fn the_domains_of_a_job_are_one_question_with_the_steps_of_one() {
     world.user(ACCOUNT, "slow", &policies).await;
     let slow = &world.keys["slow"];
     ok(&world, "slow", (CAS, CREATE), &job(&certificate, &ids[0])).await;
-    let answer = world
+    let response = world
         .call(slow, CAS, CREATE, &job(&certificate, &ids.join(",")))
         .await;
-    assert_eq!(error_of(&answer).0, "NoPermission");
-    let detail = answer["Detail"].as_str().unwrap();
+    assert_eq!(error_of(&response).0, "NoPermission");
+    let detail = response["Detail"].as_str().unwrap();
     assert!(detail.contains("takes more than 1000000 steps"), "{detail}");
 }
 
@@ -167,8 +171,8 @@ async fn the_jobs_of_one_key_do_not_push_out_those_of_another() {
     let shown = async |id: &str| {
         let named = [("JobId", id)];
         let own = &world.keys["own"];
-        let answer = world.call(own, CAS, "DescribeDeploymentJob", &named).await;
-        answer.get("Code").is_none()
+        let response = world.call(own, CAS, "DescribeDeploymentJob", &named).await;
+        response.get("Code").is_none()
     };
     for id in &rare {
         assert!(shown(id).await, "one of two of a key that makes few");

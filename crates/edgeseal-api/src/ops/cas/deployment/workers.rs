@@ -21,7 +21,7 @@ use crate::{
 /// The operation.
 pub struct ListWorkerResource;
 
-/// What is looked for.
+/// The parameters.
 pub struct Params {
     job: i64,
     page: Page,
@@ -68,7 +68,7 @@ struct Worker {
     gmt_modified: String,
 }
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such job.
@@ -80,7 +80,7 @@ pub enum Error {
     /// No such status.
     #[error("Status is {given:?}; use editing, pending, scheduling, processing, error or success")]
     Status {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// The store failed.
@@ -179,17 +179,17 @@ impl Worker {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Job(why) => why.code(),
-            Self::Page(why) => why.code(),
+            Self::Job(error) => error.code(),
+            Self::Page(error) => error.code(),
             Self::Status { .. } => Code::InvalidStatus,
-            Self::Store(trouble) => trouble.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Job(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Job(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }

@@ -28,7 +28,7 @@ pub(in crate::ops::cdn) fn names(text: &str) -> Result<Vec<String>, InvalidFunct
 pub(in crate::ops::cdn) fn parse(text: Option<&str>) -> Result<Vec<Function>, InvalidFunctions> {
     let text = text.ok_or(InvalidFunctions::Missing)?;
     let json: Value = serde_json::from_str(text).map_err(|error| InvalidFunctions::NotJson {
-        why: error.to_string(),
+        reason: error.to_string(),
     })?;
     let items = match json {
         Value::Array(items) if items.is_empty() => return Err(InvalidFunctions::Missing),
@@ -40,7 +40,7 @@ pub(in crate::ops::cdn) fn parse(text: Option<&str>) -> Result<Vec<Function>, In
         one @ Value::Object(_) => vec![one],
         _ => {
             return Err(InvalidFunctions::NotJson {
-                why: "it is no list of objects".to_owned(),
+                reason: "it is no list of objects".to_owned(),
             });
         }
     };

@@ -110,7 +110,7 @@ async fn what_is_asked_for_is_done_and_reads_back_complete() {
             (&json!(0), &json!([]))
         );
     }
-    // The audit has who asked, and of which domains: never what may be meant for visitors alone.
+    // The audit has who asked, and of which domains: never what may be meant for clients alone.
     let records = world.audit(OWN).await;
     let asked = records
         .iter()
@@ -190,9 +190,9 @@ async fn addresses_that_are_none_and_domains_of_others_are_refused() {
         ),
     ];
     for (path, kind, code) in refused {
-        let answer = refresh(&world, own, CALLS[0], path, kind).await;
+        let response = refresh(&world, own, CALLS[0], path, kind).await;
         let start: String = path.chars().take(60).collect();
-        assert_eq!(answer["Code"], code, "{start} {kind:?}: {answer}");
+        assert_eq!(response["Code"], code, "{start} {kind:?}: {response}");
     }
     let done = [
         (ten, None),
@@ -201,11 +201,11 @@ async fn addresses_that_are_none_and_domains_of_others_are_refused() {
         ("HTTPS://A.example.com/x?a=b", Some("IgnoreParams")),
     ];
     for (path, kind) in done {
-        let answer = refresh(&world, own, CALLS[0], path, kind).await;
-        assert!(answer["RefreshTaskId"].is_string(), "{path}: {answer}");
+        let response = refresh(&world, own, CALLS[0], path, kind).await;
+        assert!(response["RefreshTaskId"].is_string(), "{path}: {response}");
     }
-    let answer = refresh(&world, own, CALLS[1], &hundred, None).await;
-    assert_eq!(answer["Code"], "SingleRequest.OverLimit", "{answer}");
+    let response = refresh(&world, own, CALLS[1], &hundred, None).await;
+    assert_eq!(response["Code"], "SingleRequest.OverLimit", "{response}");
 }
 
 #[tokio::test]
@@ -226,11 +226,11 @@ async fn each_domain_of_the_addresses_is_judged() {
     let (a, both) = ("a.example.com/x", "a.example.com/x\nHTTP://b.example.com/y");
     for call in CALLS {
         let who = &world.keys["not-b"];
-        let answer = refresh(&world, who, call, a, None).await;
-        assert_eq!(answer.get("Code"), None, "{answer}");
+        let response = refresh(&world, who, call, a, None).await;
+        assert_eq!(response.get("Code"), None, "{response}");
         // What the CDN denies is denied under the DCDN's name too.
-        let answer = refresh(&world, who, call, both, None).await;
-        assert_eq!(answer["Code"], "NoPermission", "{call:?}: {answer}");
+        let response = refresh(&world, who, call, both, None).await;
+        assert_eq!(response["Code"], "NoPermission", "{call:?}: {response}");
     }
     let who = &world.keys["a-alone"];
     for (call, path, is_allowed) in [
@@ -238,11 +238,11 @@ async fn each_domain_of_the_addresses_is_judged() {
         (CALLS[0], both, false),
         (CALLS[1], a, false),
     ] {
-        let answer = refresh(&world, who, call, path, None).await;
+        let response = refresh(&world, who, call, path, None).await;
         assert_eq!(
-            answer.get("Code").is_none(),
+            response.get("Code").is_none(),
             is_allowed,
-            "{call:?} {path}: {answer}"
+            "{call:?} {path}: {response}"
         );
     }
 }
@@ -319,10 +319,10 @@ async fn tasks_are_filtered_as_the_page_says() {
     ];
     for (further, expected) in cases {
         let params = [&[("TaskId", id)], *further].concat();
-        let answer = world.call(own, CDN, "DescribeRefreshTasks", &params).await;
+        let response = world.call(own, CDN, "DescribeRefreshTasks", &params).await;
         match expected {
-            Ok(count) => assert_eq!(answer["TotalCount"], *count, "{further:?}: {answer}"),
-            Err(code) => assert_eq!(answer["Code"], *code, "{further:?}: {answer}"),
+            Ok(count) => assert_eq!(response["TotalCount"], *count, "{further:?}: {response}"),
+            Err(code) => assert_eq!(response["Code"], *code, "{further:?}: {response}"),
         }
     }
     for (name, params, code) in [
@@ -338,10 +338,10 @@ async fn tasks_are_filtered_as_the_page_says() {
         ),
         ("DescribeRefreshTaskById", [("TaskId", "")], "MissingTaskId"),
     ] {
-        let answer = world.call(own, CDN, name, &params).await;
-        assert_eq!(answer["Code"], code, "{name}: {answer}");
+        let response = world.call(own, CDN, name, &params).await;
+        assert_eq!(response["Code"], code, "{name}: {response}");
     }
     // Without a number nothing is known.
-    let answer = world.call(own, CDN, "DescribeRefreshTasks", &[]).await;
-    assert_eq!(answer["TotalCount"], 0, "{answer}");
+    let response = world.call(own, CDN, "DescribeRefreshTasks", &[]).await;
+    assert_eq!(response["TotalCount"], 0, "{response}");
 }

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such domain.
@@ -36,13 +36,13 @@ pub enum Error {
     Switch {
         /// The parameter.
         param: &'static str,
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// Not a word.
     #[error("Env is {given:?}; use staging or production, a word of at most 64 characters")]
     Environment {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// Held by mode or state.
@@ -51,16 +51,16 @@ pub enum Error {
     /// Neither true nor false.
     #[error("Companion is {given:?}; use true or false")]
     Companion {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// It cannot stand beside what is bound.
-    #[error("{}: {why}; {}", domain.to_san(), companion_advice(*why))]
+    #[error("{}: {reason}; {}", domain.to_san(), companion_advice(*reason))]
     NoCompanion {
         /// The domain.
         domain: DomainPattern,
-        /// Why not.
-        why: CompanionError,
+        /// Errors.
+        reason: CompanionError,
     },
     /// The name is too long.
     #[error("CertName has {characters} characters")]
@@ -74,7 +74,7 @@ pub enum Error {
     /// No such kind.
     #[error("CertType is {given:?}; use upload or cas")]
     Kind {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// Free certificates cannot be ordered.
@@ -87,13 +87,13 @@ pub enum Error {
     Region {
         /// The parameter.
         param: &'static str,
-        /// What was given.
+        /// The value given.
         given: String,
     },
-    /// Not a number of a certificate.
+    /// Not a certificate id.
     #[error("CertId is {given:?}; it must be a positive number")]
     Id {
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// Neither number nor name.
@@ -102,7 +102,7 @@ pub enum Error {
     /// No such certificate.
     #[error("your account has no certificate {which}")]
     NoCertificate {
-        /// How it was named.
+        /// How the call named it.
         which: String,
     },
     /// Revoked or disabled.
@@ -176,7 +176,7 @@ pub enum Error {
         /// Whose it is.
         id: CertificateId,
     },
-    /// The name belongs to a certificate of the certificate centre.
+    /// The name belongs to a certificate of CAS.
     #[error("a certificate named {name:?} is in the certificate centre; choose another name")]
     NameInCentre {
         /// The name.
@@ -192,7 +192,7 @@ pub enum Error {
         /// Its number.
         id: CertificateId,
     },
-    /// The account has as many as it may.
+    /// The account has reached the limit.
     #[error("{}", quota::over_quota_detail(.0))]
     Quota(#[from] OverQuota),
     /// The store failed while writing.
@@ -204,10 +204,10 @@ pub enum Error {
     /// Other changes won too often.
     #[error("other changes of the same domain or name won again and again; try again")]
     Contended,
-    /// The caller may not upload to the centre.
+    /// The caller may not upload to CAS.
     #[error(transparent)]
     Unauthorized(#[from] Unauthorized),
-    /// What every operation can meet.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -266,10 +266,10 @@ impl Error {
     }
 
     /// A companion that a domain does not take.
-    pub(super) fn companion_refused(domain: &DomainPattern, why: CompanionError) -> Self {
+    pub(super) fn companion_refused(domain: &DomainPattern, reason: CompanionError) -> Self {
         Self::NoCompanion {
             domain: domain.clone(),
-            why,
+            reason,
         }
     }
 
@@ -288,7 +288,7 @@ impl Error {
 impl ApiError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Domain(why) => why.code(),
+            Self::Domain(error) => error.code(),
             Self::MissingSwitch { .. } => Code::MissingSslProtocol,
             Self::Switch { .. } => Code::InvalidSslProtocol,
             Self::Environment { .. } => Code::InvalidEnv,
@@ -308,7 +308,7 @@ impl ApiError for Error {
             Self::StoredExpired { .. } => Code::CertificateExpired,
             Self::NoKey { .. } => Code::SslPriMissing,
             Self::NoChain { .. } => Code::SslPubMissing,
-            Self::Certificate(why) => certificate_code(why),
+            Self::Certificate(error) => certificate_code(error),
             Self::NotCovered { .. } => Code::CertificateMismatch,
             Self::NameTaken { .. } | Self::NameInUse { .. } => Code::CertNameAlreadyExists,
             Self::NameInCentre { .. } => Code::CertificateDuplicated,
@@ -317,37 +317,37 @@ impl ApiError for Error {
             Self::NotStored(_) => Code::CertStorageFailed,
             Self::NotSwitchedOff(_) => Code::DeleteFailed,
             Self::Contended => Code::CreateCertificateFailed,
-            Self::Unauthorized(why) => why.code(),
-            Self::Store(trouble) => trouble.code(),
+            Self::Unauthorized(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::Unauthorized(why) => why.message(),
-            other => other.code().row().message.to_owned(),
+            Self::Unauthorized(error) => error.message(),
+            other => other.code().spec().message.to_owned(),
         }
     }
 
     fn access_denied(&self) -> Option<AccessDenied> {
         match self {
-            Self::Unauthorized(why) => why.access_denied(),
+            Self::Unauthorized(error) => error.access_denied(),
             _ => None,
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domain(why) => why.detail(),
-            Self::Unauthorized(why) => why.detail(),
-            Self::Store(trouble) => trouble.detail(),
+            Self::Domain(error) => error.detail(),
+            Self::Unauthorized(error) => error.detail(),
+            Self::Store(error) => error.detail(),
             other => Some(other.to_string()),
         }
     }
 }
 
-const fn certificate_code(why: &InvalidCertificate) -> Code {
-    match why {
+const fn certificate_code(reason: &InvalidCertificate) -> Code {
+    match reason {
         InvalidCertificate::BlankKey => Code::CertificateKeyNull,
         InvalidCertificate::TooLong(_) => Code::CertificateTooLong,
         InvalidCertificate::ChainText(_) => Code::SslPubEncoding,
@@ -365,8 +365,8 @@ const fn certificate_code(why: &InvalidCertificate) -> Code {
 }
 
 /// What to do where a companion is refused.
-const fn companion_advice(why: CompanionError) -> &'static str {
-    match why {
+const fn companion_advice(reason: CompanionError) -> &'static str {
+    match reason {
         CompanionError::NothingBound | CompanionError::HttpsOff => {
             "upload the first certificate without Companion"
         }

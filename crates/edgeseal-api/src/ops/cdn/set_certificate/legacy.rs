@@ -12,10 +12,10 @@ use crate::{
     },
 };
 
-/// Why not.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum LegacyError {
-    /// The list of domains is none.
+    /// The domain list is invalid.
     #[error(transparent)]
     Domains(#[from] DomainListError),
     /// Any other cause.
@@ -24,8 +24,8 @@ pub enum LegacyError {
 }
 
 impl From<DomainError> for LegacyError {
-    fn from(why: DomainError) -> Self {
-        Self::Set(why.into())
+    fn from(error: DomainError) -> Self {
+        Self::Set(error.into())
     }
 }
 
@@ -74,38 +74,38 @@ pub(in crate::ops::cdn) const BATCH_CODES: &[Code] = codes![DomainNameOverLimit 
 impl ApiError for LegacyError {
     fn code(&self) -> Code {
         match self {
-            Self::Domains(why) => why.code(),
-            Self::Set(why) => code_of(why),
+            Self::Domains(error) => error.code(),
+            Self::Set(error) => code_of(error),
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::Set(Error::Unauthorized(why)) => why.message(),
-            other => other.code().row().message.to_owned(),
+            Self::Set(Error::Unauthorized(error)) => error.message(),
+            other => other.code().spec().message.to_owned(),
         }
     }
 
     fn access_denied(&self) -> Option<AccessDenied> {
         match self {
             Self::Domains(_) => None,
-            Self::Set(why) => why.access_denied(),
+            Self::Set(error) => error.access_denied(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Domains(why) => why.detail(),
-            Self::Set(why) => why.detail(),
+            Self::Domains(error) => error.detail(),
+            Self::Set(error) => error.detail(),
         }
     }
 }
 
 const SINGLE_SWITCH: &str = "ServerCertificateStatus";
 
-fn code_of(why: &Error) -> Code {
-    match why {
-        Error::Domain(why) => why.code(),
+fn code_of(error: &Error) -> Code {
+    match error {
+        Error::Domain(error) => error.code(),
         Error::MissingSwitch { param } | Error::Switch { param, .. } if *param == SINGLE_SWITCH => {
             Code::LegacyInvalidSwitch
         }
@@ -128,7 +128,7 @@ fn code_of(why: &Error) -> Code {
         Error::StoredExpired { .. } => Code::LegacyExpired,
         Error::NoKey { .. } => Code::LegacyKeyMissing,
         Error::NoChain { .. } => Code::LegacyChainMissing,
-        Error::Certificate(why) => certificate_code(why),
+        Error::Certificate(error) => certificate_code(error),
         Error::NotCovered { .. } => Code::LegacyMismatch,
         Error::NameTaken { .. } | Error::NameInUse { .. } | Error::NameInCentre { .. } => {
             Code::LegacyDuplicated
@@ -137,8 +137,8 @@ fn code_of(why: &Error) -> Code {
         Error::Quota(over) => quota::code(over.kind),
         Error::NotStored(_) | Error::NotSwitchedOff(_) => Code::LegacyStorageFailed,
         Error::Contended => Code::ServiceBusy,
-        Error::Unauthorized(why) => why.code(),
-        Error::Store(trouble) => trouble.code(),
+        Error::Unauthorized(error) => error.code(),
+        Error::Store(error) => error.code(),
     }
 }
 
@@ -151,8 +151,8 @@ const fn held_code(held: CertificateLocked) -> Code {
     }
 }
 
-const fn certificate_code(why: &InvalidCertificate) -> Code {
-    match why {
+const fn certificate_code(error: &InvalidCertificate) -> Code {
+    match error {
         InvalidCertificate::BlankKey => Code::LegacyKeyNull,
         InvalidCertificate::TooLong(_) => Code::LegacyTooLong,
         InvalidCertificate::ChainText(_) => Code::LegacySslPubEncoding,

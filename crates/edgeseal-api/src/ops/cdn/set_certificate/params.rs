@@ -134,7 +134,7 @@ impl Params {
         }
     }
 
-    /// Whether the call is an upload to the certificate centre as well.
+    /// Whether the call is an upload to CAS as well.
     pub(super) fn uploads_to_centre(&self) -> bool {
         self.kind.as_deref() == Some("cas") && self.uploads_to_cas()
     }
@@ -170,7 +170,7 @@ impl Params {
         }
     }
 
-    /// Whether a certificate for the centre comes with the call: Terraform's acceptance tests send
+    /// Whether a certificate for CAS comes with the call: Terraform's acceptance tests send
     /// `cas` with a name, chain and key, and read it back as `cas` under that name.
     const fn uploads_to_cas(&self) -> bool {
         self.id.is_none() && self.chain.is_some() && self.key.is_some()

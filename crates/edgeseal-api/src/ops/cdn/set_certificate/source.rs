@@ -51,7 +51,7 @@ pub(in crate::ops::cdn) struct UploadedCertificate {
     pub(in crate::ops::cdn) certificate: Certificate,
     /// Its name, if the caller gave one.
     pub(in crate::ops::cdn) name: Option<String>,
-    /// Whether it goes to the certificate centre.
+    /// Whether it goes to CAS.
     pub(in crate::ops::cdn) source: CertificateSource,
     /// Its region.
     pub(in crate::ops::cdn) region: &'static str,
@@ -81,10 +81,10 @@ impl CertificateInput {
                 check_usable(&certificate, call).map_err(ChangeError::Refused)?;
                 match check_covers(context, domains, &certificate.info) {
                     Ok(()) => Ok(certificate),
-                    Err(why) => {
-                        let may_read = call.may_with_certificate(context, READ, &certificate);
+                    Err(error) => {
+                        let may_read = call.is_allowed_on_certificate(context, READ, &certificate);
                         let may_read = may_read.await.map_err(refused)?;
-                        Err(ChangeError::Refused(why.told_to(may_read)))
+                        Err(ChangeError::Refused(error.told_to(may_read)))
                     }
                 }
             }
@@ -219,7 +219,7 @@ impl UploadedCertificate {
     ) -> Resolved<bool> {
         // A binding that comes after this read rewrites what it read, and the change is decided anew.
         let is_used = draft.domain_using_certificate(named.id).await?.is_some();
-        // Whoever may set the certificate of a domain can bind one of the centre first.
+        // Whoever may set the certificate of a domain can bind one of CAS first.
         if is_used && named.source != CertificateSource::Centre {
             let most = domains.len() + 1;
             let users = context
@@ -230,7 +230,7 @@ impl UploadedCertificate {
                 return Ok(true);
             }
         }
-        let may_delete = call.may_with_certificate(context, DELETE, named);
+        let may_delete = call.is_allowed_on_certificate(context, DELETE, named);
         may_delete.await.map_err(refused)
     }
 
@@ -275,8 +275,8 @@ impl UploadedCertificate {
     }
 }
 
-fn refused(trouble: StoreError) -> ChangeError<Error> {
-    ChangeError::Refused(trouble.into())
+fn refused(error: StoreError) -> ChangeError<Error> {
+    ChangeError::Refused(error.into())
 }
 
 /// `cert-<id>`, or with a further number if a caller has taken that name already.

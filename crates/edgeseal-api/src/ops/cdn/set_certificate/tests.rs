@@ -16,9 +16,13 @@ const DOMAIN: &str = "a.example.com";
 const SECRET: &str = "unannounced.example.org";
 
 async fn ok(world: &TestServer, who: &str, call: (&str, &str), params: &[(&str, &str)]) -> Value {
-    let answer = world.call(&world.keys[who], call.0, call.1, params).await;
-    assert_eq!(answer.get("Code"), None, "{call:?} {params:?}: {answer}");
-    answer
+    let response = world.call(&world.keys[who], call.0, call.1, params).await;
+    assert_eq!(
+        response.get("Code"),
+        None,
+        "{call:?} {params:?}: {response}"
+    );
+    response
 }
 
 fn pem(name: &str) -> (String, String) {
@@ -100,18 +104,18 @@ async fn an_upload_into_the_centre_needs_the_right_to_upload_there() {
             ]
         };
         let only = &world.keys["only"];
-        let answer = world.call(only, call.0, call.1, &params("cas")).await;
+        let response = world.call(only, call.0, call.1, &params("cas")).await;
         let message = "You are not authorized to do this action. Resource: * \
                        Action: yundun-cert:UploadUserCertificate";
-        assert_eq!(error_of(&answer), ("NoPermission", message), "{call:?}");
-        let denied = &answer["AccessDeniedDetail"]["AuthAction"];
+        assert_eq!(error_of(&response), ("NoPermission", message), "{call:?}");
+        let denied = &response["AccessDeniedDetail"]["AuthAction"];
         assert_eq!(denied, "yundun-cert:UploadUserCertificate");
         let named = [("CertName", &*name)];
         let read = "DescribeCdnCertificateDetail";
-        let answer = world.call(&world.keys["own"], CDN, read, &named).await;
+        let response = world.call(&world.keys["own"], CDN, read, &named).await;
         assert!(
-            answer["Code"].is_string(),
-            "{call:?} has stored it: {answer}"
+            response["Code"].is_string(),
+            "{call:?} has stored it: {response}"
         );
 
         ok(&world, "minimal", call, &params("cas")).await;
@@ -128,7 +132,7 @@ async fn an_upload_into_the_centre_needs_the_right_to_upload_there() {
             ];
             ok(&world, "only", call, &upload).await;
         }
-        // And to bind what is in the centre by its name.
+        // And to bind what is in CAS by its name.
         let bind = [
             ("DomainName", DOMAIN),
             ("CertType", "cas"),
@@ -157,10 +161,10 @@ async fn refused_uploads_into_the_centre_count_as_calls_without_permission() {
     ];
     for code in ["NoPermission", "NoPermission", "Throttling.User"] {
         let only = &world.keys["only"];
-        let answer = world
+        let response = world
             .call(only, CDN, "SetCdnDomainSSLCertificate", &params)
             .await;
-        assert_eq!(error_of(&answer).0, code);
+        assert_eq!(error_of(&response).0, code);
     }
 }
 
@@ -181,10 +185,14 @@ async fn what_a_stored_certificate_is_for_is_told_to_those_who_may_read_it() {
             ];
             let who_calls = &world.keys[who];
             let set = "SetCdnDomainSSLCertificate";
-            let answer = world.call(who_calls, CDN, set, &params).await;
-            assert_eq!(error_of(&answer).0, "Certificate.MissMatch");
-            assert_eq!(answer.to_string().contains(SECRET), told, "{who}: {answer}");
-            let detail = answer["Detail"].as_str().unwrap();
+            let response = world.call(who_calls, CDN, set, &params).await;
+            assert_eq!(error_of(&response).0, "Certificate.MissMatch");
+            assert_eq!(
+                response.to_string().contains(SECRET),
+                told,
+                "{who}: {response}"
+            );
+            let detail = response["Detail"].as_str().unwrap();
             assert!(detail.contains(DOMAIN), "{detail}");
             let needs = detail.contains("yundun-cert:GetUserCertificateDetail");
             assert_eq!(needs, !told, "{detail}");
@@ -198,11 +206,11 @@ async fn what_a_stored_certificate_is_for_is_told_to_those_who_may_read_it() {
         ("SSLPri", &*key),
     ];
     let only = &world.keys["only"];
-    let answer = world
+    let response = world
         .call(only, CDN, "SetCdnDomainSSLCertificate", &params)
         .await;
     assert!(
-        answer["Detail"].as_str().unwrap().contains(SECRET),
-        "{answer}"
+        response["Detail"].as_str().unwrap().contains(SECRET),
+        "{response}"
     );
 }

@@ -45,7 +45,7 @@ struct DomainProblem {
     edge_id: String,
     group: String,
     domain_name: String,
-    why: String,
+    reason: String,
 }
 
 impl Fleet {
@@ -112,12 +112,12 @@ impl Row {
 }
 
 impl DomainProblem {
-    fn of(edge: &EdgeRecord, domain_name: String, why: &str) -> Self {
+    fn of(edge: &EdgeRecord, domain_name: String, reason: &str) -> Self {
         Self {
             edge_id: edge.id.clone(),
             group: edge.group.clone(),
             domain_name,
-            why: why.to_owned(),
+            reason: reason.to_owned(),
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct EdgeRow {
     clock_skew: bool,
     /// Why it is not served, or not proved.
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
+    reason: Option<String>,
 }
 
 impl EdgeRow {
@@ -69,16 +69,16 @@ impl EdgeRow {
             proven_at: proof.map(|proof| proof.at.to_string()),
             took_ms: took.map(|ms| ms.max(0)),
             clock_skew: took.is_some_and(|ms| ms < 0),
-            why: standing
+            reason: standing
                 .reason
                 .as_ref()
-                .map(|why| reason_text(why, is_operator)),
+                .map(|error| reason_text(error, is_operator)),
         }
     }
 }
 
 /// Reasons in the words of an edge may name what others have: they are for the operator.
-fn reason_text(why: &StatusReason<'_>, is_operator: bool) -> String {
+fn reason_text(reason: &StatusReason<'_>, is_operator: bool) -> String {
     let with = |text: &str, reason: &str| {
         if is_operator {
             format!("{text}: {reason}")
@@ -86,7 +86,7 @@ fn reason_text(why: &StatusReason<'_>, is_operator: bool) -> String {
             text.to_owned()
         }
     };
-    match why {
+    match reason {
         StatusReason::Silent { age_ms } => format!(
             "no report for {} s: the edge may be gone, and is not waited for",
             age_ms / 1000

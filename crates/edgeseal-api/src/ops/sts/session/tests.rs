@@ -40,9 +40,9 @@ fn what_is_asked_for() {
     let duration = |given: &str| InvalidSession::Duration {
         given: given.to_owned(),
         max: 43_200,
-        why: "to any role",
+        reason: "to any role",
     };
-    for (param, value, why) in [
+    for (param, value, reason) in [
         ("RoleArn", "", InvalidSession::NoRole),
         ("RoleArn", "r", role("r")),
         ("RoleSessionName", "", InvalidSession::NoName),
@@ -58,7 +58,7 @@ fn what_is_asked_for() {
         ("DurationSeconds", "99999999999", duration("99999999999")),
     ] {
         let asked = SessionParams::parse(&params(&[(param, value)]));
-        assert_eq!(asked, Err(why), "{param}={value}");
+        assert_eq!(asked, Err(reason), "{param}={value}");
     }
     for (param, value) in [
         ("RoleSessionName", "a.b@c-d_E9"),
@@ -115,7 +115,7 @@ fn how_long_a_session_lasts() {
         let session = SessionParams::parse(&params(&given)).unwrap();
         let lasted = session
             .duration(&role(max), chained)
-            .map_err(|why| match why {
+            .map_err(|reason| match reason {
                 InvalidSession::Duration { max, .. } => max,
                 other => panic!("{other}"),
             });

@@ -73,12 +73,12 @@ impl Federation {
         ];
         params.retain(|(name, _)| change.iter().all(|(changed, _)| changed != name));
         params.extend(change);
-        let answer =
+        let response =
             pipeline::handle_request(&self.world.context, raw(query(&params), HeaderMap::new()));
-        let answer = answer.await;
+        let response = response.await;
         (
-            answer.status.as_u16(),
-            serde_json::from_slice(&answer.body).unwrap(),
+            response.status.as_u16(),
+            serde_json::from_slice(&response.body).unwrap(),
         )
     }
 }
@@ -150,7 +150,7 @@ async fn what_is_refused_and_how() {
         invalid,
         "The Jwt content is invalid that cannot be recognized.",
     );
-    for (param, value, why) in [
+    for (param, value, error) in [
         ("OIDCToken", "", (invalid, "The OIDCToken can not empty.")),
         (
             "OIDCToken",
@@ -211,8 +211,12 @@ async fn what_is_refused_and_how() {
         ("OIDCProviderArn", &other_provider, unregistered),
         ("OIDCProviderArn", &no_provider, unregistered),
     ] {
-        let (status, answer) = federation.call(&[(param, value)]).await;
-        assert_eq!((status, error_of(&answer)), (401, why), "{param}={value}");
+        let (status, response) = federation.call(&[(param, value)]).await;
+        assert_eq!(
+            (status, error_of(&response)),
+            (401, error),
+            "{param}={value}"
+        );
     }
     for (param, value, code) in [
         ("OIDCProviderArn", "", "MissingOIDCProviderArn"),
@@ -226,9 +230,9 @@ async fn what_is_refused_and_how() {
         ),
         ("Policy", "{}", "InvalidParameter.PolicyGrammar"),
     ] {
-        let (status, answer) = federation.call(&[(param, value)]).await;
+        let (status, response) = federation.call(&[(param, value)]).await;
         assert_eq!(
-            (status, error_of(&answer).0),
+            (status, error_of(&response).0),
             (400, code),
             "{param}={value}"
         );
@@ -243,14 +247,14 @@ async fn guesses_count_against_the_address_and_never_against_the_account() {
         per_ms: 60_000,
     };
     federation.world.context.auth_failures = crate::admit::AuthFailureLimiter::new(limit);
-    let code = |(_, answer): (u16, Value)| answer["Code"].as_str().map(str::to_owned);
+    let code = |(_, response): (u16, Value)| response["Code"].as_str().map(str::to_owned);
     for expected in [
         "AuthenticationFail.OIDCToken.Invalid",
         "AuthenticationFail.OIDCToken.Invalid",
         "Throttling",
     ] {
-        let answer = federation.call(&[("OIDCToken", "a.b")]).await;
-        assert_eq!(code(answer).as_deref(), Some(expected));
+        let response = federation.call(&[("OIDCToken", "a.b")]).await;
+        assert_eq!(code(response).as_deref(), Some(expected));
     }
     assert_eq!(
         code(federation.call(&[]).await).as_deref(),
@@ -273,8 +277,8 @@ async fn valid_tokens_count_against_the_account_rate() {
 async fn unavailable_provider_keys_are_a_503_and_no_auth_failure() {
     let federation = Federation::new().await;
     fs::remove_file(federation.folder.path().join("jwks.json")).unwrap();
-    let (status, answer) = federation.call(&[]).await;
-    assert_eq!((status, error_of(&answer).0), (503, "ServiceUnavailable"));
+    let (status, response) = federation.call(&[]).await;
+    assert_eq!((status, error_of(&response).0), (503, "ServiceUnavailable"));
     let path = federation.folder.path().display().to_string();
-    assert!(!answer.to_string().contains(&path), "{answer}");
+    assert!(!response.to_string().contains(&path), "{response}");
 }

@@ -30,9 +30,13 @@ async fn every_caller_may_call_get_caller_identity() {
             json!({"IdentityType": "AssumedRoleUser", "AccountId": OWN, "PrincipalId": "id-of-reader:ci", "RoleId": "id-of-reader", "Arn": format!("acs:ram::{OWN}:assumed-role/reader/ci")}),
         ),
     ] {
-        let mut answer = world.identity(who).await;
-        answer.as_object_mut().unwrap().remove("RequestId").unwrap();
-        assert_eq!(answer, identity);
+        let mut response = world.identity(who).await;
+        response
+            .as_object_mut()
+            .unwrap()
+            .remove("RequestId")
+            .unwrap();
+        assert_eq!(response, identity);
     }
 }
 
@@ -93,7 +97,7 @@ async fn both_sides_must_agree() {
     let none = ("EntityNotExist.Role", "The specified Role not exists.");
     let reader = role_arn(OWN, "reader");
     let (barred, nobody) = (not_allowed(&reader), not_allowed(&reader));
-    for (who, account, role, why) in [
+    for (who, account, role, error) in [
         ("own", OWN, "reader", root),
         ("own", OTHER, "nothing", root),
         ("nobody", OWN, "reader", ("NoPermission", nobody.as_str())),
@@ -106,10 +110,10 @@ async fn both_sides_must_agree() {
         ("dev", OTHER, "closed", UNTRUSTED),
         ("dev", OTHER, "nothing", UNTRUSTED),
     ] {
-        let answer = world
+        let response = world
             .assume(who, &[("RoleArn", &role_arn(account, role))])
             .await;
-        assert_eq!(error_of(&answer), why, "{who} to {role} of {account}");
+        assert_eq!(error_of(&response), error, "{who} to {role} of {account}");
     }
     let closed = world
         .assume("dev", &[("RoleArn", &role_arn(OTHER, "closed"))])
@@ -142,11 +146,11 @@ async fn an_external_id_is_what_the_trust_policy_says() {
     ] {
         let mut params = vec![("RoleArn", arn.as_str())];
         params.extend(id.map(|id| ("ExternalId", id)));
-        let answer = world.assume("dev", &params).await;
+        let response = world.assume("dev", &params).await;
         assert_eq!(
-            answer.get("Credentials").is_some(),
+            response.get("Credentials").is_some(),
             opens,
-            "{id:?}: {answer}"
+            "{id:?}: {response}"
         );
     }
     for (name, given, code) in [
@@ -154,10 +158,10 @@ async fn an_external_id_is_what_the_trust_policy_says() {
         ("ExternalId", "a b", "InvalidParameter.ExternalId"),
         ("SourceIdentity", "ü", "InvalidParameter.SourceIdentity"),
     ] {
-        let answer = world
+        let response = world
             .assume("dev", &[("RoleArn", &arn), (name, given)])
             .await;
-        assert_eq!(error_of(&answer).0, code);
+        assert_eq!(error_of(&response).0, code);
     }
 }
 
@@ -227,8 +231,8 @@ async fn a_token_belongs_to_its_key_and_its_time() {
         (Some(just_in_time), None),
         (one.token.clone(), None),
     ] {
-        let answer = world.identity(&with(token)).await;
-        assert_eq!(answer["Code"].as_str(), code, "{answer}");
+        let response = world.identity(&with(token)).await;
+        assert_eq!(response["Code"].as_str(), code, "{response}");
     }
 }
 
@@ -236,8 +240,8 @@ async fn a_token_belongs_to_its_key_and_its_time() {
 async fn the_owner_of_a_role_sees_who_assumes_it_from_another_account() {
     let world = TestServer::new().await;
     let shared = role_arn(OTHER, "shared");
-    let answer = world.assume("dev", &[("RoleArn", &shared)]).await;
-    let key = Credentials::from_reply(&answer).access_key;
+    let response = world.assume("dev", &[("RoleArn", &shared)]).await;
+    let key = Credentials::from_reply(&response).access_key;
     let record = async |account| {
         let records = world.audit(account).await;
         let found = records
@@ -272,9 +276,13 @@ async fn a_namesake_of_a_trusted_user_is_not_trusted() {
     let mut world = TestServer::new().await;
     let own = world.keys["own"].clone();
     let ram = async |world: &TestServer, action: &str, params: &[(&str, &str)]| {
-        let answer = world.call(&own, RAM, action, params).await;
-        assert_eq!(answer.get("Code"), None, "{action} {params:?}: {answer}");
-        answer
+        let response = world.call(&own, RAM, action, params).await;
+        assert_eq!(
+            response.get("Code"),
+            None,
+            "{action} {params:?}: {response}"
+        );
+        response
     };
     let any_role = allow("sts:AssumeRole", "acs:ram:*:*:role/*");
     world.user(OWN, "gone", &[]).await;
@@ -290,8 +298,8 @@ async fn a_namesake_of_a_trusted_user_is_not_trusted() {
         ("UserName", "gone"),
     ];
     ram(&world, "AttachPolicyToUser", &attach).await;
-    let answer = world.assume("gone", &[("RoleArn", &arn)]).await;
-    assert_eq!(answer.get("Code"), None, "{answer}");
+    let response = world.assume("gone", &[("RoleArn", &arn)]).await;
+    assert_eq!(response.get("Code"), None, "{response}");
     // Deleted, and made anew.
     let old = world.keys["gone"].access_key.clone();
     ram(&world, "DetachPolicyFromUser", &attach).await;
@@ -311,14 +319,14 @@ async fn a_namesake_of_a_trusted_user_is_not_trusted() {
         secret: text("AccessKeySecret").into(),
         token: None,
     };
-    let answer = world.assume_as(&namesake, &[("RoleArn", &arn)]).await;
-    assert_eq!(error_of(&answer).0, "NoPermission", "{answer}");
+    let response = world.assume_as(&namesake, &[("RoleArn", &arn)]).await;
+    assert_eq!(error_of(&response).0, "NoPermission", "{response}");
     // Named once more, it is meant.
     let again = [
         ("RoleName", "named"),
         ("NewAssumeRolePolicyDocument", &*trust),
     ];
     ram(&world, "UpdateRole", &again).await;
-    let answer = world.assume_as(&namesake, &[("RoleArn", &arn)]).await;
-    assert_eq!(answer.get("Code"), None, "{answer}");
+    let response = world.assume_as(&namesake, &[("RoleArn", &arn)]).await;
+    assert_eq!(response.get("Code"), None, "{response}");
 }
