@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the seeds of the fuzz targets: small chains and keys of each kind, made by openssl; requests; policies.
+# Creates the seeds of the fuzz targets: small chains and keys of each kind by openssl; requests; policies.
 set -eu
 
 corpus="$(dirname "$0")/corpus/pem_admission"
@@ -7,7 +7,7 @@ work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$corpus"
 
-# part CHAIN KEY NAME: one seed, chain and key parted by 0xff.
+# part CHAIN KEY NAME: one seed, chain and key separated by 0xff.
 part() {
     { cat "$1"; printf '\377'; cat "$2"; } > "$corpus/$3"
 }
@@ -61,7 +61,7 @@ for file in "$(dirname "$0")"/../spec/wire/*.http; do
     } > "$requests/$(basename "$file")"
 done
 
-# Policies: each element, operator and principal in a form or two.
+# Policies: each element, operator and principal in one or two forms.
 policies="$(dirname "$0")/corpus/policy"
 mkdir -p "$policies"
 count=0

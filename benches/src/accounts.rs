@@ -1,4 +1,4 @@
-//! Accounts, each with its domain: as many as it takes to keep every one within its rate.
+//! Accounts with a domain each: enough to keep every account within its rate limit.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{BenchResult, call::now, server::Server};
 
-/// Calls a second that one account may make of `CreateAccount`, and of the measured action.
+/// Rate limit per account of `CreateAccount` and of the measured action, in calls per second.
 const PER_SECOND: u64 = 30;
 
 /// An account with one domain.
@@ -20,7 +20,7 @@ pub(crate) struct Account {
     pub(crate) domain: String,
 }
 
-/// Makes accounts, each with a domain that goes to `origin`.
+/// Creates accounts, each with a domain whose origin is `origin`.
 pub(crate) async fn create(
     server: &Server,
     count: usize,
@@ -62,7 +62,7 @@ pub(crate) async fn create(
     Ok(accounts)
 }
 
-/// Calls, and waits where the rate is over.
+/// Calls, and waits while it is throttled.
 async fn call_with_retries(
     client: &Client,
     version: &str,

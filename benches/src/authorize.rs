@@ -1,5 +1,5 @@
-//! CPU of finding out who calls and whether he may, by a user with very many statements, against an
-//! account's own key.
+//! CPU of authentication and authorization of a user with very many policy statements, compared with
+//! an account's own key.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -40,13 +40,13 @@ pub(crate) struct Options {
 
 const STATEMENTS: usize = 20;
 const CDN: &str = "2018-05-10";
-/// What is called: it reads, and it changes; of a change the nonce is looked up in the store.
+/// The called actions: a read, and a change, whose nonce is looked up in the store.
 const KINDS: [(&str, &str); 2] = [
     ("a read", "DescribeCdnDomainDetail"),
     ("a change", "StopCdnDomain"),
 ];
 const SECRET: &str = "ThisIsTheSecretOfAnAccessKey12";
-/// The most that a call of the user may take, in microseconds.
+/// The target for a call of the user, in microseconds.
 const AIM_US: f64 = 50.0;
 
 pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
@@ -81,7 +81,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
     report.finish()
 }
 
-/// An account, its user, and all the policies of that one.
+/// An account, its user, and the user's policies.
 async fn prepare(url: &str) -> BenchResult<Context> {
     let store = open::open(url).await?;
     let catalog = Catalog::new(Arc::clone(&store), Keyring::parse(&Keyring::generate())?);
@@ -160,7 +160,7 @@ async fn prepare(url: &str) -> BenchResult<Context> {
     Ok(Context::new(catalog, call::now, settings, None).0)
 }
 
-/// A policy as large accounts have them; only the last statement of the last one allows the calls.
+/// A policy as in large accounts; only the last statement of the last policy allows the calls.
 fn document(number: usize) -> String {
     let statement = |index: usize| {
         let name = format!("n{number}-{index}");
@@ -193,7 +193,7 @@ fn document(number: usize) -> String {
     serde_json::json!({"Version": "1", "Statement": statements}).to_string()
 }
 
-/// The CPU of each call. Making, signing and decoding it is before; nothing is done after.
+/// CPU per call, without creating, signing and decoding the request, and without the operation.
 async fn measure(
     context: &Context,
     key: &str,
@@ -205,8 +205,8 @@ async fn measure(
     let mut times = Vec::with_capacity(calls);
     for _ in 0..calls {
         let params = [("DomainName", "target.example.com")];
-        let octets = call::sign(host, (key, &secret), (CDN, action), &params)?;
-        let request = Request::parse(raw(&octets)?)?;
+        let bytes = call::sign(host, (key, &secret), (CDN, action), &params)?;
+        let request = Request::parse(raw(&bytes)?)?;
         let action = actions::find(&request)?;
         let before = cpu();
         let caller = authenticate(context, request, action, &mut None, call::now()).await?;
@@ -218,16 +218,16 @@ async fn measure(
     Ok(times)
 }
 
-/// CPU that all threads of this process have used; the readers of SQLite are some of them.
+/// CPU time of all threads of this process, including SQLite's readers.
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = Duration::from_secs(time.tv_sec.unsigned_abs());
     seconds + Duration::from_nanos(time.tv_nsec.unsigned_abs())
 }
 
-/// A signed call as the listener hands it on.
-fn raw(octets: &[u8]) -> BenchResult<RawRequest> {
-    let text = std::str::from_utf8(octets)?;
+/// A signed call in the form that the listener passes on.
+fn raw(bytes: &[u8]) -> BenchResult<RawRequest> {
+    let text = std::str::from_utf8(bytes)?;
     let (head, body) = text.split_once("\r\n\r\n").ok_or("no head")?;
     let mut headers = HeaderMap::new();
     for line in head.lines().skip(1) {

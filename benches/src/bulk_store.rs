@@ -1,4 +1,4 @@
-//! Very many domains in a store, put there without the API: calls would take an hour.
+//! Fills a store with very many domains without the API, which would take an hour.
 
 use std::{
     fs,
@@ -30,22 +30,22 @@ use crate::{
     server::{Server, ServerConfig},
 };
 
-/// A directory whose store holds very many domains, kept between runs.
+/// A directory whose store contains very many domains, reused between runs.
 pub(crate) struct BulkStore {
     pub(crate) home: PathBuf,
     pub(crate) made: BulkManifest,
 }
 
-/// What was put there.
+/// Its content.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct BulkManifest {
-    /// Accounts with a domain each, added over the API: their certificates may be changed.
+    /// Accounts with a domain each, added through the API: their certificates can be changed.
     pub(crate) accounts: Vec<Account>,
-    /// How many domains, besides those of the accounts.
+    /// Number of domains, besides those of the accounts.
     pub(crate) domains: usize,
-    /// Octets of a leaf, on average.
+    /// Average size of a leaf in bytes.
     pub(crate) leaf: usize,
-    /// Octets of a sealed key.
+    /// Size of a sealed key in bytes.
     pub(crate) sealed_key: usize,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn domain_name(number: usize) -> String {
 }
 
 impl BulkStore {
-    /// The directory for this many domains, filled if it is not there yet.
+    /// The directory for this many domains; created and filled if it does not exist.
     pub(crate) fn prepare(place: &ServerConfig, domains: usize, more: usize) -> BenchResult<Self> {
         let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("out");
         let home = out.join(format!("million-{domains}-{more}"));
@@ -98,18 +98,18 @@ impl BulkStore {
         Ok(Self { home, made })
     }
 
-    /// Where the edge keeps its replica.
+    /// The directory of the replica.
     pub(crate) fn replica(&self) -> PathBuf {
         self.home.join("data/edge")
     }
 
-    /// Where the store is.
+    /// The file of the store.
     pub(crate) fn store(&self) -> PathBuf {
         self.home.join("data/store.db")
     }
 }
 
-/// What makes domains.
+/// Creates domains.
 struct DomainGenerator {
     authority: Authority,
     keyring: Keyring,
@@ -124,7 +124,7 @@ struct Batch {
     sealed_key: usize,
 }
 
-/// Makes domains on all cores and writes them; octets of a leaf and of a sealed key.
+/// Creates domains on all cores and writes them; returns the bytes of a leaf and of a sealed key.
 async fn fill(
     store: &SharedStore,
     keyring: &Keyring,

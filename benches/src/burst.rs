@@ -1,5 +1,5 @@
-//! Very many changes at once, while clients go on: no handshake and no request may fail, and no
-//! handshake after a call's return may show the old certificate.
+//! A burst of changes under load: no handshake and no request may fail, and no handshake after the
+//! return of a call may show the old certificate.
 
 use std::{
     net::SocketAddr,
@@ -37,31 +37,31 @@ pub(crate) struct Options {
     /// Domains whose certificates are changed, in turn
     #[arg(long, default_value_t = 400)]
     domains: usize,
-    /// Callers of the API at a time
+    /// Concurrent API clients
     #[arg(long, default_value_t = 8)]
     callers: usize,
-    /// New handshakes a second meanwhile, with all domains
+    /// New handshakes per second meanwhile, over all domains
     #[arg(long, default_value_t = 200)]
     handshakes: u32,
-    /// Connections with requests one after the other meanwhile, half h1, half h2
+    /// Connections with sequential requests meanwhile, half h1, half h2
     #[arg(long, default_value_t = 8)]
     connections: usize,
-    /// Requests a second on each of them
+    /// Requests per second on each of them
     #[arg(long, default_value_t = 50)]
     requests: u32,
 }
 
-/// Domains that are not changed, one for every so many that are.
+/// One unchanged domain per this many changed ones.
 const UNCHANGED: usize = 10;
 
-/// What clients saw meanwhile.
+/// What the clients observed.
 #[derive(Default)]
 struct LoadStats {
     handshakes: Vec<Duration>,
     handshakes_failed: usize,
     requests: Vec<Duration>,
     requests_failed: usize,
-    /// Connections that the server had ended in order, so that the request went out on a new one.
+    /// Connections that the server had closed gracefully, so that the request used a new one.
     reconnects: usize,
     first_failure: Option<String>,
 }
@@ -108,7 +108,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
     report.finish()
 }
 
-/// Load without a change, then all changes at once under it.
+/// Load without changes, then all changes under the same load.
 async fn burst(
     server: &Server,
     calls: Vec<Change>,
@@ -151,7 +151,7 @@ async fn reload(
     tokio::time::sleep(Duration::from_secs(1)).await;
     let took = nginx.change_and_wait(domain, &to, setup).await?;
     let took = took.map_err(|limit| format!("nginx: {limit}"))?;
-    // The old workers are still there while their connections are.
+    // Old workers live as long as their connections.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let seen = load.stop()?;
     let when = "one reload of nginx";
@@ -160,7 +160,7 @@ async fn reload(
     Ok(())
 }
 
-/// A first certificate for each.
+/// Sets a first certificate for each domain.
 async fn set_all(
     server: &Server,
     authority: &Authority,
@@ -177,7 +177,7 @@ async fn set_all(
     Ok(all)
 }
 
-/// A call, and what handshakes must show once it has returned.
+/// A call, and the certificate that handshakes must show after its return.
 struct Change {
     request: Vec<u8>,
     domain: String,
@@ -203,8 +203,8 @@ fn sign(
         .collect()
 }
 
-/// Makes all changes; how many handshakes after a return showed another certificate. A domain has
-/// one caller, so that nothing else changes it meanwhile.
+/// Makes all changes; returns how many handshakes after a return showed another certificate. Each
+/// domain has one caller, so nothing else changes it meanwhile.
 async fn change(server: &Server, callers: usize, changes: Vec<Change>) -> BenchResult<usize> {
     let mut shares: Vec<Vec<Change>> = (0..callers).map(|_| Vec::new()).collect();
     let mut owner = std::collections::HashMap::new();
@@ -242,7 +242,7 @@ async fn caller(api: SocketAddr, https: SocketAddr, changes: Vec<Change>) -> Ben
     Ok(stale)
 }
 
-/// Clients that go on, from a thread of their own.
+/// Clients in the background, on a thread of their own.
 struct Load {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<BenchResult<LoadStats>>,
@@ -323,7 +323,7 @@ impl Clients {
             match client.connect_expecting(self.address, domain).await {
                 Ok(shown) => {
                     seen.handshakes.push(began.elapsed());
-                    // Whether the farewell arrives is no matter of the handshake.
+                    // The handshake has succeeded, whether or not close_notify arrives.
                     let _ = shown.close().await;
                 }
                 Err(why) => {
@@ -335,14 +335,14 @@ impl Clients {
         Ok(seen)
     }
 
-    /// Requests one after the other on a connection that is kept as long as the server wants.
+    /// Sequential requests on one connection, as long as the server keeps it open.
     async fn request(&self, number: usize, per_second: u32) -> BenchResult<LoadStats> {
         let h2 = number % 2 == 1;
         let client = Client::with(HandshakeProfile {
             h2,
             ..HandshakeProfile::FULL
         })?;
-        // Spread over all, so that there are such that change and such that do not.
+        // Spread over changed and unchanged domains.
         let at = number * self.domains.len() / 8 % self.domains.len();
         let domain = &self.domains[at];
         let mut seen = LoadStats::default();
@@ -376,7 +376,7 @@ impl Clients {
 }
 
 impl LoadStats {
-    /// The first failure is told.
+    /// Records the first failure.
     fn record_failure(&mut self, domain: &str, why: &dyn std::error::Error) {
         self.first_failure
             .get_or_insert_with(|| format!("{domain}: {why}"));

@@ -1,7 +1,7 @@
-//! Calls in octets: signed beforehand, sent on a connection that is kept.
+//! API calls as bytes: signed in advance, sent on a persistent connection.
 //!
-//! The generator shares the cores with what it measures, so it does the least that is honest: it
-//! writes octets, reads octets, and looks at the status.
+//! The generator shares the cores with the server, so it does as little as possible: it writes bytes,
+//! reads bytes, and checks the status.
 
 use std::net::SocketAddr;
 
@@ -41,7 +41,7 @@ pub(crate) fn upload(
     )
 }
 
-/// Signs a call, its parameters in a form. Valid for 15 minutes.
+/// Signs a call with its parameters in a form body. Valid for 15 minutes.
 pub(crate) fn sign(
     host: SocketAddr,
     (key_id, secret): (&str, &Secret),
@@ -87,7 +87,7 @@ pub(crate) fn sign(
     Ok(request.into_bytes())
 }
 
-/// The time, by the system's clock.
+/// The current time of the system's clock.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix_seconds(time::OffsetDateTime::now_utc().unix_timestamp())
 }
@@ -108,7 +108,7 @@ impl Connection {
         })
     }
 
-    /// Sends a call and reads its answer; anything but 200 is an error with the whole answer.
+    /// Sends a call and reads the response; a status other than 200 is an error with the whole response.
     pub(crate) async fn call(&mut self, request: &[u8]) -> BenchResult<()> {
         self.stream.write_all(request).await?;
         self.read.clear();
@@ -129,7 +129,7 @@ impl Connection {
         Err(String::from_utf8_lossy(&self.read).into_owned().into())
     }
 
-    /// The body of the last answer, as JSON.
+    /// The body of the last response, as JSON.
     pub(crate) fn body(&self) -> BenchResult<serde_json::Value> {
         let head = self.read.windows(4).position(|four| four == b"\r\n\r\n");
         let body = head.map_or(&[][..], |head| &self.read[head + 4..]);

@@ -1,5 +1,4 @@
-//! Certificates as files, one for each name: leaf, intermediate and key together in PEM, which every
-//! peer can read.
+//! Certificate files, one for each name: leaf, intermediate and key in PEM, which every peer reads.
 
 use std::{
     fs,
@@ -19,12 +18,12 @@ use crate::{
 pub(crate) struct CertDirectory {
     path: PathBuf,
     names: Vec<String>,
-    /// Gone with the folder, unless it is kept between runs.
+    /// Removed on drop, unless the directory is reused between runs.
     _temporary: Option<TempDir>,
 }
 
 impl CertDirectory {
-    /// A folder of these certificates, for this run.
+    /// A directory of these certificates, for this run.
     pub(crate) fn create(certified: &[(&str, &TestCertificate)]) -> BenchResult<Self> {
         let temporary = TempDir::with_prefix("bench-folder-")?;
         let folder = Self {
@@ -38,8 +37,8 @@ impl CertDirectory {
         Ok(folder)
     }
 
-    /// As many as there are domains in the store of the same size, with the same names. Made once, on
-    /// all cores, and kept.
+    /// As many certificates as domains in the store of the same size, with the same names. Created once,
+    /// on all cores, and reused.
     pub(crate) fn prepare(count: usize) -> BenchResult<Self> {
         let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("out");
         let folder = Self {
@@ -92,7 +91,7 @@ impl CertDirectory {
         self.path.join(format!("{name}.pem"))
     }
 
-    /// Puts another certificate into the file of a name; readers see the old or the new one, whole.
+    /// Atomically replaces the certificate file of a name.
     pub(crate) fn replace(&self, name: &str, certified: &TestCertificate) -> BenchResult<()> {
         let aside = self.path.join(format!(".{name}"));
         fs::write(&aside, certified.combined_pem())?;

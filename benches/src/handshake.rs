@@ -1,4 +1,4 @@
-//! CPU of a handshake: Edgeseal, nginx and HAProxy in turn, one certificate, one client.
+//! CPU of a handshake: Edgeseal, nginx and HAProxy in turns, one certificate, one client.
 
 use std::{net::SocketAddr, rc::Rc};
 
@@ -23,10 +23,10 @@ pub(crate) struct Options {
     /// Handshakes of one server before the next has its turn
     #[arg(long, default_value_t = 4000)]
     handshakes: usize,
-    /// Connections at a time
+    /// Concurrent connections
     #[arg(long, default_value_t = 8)]
     clients: usize,
-    /// Workers of the peers; 0: one a core, as Edgeseal does
+    /// Workers of the peers; 0: one per core, as in Edgeseal
     #[arg(long, default_value_t = 0)]
     workers: usize,
 }
@@ -44,7 +44,7 @@ struct Part {
     what: &'static str,
     profile: HandshakeProfile,
     then: AfterHandshake,
-    /// What Edgeseal may take of nginx's CPU.
+    /// Target ratio to nginx's CPU.
     aim: Option<f64>,
 }
 
@@ -136,7 +136,7 @@ struct Turns<'a> {
     part: &'a Part,
     domain: &'a str,
     options: &'a Options,
-    /// Shorter, and not reported.
+    /// A shorter turn that is not reported.
     is_warm_up: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Handshakes one after the other on several connections at a time.
+//! Sequential handshakes on several concurrent connections.
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc};
 
@@ -10,21 +10,21 @@ use crate::{
     tls::{Client, HandshakeMode, HandshakeProfile},
 };
 
-/// What is done in one turn with one server.
+/// The load of one turn with one server.
 #[derive(Clone)]
 pub(crate) struct HandshakeLoad {
     pub(crate) names: ServerNames,
     pub(crate) profile: HandshakeProfile,
     pub(crate) then: AfterHandshake,
-    /// Connections at a time.
+    /// Concurrent connections.
     pub(crate) clients: usize,
 }
 
-/// Whom the clients ask for.
+/// The names that the clients send.
 #[derive(Clone)]
 pub(crate) enum ServerNames {
     One(Rc<str>),
-    /// Any of so many, uniformly; the same ones in each turn.
+    /// Uniformly random ones of this many; the same in each turn.
     Random(usize),
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum AfterHandshake {
     Request,
 }
 
-/// What the clients of a turn share.
+/// State that the clients of a turn share.
 struct LoadState {
     remaining: Cell<usize>,
     numbers: Cell<Rng>,
@@ -44,7 +44,7 @@ struct LoadState {
 }
 
 impl HandshakeLoad {
-    /// So many handshakes, all of which succeed, in the wanted way, and show the right certificate.
+    /// Makes this many handshakes; all must succeed in the requested mode and show the right certificate.
     pub(crate) async fn run(&self, address: SocketAddr, handshakes: usize) -> BenchResult<()> {
         let turn = Rc::new(LoadState {
             remaining: Cell::new(handshakes),

@@ -1,4 +1,4 @@
-//! Memory of an idle connection: Edgeseal, nginx and HAProxy, each afresh for each state.
+//! Memory of an idle connection: Edgeseal, nginx and HAProxy, restarted for each state.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,12 +17,12 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Connections at a time
+    /// Concurrent connections
     #[arg(long, default_value_t = 5000)]
     connections: usize,
 }
 
-/// What an idle connection has behind it.
+/// The state of an idle connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Handshake,
@@ -30,7 +30,7 @@ enum State {
     Http2,
 }
 
-/// An idle connection, held and not used.
+/// An idle connection, kept open.
 type Held = Box<dyn std::any::Any>;
 
 impl State {
@@ -43,9 +43,9 @@ impl State {
     }
 }
 
-/// At most so much of nginx's memory.
+/// Target ratio to nginx's memory.
 const AIM: f64 = 0.5;
-/// Connections that are opened before any is counted: the first ones find caches and pools empty.
+/// Connections that are opened first and not counted: they fill caches and pools.
 const WARM: usize = 64;
 
 pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
@@ -108,7 +108,7 @@ async fn once(
     Ok(())
 }
 
-/// Octets of a connection.
+/// Bytes per connection.
 async fn each(
     address: SocketAddr,
     domain: &str,
@@ -152,7 +152,7 @@ async fn open(
     }
 }
 
-/// Servers put away what they need no more after an answer; nothing tells when they are done.
+/// Servers release buffers some time after a response, without a signal to wait for.
 async fn quiesce() {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }

@@ -1,5 +1,5 @@
-//! Pages of 500 out of an account with many domains and certificates, against the same pages out of
-//! an account that has no more than they show.
+//! Pages of 500 entries of an account with many domains and certificates, compared with pages of an
+//! account that has only 500.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
@@ -27,14 +27,14 @@ pub(crate) struct Options {
     calls: usize,
 }
 
-/// Entries of a page, and all that the small account has.
+/// Entries of a page, and of the small account.
 const PAGE: usize = 500;
-/// Calls at once while the accounts are filled.
+/// Concurrent calls while the accounts are filled.
 const FILLERS: usize = 32;
-/// Domains added at once.
+/// Domains added by one call.
 const BATCH: usize = 50;
 
-/// No limits: what is measured is a call, not the rate of calls.
+/// Without rate limits: the cost of a call is measured.
 const CONFIG: &str = "
 [rate_limits]
 BatchAddCdnDomain = 1000000
@@ -227,7 +227,7 @@ async fn measure(
 /// Adds domains, uploads a certificate for each and binds it, over the API.
 async fn fill(api: SocketAddr, account: Arc<Account>, count: usize) -> BenchResult<()> {
     let authority = Arc::new(Authority::new()?);
-    // One key for all: a key for each would be most of the work, and listings do not look at keys.
+    // One key for all: generating keys would be most of the work, and listings do not read them.
     let key = Arc::new(KeyPair::generate()?);
     let mut fillers = JoinSet::new();
     for filler in 0..FILLERS {

@@ -1,4 +1,4 @@
-//! Figures against peers, in one run, as ratios. See the README beside.
+//! Measures Edgeseal and its peers in one run, as ratios. See README.md.
 
 mod accounts;
 mod authorize;
@@ -27,7 +27,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-/// What went wrong; a bench has no more to tell than the sentence.
+/// An error as a sentence.
 type BenchError = Box<dyn std::error::Error + Send + Sync>;
 type BenchResult<T> = Result<T, BenchError>;
 
@@ -39,19 +39,19 @@ struct Arguments {
     /// The program that is measured
     #[arg(long, global = true, default_value = "target/release/edgeseal")]
     program: PathBuf,
-    /// Where data directories are made: a real disk, not memory
+    /// Parent of data directories: a real disk, not memory
     #[arg(long, global = true, default_value = "target")]
     disk: PathBuf,
-    /// Rounds; the median is reported, the best beside it
+    /// Rounds; the median and the best are reported
     #[arg(long, global = true, default_value_t = 3)]
     rounds: usize,
 }
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Durable SetCdnDomainSSLCertificate calls a second, and how long one takes
+    /// Durable SetCdnDomainSSLCertificate calls per second, and their latency
     SetCalls(set_calls::Options),
-    /// From a call's return to the first handshake that shows the new certificate
+    /// Time from a call's return to the first handshake that shows the new certificate
     Visible(visible::Options),
     /// Pages of 500 out of a large account, against pages of 500 out of a small one
     Listing(listing::Options),

@@ -25,37 +25,37 @@ pub(crate) struct Options {
     /// Domains, each with a P-256 certificate of its own
     #[arg(long, default_value_t = 100_000)]
     domains: usize,
-    /// Random octets in each leaf beyond the least that a leaf must have
+    /// Additional random bytes in each leaf
     #[arg(long, default_value_t = 0)]
     leaf_extra: usize,
     /// Certificates changed in a round
     #[arg(long, default_value_t = 200)]
     changes: usize,
-    /// Begin with the replica of an earlier run: the first fill of a million takes minutes
+    /// Reuse the replica of an earlier run: the first fill of a million takes minutes
     #[arg(long)]
     keep_replica: bool,
     /// Handshakes of each kind in a round
     #[arg(long, default_value_t = 4000)]
     handshakes: usize,
-    /// Then the peers with as many certificates
+    /// Also measure the peers with as many certificates
     #[arg(long)]
     peers: bool,
-    /// Seconds that a peer may take to start, and to change one certificate
+    /// Limit in seconds for a peer's start, and for a change of one certificate
     #[arg(long, default_value_t = 60)]
     peer_seconds: u64,
-    /// Memory that a peer may take, in MB
+    /// Memory limit of a peer, in MB
     #[arg(long, default_value_t = 8000)]
     peer_mb: u64,
 }
 
-/// Domains that are looked at after each start.
+/// Domains that are checked after each start.
 const SAMPLE: usize = 200;
 
 pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("million", &place.program);
     let mass = BulkStore::prepare(place, options.domains, options.leaf_extra)?;
     report.setup(format!(
-        "{} domains; leaf {} octets, sealed key {}, one intermediate; {} changes and {} handshakes a round",
+        "{} domains; leaf {} bytes, sealed key {}, one intermediate; {} changes and {} handshakes a round",
         options.domains, mass.made.leaf, mass.made.sealed_key, options.changes, options.handshakes
     ));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -98,7 +98,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
     report.finish()
 }
 
-/// Figures carry what the run was of, so that those of several runs stand side by side.
+/// Labels the figures with the size of the run, so that several runs can be compared.
 fn figure_namer(options: &Options) -> impl Fn(&str) -> String {
     let of = size_label(options);
     move |what| format!("{what}, {of}")
@@ -131,7 +131,7 @@ fn at_size_label(options: &Options) -> String {
     format!("at {}", size_label(options))
 }
 
-/// Everything out of the store, into an empty replica.
+/// Fills an empty replica from the store.
 fn first_fill(
     place: &ServerConfig,
     mass: &BulkStore,
@@ -151,7 +151,7 @@ fn first_fill(
     Ok(server)
 }
 
-/// The store's file is no database any more: what is served comes from the replica alone.
+/// Starts without a usable store, so that everything served comes from the replica.
 fn cold_start(
     place: &ServerConfig,
     mass: &BulkStore,
@@ -175,7 +175,7 @@ fn cold_start(
     Ok(())
 }
 
-/// A store put out of the way; put back when dropped.
+/// A store that was moved away; moved back on drop.
 struct HiddenStore {
     store: PathBuf,
     away: PathBuf,
@@ -200,7 +200,7 @@ impl Drop for HiddenStore {
     }
 }
 
-/// Handshakes with domains from all over show the certificates of those domains.
+/// Asserts that handshakes with domains of the whole range show their certificates.
 async fn check_sample(server: &Server, domains: usize) -> BenchResult<()> {
     let client = Client::new(KeyExchange::X25519)?;
     for number in (0..domains).step_by((domains / SAMPLE).max(1)) {
@@ -225,8 +225,8 @@ async fn changes(
     Ok(())
 }
 
-/// Handshakes with one name, whose key is at hand, with any of all, and with an nginx that has one
-/// certificate: in turns.
+/// Handshakes in turns: with one name, whose key is cached; with random names; and with an nginx that
+/// has one certificate.
 async fn handshakes(
     server: &Server,
     nginx: &Peer,
@@ -293,7 +293,7 @@ fn ratios(report: &mut Report, options: &Options) {
     }
 }
 
-/// Millions of octets.
+/// Bytes as MB.
 fn megabytes(kib: u64) -> f64 {
     kib as f64 * 1024.0 / 1e6
 }

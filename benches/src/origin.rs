@@ -1,4 +1,4 @@
-//! An origin that answers everything alike, on a thread of its own.
+//! An origin with one fixed response, on a thread of its own.
 
 use std::net::SocketAddr;
 
@@ -34,7 +34,7 @@ async fn serve(listener: std::net::TcpListener) -> BenchResult<()> {
             while stream
                 .read_buf(&mut read)
                 .await
-                .is_ok_and(|octets| octets > 0)
+                .is_ok_and(|bytes| bytes > 0)
             {
                 if read.ends_with(b"\r\n\r\n") {
                     read.clear();

@@ -1,8 +1,8 @@
-//! The peers: nginx, HAProxy and Caddy as they are packaged, each in a directory of its own.
+//! The peers: packaged nginx, HAProxy and Caddy, each in a directory of its own.
 //!
-//! Each is configured as its documentation advises for many certificates, and all alike where they
-//! can be: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, tickets as by default, nothing logged, everything
-//! proxied to one origin over kept connections, as many workers as cores.
+//! Each is configured as its documentation advises for many certificates, otherwise all alike: TLS
+//! 1.2 and 1.3, HTTP/2 and HTTP/1.1, default tickets, no logs, everything proxied to one origin over
+//! persistent connections, as many workers as cores.
 
 use std::{
     fmt, fs,
@@ -28,41 +28,41 @@ mod caddy;
 mod haproxy;
 mod nginx;
 
-/// Which peer, and in which of its ways.
+/// A peer with a way to configure it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A server block for each name, the way that every guide shows.
+    /// A server block for each name, as in every guide.
     Nginx,
     /// One server block whose certificate is a file named by a variable: read at each handshake.
     NginxByVariable,
     /// A directory of certificates; changed over the runtime API.
     Haproxy,
-    /// `load_folders`; changed by loading the configuration again.
+    /// `load_folders`; changed by reloading the configuration.
     Caddy,
 }
 
-/// What a peer is started with.
+/// The settings of a peer.
 pub(crate) struct PeerConfig<'a> {
     pub(crate) folder: &'a CertDirectory,
     pub(crate) origin: SocketAddr,
     pub(crate) workers: usize,
-    /// How long it may take to serve, and a change to be seen.
+    /// Time limit for its start, and for a change to be visible.
     pub(crate) timeout: Duration,
-    /// Memory that it may take meanwhile.
+    /// Memory limit meanwhile.
     pub(crate) memory_kib_max: u64,
 }
 
-/// A running peer; ended when dropped.
+/// A running peer; stopped on drop.
 pub(crate) struct Peer {
     kind: Kind,
     master: Child,
     directory: TempDir,
     pub(crate) https: SocketAddr,
-    /// From the start of the process to the end of a handshake with the last of its names.
+    /// Time from the start of the process to the end of a handshake with its last name.
     pub(crate) start_took: Duration,
 }
 
-/// Why there is no peer.
+/// Why a peer could not be measured.
 #[derive(Debug)]
 pub(crate) enum Limit {
     Time(Duration),
@@ -101,7 +101,7 @@ impl Kind {
 }
 
 impl<'a> PeerConfig<'a> {
-    /// As many workers as cores, a minute's patience, 8 GB.
+    /// As many workers as cores, a time limit of a minute, 8 GB.
     pub(crate) fn new(folder: &'a CertDirectory, origin: SocketAddr) -> BenchResult<Self> {
         Ok(Self {
             folder,
@@ -114,13 +114,13 @@ impl<'a> PeerConfig<'a> {
 }
 
 impl Peer {
-    /// Starts a peer and waits until it serves the last of its names; not longer than it may take.
+    /// Starts a peer and waits until it serves its last name, within its limits.
     pub(crate) async fn start(
         kind: Kind,
         setup: &PeerConfig<'_>,
     ) -> BenchResult<Result<Self, Limit>> {
         let directory = TempDir::with_prefix("bench-peer-")?;
-        // Not all of them take port 0.
+        // Not all of them support port 0.
         let https = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let mut command = kind.command(directory.path(), https, setup)?;
         let log = directory.path().join("log");
@@ -159,7 +159,7 @@ impl Peer {
         }
     }
 
-    /// As [`Peer::start`], where it must not reach its limits.
+    /// As [`Peer::start`]; reaching a limit is an error.
     pub(crate) async fn start_or_fail(kind: Kind, setup: &PeerConfig<'_>) -> BenchResult<Self> {
         let started = Self::start(kind, setup).await?;
         started.map_err(|limit| format!("{}: {limit}", kind.name()).into())
@@ -169,7 +169,7 @@ impl Peer {
         self.kind.name()
     }
 
-    /// The master and all below it.
+    /// The master process and its descendants.
     pub(crate) fn pids(&self) -> BenchResult<Vec<u32>> {
         let mut pids = vec![self.master.id()];
         let mut at = 0;
@@ -180,13 +180,13 @@ impl Peer {
         Ok(pids)
     }
 
-    /// Memory of all its processes; what they share counts once.
+    /// Memory of all its processes; shared pages count once.
     pub(crate) fn memory_kib(&self) -> BenchResult<u64> {
         process::proportional_kib(&self.pids()?)
     }
 
-    /// Puts another certificate into the file of a name and tells the peer, in its own way; returns
-    /// when it was told.
+    /// Replaces the certificate file of a name and makes the peer load it; returns when that was
+    /// requested.
     pub(crate) fn change(
         &self,
         name: &str,
@@ -202,7 +202,7 @@ impl Peer {
         }
     }
 
-    /// Changes a certificate; how long it took to the end of the first handshake that shows it.
+    /// Changes a certificate; returns the time to the end of the first handshake that shows it.
     pub(crate) async fn change_and_wait(
         &self,
         name: &str,
@@ -238,13 +238,13 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // A master takes its workers along.
+        // Killing the master stops its workers.
         let _ = self.signal(Signal::TERM);
         let _ = self.master.wait();
     }
 }
 
-/// A program that benches/peers.sh may have put beside this crate, else as the system finds it.
+/// A program that benches/peers.sh has installed, else the one in PATH.
 pub(crate) fn program(name: &str) -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let ours = here.join("out/peers/bin").join(name);

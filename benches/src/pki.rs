@@ -62,8 +62,8 @@ impl Authority {
         })
     }
 
-    /// A leaf with this key, and with `more` random octets in an extension: public authorities put
-    /// in some hundred octets of log signatures and addresses.
+    /// A leaf with this key and `more` random bytes in an extension: leaves of public CAs contain some
+    /// hundred bytes of SCTs and URLs.
     pub(crate) fn leaf(
         &self,
         name: &str,
@@ -77,16 +77,16 @@ impl Authority {
         let (now, day) = (time::OffsetDateTime::now_utc(), time::Duration::days(1));
         (params.not_before, params.not_after) = (now - day, now + day * 90);
         if more > 0 {
-            let mut octets = vec![0; more];
-            aws_lc_rs::rand::fill(&mut octets)?;
-            let extension = CustomExtension::from_oid_content(&UNKNOWN_EXTENSION, octets);
+            let mut bytes = vec![0; more];
+            aws_lc_rs::rand::fill(&mut bytes)?;
+            let extension = CustomExtension::from_oid_content(&UNKNOWN_EXTENSION, bytes);
             params.custom_extensions.push(extension);
         }
         Ok(params.signed_by(key, &self.intermediate)?)
     }
 }
 
-/// An extension that nobody knows.
+/// An unassigned extension.
 const UNKNOWN_EXTENSION: [u64; 7] = [1, 3, 6, 1, 4, 1, 55_555];
 
 fn authority(name: &str) -> CertificateParams {

@@ -1,16 +1,16 @@
-//! What other processes have used, as the kernel counts it.
+//! CPU and memory of other processes, from /proc.
 
 use std::{fs, io, time::Duration};
 
 use crate::BenchResult;
 
-/// Ticks a second in `/proc/PID/stat`: 100 on every Linux (`USER_HZ`), whatever the kernel's own.
+/// Ticks per second in `/proc/PID/stat`: 100 on every Linux (`USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
 
-/// User and system time of a process with all its threads, in steps of 10 ms.
+/// User and system time of a process with all its threads, with a resolution of 10 ms.
 pub(crate) fn cpu(pid: u32) -> BenchResult<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name of the command may hold blanks, but it ends with the last parenthesis.
+    // The command name may contain blanks; it ends at the last parenthesis.
     let (_, fields) = stat.rsplit_once(") ").ok_or("no /proc/PID/stat")?;
     let ticks = fields.split(' ').skip(11).take(2);
     let ticks: u64 = ticks.filter_map(|text| text.parse::<u64>().ok()).sum();
@@ -22,7 +22,7 @@ pub(crate) fn cpu_of_all(pids: &[u32]) -> BenchResult<Duration> {
     pids.iter().map(|pid| cpu(*pid)).sum()
 }
 
-/// Children of a process; none if it is gone.
+/// Children of a process; none if it has exited.
 pub(crate) fn children(pid: u32) -> BenchResult<Vec<u32>> {
     let text = unless_gone(fs::read_to_string(format!(
         "/proc/{pid}/task/{pid}/children"
@@ -34,7 +34,7 @@ pub(crate) fn children(pid: u32) -> BenchResult<Vec<u32>> {
         .collect())
 }
 
-/// What was read of a process, unless it has ended: workers do, after a reload.
+/// A value of a process; `None` if it has exited, as workers do after a reload.
 fn unless_gone(read: io::Result<String>) -> BenchResult<Option<String>> {
     match read {
         Ok(text) => Ok(Some(text)),
@@ -48,12 +48,12 @@ fn is_gone(why: &io::Error) -> bool {
         || why.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
-/// How many threads a process has.
+/// The number of threads of a process.
 pub(crate) fn threads(pid: u32) -> BenchResult<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/task"))?.count())
 }
 
-/// Memory of a process that is in RAM, in KiB: now, and at the most so far.
+/// Resident memory of a process in KiB: now, and the peak.
 pub(crate) fn resident_kib(pid: u32) -> BenchResult<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let of = |name: &str| {
@@ -64,8 +64,7 @@ pub(crate) fn resident_kib(pid: u32) -> BenchResult<(u64, u64)> {
     both.ok_or_else(|| "no /proc/PID/status".into())
 }
 
-/// Memory of several processes, in KiB; pages that they share are divided among
-/// them, and what has ended has none.
+/// Memory of several processes in KiB (PSS: shared pages are divided); exited ones count as 0.
 pub(crate) fn proportional_kib(pids: &[u32]) -> BenchResult<u64> {
     let of = |pid: &u32| -> BenchResult<u64> {
         let rollup = unless_gone(fs::read_to_string(format!("/proc/{pid}/smaps_rollup")))?;
@@ -79,7 +78,7 @@ pub(crate) fn proportional_kib(pids: &[u32]) -> BenchResult<u64> {
     pids.iter().map(of).sum()
 }
 
-/// Forgets the most so far, so that [`resident_kib`] tells that of what follows.
+/// Resets the peak of [`resident_kib`].
 pub(crate) fn reset_peak(pid: u32) -> BenchResult<()> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
 }

@@ -1,4 +1,4 @@
-//! CPU of a small proxied request on warm connections: Edgeseal, nginx and HAProxy in turn, one
+//! CPU of a small proxied request on warm connections: Edgeseal, nginx and HAProxy in turns, one
 //! origin, one client (`h2load`).
 
 use std::{net::SocketAddr, process::Command};
@@ -19,10 +19,10 @@ pub(crate) struct Options {
     /// Requests of one server before the next has its turn
     #[arg(long, default_value_t = 20_000)]
     requests: usize,
-    /// Connections at a time
+    /// Concurrent connections
     #[arg(long, default_value_t = 8)]
     clients: usize,
-    /// Requests at a time on one connection of HTTP/2
+    /// Concurrent requests on one HTTP/2 connection
     #[arg(long, default_value_t = 4)]
     streams: usize,
 }
@@ -34,7 +34,7 @@ struct Contender {
     pids: Vec<u32>,
 }
 
-/// At most so much of the better peer's CPU.
+/// Target ratio to the better peer's CPU.
 const AIM: f64 = 1.3;
 
 pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
@@ -114,7 +114,7 @@ fn ratios(report: &mut Report, protocol: &str) {
     report.target(&name, AIM);
 }
 
-/// So many requests, all of which succeed.
+/// Makes this many requests, all of which must succeed.
 fn load(
     address: SocketAddr,
     domain: &str,

@@ -1,4 +1,4 @@
-//! Figures: a table for people, a line of JSON each for machines.
+//! The report: a table for people, and JSON lines for machines.
 
 use std::{
     fs::{self, OpenOptions},
@@ -51,13 +51,13 @@ impl Report {
         }
     }
 
-    /// Says how it was measured.
+    /// Prints how it was measured.
     pub(crate) fn setup(&mut self, line: String) {
         println!("{line}");
         self.setup.push(line);
     }
 
-    /// Adds what one round gave.
+    /// Adds the value of one round.
     pub(crate) fn add(&mut self, name: &str, unit: &'static str, value: f64) -> &mut Self {
         let digits = if value < 10.0 { 3 } else { 1 };
         println!("  {name}: {value:.digits$} {unit}");
@@ -75,7 +75,7 @@ impl Report {
         self
     }
 
-    /// What a figure should reach at the median.
+    /// The target for the median of a figure.
     pub(crate) fn target(&mut self, name: &str, aim: f64) {
         let figure = self.figures.iter_mut().find(|figure| figure.name == name);
         if let Some(figure) = figure {
@@ -205,7 +205,7 @@ fn load() -> String {
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// What a program says of itself; some say it on standard error.
+/// The version output of a program; some print it on standard error.
 fn first_line(program: &Path, arguments: &[&str]) -> Option<String> {
     let said = Command::new(program).args(arguments).output().ok()?;
     let text = if said.stdout.is_empty() {

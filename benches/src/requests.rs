@@ -1,4 +1,4 @@
-//! Requests on connections that are kept.
+//! Requests on persistent connections.
 
 use std::net::SocketAddr;
 
@@ -13,23 +13,23 @@ use crate::{BenchResult, tls::Client};
 type ClientRequest = Request<Empty<Bytes>>;
 type ClientResponse = http::Response<hyper::body::Incoming>;
 
-/// A connection on which requests are made one after the other.
+/// A connection for sequential requests.
 pub(crate) enum HttpConnection {
     Http1(http1::SendRequest<Empty<Bytes>>),
     Http2(http2::SendRequest<Empty<Bytes>>),
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
-    /// Answered with 200, to the last octet.
+    /// A complete response with status 200.
     Answered,
-    /// Never sent: the server had ended the connection in order before.
+    /// Not sent: the server had closed the connection gracefully.
     NotSent,
 }
 
 impl HttpConnection {
-    /// A handshake with `name`, and HTTP on it; `client` says which.
+    /// Makes a handshake with `name`, and an HTTP connection of the version of `client`.
     pub(crate) async fn open(
         client: &Client,
         address: SocketAddr,
@@ -48,7 +48,7 @@ impl HttpConnection {
         Ok(Self::Http1(sender))
     }
 
-    /// One small request; an error if it was sent and not answered with 200.
+    /// Makes one small request; an error if it was sent and the response is not 200.
     pub(crate) async fn get(&mut self, host: &str) -> BenchResult<RequestOutcome> {
         let sent = match self {
             Self::Http1(sender) => {

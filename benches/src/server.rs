@@ -14,19 +14,19 @@ use tempfile::TempDir;
 
 use crate::BenchResult;
 
-/// Which program, and where its data goes.
+/// The program and the parent of its data directory.
 pub(crate) struct ServerConfig {
     pub(crate) program: PathBuf,
     pub(crate) disk: PathBuf,
 }
 
-/// A running server; killed when dropped.
+/// A running server; killed on drop.
 pub(crate) struct Server {
     child: Child,
     home: PathBuf,
-    /// Gone with the server, unless it runs in a directory that is kept.
+    /// Removed with the server, unless its directory is reused.
     directory: Option<TempDir>,
-    /// From the start of the process to its line `ready`.
+    /// Time from the start of the process to its line `ready`.
     pub(crate) startup_time: Duration,
     pub(crate) addresses: Addresses,
     pub(crate) root: Credentials,
@@ -45,7 +45,7 @@ pub(crate) struct Credentials {
     pub(crate) access_key_secret: String,
 }
 
-/// All clients are at one address, which may have everything here.
+/// Without per-source limits: all clients have the same address.
 const UNLIMITED_SOURCE: &str = "connections_per_source = 65536\nstreams_per_source = 65536\n";
 
 impl Server {
@@ -63,7 +63,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts a server in a directory that is kept, with what is there from before.
+    /// Starts a server in an existing directory, with its data.
     pub(crate) fn start_in(place: &ServerConfig, home: &Path, config: &str) -> BenchResult<Self> {
         if filesystem(home)? == "tmpfs" {
             return Err("--disk is in memory: durable commits would cost nothing".into());
@@ -107,7 +107,7 @@ impl Server {
         })
     }
 
-    /// Ends it in order; how long that took.
+    /// Shuts it down gracefully; returns how long that took.
     pub(crate) fn stop(mut self) -> BenchResult<Duration> {
         let began = Instant::now();
         let pid = i32::try_from(self.child.id())?;
@@ -124,7 +124,7 @@ impl Server {
         self.child.id()
     }
 
-    /// What the data directory is on.
+    /// The filesystem of the data directory.
     pub(crate) fn filesystem(&self) -> BenchResult<String> {
         filesystem(&self.home)
     }

@@ -1,8 +1,8 @@
-//! Durable `SetCdnDomainSSLCertificate` calls: how many a second, how long each takes, what CPU.
+//! Durable `SetCdnDomainSSLCertificate` calls: rate, latency and CPU.
 //!
-//! Every call uploads a certificate that was never seen before, to one of many accounts in turn, so
-//! that the documented rate of 30 a second and account stays on. An answer means: stored with an
-//! fsync, and served by the edge in the same process.
+//! Every call uploads a new certificate, to one of many accounts in turn, so that the documented rate
+//! limit of 30 per second and account can stay on. A response means: stored with an fsync, and served
+//! by the edge in the same process.
 
 use std::{
     net::SocketAddr,
@@ -25,7 +25,7 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Clients at a time, one figure each
+    /// Concurrent clients, one figure each
     #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
     clients: Vec<usize>,
     /// Calls in a round
@@ -54,7 +54,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
     ));
     for round in 0..rounds {
         for &clients in &options.clients {
-            // One client takes its time; a tenth of the calls tells as much.
+            // One client is slow; a tenth of the calls suffices.
             let calls = if clients == 1 {
                 options.calls / 4
             } else {
@@ -145,7 +145,7 @@ async fn measure(server: &Server, clients: usize, requests: Vec<Vec<u8>>) -> Ben
     })
 }
 
-/// Takes the next call, sends it, waits for its answer, until none is left.
+/// Sends the calls one after the other, until none is left.
 async fn client(
     mut connection: Connection,
     requests: &[Vec<u8>],

@@ -1,4 +1,4 @@
-//! A client that does full handshakes, and tells what it was shown.
+//! A TLS client for full and resumed handshakes, which checks the certificate.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::BenchResult;
 
-/// Key exchanges that are offered.
+/// The offered key exchanges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyExchange {
     /// X25519 alone.
@@ -45,16 +45,16 @@ impl KeyExchange {
     }
 }
 
-/// How much of a handshake is done.
+/// The kind of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HandshakeMode {
-    /// Certificate, signature and all.
+    /// A full handshake.
     Full,
-    /// With a ticket of the connection before; with a fresh key exchange in TLS 1.3.
+    /// Resumed with a ticket of the previous connection; in TLS 1.3 with a new key exchange.
     Resumed,
 }
 
-/// What a client wants of its handshakes.
+/// The parameters of a client's handshakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandshakeProfile {
     pub(crate) version: ProtocolVersion,
@@ -74,7 +74,7 @@ impl HandshakeProfile {
     };
 }
 
-/// Connects afresh each time, and insists on its way.
+/// A client that makes a new connection each time, and fails unless it is of the requested kind.
 #[derive(Clone)]
 pub(crate) struct Client {
     connector: TlsConnector,
@@ -94,7 +94,7 @@ impl Client {
         let mut provider = aws_lc_rs::default_provider();
         provider.kx_groups = vec![way.offer.group()];
         if way.version == ProtocolVersion::TLSv1_2 {
-            // There a client also says so which curves a certificate's key may be on.
+            // In TLS 1.2 the groups also list the curves of acceptable certificate keys.
             provider.kx_groups.push(aws_lc_rs::kx_group::SECP256R1);
         }
         let version = match way.version {
@@ -118,7 +118,7 @@ impl Client {
         })
     }
 
-    /// A first handshake, full, to have a ticket.
+    /// Makes a full handshake to get a ticket.
     pub(crate) async fn obtain_ticket(
         &self,
         address: SocketAddr,
@@ -127,7 +127,7 @@ impl Client {
         self.connect(address, name).await?.close().await
     }
 
-    /// A handshake in the wanted way; an error if it was any other.
+    /// Makes a handshake of the requested kind; an error if it was another.
     pub(crate) async fn handshake(
         &self,
         address: SocketAddr,
@@ -139,7 +139,7 @@ impl Client {
             HandshakeMode::Full => HandshakeKind::Full,
             HandshakeMode::Resumed => HandshakeKind::Resumed,
         };
-        // TLS 1.2 exchanges no keys when it resumes.
+        // A resumption of TLS 1.2 has no key exchange.
         let group = match (self.way.version, self.way.mode) {
             (ProtocolVersion::TLSv1_2, HandshakeMode::Resumed) => None,
             _ => Some(self.way.offer.name()),
@@ -157,7 +157,7 @@ impl Client {
         Ok(connection)
     }
 
-    /// A handshake that shows a certificate of this very name.
+    /// Makes a handshake that must show a certificate of this name.
     pub(crate) async fn connect_expecting(
         &self,
         address: SocketAddr,
@@ -185,36 +185,36 @@ impl Client {
 pub(crate) struct Connection(TlsStream<TcpStream>);
 
 impl Connection {
-    /// The leaf that was shown.
+    /// The leaf.
     pub(crate) fn leaf(&self) -> Option<&CertificateDer<'static>> {
         self.0.get_ref().1.peer_certificates()?.first()
     }
 
-    /// An error unless the leaf that was shown is of this name.
+    /// An error unless the leaf is of this name.
     pub(crate) fn check_name(&self, name: &str) -> BenchResult<()> {
         let leaf = self.leaf().ok_or("no leaf")?;
         let is_its_own = leaf
             .windows(name.len())
-            .any(|octets| octets == name.as_bytes());
+            .any(|bytes| bytes == name.as_bytes());
         if is_its_own {
             return Ok(());
         }
         Err(format!("{name} showed another certificate").into())
     }
 
-    /// The plain side.
+    /// The plaintext side.
     pub(crate) fn into_stream(self) -> TlsStream<TcpStream> {
         self.0
     }
 
-    /// Says farewell and waits until the server has closed, so that it has done the whole handshake.
+    /// Sends close_notify and waits until the server has closed: then it has finished the handshake.
     pub(crate) async fn close(mut self) -> BenchResult<()> {
         self.0.shutdown().await?;
         let mut rest = Vec::new();
         self.read_to_end(&mut rest).await
     }
 
-    /// One request on which the server closes; an error unless it is answered with 200.
+    /// Makes one request with `Connection: close`; an error unless the response is 200.
     pub(crate) async fn request(mut self, host: &str) -> BenchResult<()> {
         let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         self.0.write_all(request.as_bytes()).await?;
@@ -228,7 +228,7 @@ impl Connection {
 }
 
 impl Connection {
-    /// Reads until the server has closed, with or without a farewell of its own.
+    /// Reads until the server has closed, with or without close_notify.
     async fn read_to_end(&mut self, into: &mut Vec<u8>) -> BenchResult<()> {
         let read = self.0.read_to_end(into);
         match tokio::time::timeout(Duration::from_secs(5), read).await? {
@@ -238,7 +238,7 @@ impl Connection {
     }
 }
 
-/// Trusts anybody: what is measured is the server.
+/// Accepts any certificate, because the server is measured.
 #[derive(Debug)]
 struct AcceptAnyCertificate;
 

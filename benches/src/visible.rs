@@ -1,4 +1,4 @@
-//! From a call's return, and from its start, to the first new handshake that shows the certificate.
+//! Time from a call's return, and from its start, to the first handshake that shows the certificate.
 
 use std::{
     net::SocketAddr,
@@ -27,10 +27,10 @@ pub(crate) struct Options {
     /// Swaps in a round
     #[arg(long, default_value_t = 500)]
     swaps: usize,
-    /// Accounts; they also bound the rate of the calls beside
+    /// Accounts; they also bound the rate of the background calls
     #[arg(long, default_value_t = 60)]
     accounts: usize,
-    /// Other calls a second while it is measured, in a second part; 0: none
+    /// Background calls per second in the second part; 0: none
     #[arg(long, default_value_t = 300)]
     beside: usize,
 }
@@ -136,7 +136,7 @@ pub(crate) async fn swap(
     Ok(measured)
 }
 
-/// Other uploads, at a steady pace, from a thread of their own.
+/// Background uploads at a steady rate, from a thread of their own.
 struct Load {
     stop: Arc<AtomicBool>,
     calls: Arc<AtomicUsize>,
@@ -184,7 +184,7 @@ impl Load {
         }
     }
 
-    /// Ends it; how many calls a second there were.
+    /// Stops it; returns the calls per second.
     fn stop(self) -> BenchResult<f64> {
         let rate = self.calls.load(Ordering::Relaxed) as f64 / self.since.elapsed().as_secs_f64();
         self.stop.store(true, Ordering::Relaxed);

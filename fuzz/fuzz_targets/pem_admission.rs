@@ -1,7 +1,7 @@
-//! A chain and a key, parted by the first octet 0xff, which no text has.
+//! A chain and a key, separated by the first byte 0xff, which no text contains.
 //!
-//! Admission never panics; what it refuses it explains in printable words; what it lets in it lets
-//! in again, unchanged, in the form that it prints.
+//! Admission never panics; every error is printable; an admitted certificate is admitted again,
+//! unchanged, in its serialized form.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use edgeseal_core::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// 2040-01-01: the certificates of `seeds.sh` are valid from the day they are made to 2100 or so.
+/// 2040-01-01: the certificates of `seeds.sh` are valid from their creation to about 2100.
 const NOW: Timestamp = Timestamp::from_unix_seconds(2_208_988_800);
 
 fuzz_target!(|input: &[u8]| {

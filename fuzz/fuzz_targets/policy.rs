@@ -1,8 +1,8 @@
-//! A text that may be a policy, for an identity or for the trust of a role.
+//! Any text as a policy document, of an identity or of the trust of a role.
 //!
-//! Parsing never panics; what it refuses it explains in printable words; what it lets in prints as
-//! the same policy. Whatever a policy says, a session that may do everything changes no decision, a
-//! policy beside it that denies everything decides, and accounts themselves assume no role.
+//! Parsing never panics; every error is printable; a parsed policy serializes to an equal one. For any
+//! policy: a session policy that allows everything changes no decision, an additional policy that
+//! denies everything decides, and accounts themselves cannot assume a role.
 #![no_main]
 
 use std::sync::LazyLock;

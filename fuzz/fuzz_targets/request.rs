@@ -1,5 +1,5 @@
-//! Any request is answered: decoded or refused, never a panic; and what decodes decodes again to the
-//! same once it is encoded.
+//! Any request is decoded or refused, without a panic; a decoded request decodes to the same again
+//! after encoding.
 #![no_main]
 
 use edgeseal_api::{
@@ -9,7 +9,7 @@ use edgeseal_api::{
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    // Query, content type, body: three lines of any octets.
+    // Query, content type and body: three lines of any bytes.
     let mut lines = data.splitn(3, |byte| *byte == b'\n');
     let mut line = || lines.next().unwrap_or_default();
     let (query, kind, body) = (line(), line(), line());

@@ -1,4 +1,4 @@
-//! The peers with as many certificates: start, memory, a change, handshakes.
+//! The peers with the same number of certificates: start, memory, a change, handshakes.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -24,7 +24,7 @@ const KINDS: [Kind; 4] = [
 /// Changes of one certificate each, in a round.
 const CHANGES: usize = 3;
 
-/// Runs them one after the other; what reaches its limits is said, and has no figure.
+/// Measures them one after the other; one that reaches its limits is reported without a figure.
 pub(super) async fn run(
     origin: SocketAddr,
     rounds: usize,
@@ -101,7 +101,7 @@ async fn measure_peer(
     Ok(Ok(()))
 }
 
-/// What a peer takes of what Edgeseal takes, where both have figures.
+/// Ratios of a peer's figures to Edgeseal's, where both exist.
 fn ratios(options: &Options, report: &mut Report) {
     let named = figure_namer(options);
     for kind in KINDS {

@@ -1,4 +1,4 @@
-//! Caddy as its package on PyPI has it.
+//! Caddy, from its package on PyPI.
 
 use std::{
     fs,
@@ -37,7 +37,7 @@ pub(super) fn command(
             }}},
             "tls": {
                 "certificates": {"load_folders": [setup.folder.path()]},
-                // More than this many are thrown out at random.
+                // Above this number the cache evicts at random.
                 "cache": {"capacity": setup.folder.names().len() + 1000},
             },
         },
@@ -51,7 +51,7 @@ pub(super) fn command(
     Ok(command)
 }
 
-/// Loads the same configuration again, whose folder has changed; returns when Caddy has done so.
+/// Reloads the configuration, whose folder has changed; returns when Caddy has applied it.
 pub(super) fn reload(at: &Path) -> BenchResult<()> {
     let config = fs::read(at.join("caddy.json"))?;
     let mut socket = UnixStream::connect(at.join("admin.sock"))?;

@@ -1,4 +1,4 @@
-//! HAProxy as the distribution builds it.
+//! HAProxy, from the distribution.
 
 use std::{
     fs,
@@ -19,8 +19,8 @@ pub(super) fn command(
 ) -> BenchResult<Command> {
     let (shown, folder) = (at.display(), setup.folder.path().display());
     let (workers, origin) = (setup.workers, setup.origin);
-    // `ssl-load-extra-files none` is advised where there are many certificates: each would be looked
-    // for under six more names.
+    // `ssl-load-extra-files none` is advised for many certificates: otherwise HAProxy looks for six more
+    // files for each.
     let config = format!(
         "global
     nbthread {workers}
@@ -48,7 +48,7 @@ backend origin
     Ok(command)
 }
 
-/// Over the runtime API; takes effect with the answer, for this process alone.
+/// Uses the runtime API: in effect with the response, until the process exits.
 pub(super) fn change(at: &Path, file: &Path, to: &TestCertificate) -> BenchResult<()> {
     let file = file.display();
     let pem = to.combined_pem();

@@ -1,4 +1,4 @@
-//! nginx as the distribution builds it.
+//! nginx, from the distribution.
 
 use std::{fmt::Write as _, fs, net::SocketAddr, path::Path, process::Command};
 
@@ -8,7 +8,7 @@ use crate::BenchResult;
 /// A server block for each name.
 pub(super) fn server_blocks(https: SocketAddr, setup: &PeerConfig<'_>) -> String {
     let names = setup.folder.names();
-    // Advised where there are many: "Server names", nginx.org/en/docs/http/server_names.html.
+    // Advised for many names: "Server names", nginx.org/en/docs/http/server_names.html.
     let mut text = format!(
         "server_names_hash_max_size {};\nserver_names_hash_bucket_size 128;\n",
         (2 * names.len()).max(512)
@@ -27,7 +27,7 @@ pub(super) fn server_blocks(https: SocketAddr, setup: &PeerConfig<'_>) -> String
     text
 }
 
-/// One server block; the file is named by the name that the client asks for
+/// One server block, with the certificate file named by the SNI
 /// (nginx.org/en/docs/http/ngx_http_ssl_module.html#ssl_certificate).
 pub(super) fn certificate_by_variable(https: SocketAddr, setup: &PeerConfig<'_>) -> String {
     let path = setup.folder.path().display();
@@ -41,7 +41,7 @@ const PROXY: &str = "location / { proxy_pass http://origin; proxy_http_version 1
 pub(super) fn command(at: &Path, setup: &PeerConfig<'_>, servers: &str) -> BenchResult<Command> {
     let file = at.join("nginx.conf");
     let (shown, workers, origin) = (at.display(), setup.workers, setup.origin);
-    // Workers run as root where the master does: they read keys in `certificate_by_variable`.
+    // Workers run as root if the master does: with a file by variable they read keys.
     let config = format!(
         "daemon off;
 user root;

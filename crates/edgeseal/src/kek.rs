@@ -285,7 +285,7 @@ async fn read_output(
         let mut rest = tokio::io::sink();
         let passed = tokio::io::copy(&mut err, &mut rest).await;
         rest.shutdown().await?;
-        passed.map(|octets| usize::try_from(octets).unwrap_or(usize::MAX))
+        passed.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
     };
     let (printed, complained) = tokio::join!(printed, complained);
     printed.and(complained)?;

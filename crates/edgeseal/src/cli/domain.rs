@@ -225,7 +225,7 @@ pub(super) fn sources(origins: &[String]) -> String {
 fn source(origin: &str) -> Value {
     let (host, port) = match origin.rsplit_once(':') {
         Some((host, port))
-            if port.bytes().all(|octet| octet.is_ascii_digit()) && !host.ends_with(':') =>
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.ends_with(':') =>
         {
             (host, port)
         }

@@ -53,13 +53,13 @@ fn der_sequence(content: &[u8]) -> Vec<u8> {
     match content.len() {
         short @ 0..=0x7f => der.push(short as u8),
         long => {
-            let octets: Vec<u8> = long
+            let bytes: Vec<u8> = long
                 .to_be_bytes()
                 .into_iter()
                 .skip_while(|b| *b == 0)
                 .collect();
-            der.push(0x80 | octets.len() as u8);
-            der.extend(octets);
+            der.push(0x80 | bytes.len() as u8);
+            der.extend(bytes);
         }
     }
     der.extend(content);

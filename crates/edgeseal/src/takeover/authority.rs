@@ -300,7 +300,7 @@ fn is_signed_by(certificate: &X509Certificate<'_>, ca_pem: &str) -> bool {
 fn read(path: &Path) -> Result<Option<String>, AuthorityError> {
     match fs::read(path) {
         // Root files may contain comments in any encoding.
-        Ok(octets) => Ok(Some(String::from_utf8(octets).unwrap_or_else(|other| {
+        Ok(bytes) => Ok(Some(String::from_utf8(bytes).unwrap_or_else(|other| {
             String::from_utf8_lossy(other.as_bytes()).into_owned()
         }))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

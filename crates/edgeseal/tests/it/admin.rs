@@ -1,4 +1,4 @@
-//! Health and metrics, as a watcher sees them.
+//! Health and metrics.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -14,7 +14,7 @@ use crate::harness::{
 
 const NAME: &str = "www.watched.example";
 
-/// Series that an ordinary life shows.
+/// Series that appear in normal operation.
 const SHOWN: &[&str] = &[
     "edgeseal_api_request_duration_seconds",
     "edgeseal_api_requests_total",
@@ -38,7 +38,7 @@ const SHOWN: &[&str] = &[
     "edgeseal_tls_sessions_total",
     "edgeseal_unproved_domains",
 ];
-/// Series that only a failure shows.
+/// Series that appear only after failures.
 const FAILURES: &[&str] = &[
     "edgeseal_accept_failures_total",
     "edgeseal_access_log_lost_total",
@@ -61,7 +61,7 @@ const FAILURES: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_tell_what_happened_and_name_nobody() {
+async fn metrics_count_events_without_names() {
     let server = Server::start();
     let (api, origin) = (server.root_client(), Origin::start().await);
     let addresses = server.addresses();
@@ -102,7 +102,7 @@ async fn metrics_tell_what_happened_and_name_nobody() {
         "edgeseal_quarantined_domains 0",
         "edgeseal_unproved_domains 0",
     ];
-    // Counted after the client has what it asked for.
+    // Counted after the client has received the response.
     let text = eventually("all that happened in the metrics", || async {
         let answer = raw::get(addresses.admin, "admin", "/metrics").await;
         assert_eq!(answer.status, 200);
@@ -119,7 +119,7 @@ async fn metrics_tell_what_happened_and_name_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_is_told_to_the_last() {
+async fn health_is_served_until_the_exit() {
     let mut server = Server::start();
     let addresses = server.addresses();
     let get = |path| raw::get(addresses.admin, "admin", path);
@@ -135,12 +135,12 @@ async fn health_is_told_to_the_last() {
             "{path}"
         );
     }
-    // A call that has begun holds the process until it is answered or given up.
+    // An unfinished call keeps the process from exiting until it is answered or times out.
     let mut call = TcpStream::connect(addresses.api).await.unwrap();
     call.write_all(b"POST / HTTP/1.1\r\nhost: api\r\ncontent-length: 100\r\n\r\nAction=")
         .await
         .unwrap();
-    // The server has it once a later call is answered.
+    // The server has accepted it once a later call is answered.
     raw::get(addresses.api, "api", "/").await;
     server.signal("TERM");
     eventually("draining", || async {
@@ -154,7 +154,7 @@ async fn health_is_told_to_the_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_are_told_to_expected_hosts_only() {
+async fn metrics_are_served_to_expected_hosts_only() {
     let server = Server::start_with("admin_hosts = [\"metrics.watched.example\"]\n");
     let admin = server.addresses().admin;
     let port = admin.port();
@@ -172,9 +172,9 @@ async fn metrics_are_told_to_expected_hosts_only() {
     server.stop();
 }
 
-/// Half a request on each of more connections than there may be: the newest are let in, and all of them end.
+/// Half a request on each of more connections than the limit: new ones are accepted, and all are closed.
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_ask_nothing_keep_nobody_out() {
+async fn idle_connections_do_not_block_others() {
     const FLOOD: usize = 200;
     const PLACES: usize = 64;
     let server = Server::start();
@@ -216,7 +216,7 @@ fn every_metric_of_the_sources_is_listed() {
     assert_eq!(found, listed);
 }
 
-/// The names that `counter!`, `gauge!` and `histogram!` get below a directory.
+/// The names in `counter!`, `gauge!` and `histogram!` in the sources below a directory.
 fn collect(directory: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

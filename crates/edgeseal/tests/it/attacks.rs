@@ -1,5 +1,5 @@
-//! Hostile clients: too many, too slow, malformed, or lawful and costly. Each attack is bounded, and
-//! while it goes on others are served; after it memory and descriptors have come back.
+//! Hostile clients: too many, too slow, malformed, or valid but costly. The cost of each attack is
+//! bounded, others are served meanwhile, and memory and descriptors are released afterwards.
 
 mod floods;
 mod h2;
@@ -24,15 +24,15 @@ use tokio_rustls::client::TlsStream;
 
 use crate::harness::{Origin, Server, eventually, origin::Connection, pki::AUTHORITY, raw, tls};
 
-/// The domain that is attacked, and served meanwhile.
+/// The domain that is attacked and must be served meanwhile.
 const NAME: &str = "www.attacked.example";
-/// As the API spells a domain for all names of one label below it.
+/// A wildcard domain, as the API spells it.
 const WILDCARD: &str = ".wild.example";
-/// How soon a visitor is answered while an attack goes on. Far more than it takes, far less than
-/// any timeout: two cores and other tests share the machine.
+/// How soon a client must get a response during an attack: far above the usual time, because other
+/// tests share the machine, and far below any timeout.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A server that is attacked, with [`NAME`] and [`WILDCARD`].
+/// The attacked server, with [`NAME`] and [`WILDCARD`].
 struct Target {
     server: Server,
 }
@@ -49,7 +49,7 @@ impl Target {
             .await
             .unwrap();
         let target = Self { server };
-        // What the first requests of all allocate is not the attack's.
+        // Memory allocated by the first requests does not count.
         for _ in 0..20 {
             target.assert_serves().await;
         }
@@ -64,7 +64,7 @@ impl Target {
         self.server.addresses().http
     }
 
-    /// A new visitor is served.
+    /// Asserts that a new client is served.
     async fn assert_serves(&self) {
         request_once(self.edge()).await.unwrap();
     }
@@ -74,20 +74,20 @@ impl Target {
         tls::connect(self.edge(), NAME, &[alpn]).await.unwrap()
     }
 
-    /// A figure of its process in KiB, out of `/proc/PID/status`.
+    /// A value of its `/proc/PID/status` in KiB.
     fn memory_kib(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.server.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Forgets the highest memory so far (proc(5), `clear_refs`), and tells the present one.
+    /// Resets the peak memory (proc(5), `clear_refs`), and returns the current one.
     fn baseline_kib(&self) -> u64 {
         fs::write(format!("/proc/{}/clear_refs", self.server.id()), "5").unwrap();
         self.memory_kib("VmRSS:")
     }
 
-    /// Asserts that memory never was this much over what [`Self::baseline_kib`] told.
+    /// Asserts that the peak memory stayed below [`Self::baseline_kib`] plus this.
     fn assert_memory(&self, before_kib: u64, more_kib: u64) {
         let highest = self.memory_kib("VmHWM:");
         assert!(
@@ -101,7 +101,7 @@ impl Target {
         open.unwrap().count()
     }
 
-    /// Waits until as many descriptors are open as before, with a few for idle connections.
+    /// Waits until as few descriptors are open as before, plus a few for idle connections.
     async fn assert_descriptors_back(&self, before: usize) {
         eventually("the end of the attack's connections", async || {
             (self.descriptors() <= before + 8).then_some(())
@@ -109,7 +109,7 @@ impl Target {
         .await;
     }
 
-    /// A metric that the admin listener shows.
+    /// The value of a metric.
     async fn metric(&self, series: &str) -> f64 {
         let page = raw::get(self.server.addresses().admin, "localhost", "/metrics").await;
         let line = page.body.lines().find_map(|line| line.strip_prefix(series));
@@ -119,7 +119,7 @@ impl Target {
             .unwrap()
     }
 
-    /// The end: it still serves, has not panicked, and ends in order.
+    /// Asserts that it still serves, has not panicked, and shuts down gracefully.
     async fn stop(self) {
         self.assert_serves().await;
         let log = self.server.log();
@@ -128,7 +128,7 @@ impl Target {
     }
 }
 
-/// Visitors who come all the time, and one whose connection is never closed.
+/// Clients that connect all the time, and one with a persistent connection.
 struct BackgroundClients {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicUsize>,
@@ -177,7 +177,7 @@ impl BackgroundClients {
         }));
     }
 
-    /// Every one of them was served, and more than `at_least` in all.
+    /// Asserts that all of them were served, and more than `at_least` in total.
     async fn end(self, at_least: usize) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
@@ -197,7 +197,7 @@ async fn request_once(edge: SocketAddr) -> Result<(), String> {
     Ok(())
 }
 
-/// As many descriptors as the system lets this process have; the server inherits them.
+/// Raises the limit of descriptors of this process; the server inherits it.
 fn raise_nofile_limit() {
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit {

@@ -1,5 +1,5 @@
-//! The audit as an account sees it: who did what, with which outcome, and what domains served before
-//! and after. Its chain is in [`chain`].
+//! Audit records as an account reads them: caller, action, outcome, and the leaves that were served
+//! before and after. The chain over them is tested in [`chain`].
 
 mod chain;
 
@@ -22,7 +22,7 @@ type Params<'a> = &'a [(&'a str, &'a str)];
 
 const NAME: &str = "www.audit.example";
 
-/// All records that agree, the oldest first.
+/// All matching records, oldest first.
 pub(crate) async fn records(api: &ApiClient, filter: &[(&str, &str)]) -> Vec<Value> {
     let (mut all, mut token) = (Vec::new(), String::new());
     loop {
@@ -38,7 +38,7 @@ pub(crate) async fn records(api: &ApiClient, filter: &[(&str, &str)]) -> Vec<Val
     }
 }
 
-/// The record of this request, which may still be on its way.
+/// Waits for the record of this request.
 async fn record(api: &ApiClient, request: &str) -> Value {
     eventually(&format!("the record of {request}"), async || {
         let found = records(api, &[("RequestId", request)]).await;
@@ -53,7 +53,7 @@ fn fingerprint(der: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_tells_who_and_which_leaves() {
+async fn a_change_records_caller_and_leaves() {
     let server = Server::start();
     let alice = server.create_account("alice").await;
     alice.add(NAME, &Origin::start().await).await;
@@ -117,13 +117,13 @@ async fn a_change_tells_who_and_which_leaves() {
             .collect();
         assert_eq!(bindings, expected, "step {n}, {action}");
     }
-    // Nobody else sees them, not even who operates Edgeseal.
+    // No other account sees them, not even the root account.
     let root = server.root_client();
     assert!(records(&root, &[("ActionName", SET)]).await.is_empty());
     server.stop();
 }
 
-/// The actions whose caller an account is known for before they are refused.
+/// The actions whose refusals happen after the caller's account is known.
 fn signed() -> impl Iterator<Item = &'static Action> {
     ACTIONS
         .iter()
@@ -235,7 +235,7 @@ async fn every_kind_of_change_is_recorded() {
             (&action.into(), &"OK".into())
         );
     }
-    // What answers with a secret.
+    // Responses that contain a secret.
     let created = root
         .call(EDGESEAL, "CreateAccessKey", &[])
         .await
@@ -273,7 +273,7 @@ async fn pages_and_filters() {
             &[("DomainName", "none.example")],
         )
         .await;
-    // The first one is that of the account itself, which whoever made it has as well.
+    // The first record is the creation of the account, which its creator's audit has as well.
     let all = eventually("all records", async || {
         Some(records(&alice, &[]).await).filter(|all| all.len() == 14)
     })
@@ -345,7 +345,7 @@ async fn a_flood_of_refusals_is_counted() {
         let refusal = bob.refused(CDN_VERSION, SET, &[]).await;
         assert_eq!(refusal.code, "MissingDomainName");
     }
-    // The end tells of those that were left out.
+    // The last record counts those that were omitted.
     assert_eq!(server.terminate().code(), Some(0));
     server.launch();
     let bob = server.client_for(

@@ -1,5 +1,5 @@
-//! `edgeseal backup` and `edgeseal restore` with the real binary: beside a busy server, over one, and
-//! what an edge serves once the store has gone back.
+//! `edgeseal backup` and `edgeseal restore`: while a server runs, in place of a lost store, and what
+//! the edge serves after a restore.
 
 use std::{
     fs,
@@ -32,7 +32,7 @@ fn run(server: &Server, line: &[&str]) -> (Option<i32>, String, String) {
     let mut command = binary();
     command.args(line).arg("--data").arg(server.data());
     let output = command.stdin(Stdio::null()).output().unwrap();
-    let text = |octets| String::from_utf8(octets).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
     (
         output.status.code(),
         text(output.stdout),
@@ -65,7 +65,7 @@ async fn set(api: &ApiClient, name: &str) -> TestCertificate {
     pem
 }
 
-/// Adds domains until it is told to stop, and counts them.
+/// Adds domains until it is stopped, and counts them.
 async fn write(
     api: ApiClient,
     writer: usize,
@@ -90,7 +90,7 @@ async fn write(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_beside_a_busy_writer_is_whole() {
+async fn a_backup_during_writes_is_consistent() {
     let origin = Origin::start().await;
     let (server, _) = serving(&origin).await;
     let (stop, added) = (
@@ -123,17 +123,17 @@ async fn a_backup_beside_a_busy_writer_is_whole() {
         assert!(after > before, "nothing was written while it copied");
         let looked_at = said["LookedAt"][0].as_str().unwrap();
         let domains: u64 = looked_at.split(' ').next().unwrap().parse().unwrap();
-        // Those under way are in it or not.
+        // Domains in flight may be in it or not.
         let added = before + 2..=after + 2 + 8;
         assert!(added.contains(&domains), "{domains} of {added:?}: {said}");
         revisions.push(said["Revision"].as_u64().unwrap());
         let found = fs::metadata(&file).unwrap();
         assert_eq!(found.permissions().mode() & 0o777, 0o600);
         assert_eq!(said["Bytes"], found.len());
-        let octets = fs::read(&file).unwrap();
+        let bytes = fs::read(&file).unwrap();
         let kek = fs::read(server.data().join("kek")).unwrap();
         let kek = kek.trim_ascii();
-        assert!(!octets.windows(kek.len()).any(|piece| piece == kek));
+        assert!(!bytes.windows(kek.len()).any(|piece| piece == kek));
     }
     assert!(revisions.is_sorted_by(|a, b| a < b), "{revisions:?}");
     stop.store(true, Ordering::Release);
@@ -147,7 +147,7 @@ async fn a_backup_beside_a_busy_writer_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_writes_over_nothing_and_says_where_the_keys_are() {
+async fn a_backup_overwrites_nothing_and_reports_the_keys() {
     let origin = Origin::start().await;
     let (server, _) = serving(&origin).await;
     let at = |name: &str| server.home().join(name);
@@ -186,7 +186,7 @@ async fn a_backup_writes_over_nothing_and_says_where_the_keys_are() {
     let (code, _, errors) = run(&server, &line);
     assert_eq!(code, Some(64));
     assert!(errors.contains("no store in a file"), "{errors}");
-    // Mistakes are no damage.
+    // Wrong arguments are not damage.
     let nowhere = at("nowhere/copy.db");
     let (code, _, errors) = run(&server, &["backup", text(&nowhere)]);
     assert_eq!(code, Some(64), "{errors}");
@@ -292,9 +292,9 @@ async fn a_restored_store_is_what_the_edge_serves() {
     server.stop();
 }
 
-/// The store of a server vanishes; a backup is put in its place while visitors are served.
+/// The store of a server vanishes and is restored from a backup while the edge keeps serving.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_its_store_takes_a_restored_one_up() {
+async fn a_server_without_its_store_attaches_a_restored_one() {
     let origin = Origin::start().await;
     let (server, pems) = serving(&origin).await;
     let copy = server.home().join("copy.db");
@@ -327,7 +327,7 @@ async fn a_server_without_its_store_takes_a_restored_one_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_a_whole_backup_changes_nothing() {
+async fn an_invalid_backup_changes_nothing() {
     let origin = Origin::start().await;
     let (mut server, pems) = serving(&origin).await;
     let copy = server.home().join("copy.db");
@@ -340,12 +340,12 @@ async fn what_is_not_a_whole_backup_changes_nothing() {
     let mut torn = whole.clone();
     let middle = torn.len() / 2;
     torn[middle..middle + 4096].fill(0x55);
-    for (damage, octets) in [
+    for (damage, bytes) in [
         ("cut off", whole[..whole.len() / 2].to_vec()),
         ("torn", torn),
         ("another file", b"no database".to_vec()),
     ] {
-        fs::write(&copy, octets).unwrap();
+        fs::write(&copy, bytes).unwrap();
         let (code, said, errors) = run(&server, &["restore", text(&copy), "--replace"]);
         assert_eq!(code, Some(65), "{damage}: {said}{errors}");
         assert!(

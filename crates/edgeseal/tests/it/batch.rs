@@ -1,5 +1,4 @@
-//! Calls on many domains at once: all of them or none; labels; names taken by force; and what the
-//! edge does not have.
+//! Calls on several domains: all or none; tags; `ForceSet`; and features that the edge does not have.
 
 mod tags;
 
@@ -97,7 +96,7 @@ async fn fifty_domains_are_added_or_none() {
     assert_eq!(refusal.code, "DomainAlreadyExist");
     assert!(refusal.detail.contains(&fifty[49]), "{}", refusal.detail);
     assert_eq!(domains(&api).await.len(), 50);
-    // Named twice it is one.
+    // A domain named twice counts once.
     let list = "twice.batch.example, TWICE.batch.example";
     api.ok(CDN_VERSION, ADD, &added(list, &sources)).await;
     assert_eq!(domains(&api).await.len(), 51);
@@ -342,7 +341,7 @@ async fn a_certificate_of_the_centre_makes_way_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_edge_does_not_have() {
+async fn features_that_the_edge_does_not_have() {
     let server = Server::start();
     let (api, origin) = (server.create_account("alice").await, Origin::start().await);
     add(&api, &names(1), &origin).await;

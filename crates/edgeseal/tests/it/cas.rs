@@ -1,4 +1,4 @@
-//! The certificate centre: what comes in under which name, what may leave and when, who may see it.
+//! CAS: uploads and their names, deletion, and which account sees what.
 
 mod deployment;
 mod labels;
@@ -73,7 +73,7 @@ impl CasFixture {
         self.server.assert_serves(NAME, &pem.leaf, when).await;
     }
 
-    /// Names in the centre, in order of their numbers.
+    /// Names of the certificates in CAS, by number.
     async fn names(&self) -> Vec<String> {
         let params = [("OrderType", "CERT")];
         let listed = self.api.ok(CAS, "ListUserCertificateOrder", &params).await;
@@ -82,7 +82,7 @@ impl CasFixture {
             .collect()
     }
 
-    /// Ends the server and looks at what it has stored.
+    /// Stops the server and reads its store.
     async fn into_store_dump(mut self) -> StoreDump {
         assert_eq!(self.server.terminate().code(), Some(0));
         StoreDump::read(&self.server).await
@@ -150,7 +150,7 @@ async fn a_name_has_one_content() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_upload_must_have() {
+async fn required_parts_of_an_upload() {
     let centre = CasFixture::start("").await;
     let api = &centre.api;
     let (one, two) = (AUTHORITY.issue(&[NAME]), AUTHORITY.issue(&[NAME]));
@@ -185,7 +185,7 @@ async fn what_an_upload_must_have() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_goes_in_and_never_out() {
+async fn a_stored_key_is_never_returned() {
     let centre = CasFixture::with_domain("").await;
     let api = &centre.api;
     let pem = AUTHORITY.issue(&[NAME]);
@@ -247,8 +247,8 @@ async fn a_key_goes_in_and_never_out() {
                 directories.push(path);
                 continue;
             }
-            let octets = fs::read(&path).unwrap();
-            let found = octets.windows(32).any(|piece| piece == &key[36..68]);
+            let bytes = fs::read(&path).unwrap();
+            let found = bytes.windows(32).any(|piece| piece == &key[36..68]);
             assert!(!found, "{} holds the key as it is", path.display());
             files += 1;
         }

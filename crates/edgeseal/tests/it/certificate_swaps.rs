@@ -1,4 +1,4 @@
-//! A thousand certificates of one domain, one after the other, under load: nobody notices.
+//! A thousand certificates of one domain, one after the other, under load, without a failure.
 
 use std::{
     collections::HashMap,
@@ -108,7 +108,7 @@ async fn handshake_loop(edge: SocketAddr, progress: Arc<Progress>) -> usize {
     shaken
 }
 
-/// Requests on one connection that is never opened anew.
+/// Requests on one connection that is never reopened.
 fn spawn_requests(mut connection: Connection, progress: Arc<Progress>) -> JoinHandle<usize> {
     tokio::spawn(async move {
         let mut sent = 0;

@@ -1,4 +1,4 @@
-//! A change is live when its call has returned: the next handshake shows it.
+//! A change is live when its call returns: the next handshake shows it.
 
 use std::net::SocketAddr;
 
@@ -118,7 +118,7 @@ async fn a_wildcard_serves_one_label_and_the_exact_name_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_staged_is_not_served_before_it_is_published() {
+async fn staged_certificates_are_not_served_before_publication() {
     let server = Server::start();
     let (api, origin) = (server.root_client(), Origin::start().await);
     let edge = server.addresses().https;
@@ -147,7 +147,7 @@ async fn what_is_staged_is_not_served_before_it_is_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_staging_edge_serves_what_is_staged() {
+async fn a_staging_edge_serves_staged_certificates() {
     let server = Server::start_with("group = \"staging\"\n");
     let (api, origin) = (server.root_client(), Origin::start().await);
     let name = "staged.example.com";

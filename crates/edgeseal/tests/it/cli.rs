@@ -1,4 +1,4 @@
-//! The command line as people and scripts use it: what it prints, and how it exits.
+//! The command line: output and exit codes.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ const NAME: &str = "www.cli.example";
 const ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
 const SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
 
-/// What a command did.
+/// The result of a command.
 struct CommandOutput {
     code: Option<i32>,
     out: String,
@@ -29,7 +29,7 @@ struct CommandOutput {
 impl CommandOutput {
     fn run(command: &mut Command) -> Self {
         let output = command.stdin(Stdio::null()).output().unwrap();
-        let text = |octets| String::from_utf8(octets).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
         secrets::assert_no_secrets("standard error", &output.stderr);
         Self {
             code: output.status.code(),
@@ -63,7 +63,7 @@ impl CommandOutput {
     }
 }
 
-/// A command with these arguments, for the Edgeseal in the server's data directory.
+/// A command with these arguments, on the server's data directory.
 fn command(server: &Server, line: &str) -> Command {
     let mut command = binary();
     command.args(line.split(' ')).current_dir(server.home());

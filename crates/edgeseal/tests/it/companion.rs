@@ -168,7 +168,7 @@ async fn nothing_is_left_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_companion_is_refused_and_changes_nothing() {
+async fn invalid_companions_are_refused_and_change_nothing() {
     let (server, api) = serving().await;
     let (rsa, ecdsa) = (AUTHORITY.issue_rsa(&[NAME]), AUTHORITY.issue(&[NAME]));
     let parameter = "SetDomainCertificate.ParameterError";
@@ -269,9 +269,9 @@ async fn reads_show_both_the_first_one_first() {
     server.stop();
 }
 
-/// The other spellings of the call: DCDN, a stored certificate, the legacy ones, many domains.
+/// The other variants of the call: DCDN, a stored certificate, the legacy ones, several domains.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_spelling_of_the_call_knows_it() {
+async fn every_variant_of_the_call_supports_it() {
     let (server, api) = serving().await;
     let origin = Origin::start().await;
     let other = "api.two.example";

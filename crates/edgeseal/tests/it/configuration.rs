@@ -1,4 +1,4 @@
-//! A configuration that cannot be, and a command for nobody: told as such, with nothing made.
+//! Invalid configurations, and commands without a server: reported, and nothing is created.
 
 use std::{
     fs,
@@ -69,7 +69,7 @@ fn a_wrong_configuration_is_told_with_its_key() {
         assert!(said.contains(expected), "{config}: {said}");
         assert!(!data.exists(), "{config} made a data directory");
     }
-    // Whoever takes the setting for the key itself does not find it in the log.
+    // A key given in place of a source must not appear in the log.
     let mut serve = binary();
     let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     serve.arg("serve").env("EDGESEAL_KEK", key);
@@ -85,7 +85,7 @@ fn a_wrong_configuration_is_told_with_its_key() {
     assert!(!said.contains("hidden"), "{said}");
 }
 
-/// Each mistake is told with its value, where it stands, and what may have been meant.
+/// Each mistake is reported with its value, its location and a suggestion.
 #[test]
 fn a_mistake_is_told_with_its_place() {
     let directory = tempfile::tempdir().unwrap();
@@ -171,7 +171,7 @@ fn a_mistake_is_told_with_its_place() {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
-/// A slip in the name of a variable changes nothing, and does not do so in silence.
+/// A misspelt variable has no effect, and gets a warning.
 #[test]
 fn an_unknown_variable_is_told_and_colours_stay_out_of_files() {
     let mut server = Server::start_with("log_format = \"text\"\n");
@@ -213,7 +213,7 @@ fn a_command_without_an_edgeseal_makes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_else_answers() {
+async fn another_server_answers() {
     let (server, origin) = (Server::start(), Origin::start().await);
     let other = format!("http://{}", origin.address);
     let mut list = binary();

@@ -1,5 +1,5 @@
-//! The process is killed at random moments while certificates are set. What was acknowledged is
-//! there after each restart, and each domain serves what was acknowledged or in flight.
+//! Kills the process at random moments while certificates are set. Acknowledged changes survive each
+//! restart, and each domain serves a certificate that was acknowledged or in flight.
 
 use std::{sync::Arc, time::Duration};
 

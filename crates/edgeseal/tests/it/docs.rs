@@ -1,4 +1,4 @@
-//! What the documents say is so: the README's commands run, the tables are those of the program.
+//! The documents are correct: the README's commands run, and the tables match the program.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

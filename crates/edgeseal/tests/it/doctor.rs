@@ -1,4 +1,4 @@
-//! The doctor finds nothing in what is whole, and each kind of planted damage, and changes nothing.
+//! The doctor reports nothing on intact data, finds each kind of planted damage, and changes nothing.
 
 use std::{
     fs,
@@ -80,7 +80,7 @@ async fn with_everything() -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_whole_has_no_problem_and_looking_changes_nothing() {
+async fn intact_data_has_no_problem_and_is_not_changed() {
     let mut server = with_everything().await;
     let (code, said) = doctor(&server.data());
     assert_eq!(code, Some(0), "beside the server: {said}");
@@ -345,7 +345,7 @@ const DAMAGE: &[Damage] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_kind_of_damage_is_found() {
+async fn each_kind_of_damage_is_reported() {
     let mut server = with_everything().await;
     server.terminate();
     let copy = server.home().join("copy");
@@ -417,10 +417,10 @@ fn make_readable(path: &Path) {
 
 /// Overwrites the middle of a file.
 fn corrupt(path: &Path) {
-    let mut octets = fs::read(path).unwrap();
-    let middle = octets.len() / 2;
-    octets[100..middle].fill(0xA5);
-    fs::write(path, octets).unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[100..middle].fill(0xA5);
+    fs::write(path, bytes).unwrap();
 }
 
 fn copy_directory(from: &Path, to: &Path) {

@@ -1,5 +1,5 @@
-//! Configuration functions, from the API to the next handshake and request. No check here waits:
-//! what was answered is in force.
+//! Configuration functions, from the API to the next handshake and request. No test waits: a change
+//! is in force when its call returns.
 
 mod staged;
 
@@ -27,7 +27,7 @@ struct ConfiguredSite {
     api: ApiClient,
 }
 
-/// What visitors see of a domain.
+/// What clients see of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Observed {
     http2: bool,
@@ -203,7 +203,7 @@ async fn run_steps(steps: Vec<Step>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_handshake_obeys() {
+async fn the_next_handshake_applies_the_setting() {
     let (options, versions, default) = ("https_option", "https_tls_version", Observed::default);
     let no_http2 = Observed {
         http2: false,
@@ -232,7 +232,7 @@ async fn the_next_handshake_obeys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_request_obeys() {
+async fn the_next_request_applies_the_setting() {
     const HSTS: &[(&str, &str)] = &[
         ("enabled", "on"),
         ("https_hsts_max_age", "600"),
@@ -377,7 +377,7 @@ async fn settings_go_with_their_domain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_changes_nothing() {
+async fn refused_settings_change_nothing() {
     let site = ConfiguredSite::start(&[NAME]).await;
     site.set("https_option", &[("http2", "off")]).await;
     let (seen, settings) = (site.seen(NAME).await, site.settings(NAME).await);

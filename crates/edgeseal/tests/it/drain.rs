@@ -1,4 +1,4 @@
-//! The end of a process: what is under way is finished, nothing new begins, and it does end.
+//! Shutdown: requests in flight finish, nothing new is accepted, and the process exits.
 
 use std::{
     net::SocketAddr,
@@ -17,7 +17,7 @@ use crate::harness::{
 
 const NAME: &str = "drained.example.com";
 
-/// A request that the origin keeps under way.
+/// A request that the origin keeps in flight.
 struct PendingRequest {
     held: HeldOrigin,
     request: JoinHandle<Result<(u16, String), String>>,
@@ -35,7 +35,7 @@ async fn begin(server: &Server) -> PendingRequest {
     PendingRequest { held, request }
 }
 
-/// Asks for the end, and waits until the edge accepts no more.
+/// Sends SIGTERM, and waits until the edge accepts no more.
 async fn ask_to_end(server: &Server) {
     server.signal("TERM");
     let edge = server.addresses().https;
@@ -47,7 +47,7 @@ async fn is_closed(address: SocketAddr) -> Option<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_under_way_is_finished() {
+async fn a_request_in_flight_is_finished() {
     let mut server = Server::start();
     let under_way = begin(&server).await;
     let addresses = server.addresses();
@@ -56,7 +56,7 @@ async fn a_request_under_way_is_finished() {
         is_closed(addresses.api).await
     })
     .await;
-    // A load balancer is told so, while what is under way goes on.
+    // `/readyz` tells load balancers, while requests in flight continue.
     let ready = raw::get(addresses.admin, "localhost", "/readyz").await;
     assert_eq!(ready.status, 503);
     assert!(ready.body.contains("draining"), "{}", ready.body);

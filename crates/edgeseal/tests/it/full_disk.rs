@@ -1,5 +1,4 @@
-//! A disk that takes no more, or nothing at all: it says nothing of what is on it, so what was served is
-//! served, and nothing is moved or overwritten.
+//! A full or read-only disk: the edge keeps serving, and nothing is moved or overwritten.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! One process takes over from another: no connection is refused, reset or left without an answer,
-//! and every certificate is served from the moment on that its call was answered.
+//! One process takes over from another: no connection is refused, reset or left without a response,
+//! and every certificate is served from the moment that its call returns.
 
 use std::{
     fs,
@@ -90,7 +90,7 @@ impl Site {
     }
 }
 
-/// What clients have met.
+/// Results of the clients.
 #[derive(Default)]
 struct ClientStats {
     stop: AtomicBool,
@@ -196,7 +196,7 @@ async fn download(edge: SocketAddr) -> Result<(), String> {
     let whole = body.starts_with("parts") && body.ends_with("partsend");
     (status == 200 && whole)
         .then_some(())
-        .ok_or_else(|| format!("{status} {} octets", body.len()))
+        .ok_or_else(|| format!("{status} {} bytes", body.len()))
 }
 
 /// An echo that goes on until it is told to end.
@@ -231,7 +231,7 @@ async fn echo(edge: SocketAddr, met: &ClientStats) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_hand_overs_under_load_cost_nobody_anything() {
+async fn three_hand_overs_under_load_fail_no_request() {
     let mut server = Server::start_with(UNLIMITED);
     let (api, site) = (server.root_client(), Site::start().await);
     api.add(NAME, &site.origin).await;
@@ -311,7 +311,7 @@ async fn serving() -> (Server, ApiClient) {
     (server, api)
 }
 
-/// Asserts that calls are answered, changes served and visitors received, if need be after a while.
+/// Waits until calls are answered, changes are served and clients are accepted.
 async fn assert_all_is_well(server: &Server, when: &str) {
     let (addresses, api) = (server.addresses(), server.root_client());
     eventually(when, async || call(addresses.api, &api).await.ok()).await;
@@ -320,7 +320,7 @@ async fn assert_all_is_well(server: &Server, when: &str) {
     get_page(addresses.https, "h2").await.unwrap();
 }
 
-/// A next process as far as the running one can tell.
+/// A fake successor.
 async fn connect_as_successor(server: &Server) -> BufReader<UnixStream> {
     let path = server.data().join("handover/socket");
     let mut stream = BufReader::new(UnixStream::connect(path).await.unwrap());
@@ -340,7 +340,7 @@ async fn read_message(stream: &mut BufReader<UnixStream>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_next_process_that_ends_at_any_step_changes_nothing() {
+async fn a_successor_that_exits_at_any_step_changes_nothing() {
     let (mut server, api) = serving().await;
     let directory = server.data().join("handover");
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -404,7 +404,7 @@ async fn a_next_process_that_ends_at_any_step_changes_nothing() {
 
 /// The real thing, killed at moments that differ from run to run.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_next_process_leaves_the_other_serving() {
+async fn a_killed_successor_leaves_the_predecessor_serving() {
     let (mut server, _) = serving().await;
     for delay in [0, 20, 40, 60, 80, 120, 180] {
         let mut command = server.command();
@@ -437,7 +437,7 @@ async fn stops_accepting(server: &mut Server) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_the_way_is_told_and_nothing_has_changed() {
+async fn failed_hand_overs_are_reported_and_change_nothing() {
     let (mut server, _) = serving().await;
     let says = |command: &mut Command| {
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -499,7 +499,7 @@ async fn assert_continues_alone(server: &mut Server, mut next: std::process::Chi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_killed_while_it_hands_over_leaves_the_next_one_serving() {
+async fn a_predecessor_killed_in_a_hand_over_leaves_the_successor_serving() {
     let (mut server, _) = serving().await;
     // It is asked and does not answer: nothing is given.
     server.signal("STOP");
@@ -524,9 +524,9 @@ async fn a_process_that_is_killed_while_it_hands_over_leaves_the_next_one_servin
     server.stop();
 }
 
-/// One that breaks off and lives goes on serving: the next one must not.
+/// A live predecessor that aborts keeps serving: the successor must not serve.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_breaks_off_and_lives_is_left_alone() {
+async fn a_live_predecessor_that_aborts_keeps_serving() {
     let (mut server, _) = serving().await;
     assert_eq!(server.terminate().code(), Some(0));
     let path = server.data().join("handover/socket");
@@ -544,7 +544,7 @@ async fn a_process_that_breaks_off_and_lives_is_left_alone() {
     server.stop();
 }
 
-/// A socket that listens already is served on, and who connected before is answered.
+/// Inherited listening sockets are used, and earlier connections get a response.
 #[tokio::test(flavor = "multi_thread")]
 async fn sockets_of_a_service_manager_are_served_on() {
     let mut server = Server::start();

@@ -1,4 +1,4 @@
-//! What every test stands on: a server process, signed calls, certificates, TLS clients, an origin.
+//! The test harness: a server process, signed calls, certificates, TLS clients, an origin.
 
 pub(crate) mod api;
 pub(crate) mod dns;
@@ -33,7 +33,7 @@ pub(crate) use server::Server;
 pub(crate) use signed_call::{Scheme, Signature, SignedCall};
 pub(crate) use store_dump::StoreDump;
 
-/// Configuration: no rate stands in the way of many calls. Goes last, since it is a table.
+/// Configuration without rate limits for the common actions. A TOML table, so it must come last.
 pub(crate) const UNLIMITED: &str = "[rate_limits]\nSetCdnDomainSSLCertificate = 100000\n";
 /// As [`UNLIMITED`] for all actions.
 pub(crate) fn unlimited() -> String {
@@ -43,10 +43,10 @@ pub(crate) fn unlimited() -> String {
     format!("denied_calls_per_minute = 100000\n[rate_limits]\n{lines}")
 }
 
-/// How long a condition may take to come true before the test fails.
+/// How long to wait for a condition before the test fails.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The time now, by the system's clock.
+/// The current time of the system's clock.
 #[expect(clippy::disallowed_methods, reason = "tests sign for the present")]
 pub(crate) fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

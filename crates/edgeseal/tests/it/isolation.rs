@@ -1,4 +1,4 @@
-//! What one account may know and do of another one: nothing.
+//! Isolation: an account can neither see nor change anything of another account.
 
 mod all_actions;
 mod members;

@@ -1,5 +1,5 @@
-//! Key-encryption keys of a running server: rotation under load and through crashes, retirement, the
-//! places where keys come from.
+//! Key-encryption keys of a running server: rotation under load and through crashes, retirement, and
+//! key sources.
 
 use std::{
     collections::BTreeMap,
@@ -122,7 +122,7 @@ async fn serving(
     (server, served)
 }
 
-/// Sets certificates and looks at what is served until it is told to stop; how many it has set.
+/// Sets certificates and checks what is served until it is stopped; returns how many it has set.
 async fn set_and_look(
     api: ApiClient,
     https: std::net::SocketAddr,
@@ -146,7 +146,7 @@ async fn set_and_look(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_disturbs_nobody_and_the_old_key_can_go() {
+async fn a_rotation_fails_no_call_and_the_old_key_can_be_retired() {
     // Slow enough that callers come between the batches.
     let (mut server, _) = serving("reseal_per_second = 40\n", 10).await;
     let https = server.addresses().https;
@@ -347,7 +347,7 @@ async fn a_start_without_a_key_that_is_needed_touches_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_core_is_dumped_unless_that_is_wished() {
+async fn core_dumps_are_disabled_by_default() {
     for (config, expected) in [("", Some("0")), ("core_dumps = true\n", None)] {
         let server = Server::start_with(config);
         let limits = fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();

@@ -1,5 +1,4 @@
-//! More than an edge can take: what is new waits or is closed, what is established goes on, and the
-//! API answers.
+//! Overload: new connections wait or are closed, established ones continue, and the API responds.
 
 use std::{
     fs,
@@ -86,7 +85,7 @@ async fn with_descriptors(server: &mut Server, descriptors: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn visitors_do_not_take_the_descriptors_of_others() {
+async fn clients_do_not_exhaust_reserved_descriptors() {
     let mut server = serving("").await;
     with_descriptors(&mut server, 256).await;
     let edge = server.addresses().https;
@@ -158,7 +157,7 @@ async fn without_descriptors_nothing_spins_and_what_is_open_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_handshakes_from_one_address_is_its_own_trouble() {
+async fn a_handshake_flood_from_one_address_affects_only_that_address() {
     let server = serving("handshakes = 16\n").await;
     let edge = server.addresses().https;
     let mut flood = Vec::new();
@@ -186,7 +185,7 @@ async fn a_flood_of_handshakes_from_one_address_is_its_own_trouble() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_address_has_so_many_connections() {
+async fn connections_per_address_are_limited() {
     let server = serving("connections_per_source = 3\n").await;
     let edge = server.addresses().https;
     // The edge's own prober comes from there too, and ends.
@@ -214,7 +213,7 @@ async fn one_address_has_so_many_connections() {
     server.stop();
 }
 
-/// Octets that a process has in memory.
+/// Bytes that a process has in memory.
 fn resident_bytes(server: &Server) -> u64 {
     let statm = fs::read_to_string(format!("/proc/{}/statm", server.id())).unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
@@ -235,7 +234,7 @@ async fn established_from(source: &str, edge: SocketAddr) -> Result<Connection, 
 /// Who takes the memory loses some of it, everybody else is served meanwhile, and once it is let go of
 /// it is there again.
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_is_kept_for_those_who_take_little() {
+async fn the_largest_user_of_memory_is_evicted() {
     let mut server = serving("").await;
     let mut warm = connect_h1(server.addresses().https).await.unwrap();
     assert_answers(&mut warm, "at first").await;
@@ -307,7 +306,7 @@ async fn unfinished_head(source: [u8; 4], edge: SocketAddr, head: &[u8]) -> TcpS
 
 /// Heads without an end from everywhere, a few each: memory is for those who ask.
 #[tokio::test(flavor = "multi_thread")]
-async fn long_heads_of_a_crowd_do_not_take_all_memory() {
+async fn long_headers_from_many_sources_do_not_exhaust_memory() {
     const SOURCES: u8 = 200;
     let mut server = serving("").await;
     let mut warm = connect_h1(server.addresses().https).await.unwrap();

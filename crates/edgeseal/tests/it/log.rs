@@ -1,4 +1,4 @@
-//! The log and its reader: nobody who is served waits for who reads the log.
+//! The log: a slow reader of standard error never blocks serving.
 
 use std::{
     fs::{self, File},
@@ -55,7 +55,7 @@ fn unread(server: &Server) -> File {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_stalls_stops_nobody_and_is_told_what_is_missing() {
+async fn a_stalled_reader_blocks_nothing_and_lost_lines_are_reported() {
     let mut server = Server::start_with(&unlimited());
     let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;

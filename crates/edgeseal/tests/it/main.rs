@@ -1,7 +1,7 @@
-//! The whole of Edgeseal from the outside: the real binary as a process, real TLS clients, real
-//! sockets, real files. One test binary, so that it is linked once.
+//! End-to-end tests: the real binary as a process, with real TLS clients, sockets and files. One test
+//! binary, so that it is linked only once.
 //!
-//! Start reading at [`harness`]; then each module is one subject.
+//! Start reading at [`harness`]; each other module has one subject.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Malformed certificates, keys, chains and combinations of parameters, through the wire. Each is
-//! refused with its code and leaves what is served untouched.
+//! Malformed certificates, keys, chains and combinations of parameters. Each call is refused with its
+//! code and does not change what is served.
 
 mod chains;
 mod keys;
@@ -29,7 +29,7 @@ impl Case {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_malformed_is_refused_and_changes_nothing() {
+async fn malformed_input_is_refused_and_changes_nothing() {
     let server = Server::start_with(UNLIMITED);
     let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;

@@ -1,5 +1,5 @@
-//! Every read of the API tells what the edge serves: a long random life of many domains and
-//! certificates, where model, handshakes and all reads must say the same again and again.
+//! A model-based test: random changes to many domains and certificates; after each batch, the model,
+//! handshakes and all reads of the API must agree.
 
 mod certificates;
 mod companion;
@@ -99,8 +99,7 @@ impl ModelTest {
         self.compare_certificates().await;
     }
 
-    /// A walk that never met what it is for would prove nothing. Another seed may well miss one
-    /// thing; the usual one must not.
+    /// Asserts that the default seed covers every case; another seed may miss one.
     fn assert_coverage(&self) {
         if self.history.seed != SEED {
             return;

@@ -1,4 +1,4 @@
-//! Where origins may be: what a tenant cannot make the edge connect to.
+//! Origin addresses that a tenant cannot make the edge connect to.
 
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ async fn chosen(root: &ApiClient, account: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_inside_are_the_operators_to_allow() {
+async fn private_addresses_need_the_operators_permission() {
     let server = Server::start_with("origin_private_addresses = \"root\"\n");
     let (root, bob) = (server.root_client(), server.create_account("bob").await);
     let origin = Origin::start().await;
@@ -98,7 +98,7 @@ async fn addresses_inside_are_the_operators_to_allow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn some_addresses_are_nobodys() {
+async fn some_addresses_are_always_refused() {
     let server = Server::start_with("origin_private_addresses = \"all\"\n");
     let (root, origin) = (server.root_client(), Origin::start().await);
     root.add(NAME, &origin).await;

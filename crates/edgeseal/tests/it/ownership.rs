@@ -1,5 +1,5 @@
-//! Who may add a domain where the operator demands proof: who can publish something in its DNS or
-//! on its web server. Asked of a real DNS server, and of a real web server.
+//! Ownership checks: an account may add a domain if it can publish a record in its DNS or a file on
+//! its web server. With real DNS and web servers.
 
 use serde_json::Value;
 
@@ -188,7 +188,7 @@ async fn without_the_demand_there_is_nothing_to_prove() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whether_visitors_come_to_the_edge() {
+async fn whether_clients_resolve_to_the_edge() {
     let dns = DnsServer::start().await;
     let server = start(&dns, "cname_suffix = \"edge.example.net\"\n").await;
     let (api, origin) = (server.root_client(), Origin::start().await);

@@ -1,5 +1,4 @@
-//! Least privilege, from the making of a user to the refusal that says why: each step through the
-//! API, what follows on the edge.
+//! Least privilege, from the creation of a user to the explanation of a refusal, through the API.
 
 use serde_json::{Value, json};
 
@@ -165,7 +164,7 @@ async fn the_minimal_policy_sets_one_domain_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_taken_away_is_gone_at_once() {
+async fn revoked_rights_end_at_once() {
     let world = PermissionFixture::new().await;
     let bot = world.user("bot").await;
     let all = document(&[statement("Allow", "*", "*")]);
@@ -298,7 +297,7 @@ async fn a_denial_reaches_into_batches_tags_and_addresses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_neither_raise_themselves_nor_operate_edgeseal() {
+async fn users_can_neither_escalate_nor_operate_edgeseal() {
     let world = PermissionFixture::new().await;
     let bot = world.user("bot").await;
     let cdn = document(&[statement("Allow", "cdn:*", "*")]);

@@ -1,5 +1,4 @@
-//! A load balancer in front: the client that it speaks for is the client, and nobody else speaks for
-//! anybody.
+//! The PROXY protocol: accepted from trusted load balancers only.
 
 use std::net::SocketAddr;
 
@@ -74,7 +73,7 @@ async fn send_parts(mut stream: TcpStream, parts: &[&[u8]]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_balancer_speaks_for_its_clients_and_nobody_else_does() {
+async fn only_a_trusted_balancer_can_send_a_proxy_header() {
     let server = Server::start_with(
         "proxy_protocol_from = [\"127.0.0.3\", \"192.0.2.0/24\"]\nclient_hello_timeout_ms = 500\n",
     );

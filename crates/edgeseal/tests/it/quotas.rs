@@ -1,4 +1,4 @@
-//! How much an account may have: refused at the quota and not before, however many call at once.
+//! Quotas: calls are refused exactly at the quota, also under concurrency.
 
 use edgeseal_api::client::{CallError, ErrorResponse};
 use rusqlite::Connection;
@@ -62,7 +62,7 @@ fn config(quotas: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_adds_as_many_domains_as_it_may() {
+async fn the_quota_of_domains_is_exact() {
     let server = Server::start_with(&config("quota_domains = 3"));
     let (root, bob) = (server.root_client(), server.create_account("bob").await);
     let origin = Origin::start().await;
@@ -140,7 +140,7 @@ async fn an_account_adds_as_many_domains_as_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_uploads_as_many_certificates_as_it_may() {
+async fn the_quota_of_certificates_is_exact() {
     const NAME: &str = "www.quota.example";
     const OTHER: &str = "other.quota.example";
     let server = Server::start_with(&config("quota_certificates = 2"));
@@ -324,7 +324,7 @@ async fn user_who_sets(api: &ApiClient, domain: &str) -> ApiClient {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_has_as_many_signing_requests_as_it_may() {
+async fn the_quota_of_signing_requests_is_exact() {
     let server = Server::start_with(&config("quota_csr_keys = 1"));
     let (root, bob) = (server.root_client(), server.create_account("bob").await);
     let call = (CDN_VERSION, "CreateCdnCertificateSigningRequest");

@@ -1,5 +1,5 @@
-//! The order of refusals: one request that is wrong in every way at once; one fault after the other
-//! is mended, and the next one answers.
+//! The order of refusals: a request with every fault; each time the reported fault is fixed, the next
+//! one must be reported.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! What a process reads again while it serves.
+//! Reload by SIGHUP.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::harness::{
 /// SIGHUP has the files read again; what cannot be used changes nothing, and no signal of this kind ends
 /// the process.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewed_certificate_of_the_api_is_taken_up_at_sighup() {
+async fn sighup_reloads_the_certificate_of_the_api() {
     let home = tempfile::tempdir().unwrap();
     let write = |pem: &TestCertificate| {
         fs::write(home.path().join("cert.pem"), &pem.chain).unwrap();

@@ -1,4 +1,4 @@
-//! The end of a process and what the next one on the same data directory makes of it.
+//! Exit and restart of a process on the same data directory.
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +46,7 @@ pub(crate) fn refused_to_start(server: &Server) -> String {
     said
 }
 
-/// Every file below a directory with its octets.
+/// Every file below a directory with its bytes.
 pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -60,7 +60,7 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Names of the files whose octets differ, or that only one side has.
+/// Names of the files whose bytes differ, or that only one side has.
 pub(crate) fn differing(
     before: &BTreeMap<String, Vec<u8>>,
     after: &BTreeMap<String, Vec<u8>>,
@@ -133,7 +133,7 @@ async fn sigterm_ends_it_at_once_although_clients_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_let_go_is_dropped_in_time() {
+async fn a_client_that_stays_connected_is_dropped_in_time() {
     let server = Server::start_with("drain_timeout_ms = 300\n");
     let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
@@ -278,7 +278,7 @@ async fn ready_means_that_everything_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_off_or_stopped_stays_so() {
+async fn disabled_and_stopped_domains_stay_so() {
     let (mut server, api, pem) = serving().await;
     let (off, stopped) = ("off.restart.example", "stopped.restart.example");
     let origin = Origin::start().await;
@@ -317,7 +317,7 @@ async fn what_is_off_or_stopped_stays_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_and_secrets_stay_and_are_their_owners_alone() {
+async fn keys_and_secrets_persist_with_private_permissions() {
     let (mut server, _, _) = serving().await;
     let second = server.create_account("second").await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

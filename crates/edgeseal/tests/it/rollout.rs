@@ -1,4 +1,4 @@
-//! What is told of edges: to whom, and that it is so.
+//! The rollout status: correct, and visible to the right accounts only.
 
 use edgeseal_api::client::{CallError, Reply};
 use edgeseal_core::{DomainPattern, certificate::Digest, domain::Domain};
@@ -49,7 +49,7 @@ fn counts(body: &Value) -> [u64; 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_followed_to_its_proof() {
+async fn a_change_is_tracked_until_it_is_proved() {
     let server = Server::start();
     let (api, origin) = (server.create_account("alice").await, Origin::start().await);
     api.add(NAME, &origin).await;
@@ -232,7 +232,7 @@ async fn spoil(server: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn quarantine_raises_an_alarm_and_ends_it() {
+async fn quarantine_sets_and_clears_the_alert() {
     let mut server = Server::start();
     let pem = AUTHORITY.issue(&[NAME]);
     server.create_account("alice").await;

@@ -1,5 +1,5 @@
-//! Nothing readable lies anywhere: neither in files, nor in the log, the audit or the metrics, nor in
-//! the memory of a process beyond what it has used.
+//! No plaintext secret in files, log, audit records or metrics, nor in the memory of a process beyond
+//! the keys that it has used.
 
 use std::{fs, sync::Arc, time::Instant};
 
@@ -216,7 +216,7 @@ async fn identities(owner: &ApiClient, needles: &mut Needles) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_log_audit_and_metrics_show_nothing() {
+async fn files_log_audit_and_metrics_contain_no_secret() {
     let mut world = SecretsFixture::new().await;
     let admin = world.server.addresses().admin;
     for page in ["/metrics", "/readyz", "/healthz"] {
@@ -281,14 +281,14 @@ fn assert_files_clean(world: &SecretsFixture) {
 fn found_in_memory(world: &SecretsFixture) -> Found {
     let memory = read_memory(world.server.id());
     // Where the rest would be: beside what is held of the domains.
-    let names = memory.iter().filter(|(_, octets)| {
-        let mut windows = octets.windows(UNUSED.len());
+    let names = memory.iter().filter(|(_, bytes)| {
+        let mut windows = bytes.windows(UNUSED.len());
         windows.any(|window| window == UNUSED.as_bytes())
     });
     assert!(names.count() > 0, "the process holds the domains");
     let mut found = Found::new();
-    for (place, octets) in &memory {
-        found.extend(world.needles.found_in(place, octets));
+    for (place, bytes) in &memory {
+        found.extend(world.needles.found_in(place, bytes));
     }
     // The key that signed for a client shows that the search finds what is there.
     assert!(found.remove(USED).is_some(), "{found:#?}");
@@ -310,7 +310,7 @@ fn assert_forgotten(world: &SecretsFixture, may_be: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_process_holds_only_what_it_has_used() {
+async fn an_idle_process_holds_only_used_keys() {
     let mut world = SecretsFixture::new().await;
     world.server.terminate();
     world.server.launch();
@@ -328,7 +328,7 @@ async fn an_idle_process_holds_only_what_it_has_used() {
 /// Of everything that passed through a process, only keys that the edge has signed with are left:
 /// those of domains that are served, which it looks at itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_forgets_what_passed_through_it() {
+async fn a_process_wipes_secrets_after_use() {
     let mut world = SecretsFixture::new().await;
     let (server, leaf) = (&world.server, &world.used.leaf);
     server.assert_serves(USED, leaf, "after the uploads").await;

@@ -1,5 +1,5 @@
-//! Without the store, from the start or from one moment on: what was served is served, changes are refused
-//! with a reason, and when the store is back it is taken up without a restart.
+//! An unavailable store, at startup or later: the edge keeps serving, changes are refused with a
+//! reason, and the store is reattached without a restart when it is available again.
 
 use std::{
     fs,
@@ -92,7 +92,7 @@ async fn assert_unavailable(server: &Server, pems: &[TestCertificate], why: &str
     assert!(value("edgeseal_edge_revision ") > Some(0), "{when}");
 }
 
-/// Asserts that the store is taken up by itself, and that a change is served.
+/// Asserts that the store is reattached, and that a change is served.
 async fn assert_recovers(server: &Server, pems: &mut [TestCertificate], when: &str) {
     let admin = server.addresses().admin;
     eventually(&format!("{when}: the store is taken up"), async || {
@@ -120,7 +120,7 @@ fn remove_companions(store: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_gone_cut_off_or_emptied_is_waited_for() {
+async fn a_missing_truncated_or_empty_store_is_waited_for() {
     let (mut server, mut pems) = has_served().await;
     let (store, aside) = (server.data().join("store.db"), server.home().join("aside"));
     let other = server.home().join("other.db");
@@ -215,7 +215,7 @@ impl StoreLoss {
 
 /// The file vanishes under four writers. What was acknowledged is in it when it is back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_vanishes_while_it_is_written_to_loses_nothing_acknowledged() {
+async fn a_store_that_vanishes_during_writes_loses_no_acknowledged_change() {
     let (server, mut pems) = serving(&unlimited()).await;
     let origin = Origin::start().await;
     let (store, kept) = (server.data().join("store.db"), server.home().join("kept"));
@@ -265,7 +265,7 @@ async fn a_store_that_vanishes_while_it_is_written_to_loses_nothing_acknowledged
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_vanishes_is_noticed_although_nobody_writes() {
+async fn a_vanished_store_is_noticed_without_writes() {
     let (server, mut pems) = serving("").await;
     let (store, aside) = (server.data().join("store.db"), server.home().join("aside"));
     fs::rename(&store, &aside).unwrap();

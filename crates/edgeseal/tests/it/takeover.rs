@@ -1,4 +1,4 @@
-//! The API in TLS, with a certificate of the operator and under the cloud's own names.
+//! The API over TLS: with the operator's certificate, and under the cloud's host names.
 
 use std::{
     fs,
@@ -95,8 +95,8 @@ async fn tools_that_know_the_cloud_s_names_only_are_served() {
 
     // A signed call. The signature of version 1 covers no host.
     let what = (CDN_VERSION, "DescribeUserDomains");
-    let octets = SignedCall::new(Scheme::V1, &server.root_client(), what, &[]).to_bytes();
-    let (_, body) = std::str::from_utf8(&octets)
+    let bytes = SignedCall::new(Scheme::V1, &server.root_client(), what, &[]).to_bytes();
+    let (_, body) = std::str::from_utf8(&bytes)
         .unwrap()
         .split_once("\r\n\r\n")
         .unwrap();
@@ -128,7 +128,7 @@ async fn tools_that_know_the_cloud_s_names_only_are_served() {
         assert!(called.starts_with(host), "{called}");
     }
 
-    // As the recipe has it; and nobody else trusts it.
+    // As in the instructions; no other client trusts it.
     let mut by_variable = curl(address, "cdn.aliyuncs.com", AS_JSON);
     by_variable.env("CURL_CA_BUNDLE", file(&server, "bundle.pem"));
     assert_eq!(answer(&mut by_variable)["Code"], "MissingAction");
@@ -379,7 +379,7 @@ fn api_tls(directory: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_in_tls_with_a_certificate_of_the_operator() {
+async fn the_api_over_tls_with_the_operators_certificate() {
     let home = tempfile::tempdir().unwrap();
     let pem = AUTHORITY.issue(&["api.example.com"]);
     fs::write(home.path().join("cert.pem"), &pem.chain).unwrap();

@@ -1,4 +1,4 @@
-//! `./test` itself: a suite that counts nothing, or breaks down, does not pass.
+//! `./test` itself: a suite that counts nothing, or crashes, does not pass.
 
 use std::{fs, path::Path, process::Command};
 

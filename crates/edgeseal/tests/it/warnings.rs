@@ -1,4 +1,4 @@
-//! What is accepted with a warning: whoever deploys hears of it, however the call is spelt.
+//! Warnings: calls that are accepted with a warning return it, in every variant of the call.
 
 use std::fs;
 
@@ -61,7 +61,7 @@ fn kinds(reply: &Reply) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_spelling_warns_of_a_missing_intermediate() {
+async fn every_variant_warns_of_a_missing_intermediate() {
     let server = Server::start_with(&unlimited());
     let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
@@ -113,7 +113,7 @@ async fn every_spelling_warns_of_a_missing_intermediate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_kind_of_warning_is_told() {
+async fn each_kind_of_warning_is_returned() {
     let config = format!("name_mismatch = \"accept\"\n{}", unlimited());
     let server = Server::start_with(&config);
     let (api, origin) = (server.root_client(), Origin::start().await);

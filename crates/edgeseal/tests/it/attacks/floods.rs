@@ -1,4 +1,4 @@
-//! ClientHellos of clients who never finish a handshake.
+//! Floods of handshakes that are never finished.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use tokio::{
 use super::{BackgroundClients, NAME, Target, eventually, hellos::client_hello};
 
 const CONNECTIONS: usize = 4000;
-/// Connections that may wait to be accepted.
+/// The listen backlog.
 const CONCURRENCY: usize = 500;
-/// What one unfinished handshake may hold: the ClientHello, the state, the flight of the server with
-/// a chain, and the buffers of both directions.
+/// Memory of one unfinished handshake: the ClientHello, the state, the server's flight with a chain,
+/// and the buffers of both directions.
 const KIB_EACH: u64 = 40;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handshakes_that_are_never_finished_end() {
+async fn unfinished_handshakes_time_out() {
     let target = Target::start("client_hello_timeout_ms = 10000\n").await;
     let descriptors = target.descriptors();
     let visitors = BackgroundClients::begin(&target).await;
@@ -26,7 +26,7 @@ async fn handshakes_that_are_never_finished_end() {
     flood(&target).await;
     target.assert_descriptors_back(descriptors).await;
     target.assert_memory(before, CONNECTIONS as u64 * KIB_EACH);
-    // A second one finds room in what the first one left.
+    // A second flood reuses the memory that the first one has freed.
     let between = target.baseline_kib();
     flood(&target).await;
     target.assert_descriptors_back(descriptors).await;
@@ -35,14 +35,14 @@ async fn handshakes_that_are_never_finished_end() {
     target.stop().await;
 }
 
-/// A third says nothing, a third stops within the ClientHello, a third after it. All wait for the
-/// edge to end it.
+/// A third sends nothing, a third stops within the ClientHello, a third after it. All wait for the
+/// edge to close the connection.
 async fn flood(target: &Target) {
     let (edge, whole) = (target.edge(), client_hello(Some(NAME)));
     let mut attack = JoinSet::new();
     let before = target.descriptors();
     for number in 0..CONNECTIONS {
-        // More than the backlog at once would wait for the kernel's retransmissions, not the edge.
+        // More than the backlog would wait for the kernel's retransmissions instead of the edge.
         if number % CONCURRENCY == 0 {
             eventually("the acceptance of the flood", async || {
                 (target.descriptors() + CONCURRENCY / 2 >= before + number).then_some(())
@@ -58,7 +58,7 @@ async fn flood(target: &Target) {
         attack.spawn(async move {
             stream.write_all(&part).await.unwrap();
             let mut answer = Vec::new();
-            // The server's flight, or nothing; then the end, by a close or a reset.
+            // The server's flight, or nothing; then a close or a reset.
             let end = stream.read_to_end(&mut answer);
             let ended = tokio::time::timeout(Duration::from_secs(30), end).await;
             ended.expect("the edge ends it").ok();

@@ -13,7 +13,7 @@ use super::{BackgroundClients, NAME, Target};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(40);
 /// What an attack may take over what a connection needs: windows, buffers and an allocator's slack.
-/// Each attack sends, or asks for, several times as much.
+/// Each attack sends or requests several times as much.
 const GROWTH_MAX_KIB: u64 = 24 * 1024;
 
 const DATA: u8 = 0;
@@ -34,8 +34,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&head, payload].concat()
 }
 
-/// The fields of a request in HPACK, without a table (RFC 7541): `:method`, `:scheme: https`,
-/// `:path: /` by their index, `:authority` spelled out.
+/// The headers of a request in HPACK, without the dynamic table (RFC 7541): `:method`, `:scheme:
+/// https`, `:path: /` by index, `:authority` as a literal.
 fn request(method: u8) -> Vec<u8> {
     let length = u8::try_from(NAME.len()).unwrap();
     [&[method, 0x87, 0x84, 0x01, length], NAME.as_bytes()].concat()
@@ -44,7 +44,7 @@ fn request(method: u8) -> Vec<u8> {
 const GET: u8 = 0x82;
 const POST: u8 = 0x83;
 
-/// Stream number `index` that a client opens.
+/// The id of a client's stream number `index`.
 fn stream(index: usize) -> u32 {
     u32::try_from(index).unwrap() * 2 + 1
 }
@@ -52,18 +52,18 @@ fn stream(index: usize) -> u32 {
 /// How an attack ended.
 #[derive(Debug)]
 struct Outcome {
-    /// The code of the GOAWAY that came, if one came.
+    /// The code of a received GOAWAY.
     goaway: Option<u32>,
     /// The edge closed the connection.
     closed: bool,
-    /// Frames that came, by type.
+    /// Received frames, by type.
     frames: [usize; 256],
-    /// The codes of the RST_STREAMs.
+    /// The codes of received RST_STREAMs.
     resets: BTreeSet<u32>,
 }
 
-/// Sends the parts one after another until the edge ends the connection, reading all that comes;
-/// once all is sent it reads until a second is silent.
+/// Sends the parts one after another until the edge closes the connection, and reads everything;
+/// once all is sent, it reads until nothing arrives for a second.
 async fn attack(target: &Target, parts: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Outcome {
     let (mut reader, mut writer) = tokio::io::split(target.connect("h2").await);
     let sender = tokio::spawn(async move {
@@ -73,7 +73,7 @@ async fn attack(target: &Target, parts: impl Iterator<Item = Vec<u8>> + Send + '
             writer.write_all(&part).await.ok()?;
         }
         writer.flush().await.ok()?;
-        // Kept open: it is for the edge to end it.
+        // Kept open: the edge must close it.
         Some(writer)
     });
     let (mut outcome, mut got) = (
@@ -106,7 +106,7 @@ async fn attack(target: &Target, parts: impl Iterator<Item = Vec<u8>> + Send + '
 }
 
 impl Outcome {
-    /// Takes the whole frames off `got`.
+    /// Removes the complete frames from `got`.
     fn parse_frames(&mut self, got: &mut Vec<u8>) {
         let mut at = 0;
         while let Some(head) = got.get(at..at + 9) {
@@ -136,7 +136,7 @@ impl Outcome {
     }
 }
 
-/// Runs one attack, with visitors beside it, and bounds what it costs.
+/// Runs one attack while other clients are served, and bounds its cost.
 async fn run(
     what: &str,
     ends: bool,
@@ -175,8 +175,8 @@ async fn rapid_resets_end_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn continuations_without_end_end_the_connection() {
-    // CVE-2024-27316 and its kin: 64 MiB of fields in one head.
+async fn endless_continuations_end_the_connection() {
+    // CVE-2024-27316 and similar: 64 MiB of headers in one request.
     let field = [&[0x00, 1, b'x', 0x7f, 0x81, 0x7e][..], &[b'y'; 16_256][..]].concat();
     let parts = std::iter::once(frame(HEADERS, END_STREAM, 1, &request(GET)))
         .chain(std::iter::repeat_n(frame(CONTINUATION, 0, 1, &field), 4000));
@@ -192,8 +192,8 @@ async fn empty_continuations_end_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_is_no_bomb() {
-    // One field of 4,000 octets goes into the table; 16,000 references to it are 64 MB of fields.
+async fn an_hpack_bomb_is_bounded() {
+    // One header of 4,000 bytes goes into the table; 16,000 references to it are 64 MB of headers.
     let value = [&[0x40, 1, b'x', 0x7f, 0xa1, 0x1e][..], &[b'y'; 4000][..]].concat();
     let bomb = frame(
         HEADERS,
@@ -222,7 +222,7 @@ async fn a_table_is_no_bomb() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pings_and_settings_leave_nothing_behind() {
-    // A million each would be 8 and 17 MB of answers, if they were kept.
+    // A million each would be 8 and 17 MB of queued replies.
     let pings = frame(PING, 0, 0, b"12345678").repeat(1000);
     let settings = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]).repeat(1000);
     let parts = std::iter::repeat_n([pings, settings], 300).flatten();
@@ -242,7 +242,7 @@ async fn priorities_and_windows_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn data_of_no_length_leaves_nothing_behind() {
+async fn empty_data_frames_leave_nothing_behind() {
     let parts = std::iter::once(frame(HEADERS, END_HEADERS, 1, &request(POST))).chain(
         std::iter::repeat_n(frame(DATA, 0, 1, &[]).repeat(1000), 500),
     );
@@ -250,7 +250,7 @@ async fn data_of_no_length_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_streams_than_allowed() {
+async fn concurrent_streams_are_limited() {
     let open = |index: usize| frame(HEADERS, END_HEADERS, stream(index), &request(POST));
     let outcome = run("streams", false, (0..1000).map(open)).await;
     let refused = outcome.resets.contains(&7); // REFUSED_STREAM

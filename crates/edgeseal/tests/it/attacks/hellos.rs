@@ -1,5 +1,5 @@
-//! ClientHellos and records that no honest client sends. Each is answered by an alert or by the end
-//! of the connection, and the next client is served.
+//! ClientHellos and records that no well-behaved client sends. The edge sends an alert or closes the
+//! connection, and the next client is served.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,8 +20,8 @@ use tokio::{
 
 use super::{NAME, Target, tls};
 
-/// A record as rustls sends it: the ClientHello of a client for this name, or for none. Without the
-/// hybrid key share, so that it is small and costs the server little.
+/// A record of rustls: the ClientHello for this name, or without SNI. Without the hybrid key share,
+/// so that it is small and cheap for the server.
 pub(super) fn client_hello(name: Option<&str>) -> Vec<u8> {
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
@@ -38,14 +38,14 @@ pub(super) fn client_hello(name: Option<&str>) -> Vec<u8> {
     record
 }
 
-/// A ClientHello with this extension of type `server_name` (RFC 6066 §3) at its end.
+/// A ClientHello with this `server_name` extension (RFC 6066 §3) at its end.
 fn client_hello_with(server_name: &[u8]) -> Vec<u8> {
     let mut record = client_hello(None);
     record.extend([0, 0]);
     record.extend(length16(server_name.len()));
     record.extend(server_name);
     let more = 4 + server_name.len();
-    // Lengths of the record, of the handshake message in it, of its extensions.
+    // Adjust the lengths of the record, the handshake message and its extensions.
     let session = 9 + 2 + 32;
     let suites = session + 1 + usize::from(record[session]);
     let compression = suites + 2 + usize::from(read16(&record, suites));
@@ -65,7 +65,7 @@ fn read16(record: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([record[at], record[at + 1]])
 }
 
-/// One entry of a list of names: type 0 is a host name.
+/// One entry of a server name list: type 0 is a host name.
 fn entry(name: &[u8]) -> Vec<u8> {
     [&[0], &length16(name.len())[..], name].concat()
 }
@@ -74,22 +74,22 @@ fn list(entries: &[u8]) -> Vec<u8> {
     [&length16(entries.len())[..], entries].concat()
 }
 
-/// What comes back for these octets, up to the end of the connection.
-async fn send_raw(edge: SocketAddr, octets: &[u8]) -> Vec<u8> {
+/// The response to these bytes, up to the end of the connection.
+async fn send_raw(edge: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let (mut stream, mut answer) = (TcpStream::connect(edge).await.unwrap(), Vec::new());
     let talk = async {
-        // The edge may end it before it has everything, and a reset may come before the answer.
-        let _ = stream.write_all(octets).await;
+        // The edge may close before it has read everything, and a reset may precede its response.
+        let _ = stream.write_all(bytes).await;
         let _ = stream.shutdown().await;
         let _ = stream.read_to_end(&mut answer).await;
     };
     timeout(Duration::from_secs(20), talk)
         .await
-        .unwrap_or_else(|_| panic!("the connection does not end after {octets:02x?}"));
+        .unwrap_or_else(|_| panic!("the connection does not end after {bytes:02x?}"));
     answer
 }
 
-/// The description of the fatal alert that an answer is, if it is one.
+/// The description of a fatal alert, if the response is one.
 fn alert(answer: &[u8]) -> Option<u8> {
     match answer {
         [21, 3, _, 0, 2, 2, description] => Some(*description),
@@ -98,7 +98,7 @@ fn alert(answer: &[u8]) -> Option<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn server_names_that_are_none_are_refused() {
+async fn invalid_server_names_are_refused() {
     let target = Target::start("client_hello_timeout_ms = 5000\n").await;
     let served = send_raw(
         target.edge(),
@@ -112,18 +112,15 @@ async fn server_names_that_are_none_are_refused() {
         ("no list", vec![]),
         ("an empty list", list(&[])),
         ("an empty name", list(&entry(b""))),
+        ("255 bytes", list(&entry(&long.repeat(4).as_bytes()[..255]))),
+        ("256 bytes", list(&entry(long.repeat(4).as_bytes()))),
+        ("16,000 bytes", list(&entry("a".repeat(15_000).as_bytes()))),
         (
-            "255 octets",
-            list(&entry(&long.repeat(4).as_bytes()[..255])),
-        ),
-        ("256 octets", list(&entry(long.repeat(4).as_bytes()))),
-        ("16,000 octets", list(&entry("a".repeat(15_000).as_bytes()))),
-        (
-            "a label of 64 octets",
+            "a label of 64 bytes",
             list(&entry(format!("{}.example", "a".repeat(64)).as_bytes())),
         ),
         ("UTF-8", list(&entry("www.büro.example".as_bytes()))),
-        ("octets of no alphabet", list(&entry(&[0xff, 0xfe, 0x80]))),
+        ("bytes of no alphabet", list(&entry(&[0xff, 0xfe, 0x80]))),
         ("NUL at the end", list(&entry(&[attacked, b"\0"].concat()))),
         (
             "NUL in the middle",
@@ -160,7 +157,7 @@ async fn server_names_that_are_none_are_refused() {
             vec![0, 8, 0, 0, 200, b'a', b'.', b'b', b'c', b'd'],
         ),
         (
-            "octets after the list",
+            "bytes after the list",
             [&list(&entry(attacked))[..], b"more"].concat(),
         ),
     ];
@@ -183,7 +180,7 @@ async fn server_names_that_are_none_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_are_none_end_the_connection() {
+async fn invalid_records_end_the_connection() {
     let target = Target::start("client_hello_timeout_ms = 5000\n").await;
     let record = |kind: u8, version: u16, body: &[u8]| -> Vec<u8> {
         [
@@ -198,7 +195,7 @@ async fn records_that_are_none_end_the_connection() {
     let body = &whole[5..];
     let table: Vec<(&str, Vec<u8>)> = vec![
         ("nothing", vec![]),
-        ("one octet", vec![22]),
+        ("one byte", vec![22]),
         (
             "HTTP in the clear",
             b"GET / HTTP/1.1\r\nhost: www.attacked.example\r\n\r\n".to_vec(),
@@ -215,7 +212,7 @@ async fn records_that_are_none_end_the_connection() {
         ("zeros", vec![0; 100_000]),
         ("ones", vec![0xff; 100_000]),
         (
-            "a record over 2^14 octets",
+            "a record over 2^14 bytes",
             record(22, 0x0301, &vec![1; 16_385]),
         ),
         (
@@ -258,7 +255,7 @@ async fn records_that_are_none_end_the_connection() {
             ),
         ),
         (
-            "a message of 2^24 octets",
+            "a message of 2^24 bytes",
             record(22, 0x0301, &[1, 0xff, 0xff, 0xff, 3, 3]),
         ),
         (
@@ -271,16 +268,16 @@ async fn records_that_are_none_end_the_connection() {
         ),
     ];
     let before = target.baseline_kib();
-    for (what, octets) in table {
-        let answer = send_raw(target.edge(), &octets).await;
+    for (what, bytes) in table {
+        let answer = send_raw(target.edge(), &bytes).await;
         let expected = [None, Some(&21), Some(&22)];
         assert!(expected.contains(&answer.first()), "{what}: {answer:02x?}");
-        // Only for what begins with a sound ClientHello a handshake begins.
+        // A handshake starts only after a valid ClientHello.
         let begins = what == "data after a hello" || what == "a version of another age";
         assert!(begins || answer.first() != Some(&22), "{what}");
         target.assert_serves().await;
     }
-    // A message as long as its header says, if it were waited for, would be 16 MiB.
+    // The header announces a message of 16 MiB.
     target.assert_memory(before, 12 * 1024);
     target.stop().await;
 }
@@ -306,35 +303,35 @@ enum Mutation {
 }
 
 impl Mutation {
-    fn apply(&self, octets: &mut Vec<u8>) {
-        let within = |at: usize| at % (octets.len() + 1);
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        let within = |at: usize| at % (bytes.len() + 1);
         match self {
             Self::Set(at, value) => {
-                let at = within(*at).min(octets.len().saturating_sub(1));
-                if let Some(octet) = octets.get_mut(at) {
-                    *octet = *value;
+                let at = within(*at).min(bytes.len().saturating_sub(1));
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = *value;
                 }
             }
             Self::Remove(at, count) => {
                 let (at, end) = (within(*at), within(at + count));
-                octets.drain(at.min(end)..end.max(at));
+                bytes.drain(at.min(end)..end.max(at));
             }
             Self::Insert(at, more) => {
                 let at = within(*at);
-                octets.splice(at..at, more.iter().copied());
+                bytes.splice(at..at, more.iter().copied());
             }
-            Self::Cut(at) => octets.truncate(within(*at)),
+            Self::Cut(at) => bytes.truncate(within(*at)),
             Self::Repeat(at, count) => {
                 let (at, end) = (within(*at), within(at + count));
-                let part = octets[at.min(end)..end.max(at)].to_vec();
-                octets.splice(at..at, part);
+                let part = bytes[at.min(end)..end.max(at)].to_vec();
+                bytes.splice(at..at, part);
             }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_change_of_a_hello_does_harm() {
+async fn mutated_hellos_do_no_harm() {
     let target = Target::start("client_hello_timeout_ms = 5000\n").await;
     let (edge, whole) = (target.edge(), client_hello(Some(NAME)));
     let at = 0..whole.len();
@@ -346,7 +343,7 @@ async fn no_change_of_a_hello_does_harm() {
         1 => at.clone().prop_map(Mutation::Cut),
         1 => (at, 1..400_usize).prop_map(|(at, count)| Mutation::Repeat(at, count)),
     ];
-    // Half of them say their new length truly, so that what is within is looked at.
+    // Half of them have a correct length, so that their content is parsed.
     let case = (
         proptest::collection::vec(change, 1..5),
         prop_oneof![Just(true), Just(false)],
@@ -361,18 +358,18 @@ async fn no_change_of_a_hello_does_harm() {
         let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
         let mut runner = TestRunner::new_with_rng(config, random);
         let outcome = runner.run(&case, |(changes, told)| {
-            let mut octets = whole.clone();
+            let mut bytes = whole.clone();
             for change in &changes {
-                change.apply(&mut octets);
+                change.apply(&mut bytes);
             }
-            if told && (9..16_000).contains(&octets.len()) {
-                let length = octets.len();
-                octets[..3].copy_from_slice(&[22, 3, 1]);
-                octets[3..5].copy_from_slice(&length16(length - 5));
-                octets[5..7].copy_from_slice(&[1, 0]);
-                octets[7..9].copy_from_slice(&length16(length - 9));
+            if told && (9..16_000).contains(&bytes.len()) {
+                let length = bytes.len();
+                bytes[..3].copy_from_slice(&[22, 3, 1]);
+                bytes[3..5].copy_from_slice(&length16(length - 5));
+                bytes[5..7].copy_from_slice(&[1, 0]);
+                bytes[7..9].copy_from_slice(&length16(length - 9));
             }
-            let answer = runtime.block_on(send_raw(edge, &octets));
+            let answer = runtime.block_on(send_raw(edge, &bytes));
             let expected = [None, Some(&21), Some(&22)];
             proptest::prop_assert!(expected.contains(&answer.first()), "{answer:02x?}");
             Ok(())
@@ -389,7 +386,7 @@ async fn the_hybrid_key_exchange_is_preferred() {
     let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap();
     assert_eq!(group.name(), NamedGroup::X25519MLKEM768);
     drop(stream);
-    // And who has classical groups alone is served too, with TLS 1.2 as well.
+    // Clients with classical groups only are served too, also over TLS 1.2.
     let versions = &[&rustls::version::TLS12];
     tls::connect_with_versions(target.edge(), NAME, versions, &["h2"])
         .await

@@ -1,4 +1,4 @@
-//! HTTP/1.1 in bulk: requests without end on one connection, heads without end.
+//! HTTP/1.1 in bulk: endless requests on one connection, endless headers.
 
 use std::time::Duration;
 
@@ -31,18 +31,18 @@ async fn a_pipeline_is_answered_up_to_its_limit() {
     let text = String::from_utf8(answers).unwrap();
     let count = text.matches("HTTP/1.1 200 OK").count();
     assert_eq!(count, LIMIT, "every request up to the limit, and no more");
-    // 10,000 requests at once would be 2,000 times the memory of one.
+    // 10,000 buffered requests would take 2,000 times the memory of one.
     target.assert_memory(before, 16 * 1024);
     visitors.end(10).await;
     target.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_read_answers_is_not_read_either() {
+async fn a_client_that_does_not_read_is_not_read() {
     let target = Target::start("").await;
     let before = target.baseline_kib();
     let mut stream = target.connect("http/1.1").await;
-    // The origin's page says the path again, so answers are as long as what asks for them.
+    // The origin repeats the path, so responses are as long as their requests.
     let path = "a".repeat(8000);
     let request = format!("GET /{path} HTTP/1.1\r\nhost: {NAME}\r\n\r\n");
     let mut sent = 0;
@@ -51,18 +51,18 @@ async fn who_does_not_read_answers_is_not_read_either() {
             sent += request.len();
         }
     };
-    // Until the buffers of both kernels, twice, and of the edge are full: a few MiB each. Under the
-    // limit of requests of one connection, which is 80 MB of these.
+    // Until the socket buffers of both sides, twice, and those of the edge are full: a few MiB each.
+    // Below the limit of requests of one connection, which is 80 MB of these.
     let stuck = timeout(Duration::from_secs(10), send).await;
-    assert!(stuck.is_err(), "ended after {sent} octets");
-    assert!(sent < 48 * 1024 * 1024, "it takes {sent} octets");
+    assert!(stuck.is_err(), "ended after {sent} bytes");
+    assert!(sent < 48 * 1024 * 1024, "it takes {sent} bytes");
     target.assert_memory(before, 16 * 1024);
     drop(stream);
     target.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heads_without_end_are_cut_off() {
+async fn endless_headers_are_cut_off() {
     let target = Target::start("").await;
     let start = format!("GET / HTTP/1.1\r\nhost: {NAME}\r\n");
     let table = [
@@ -79,7 +79,7 @@ async fn heads_without_end_are_cut_off() {
         let (mut reader, mut writer) = tokio::io::split(target.connect("http/1.1").await);
         let send = async {
             writer.write_all(begin.as_bytes()).await?;
-            // 64 MiB; the edge takes a little over 64 KiB, the kernels some more.
+            // 64 MiB; the edge reads slightly over 64 KiB, the kernels buffer some more.
             for _ in 0..1024 {
                 writer.write_all(more.as_bytes()).await?;
             }

@@ -1,4 +1,4 @@
-//! 100,000 server names, as a scanner or an attacker makes them up.
+//! 100,000 made-up server names, as from a scanner or an attacker.
 
 use std::{
     net::SocketAddr,
@@ -16,15 +16,15 @@ use tokio::{
 
 use super::{BackgroundClients, Target, hellos::client_hello};
 
-/// Of each kind: names that nobody has, and names below a domain for all of them.
+/// Names of each kind: unknown ones, and ones that a wildcard domain covers.
 const NAMES: usize = 50_000;
-/// The first ones, after which memory should rise no more.
+/// The first names; afterwards memory must not grow.
 const WARM_UP: usize = 5000;
-/// Attackers at a time.
+/// Concurrent attackers.
 const CONCURRENCY: usize = 24;
-/// One entry for each of the 90,000 later names in any map (the name, a hash, a key, a pointer and
-/// the allocator's share: 120 octets at least) would be over 10 MiB. Allowed is half of it, for an
-/// allocator that gives back late.
+/// One map entry for each of the 90,000 later names (name, hash, key, pointer and allocator overhead:
+/// at least 120 bytes) would be over 10 MiB. Half of it is allowed, because the allocator returns
+/// memory late.
 const GROWTH_KIB: u64 = 5 * 1024;
 
 const ALERT: u8 = 21;
@@ -36,7 +36,7 @@ async fn random_names_leave_nothing_behind() {
     let target = Target::start("").await;
     let visitors = BackgroundClients::begin(&target).await;
     let edge = target.edge();
-    // Random to whoever would cache them: no name comes twice.
+    // Unpredictable for a cache: no name is repeated.
     request_names(edge, 0..WARM_UP).await;
     let before = target.memory_kib("VmRSS:");
     request_names(edge, WARM_UP..NAMES).await;
@@ -53,9 +53,9 @@ async fn random_names_leave_nothing_behind() {
     target.stop().await;
 }
 
-/// Asks for each name of both kinds. Unknown ones are told so, known ones get the server's flight.
+/// Sends each name of both kinds: unknown ones get an alert, known ones the server's flight.
 async fn request_names(edge: SocketAddr, numbers: std::ops::Range<usize>) {
-    // All have one length, so that one ClientHello serves for all.
+    // All have the same length, so that one ClientHello serves as the template.
     let label = |number: usize| {
         format!(
             "{:016x}",

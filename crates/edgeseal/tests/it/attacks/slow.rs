@@ -1,4 +1,4 @@
-//! Slowloris: many connections, each with a request that never ends.
+//! Slowloris: many connections, each with an endless request.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::{
 };
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(8);
-/// Over TLS and in the clear, each.
+/// Connections over TLS, and as many in plaintext.
 const CONNECTIONS: usize = 1000;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +27,7 @@ async fn a_slowloris_is_cut_off_and_others_are_served() {
     let mut attack = JoinSet::new();
     for _ in 0..CONNECTIONS {
         attack.spawn(async move {
-            // New handshakes may be shed while there are too many; whoever attacks comes again.
+            // Handshakes may be shed while there are too many; the attacker retries.
             let stream = loop {
                 match tls::connect(edge, NAME, &["http/1.1"]).await {
                     Ok(stream) => break stream,
@@ -40,7 +40,7 @@ async fn a_slowloris_is_cut_off_and_others_are_served() {
     }
     while let Some(lasted) = attack.join_next().await {
         let lasted = lasted.unwrap();
-        // Not sooner either: a visitor on a bad line has all of the time.
+        // Not sooner either: a client on a slow line gets the full timeout.
         assert!(lasted > HEADER_TIMEOUT / 2, "{lasted:?}");
         assert!(
             lasted < HEADER_TIMEOUT + Duration::from_secs(10),
@@ -49,12 +49,12 @@ async fn a_slowloris_is_cut_off_and_others_are_served() {
     }
     visitors.end(50).await;
     target.assert_descriptors_back(descriptors).await;
-    // Buffers of 2,000 connections: some 60 KiB each while they live.
+    // Buffers of 2,000 connections: some 60 KiB each while they are open.
     target.assert_memory(before, 2000 * 64);
     target.stop().await;
 }
 
-/// Sends a head that never ends, a field every half second, and tells how long it was let.
+/// Sends endless headers, one every half second, and returns how long the edge let it.
 async fn trickle<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> Duration {
     let begun = Instant::now();
     let start = format!("GET / HTTP/1.1\r\nhost: {NAME}\r\n");
@@ -62,7 +62,7 @@ async fn trickle<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> Duration {
     let mut answer = [0; 1024];
     while sent.is_ok() && stream.flush().await.is_ok() {
         let end = stream.read(&mut answer);
-        // The end shows in a read at once, in a write only some time later.
+        // A read notices the close at once, a write only later.
         match tokio::time::timeout(Duration::from_millis(500), end).await {
             Err(_) => sent = stream.write_all(b"x: y\r\n").await,
             Ok(Ok(some)) if some > 0 => assert!(answer.starts_with(b"HTTP/1.1 408")),

@@ -1,5 +1,5 @@
-//! The chain over the audit: whatever is done to the file is found, and nothing that a crash does
-//! is taken for it.
+//! The chain over audit records: verification detects tampering with the file, and does not report
+//! the effects of a crash as tampering.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use crate::harness::{
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// What `audit verify` says of the data in this directory: exit code, and a report an account.
+/// Runs `audit verify` on this data directory: exit code, and a report per account.
 fn verify(data: &Path, more: &[&str]) -> (Option<i32>, Vec<Value>) {
     let mut command = binary();
     command
@@ -34,7 +34,7 @@ fn verify(data: &Path, more: &[&str]) -> (Option<i32>, Vec<Value>) {
     (output.status.code(), reports.collect())
 }
 
-/// The report of one account once nothing is pending there; nothing must be wrong anywhere.
+/// The report of one account once it has no pending records; no account may have a problem.
 async fn linked(data: &Path, account: &str) -> Value {
     eventually("every record is linked", async || {
         let (code, reports) = verify(data, &[]);
@@ -47,7 +47,7 @@ async fn linked(data: &Path, account: &str) -> Value {
     .await
 }
 
-/// Some changes, a few links apart, in an account of their own.
+/// Makes changes in a new account, spread over several links.
 async fn history(server: &Server) -> (ApiClient, Value) {
     let (alice, origin) = (server.create_account("alice").await, Origin::start().await);
     let mut report = Value::Null;
@@ -63,7 +63,7 @@ async fn history(server: &Server) -> (ApiClient, Value) {
     (alice, report)
 }
 
-/// The data of a server that has ended, once more.
+/// Another copy of the data of a stopped server.
 fn copy(server: &Server, name: &str) -> PathBuf {
     let to = server.home().join(name);
     fs::create_dir(&to).unwrap();
@@ -83,7 +83,7 @@ fn keys(file: &Connection, prefix: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_done_to_the_file_is_found() {
+async fn tampering_with_the_file_is_detected() {
     let mut server = Server::start_with(&unlimited());
     let (alice, report) = history(&server).await;
     assert_eq!(server.terminate().code(), Some(0));
@@ -207,7 +207,7 @@ async fn what_is_done_to_the_file_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_state_is_found_by_a_head_that_was_kept() {
+async fn an_older_state_is_detected_by_a_kept_head() {
     let mut server = Server::start_with(&unlimited());
     let (alice, before) = history(&server).await;
     assert_eq!(server.terminate().code(), Some(0));
@@ -245,7 +245,7 @@ async fn an_older_state_is_found_by_a_head_that_was_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_between_change_and_link_is_no_tampering() {
+async fn a_kill_between_change_and_link_is_not_tampering() {
     let mut server = Server::start_with(&unlimited());
     let (root, origin) = (server.root_client(), Origin::start().await);
     let mut requests = Vec::new();
@@ -285,7 +285,7 @@ async fn a_kill_between_change_and_link_is_no_tampering() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_records_go_and_the_rest_still_verifies() {
+async fn old_records_expire_and_the_rest_still_verifies() {
     let mut server = Server::start_with(&format!("audit_retention_days = 30\n{}", unlimited()));
     let (alice, _) = history(&server).await;
     assert_eq!(server.terminate().code(), Some(0));

@@ -1,4 +1,4 @@
-//! Labels of domains.
+//! Tags of domains.
 
 use serde_json::Value;
 
@@ -67,13 +67,13 @@ fn rows(listed: &Value) -> Vec<String> {
         .collect()
 }
 
-/// All labels of these domains.
+/// All tags of these domains.
 async fn labels(api: &ApiClient, names: &[&str]) -> Vec<String> {
     rows(&ok(api, LIST, Flat::of(names)).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_come_and_go() {
+async fn tags_are_added_and_removed() {
     let server = Server::start_with(&unlimited());
     let (api, origin) = (server.root_client(), Origin::start().await);
     add(&api, &names(2), &origin).await;
@@ -115,7 +115,7 @@ async fn labels_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn limits_of_labels() {
+async fn limits_of_tags() {
     let server = Server::start_with(&unlimited());
     let (api, origin) = (server.root_client(), Origin::start().await);
     add(&api, &names(2), &origin).await;

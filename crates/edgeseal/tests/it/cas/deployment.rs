@@ -1,4 +1,4 @@
-//! Deployment jobs: one call binds certificates to many domains and tells of each how it ended.
+//! Deployment jobs: one call binds certificates to several domains and reports each result.
 
 use super::*;
 use crate::harness::{EDGESEAL, RAM};
@@ -130,7 +130,7 @@ async fn a_job_binds_to_each_domain_the_certificate_that_is_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_failed_is_tried_again() {
+async fn failed_domains_are_retried() {
     let centre = CasFixture::with_domain("").await;
     let api = &centre.api;
     let (old, new) = (AUTHORITY.issue(&[NAME]), AUTHORITY.issue(&[NAME]));
@@ -212,7 +212,7 @@ async fn a_job_needs_the_permission_of_each_domain_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_job_is_refused_and_jobs_are_bounded() {
+async fn invalid_jobs_are_refused_and_jobs_are_bounded() {
     let centre = CasFixture::with_domain("").await;
     let api = &centre.api;
     let id = centre

@@ -1,4 +1,4 @@
-//! What an owner writes on certificates: names, tags, the resource group.
+//! Names, tags and resource groups of certificates.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Certificates that are bound, released and deleted at the same moment.
+//! Concurrent binding, release and deletion of certificates.
 
 use edgeseal_api::client::CallError;
 use tokio::task::JoinSet;
@@ -14,7 +14,7 @@ const BINDERS: usize = 20;
 /// Version, action and parameters.
 type Call = (&'static str, &'static str, Vec<(String, String)>);
 
-/// Calls all at once; what became of each, in the order of the calls.
+/// Makes all calls concurrently; returns the results in order.
 async fn at_once(api: &ApiClient, calls: Vec<Call>) -> Vec<Result<(), String>> {
     let mut running = JoinSet::new();
     for (number, (version, action, params)) in calls.into_iter().enumerate() {
@@ -119,7 +119,7 @@ async fn nothing_is_bound_to_what_is_gone() {
         }
         met.push((deleted, bound > 0));
     }
-    // Both ends were met, or the race proved nothing.
+    // Both outcomes must occur, or the race proves nothing.
     assert!(met.iter().any(|(deleted, _)| *deleted), "{met:?}");
     assert!(met.iter().any(|(_, bound)| *bound), "{met:?}");
     // Whatever is stored now is bound somewhere or still in the centre.

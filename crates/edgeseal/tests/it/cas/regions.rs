@@ -1,4 +1,4 @@
-//! Regions: of the endpoint that was called, else of the parameter.
+//! Regions: that of the endpoint, else that of the parameter.
 
 use serde_json::Value;
 
@@ -20,8 +20,8 @@ async fn call_at(
     action: (&str, &str),
     params: &[(&str, &str)],
 ) -> Value {
-    let octets = SignedCall::new(Scheme::V1, &centre.api, action, params).to_bytes();
-    let text = String::from_utf8(octets).unwrap();
+    let bytes = SignedCall::new(Scheme::V1, &centre.api, action, params).to_bytes();
+    let text = String::from_utf8(bytes).unwrap();
     assert!(text.contains("host: edgeseal.test\r\n"));
     let text = text.replace("host: edgeseal.test\r\n", &format!("host: {host}\r\n"));
     let RawResponse { status, body, .. } =

@@ -1,4 +1,4 @@
-//! What was uploaded comes back octet by octet, and private keys only where they are given back.
+//! Certificates are returned exactly as uploaded; private keys only with `return_private_keys`.
 
 use serde_json::{Value, json};
 

@@ -1,11 +1,11 @@
-//! How the commands reach the API: in TLS, and through its rate limits.
+//! How the commands reach the API: over TLS, and through its rate limits.
 
 use std::fs;
 
 use super::{CommandOutput, command, edgeseal};
 use crate::harness::{Server, pki::AUTHORITY};
 
-/// A server whose API listens in TLS, with `ca.pem` for it in its home.
+/// A server whose API listens over TLS, with its `ca.pem` in the home directory.
 fn in_tls() -> (Server, String) {
     let files = tempfile::tempdir().unwrap();
     let pem = AUTHORITY.issue(&["127.0.0.1", "localhost"]);
@@ -50,7 +50,7 @@ fn an_endpoint_in_tls() {
     server.stop();
 }
 
-/// A script that adds one domain after the other needs no pauses of its own.
+/// A script that adds many domains needs no pauses.
 #[test]
 fn a_command_waits_until_its_rate_allows_it() {
     let server = Server::start_with("[rate_limits]\nAddCdnDomain = 1\n");

@@ -1,4 +1,4 @@
-//! The formats that certificates and keys come in: taken, or named.
+//! File formats of certificates and keys: accepted, or refused by name.
 
 use std::{fs, process::Stdio};
 
@@ -89,7 +89,7 @@ fn set(server: &Server, files: &str) -> CommandOutput {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_usual_format_is_taken() {
+async fn every_usual_format_is_accepted() {
     let server = with_files();
     let expected = fs::read(server.home().join("cert.der")).unwrap();
     for (files, length) in [

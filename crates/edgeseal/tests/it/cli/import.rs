@@ -1,4 +1,4 @@
-//! `edgeseal import`: layouts of the usual clients, what wins, and what a second run does.
+//! `edgeseal import`: layouts of ACME clients, precedence, and repeated runs.
 
 use std::{
     fs,
@@ -237,7 +237,7 @@ async fn the_certificate_that_was_issued_last_wins() {
 
 /// It exits with 0 only if all that was found is served, and says of the rest why not.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_served_is_told_with_its_reason() {
+async fn unserved_certificates_are_reported_with_a_reason() {
     let server = Server::start();
     let origin = Origin::start().await;
     let bob = server.create_account("bob").await;
@@ -326,7 +326,7 @@ async fn what_is_not_served_is_told_with_its_reason() {
     server.stop();
 }
 
-/// An import that is faster than it may be takes its time, and is complete all the same.
+/// An import that exceeds the rate limit waits, and is complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_goes_through_the_rate_limit() {
     let server = Server::start_with("[rate_limits]\nImportCertificate = 10\n");
@@ -381,7 +381,7 @@ async fn under_way(server: &Server) -> Child {
 /// What it has said in the end.
 fn ended(import: Child) -> (Option<i32>, String, String) {
     let output = import.wait_with_output().unwrap();
-    let text = |octets| String::from_utf8(octets).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
     (
         output.status.code(),
         text(output.stdout),

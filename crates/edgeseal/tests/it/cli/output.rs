@@ -1,5 +1,4 @@
-//! What the commands print where: into pipes that nobody reads, onto full disks, past names that would
-//! steer a terminal.
+//! Output of the commands: into closed pipes, onto full disks, and names with control characters.
 
 use std::{fs::File, io, process::Stdio};
 
@@ -69,7 +68,7 @@ fn a_full_disk_fails_a_command() {
 const CONTROL_TEXT: &str = "\x1b]0;title\x07\x1b[2J\u{9b}31m\u{202e}gpj.";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_cannot_steer_the_terminal() {
+async fn names_cannot_control_the_terminal() {
     let server = with_domain();
     let mut call = command(
         &server,
@@ -193,7 +192,7 @@ fn tables_are_bare_columns_in_a_pipe() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn times_may_be_told_by_how_long_ago_they_were() {
+async fn times_may_be_relative() {
     let server = with_domain();
     let records = |since: &str| edgeseal(&server, &format!("audit list {since}")).success();
     assert!(records("--since 7d").contains(NAME));

@@ -1,4 +1,4 @@
-//! What the doctor says of what visitors are shown: its verdict is the sum of what it has found.
+//! What the doctor reports about served certificates. The verdict follows from the findings.
 
 use std::{fs, process::Command};
 
@@ -75,7 +75,7 @@ async fn a_certificate_of_another_name_and_a_leaf_alone_are_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_visitors_are_shown_is_compared_with_the_store() {
+async fn served_certificates_are_compared_with_the_store() {
     let (server, api) = serving("", &AUTHORITY.issue(&[NAME])).await;
     let (other, _) = serving("", &AUTHORITY.issue(&[NAME])).await;
     let mine = server.data().join("addresses.json");
@@ -104,7 +104,7 @@ async fn what_visitors_are_shown_is_compared_with_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_emptied_replica_is_found_beside_the_server_and_without_it() {
+async fn an_emptied_replica_is_reported_with_and_without_a_server() {
     let (mut server, _) = serving("", &AUTHORITY.issue(&[NAME])).await;
     let replica = Connection::open(server.data().join("edge/replica.sqlite")).unwrap();
     replica.execute("DELETE FROM domain", []).unwrap();
@@ -129,7 +129,7 @@ async fn an_emptied_replica_is_found_beside_the_server_and_without_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_few_descriptors_and_a_store_that_is_away_are_found() {
+async fn too_few_descriptors_and_an_unavailable_store_are_reported() {
     let (mut server, _) = serving("", &AUTHORITY.issue(&[NAME])).await;
     assert_eq!(server.terminate().code(), Some(0));
     let few = via_shell("ulimit -n 300; exec \"$@\"", &server.command());

@@ -1,4 +1,4 @@
-//! Settings that are staged: obeyed by edges of the staging group, by the others once published.
+//! Staged settings: staging edges apply them at once, the others once they are published.
 
 use serde_json::{Value, json};
 

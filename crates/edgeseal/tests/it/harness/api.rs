@@ -1,4 +1,4 @@
-//! Signed calls, and what the tests say with them again and again.
+//! An API client, and the calls that many tests make.
 
 use std::ops::Deref;
 
@@ -8,27 +8,27 @@ use serde_json::Value;
 
 use super::{Origin, TestCertificate, now, pki, secrets};
 
-/// The CDN's version of the API.
+/// The API version of CDN.
 pub(crate) const CDN_VERSION: &str = "2018-05-10";
-/// The CDN's version of 2014.
+/// The CDN version of 2014.
 pub(crate) const CDN_2014: &str = "2014-11-11";
-/// The DCDN's version.
+/// The API version of DCDN.
 pub(crate) const DCDN: &str = "2018-01-15";
-/// The certificate centre's version.
+/// The API version of CAS.
 pub(crate) const CAS: &str = "2020-04-07";
-/// The certificate centre's version of 2018.
+/// The CAS version of 2018.
 pub(crate) const CAS_2018: &str = "2018-07-13";
 pub(crate) const CAS_2018_08: &str = "2018-08-13";
-/// RAM's version.
+/// The API version of RAM.
 pub(crate) const RAM: &str = "2015-05-01";
-/// STS's version.
+/// The API version of STS.
 pub(crate) const STS: &str = "2015-04-01";
-/// The version of Edgeseal's own actions.
+/// The API version of Edgeseal's own actions.
 pub(crate) const EDGESEAL: &str = "2026-12-01";
-/// What all of this is about.
+/// The action that most tests call.
 pub(crate) const SET: &str = "SetCdnDomainSSLCertificate";
 
-/// A caller with an access key of its own.
+/// An API client with an access key.
 #[derive(Clone)]
 pub(crate) struct ApiClient {
     client: Client,
@@ -60,7 +60,7 @@ impl ApiClient {
         }
     }
 
-    /// The same account's, for whoever has this key, with its token if it is a temporary one.
+    /// A client of the same account with this key, and its token if it is temporary.
     pub(crate) fn as_user(&self, key: &Value) -> Self {
         let text = |name: &str| key[name].as_str().unwrap();
         let (id, secret) = (text("AccessKeyId"), text("AccessKeySecret"));
@@ -71,7 +71,7 @@ impl ApiClient {
         other
     }
 
-    /// A domain that must be new.
+    /// Adds a domain, which must be new.
     pub(crate) async fn add(&self, domain: &str, origin: &Origin) {
         let sources = origin.sources();
         let params = [
@@ -93,7 +93,7 @@ impl ApiClient {
             .await
     }
 
-    /// Calls an action of the CDN that only needs a domain's name.
+    /// Calls a CDN action whose only parameter is a domain name.
     pub(crate) async fn call_on_domain(&self, action: &str, domain: &str) -> Reply {
         let called = self
             .call(CDN_VERSION, action, &[("DomainName", domain)])
@@ -109,7 +109,7 @@ impl ApiClient {
         })
     }
 
-    /// The certificate of a domain as the API tells it.
+    /// The certificate of a domain, from the API.
     pub(crate) async fn info(&self, domain: &str) -> Value {
         let reply = self
             .call_on_domain("DescribeDomainCertificateInfo", domain)
@@ -117,13 +117,13 @@ impl ApiClient {
         reply.body["CertInfos"]["CertInfo"][0].clone()
     }
 
-    /// DER of the leaf that the API says is bound.
+    /// DER of the bound leaf, from the API.
     pub(crate) async fn bound_leaf(&self, domain: &str) -> Vec<u8> {
         let info = self.info(domain).await;
         pki::pem_decode(info["ServerCertificate"].as_str().unwrap())
     }
 
-    /// Calls what must succeed; the answer shows no key material.
+    /// Makes a call that must succeed; asserts that the response contains no key material.
     pub(crate) async fn ok(&self, version: &str, action: &str, params: &[(&str, &str)]) -> Value {
         let called = self.call(version, action, params).await;
         let reply = called.unwrap_or_else(|error| panic!("{action}: {}", describe_error(&error)));
@@ -131,7 +131,7 @@ impl ApiClient {
         reply.body
     }
 
-    /// Calls what must be refused; the refusal shows no key material.
+    /// Makes a call that must be refused; asserts that the response contains no key material.
     pub(crate) async fn refused<'a>(
         &'a self,
         version: &'a str,
@@ -162,7 +162,7 @@ pub(crate) fn upload_params<'a>(
     ]
 }
 
-/// An error of a call with all that is known of it.
+/// Formats an error of a call with all details.
 pub(crate) fn describe_error(error: &CallError) -> String {
     match error {
         CallError::Api(refusal) => format!("{refusal:?}"),

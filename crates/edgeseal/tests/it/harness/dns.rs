@@ -1,4 +1,4 @@
-//! A DNS server on loopback that is the authority of everything.
+//! A DNS server on loopback that is authoritative for everything.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -18,7 +18,7 @@ use hickory_server::{
 };
 use tokio::net::{TcpListener, UdpSocket};
 
-/// See the [module](self).
+/// The DNS server; stops when dropped.
 pub(crate) struct DnsServer {
     pub(crate) address: SocketAddr,
     zone: Arc<InMemoryZoneHandler>,
@@ -56,7 +56,7 @@ impl DnsServer {
             .await;
     }
 
-    /// The name is on this machine.
+    /// Resolve the name to this machine.
     pub(crate) async fn add_loopback(&self, name: &str) {
         self.add(name, RData::A(A(Ipv4Addr::LOCALHOST))).await;
     }
@@ -72,7 +72,7 @@ impl DnsServer {
     }
 }
 
-/// A name from the root on.
+/// A fully qualified name.
 fn absolute(name: &str) -> Name {
     Name::from_ascii(format!("{name}.")).unwrap()
 }

@@ -1,5 +1,4 @@
-//! An origin that answers when it is told to: it keeps a request under way for as long as a test
-//! needs.
+//! An origin that holds its responses until the test releases them, to keep requests in flight.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -9,10 +8,10 @@ use tokio::{
 
 use super::Origin;
 
-/// What it answers in the end.
+/// The body of its responses.
 pub(crate) const HELD_BODY: &str = "held until now\n";
 
-/// See the [module](self).
+/// The origin.
 pub(crate) struct HeldOrigin {
     pub(crate) origin: Origin,
     requested: watch::Receiver<bool>,
@@ -52,13 +51,13 @@ impl HeldOrigin {
         }
     }
 
-    /// Waits until a request has come.
+    /// Waits until a request has arrived.
     pub(crate) async fn wait_for_request(&self) {
         let mut asked = self.requested.clone();
         asked.wait_for(|asked| *asked).await.unwrap();
     }
 
-    /// Lets every request be answered.
+    /// Releases all responses.
     pub(crate) fn release(&self) {
         self.release.send_replace(true);
     }

@@ -1,4 +1,4 @@
-//! What rcgen does not make: the `openssl` command makes it.
+//! Creates by the `openssl` command what rcgen cannot create.
 
 use std::process::{Command, Stdio};
 

@@ -1,4 +1,4 @@
-//! A small origin, and HTTP clients for what lies before it.
+//! A small origin, and HTTP clients for the edge in front of it.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -17,7 +17,7 @@ use tokio::{
     sync::watch,
 };
 
-/// An origin that says what it was asked for.
+/// An origin whose response repeats the request.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
 }
@@ -36,13 +36,13 @@ impl Origin {
         Self { address }
     }
 
-    /// As `AddCdnDomain` wants it.
+    /// The parameter `Sources` of `AddCdnDomain`.
     pub(crate) fn sources(&self) -> String {
         let (ip, port) = (self.address.ip(), self.address.port());
         format!(r#"[{{"content":"{ip}","type":"ipaddr","port":{port}}}]"#)
     }
 
-    /// The body that a request for `path` of `host` gets.
+    /// The body of the response to a request for `path` of `host`.
     pub(crate) fn page(host: &str, path: &str) -> String {
         format!("the origin of {host}, {path}\n")
     }
@@ -55,7 +55,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     Ok(Response::new(Full::new(Bytes::from(page))))
 }
 
-/// A web server that answers every request with one page, which can be changed.
+/// A web server with one page for all requests, which can be changed.
 pub(crate) async fn serve(page: &str) -> (watch::Sender<String>, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -75,7 +75,7 @@ pub(crate) async fn serve(page: &str) -> (watch::Sender<String>, SocketAddr) {
     (change, address)
 }
 
-/// A client connection that is kept alive.
+/// A persistent client connection.
 pub(crate) enum Connection {
     H1(http1::SendRequest<Empty<Bytes>>),
     H2(http2::SendRequest<Empty<Bytes>>),

@@ -1,4 +1,4 @@
-//! Certificates made at run time. Every private key is registered with [`secrets`].
+//! Certificates that the tests create. Every private key is registered with [`secrets`].
 
 use std::sync::LazyLock;
 
@@ -24,7 +24,7 @@ pub(crate) struct CertificateWithKey {
     pub(crate) key: KeyPair,
 }
 
-/// A certificate as it is uploaded.
+/// A certificate and key in the form of an upload.
 #[derive(Clone)]
 pub(crate) struct TestCertificate {
     /// Leaf and intermediate.
@@ -35,7 +35,7 @@ pub(crate) struct TestCertificate {
     pub(crate) leaf: Vec<u8>,
 }
 
-/// The one that most tests share.
+/// The CA that most tests share.
 pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
 
 impl Authority {
@@ -45,7 +45,7 @@ impl Authority {
         Self { root, intermediate }
     }
 
-    /// A certificate for these names, good from yesterday for 90 days.
+    /// Issues a certificate for these names, valid for 90 days from yesterday.
     pub(crate) fn issue(&self, names: &[&str]) -> TestCertificate {
         self.issue_with(names, |_| {})
     }
@@ -72,7 +72,7 @@ impl Authority {
         self.pem(&self.intermediate.issue(leaf_params(names), key))
     }
 
-    /// A leaf of this authority with the chain that it needs.
+    /// A leaf of this CA with its chain.
     pub(crate) fn pem(&self, leaf: &CertificateWithKey) -> TestCertificate {
         TestCertificate {
             chain: format!("{}{}", leaf.pem(), self.intermediate.pem()),
@@ -111,7 +111,7 @@ pub(crate) fn new_key() -> KeyPair {
     let key = KeyPair::generate().unwrap();
     let der = key.serialized_der();
     secrets::register_key(der);
-    // PKCS#8 of P-256 (RFC 5958, RFC 5915): 36 octets of frame, the scalar, the public key.
+    // PKCS#8 of P-256 (RFC 5958, RFC 5915): a prefix of 36 bytes, the scalar, the public key.
     secrets::register_scalar(&der[36..68]);
     key
 }
@@ -148,14 +148,14 @@ pub(crate) fn common_name(name: &str) -> DistinguishedName {
     subject
 }
 
-/// Validity from and to so many days from now.
+/// Sets the validity, in days from now.
 pub(crate) fn set_validity_days(params: &mut CertificateParams, from: i64, to: i64) {
     let now = OffsetDateTime::from_unix_timestamp(now().unix_seconds()).unwrap();
     params.not_before = now + Duration::days(from);
     params.not_after = now + Duration::days(to);
 }
 
-/// A block of any label around any octets.
+/// A PEM block with this label and content.
 pub(crate) fn pem_encode(label: &str, der: &[u8]) -> String {
     let base64 = STANDARD.encode(der);
     let lines: Vec<&str> = (0..base64.len())
@@ -168,7 +168,7 @@ pub(crate) fn pem_encode(label: &str, der: &[u8]) -> String {
     )
 }
 
-/// The octets of the first block.
+/// The content of the first PEM block.
 pub(crate) fn pem_decode(pem: &str) -> Vec<u8> {
     let body = pem.split("-----").nth(2).unwrap();
     let base64: String = body.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! Octets onto a socket, for what a well-behaved client cannot send.
+//! Raw bytes over a socket, for requests that a well-behaved client cannot send.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::tls;
 
-/// An answer as it came.
+/// A response as received.
 #[derive(Clone, Debug)]
 pub(crate) struct RawResponse {
     pub(crate) status: u16,
@@ -19,7 +19,7 @@ pub(crate) struct RawResponse {
 }
 
 impl RawResponse {
-    /// A header of the answer.
+    /// A header of the response.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(':'));
         let mut found = fields.filter(|(have, _)| have.eq_ignore_ascii_case(name));
@@ -36,17 +36,17 @@ impl RawResponse {
     }
 }
 
-/// Sends octets and reads until the server closes; they should ask it to.
-pub(crate) async fn send_raw(server: SocketAddr, octets: &[u8]) -> RawResponse {
-    exchange_on(TcpStream::connect(server).await.unwrap(), octets).await
+/// Sends bytes and reads until the server closes; the request should ask for that.
+pub(crate) async fn send_raw(server: SocketAddr, bytes: &[u8]) -> RawResponse {
+    exchange_on(TcpStream::connect(server).await.unwrap(), bytes).await
 }
 
-async fn exchange_on(stream: impl AsyncRead + AsyncWrite, octets: &[u8]) -> RawResponse {
+async fn exchange_on(stream: impl AsyncRead + AsyncWrite, bytes: &[u8]) -> RawResponse {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut answer = Vec::new();
-    // Both at once: the server may answer and close before it has read everything.
+    // Concurrently: the server may respond and close before it has read everything.
     let send = async {
-        writer.write_all(octets).await?;
+        writer.write_all(bytes).await?;
         writer.flush().await
     };
     let (_, read) = tokio::join!(send, reader.read_to_end(&mut answer));
@@ -62,7 +62,7 @@ async fn exchange_on(stream: impl AsyncRead + AsyncWrite, octets: &[u8]) -> RawR
     }
 }
 
-/// A GET without anything special.
+/// An ordinary GET.
 pub(crate) async fn get(server: SocketAddr, host: &str, path: &str) -> RawResponse {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     send_raw(server, request.as_bytes()).await

@@ -1,4 +1,4 @@
-//! Key material of the whole run, and the search for it where it must never be.
+//! Registers the key material of the whole run, and searches for it where it must never appear.
 
 use std::{
     collections::HashSet,
@@ -7,26 +7,26 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// Long enough not to come up by chance, short enough to survive line breaks.
+/// Long enough not to match by chance, short enough to fit between line breaks.
 const WINDOW: usize = 16;
 
-/// Pieces of every private key and secret that a test has used.
+/// Fragments of every private key and secret that a test has used.
 #[derive(Default)]
 struct KnownSecrets {
-    /// Of base64 and hex texts.
+    /// Fragments of base64 and hex texts.
     text: HashSet<[u8; WINDOW]>,
-    /// Of octets, as a careless `Debug` would print them.
+    /// Fragments of bytes, as `Debug` would print them.
     bytes: HashSet<[u8; WINDOW]>,
-    /// Of texts of what nobody but the owner knows: nothing that stands in a certificate too.
+    /// Fragments of secret values only, without anything that a certificate contains too.
     private: HashSet<[u8; WINDOW]>,
 }
 
 static KNOWN: LazyLock<Mutex<KnownSecrets>> = LazyLock::new(Mutex::default);
 
-/// Remembers a private key (DER).
+/// Registers a private key (DER).
 pub(crate) fn register_key(der: &[u8]) {
     let mut known = known();
-    // At every offset: a key in another frame (PKCS#1 in PKCS#8) has another base64.
+    // At every offset: the base64 of a key differs in another encoding (PKCS#1 in PKCS#8).
     for shift in 0..3 {
         register(&mut known.text, STANDARD.encode(&der[shift..]).as_bytes());
     }
@@ -34,8 +34,8 @@ pub(crate) fn register_key(der: &[u8]) {
     register(&mut known.bytes, der);
 }
 
-/// Remembers what is private of an elliptic-curve key: the scalar without its frame, in which the
-/// public key stands as well.
+/// Registers the private scalar of an elliptic-curve key, without the encoding around it, which
+/// contains the public key.
 pub(crate) fn register_scalar(scalar: &[u8]) {
     let mut known = known();
     for shift in 0..3 {
@@ -47,7 +47,7 @@ pub(crate) fn register_scalar(scalar: &[u8]) {
     register(&mut known.private, hex::encode(scalar).as_bytes());
 }
 
-/// Remembers the secret of an access key.
+/// Registers the secret of an access key.
 pub(crate) fn register_secret(secret: &str) {
     let mut known = known();
     register(&mut known.private, secret.as_bytes());
@@ -55,14 +55,14 @@ pub(crate) fn register_secret(secret: &str) {
     register(&mut known.bytes, secret.as_bytes());
 }
 
-fn register(set: &mut HashSet<[u8; WINDOW]>, octets: &[u8]) {
-    set.extend(octets.chunks_exact(WINDOW).map(|piece| {
+fn register(set: &mut HashSet<[u8; WINDOW]>, bytes: &[u8]) {
+    set.extend(bytes.chunks_exact(WINDOW).map(|piece| {
         let piece: [u8; WINDOW] = piece.try_into().unwrap();
         piece
     }));
 }
 
-/// Fails the test if `text` shows a part of a private key or of a secret.
+/// Fails the test if `text` contains a part of a private key or of a secret.
 #[track_caller]
 pub(crate) fn assert_no_secrets(what: &str, text: &[u8]) {
     if let Some(found) = find(text) {
@@ -70,7 +70,7 @@ pub(crate) fn assert_no_secrets(what: &str, text: &[u8]) {
     }
 }
 
-/// As [`assert_no_secrets`], for a text in which certificates may be.
+/// As [`assert_no_secrets`], for a text that may contain certificates.
 #[track_caller]
 pub(crate) fn assert_no_private_keys(what: &str, text: &[u8]) {
     if let Some(found) = find_private(text) {
@@ -101,15 +101,15 @@ fn find(text: &[u8]) -> Option<String> {
         return Some(excerpt(text, at));
     }
     let lists = debug_byte_lists(text);
-    // Octets of the key itself, or of a text that holds it.
+    // Bytes of the key itself, or of a text that contains it.
     let is_known = |w: &[u8]| known.bytes.contains(w) || known.text.contains(w);
     let shown = lists
         .iter()
-        .any(|octets| octets.windows(WINDOW).any(is_known));
-    shown.then(|| "a list of octets".to_owned())
+        .any(|bytes| bytes.windows(WINDOW).any(is_known));
+    shown.then(|| "a list of bytes".to_owned())
 }
 
-/// What `Debug` made of octets: `[48, 129, …]` back to octets.
+/// Parses the `Debug` form of bytes, `[48, 129, …]`.
 fn debug_byte_lists(text: &[u8]) -> Vec<Vec<u8>> {
     let mut lists = vec![Vec::new()];
     for part in text
@@ -121,7 +121,7 @@ fn debug_byte_lists(text: &[u8]) -> Vec<Vec<u8>> {
             .ok()
             .and_then(|p| p.parse::<u8>().ok());
         match (number, lists.last_mut()) {
-            (Some(octet), Some(list)) => list.push(octet),
+            (Some(byte), Some(list)) => list.push(byte),
             (None, Some(list)) if !list.is_empty() => lists.push(Vec::new()),
             _ => {}
         }
@@ -134,7 +134,7 @@ fn known() -> MutexGuard<'static, KnownSecrets> {
 }
 
 #[test]
-fn the_search_finds_what_it_must() {
+fn the_search_finds_secrets() {
     let key: Vec<u8> = (0..100).map(|i: u8| i.wrapping_mul(37) ^ 0x5a).collect();
     register_key(&key);
     register_secret("ThisIsTheSecretOfAnAccessKey12");
@@ -156,7 +156,7 @@ fn the_search_finds_what_it_must() {
 }
 
 #[test]
-fn the_search_beside_certificates_finds_what_it_must() {
+fn the_search_next_to_certificates_finds_secrets() {
     let pem = super::pki::AUTHORITY.issue(&["searched.example"]);
     let key = super::pki::pem_decode(&pem.key);
     let framed = |frame: usize| STANDARD.encode([&vec![0; frame], &key[36..68]].concat());

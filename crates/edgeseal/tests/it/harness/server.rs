@@ -1,4 +1,4 @@
-//! The binary as a process, from its first start to its end.
+//! The binary as a process, from its first start to its exit.
 
 use std::{
     fs::{self, File},
@@ -19,23 +19,23 @@ use super::{ApiClient, EDGESEAL, TIMEOUT, api::describe_error, secrets, tls};
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_edgeseal");
 
-/// An Edgeseal with a data directory of its own. Ends with [`Server::stop`], or the test fails.
+/// A server with a data directory of its own. Stop it by [`Server::stop`], or the test fails.
 pub(crate) struct Server {
-    /// Holds everything; removed at the end.
+    /// The temporary directory of everything.
     home: TempDir,
     process: Option<Child>,
     /// The subcommand and its own arguments.
     subcommand: &'static [&'static str],
-    /// What it logs.
+    /// The file of its log.
     log_filter: &'static str,
-    /// What it prints after `ready`.
+    /// Its standard output after `ready`.
     stdout_lines: Option<mpsc::Receiver<String>>,
     addresses: Addresses,
-    /// How much of the log was searched for key material.
+    /// How much of the log has been searched for key material.
     log_searched: usize,
 }
 
-/// Where it listens.
+/// The addresses that it listens on.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct Addresses {
     pub(crate) api: SocketAddr,
@@ -55,24 +55,24 @@ struct Credentials {
 }
 
 impl Server {
-    /// Starts one with the default configuration.
+    /// Starts a server with the default configuration.
     pub(crate) fn start() -> Self {
         Self::start_with("")
     }
 
-    /// Starts one with this configuration (TOML).
+    /// Starts a server with this configuration (TOML).
     pub(crate) fn start_with(config: &str) -> Self {
         Self::start_as(&["serve"], config)
     }
 
-    /// Starts one by this subcommand.
+    /// Starts a server by this subcommand.
     pub(crate) fn start_as(subcommand: &'static [&'static str], config: &str) -> Self {
-        // As talkative as it gets: what is never logged is not logged then either. Of h2 it would
-        // be every frame.
+        // The most verbose log: key material must not appear even there. Except h2, which logs
+        // every frame.
         Self::start_logging("trace,h2=debug", subcommand, config)
     }
 
-    /// Starts one that logs as in production: what is under test is what it does with very much.
+    /// Starts a server that logs as in production, for tests under load.
     pub(crate) fn start_quiet(config: &str) -> Self {
         Self::start_logging("info", &["serve"], config)
     }
@@ -83,7 +83,7 @@ impl Server {
         config: &str,
     ) -> Self {
         let home = tempfile::tempdir().unwrap();
-        // Origins of tests are on this machine, whoever has them.
+        // The origins of the tests are on this machine.
         let origins = "origin_private_addresses = ";
         let config = if config.contains(origins) {
             config.to_owned()
@@ -111,15 +111,15 @@ impl Server {
         server
     }
 
-    /// Starts it again on the same data; returns once it says `ready`.
+    /// Starts it again on the same data; returns once it prints `ready`.
     pub(crate) fn launch(&mut self) {
         assert!(self.process.is_none(), "it runs already");
         let command = self.command();
         self.launch_with(command);
     }
 
-    /// Starts a process that takes over from the one that runs; returns that one once the new one
-    /// says `ready`.
+    /// Starts a process that takes over from the running one; returns the latter once the new one
+    /// prints `ready`.
     pub(crate) fn hand_over(&mut self) -> Child {
         let before = self.process.take().expect("it runs");
         let mut command = self.command();
@@ -128,7 +128,7 @@ impl Server {
         before
     }
 
-    /// Starts a further process with these arguments, which logs as this one.
+    /// Starts a further process with these arguments and the same log settings.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
         let mut command = self.command();
         command.args(arguments);
@@ -141,7 +141,7 @@ impl Server {
         options.open(self.log_path()).unwrap()
     }
 
-    /// Has a process that was [spawned](Self::spawn) in the place of the one that ran.
+    /// Replaces the process by one that was [spawned](Self::spawn).
     pub(crate) fn adopt(&mut self, process: Child) {
         assert!(self.process.is_none(), "it runs already");
         self.process = Some(process);
@@ -177,7 +177,7 @@ impl Server {
         self.command_at(&[])
     }
 
-    /// As [`command`](Self::command), with some addresses given.
+    /// As [`command`](Self::command), with some addresses set.
     pub(crate) fn command_at(&self, given: &[(&str, SocketAddr)]) -> Command {
         let mut command = binary();
         command.env("EDGESEAL_LOG", self.log_filter);
@@ -200,7 +200,7 @@ impl Server {
         self.home.path().join("data")
     }
 
-    /// A directory for files of the test.
+    /// A directory for the test's files.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
@@ -242,7 +242,7 @@ impl Server {
         )
     }
 
-    /// What it prints after `ready`, up to the line with this text.
+    /// Its output after `ready`, up to the line with this text.
     pub(crate) fn printed_until(&self, last: &str) -> String {
         let lines = self.stdout_lines.as_ref().expect("it was started");
         let mut text = String::new();
@@ -255,12 +255,12 @@ impl Server {
         text
     }
 
-    /// What a new client is shown (rustls).
+    /// The result of a new handshake (rustls).
     pub(crate) async fn served(&self, name: &str) -> tls::Served {
         tls::served(self.addresses.https, name).await
     }
 
-    /// Asserts that the next handshake shows this leaf.
+    /// Asserts that the next handshake serves this leaf.
     pub(crate) async fn assert_serves<'a>(&'a self, name: &'a str, leaf: &'a [u8], when: &'a str) {
         match self.served(name).await {
             Ok(chain) if chain[0] == leaf => {}
@@ -269,12 +269,12 @@ impl Server {
         }
     }
 
-    /// All that it has logged, over all its starts.
+    /// Its log, over all its starts.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap()).into_owned()
     }
 
-    /// Kills it as a crash would; what it logged is searched for key material.
+    /// Kills it (SIGKILL), and searches its log for key material.
     pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().expect("it runs");
         process.kill().unwrap();
@@ -282,7 +282,7 @@ impl Server {
         self.search_log();
     }
 
-    /// Asks it to end (SIGTERM) and waits until it did.
+    /// Sends SIGTERM and waits until it has exited.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait_for_exit()
@@ -293,18 +293,18 @@ impl Server {
         signal(self.process.as_ref().expect("it runs"), name);
     }
 
-    /// The id of its process.
+    /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.as_ref().expect("it runs").id()
     }
 
-    /// Whether it still runs.
+    /// Whether it is still running.
     pub(crate) fn is_running(&mut self) -> bool {
         let process = self.process.as_mut().expect("it was started");
         process.try_wait().unwrap().is_none()
     }
 
-    /// Waits until it has ended, without a further signal: that would end it at once.
+    /// Waits until it has exited, without a further signal, which would make it exit at once.
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");
         let status = wait_for_exit(&mut process);
@@ -312,13 +312,13 @@ impl Server {
         status
     }
 
-    /// The end of a test: it drains and exits with 0.
+    /// Ends the test: the server must drain and exit with 0.
     pub(crate) fn stop(mut self) {
         let status = self.terminate();
         assert_eq!(status.code(), Some(0), "{}", self.log());
     }
 
-    /// Searches what its last process logged for key material.
+    /// Searches the log of its last process for key material.
     fn search_log(&mut self) {
         let log = fs::read(self.log_path()).unwrap();
         let new = &log[self.log_searched..];
@@ -349,7 +349,7 @@ impl Drop for Server {
     }
 }
 
-/// The first line that a process prints; nothing if it ends without one.
+/// The first line of a process's output; empty if it exits without one.
 pub(crate) fn first_line(process: &mut Child) -> String {
     let mut stdout = BufReader::new(process.stdout.take().unwrap());
     let (said, line) = mpsc::channel();
@@ -357,13 +357,13 @@ pub(crate) fn first_line(process: &mut Child) -> String {
         let mut first = String::new();
         let _ = stdout.read_line(&mut first);
         let _ = said.send(first.trim_end().to_owned());
-        // It must be able to go on printing.
+        // Keep the pipe open, so that the process can print more.
         let _ = std::io::copy(&mut stdout, &mut std::io::sink());
     });
     line.recv_timeout(TIMEOUT).unwrap_or_default()
 }
 
-/// The binary, without anything that the surroundings would configure.
+/// The binary, without configuration from the environment.
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(BINARY);
     for (name, _) in std::env::vars() {
@@ -374,7 +374,7 @@ pub(crate) fn binary() -> Command {
     command
 }
 
-/// A command by way of a shell script, which ends with `exec "$@"`. Standard output is piped.
+/// A command run through a shell script that ends with `exec "$@"`. Standard output is piped.
 pub(crate) fn via_shell(script: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "sh"]).arg(command.get_program());
@@ -397,7 +397,7 @@ pub(crate) fn signal(process: &Child, name: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// Waits for the end of a process; fails the test if it does not come.
+/// Waits for the exit of a process; fails the test after the timeout.
 pub(crate) fn wait_for_exit(process: &mut Child) -> ExitStatus {
     let deadline = Instant::now() + TIMEOUT;
     loop {

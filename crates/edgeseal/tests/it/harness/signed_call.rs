@@ -1,4 +1,4 @@
-//! A call in parts, so that each of them can be wrong; then its octets.
+//! A call built from parts, each of which can be wrong, and its bytes on the wire.
 
 use edgeseal_api::{
     canonical::{
@@ -12,26 +12,26 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{ApiClient, now};
 
-/// How it is signed.
+/// The signature scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     V1,
     V3,
 }
 
-/// What becomes of the signature.
+/// How to falsify the signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signature {
     Valid,
     Invalid,
     Missing,
-    /// V3 only: the header does not name the signed headers.
+    /// V3 only: the header does not list the signed headers.
     Malformed,
     /// V3 only: the host is not among the signed headers.
     HostUnsigned,
 }
 
-/// A call. `None` leaves a part out.
+/// A call. `None` omits a part.
 #[derive(Clone)]
 pub(crate) struct SignedCall {
     pub(crate) scheme: Scheme,
@@ -48,18 +48,18 @@ pub(crate) struct SignedCall {
     pub(crate) timestamp: Option<String>,
     pub(crate) nonce: Option<String>,
     pub(crate) signature: Signature,
-    /// Octets more in a header that means nothing.
+    /// Additional bytes in a meaningless header.
     pub(crate) head_padding: usize,
-    /// Octets more in the body.
+    /// Additional bytes in the body.
     pub(crate) body_padding: usize,
-    /// Put at the end of the body as it is.
+    /// Appended to the body unchanged.
     pub(crate) tail: &'static str,
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
 impl SignedCall {
-    /// A call without a fault.
+    /// A correct call.
     pub(crate) fn new(
         scheme: Scheme,
         api: &ApiClient,
@@ -90,7 +90,7 @@ impl SignedCall {
         }
     }
 
-    /// The request, after which the server is to close.
+    /// The request, with `Connection: close`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let (body, mut headers) = match self.scheme {
             Scheme::V1 => (self.v1_body(), HeaderMap::new()),

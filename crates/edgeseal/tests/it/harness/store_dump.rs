@@ -1,14 +1,14 @@
-//! What is in the store of a server that has ended.
+//! The content of the store of a stopped server.
 
 use super::Server;
 
-/// Everything that was stored, read through the store's own door.
+/// Everything stored, read by the store's own code.
 pub(crate) struct StoreDump {
     entries: Vec<(String, Vec<u8>)>,
 }
 
 impl StoreDump {
-    /// Reads the store of a server that does not run.
+    /// Reads the store of a stopped server.
     pub(crate) async fn read(server: &Server) -> Self {
         let path = server.data().join("store.db");
         let url = format!("sqlite:{}", path.display());
@@ -23,15 +23,15 @@ impl StoreDump {
         }
     }
 
-    /// Keys that begin with this.
+    /// Keys with this prefix.
     pub(crate) fn keys(&self, prefix: &str) -> Vec<&str> {
         let keys = self.entries.iter().map(|(key, _)| key.as_str());
         keys.filter(|key| key.starts_with(prefix)).collect()
     }
 
-    /// Keys of what holds these octets: the material of a leaf, by its DER.
-    pub(crate) fn keys_containing(&self, octets: &[u8]) -> Vec<&str> {
-        let holds = |value: &[u8]| value.windows(octets.len()).any(|piece| piece == octets);
+    /// Keys of records that contain these bytes, such as the material of a leaf by its DER.
+    pub(crate) fn keys_containing(&self, bytes: &[u8]) -> Vec<&str> {
+        let holds = |value: &[u8]| value.windows(bytes.len()).any(|piece| piece == bytes);
         let entries = self.entries.iter().filter(|(_, value)| holds(value));
         entries.map(|(key, _)| key.as_str()).collect()
     }

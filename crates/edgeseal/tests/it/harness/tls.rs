@@ -21,19 +21,19 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::pki;
 
-/// What a client is shown: the chain, leaf first, or how it is turned away.
+/// The result of a handshake: the chain, leaf first, or how it failed.
 pub(crate) type Served = Result<Vec<Vec<u8>>, HandshakeFailure>;
 
-/// How a handshake ends without a certificate.
+/// How a handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HandshakeFailure {
     /// The fatal alert `unrecognized_name`.
     UnrecognizedName,
-    /// Anything else: a failure of the edge.
+    /// Any other failure.
     Other(String),
 }
 
-/// Asks with rustls. The server proves that it has the key; no session is resumed.
+/// Makes a handshake with rustls, without resumption. Verifies that the server has the key.
 pub(crate) async fn served(edge: SocketAddr, name: &str) -> Served {
     let stream = connect(edge, name, &[]).await?;
     let (_, session) = stream.get_ref();
@@ -41,7 +41,7 @@ pub(crate) async fn served(edge: SocketAddr, name: &str) -> Served {
     Ok(chain.iter().map(|der| der.to_vec()).collect())
 }
 
-/// Opens a connection whose certificate may be any.
+/// Opens a connection and accepts any certificate.
 pub(crate) async fn connect(
     edge: SocketAddr,
     name: &str,
@@ -50,7 +50,7 @@ pub(crate) async fn connect(
     connect_with_versions(edge, name, rustls::DEFAULT_VERSIONS, alpn).await
 }
 
-/// Asks in these versions with a client that checks only these signatures.
+/// Makes a handshake in these versions with these signature schemes only.
 pub(crate) async fn served_with_schemes(
     edge: SocketAddr,
     name: &str,
@@ -63,7 +63,7 @@ pub(crate) async fn served_with_schemes(
     Ok(chain.iter().map(|der| der.to_vec()).collect())
 }
 
-/// As [`connect`], by a client that speaks these versions only.
+/// As [`connect`], with these versions only.
 pub(crate) async fn connect_with_versions(
     edge: SocketAddr,
     name: &str,
@@ -87,7 +87,7 @@ async fn connect_with_schemes(
     handshake_with_config(stream, name, config).await
 }
 
-/// As [`connect`], over a connection that is there.
+/// As [`connect`], over an existing connection.
 pub(crate) async fn handshake_over(
     stream: TcpStream,
     name: &str,
@@ -139,7 +139,7 @@ fn config(
     config
 }
 
-/// Asks with the `openssl` command.
+/// Makes a handshake with the `openssl` command.
 pub(crate) fn served_to_openssl(edge: SocketAddr, name: &str) -> Served {
     let output = Command::new("openssl")
         .args([
@@ -155,7 +155,7 @@ pub(crate) fn served_to_openssl(edge: SocketAddr, name: &str) -> Served {
         .expect("this test needs the openssl command");
     let text = String::from_utf8_lossy(&output.stdout);
     let begin = "-----BEGIN CERTIFICATE-----";
-    // What -showcerts prints comes first; the leaf is printed once more after it.
+    // The output of -showcerts comes first; then the leaf is printed again.
     let shown = text
         .split("\nServer certificate")
         .next()
@@ -179,7 +179,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Takes any chain, but only from who has the key of its leaf.
+/// Accepts any chain, but verifies that the server has the key of the leaf.
 #[derive(Debug)]
 struct AcceptAnyCertificate {
     schemes: Vec<SignatureScheme>,

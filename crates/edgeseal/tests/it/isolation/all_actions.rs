@@ -1,5 +1,5 @@
-//! A walk over all actions: what another account calls with names and numbers of this one is
-//! answered as with names and numbers that are nowhere, and leaves no trace.
+//! All actions, called by one account with the names and numbers of another: the responses equal those
+//! for names and numbers that do not exist, and the calls have no effect.
 
 use std::collections::BTreeSet;
 
@@ -258,7 +258,7 @@ fn text(value: &Value) -> String {
     text
 }
 
-/// Another number or id: the last octets count on by themselves.
+/// Another number or id: the last bytes count on by themselves.
 fn nonexistent_id(id: &str) -> String {
     let end = id.char_indices().rev().nth(2).unwrap().0;
     let turned = id[end..].chars().map(|c| match c {
@@ -392,7 +392,7 @@ fn every_action_has_a_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_action_tells_what_is_anothers_from_what_is_nowhere() {
+async fn no_action_reveals_whether_another_accounts_thing_exists() {
     let mut server = Server::start_with(&unlimited());
     let (alice, bob) = (
         server.create_account("alice").await,

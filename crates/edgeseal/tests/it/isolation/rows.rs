@@ -1,4 +1,4 @@
-//! How each action names what it acts upon, and what everybody else is told of it.
+//! The table of actions: how each one names what it acts upon, and what other accounts get.
 
 use ResourceKind::{
     AccessKey, Account, Address, CentreId, CentreIdentifier, CentreName, CertId, CertName,

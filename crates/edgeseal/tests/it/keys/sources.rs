@@ -1,4 +1,4 @@
-//! Where keys come from beside a file, and the page about all of it.
+//! Key sources other than files, and the documented commands.
 
 use std::{
     fs,

@@ -128,7 +128,7 @@ fn block_cases(sound: &TestCertificate) -> Vec<Text> {
             with_wrong_label(&sound.key),
         ),
         (
-            "octets after the end",
+            "bytes after the end",
             "Certificate.FormatError",
             pki::pem_encode("CERTIFICATE", &trailing),
         ),

@@ -3,7 +3,7 @@ use crate::harness::TestCertificate;
 
 const PARAMETER: &str = "SetDomainCertificate.ParameterError";
 
-/// Combinations of parameters that cannot be.
+/// Invalid combinations of parameters.
 pub(super) fn cases(sound: &TestCertificate) -> Vec<Case> {
     let plain = PLAIN.iter().map(|(what, code, params)| Case {
         what,

@@ -1,4 +1,4 @@
-//! Certificates: what each read says of one, what the lists say, and who serves it.
+//! Comparison of certificates: single reads, lists, and the domains that serve them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};

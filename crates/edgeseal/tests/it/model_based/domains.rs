@@ -1,4 +1,4 @@
-//! Domains: what handshakes show, what each read says, what the lists say.
+//! Comparison of domains: handshakes, single reads, lists.
 
 use rustls::{SignatureScheme, version::TLS13};
 use serde_json::{Value, json};

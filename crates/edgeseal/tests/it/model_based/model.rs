@@ -1,4 +1,4 @@
-//! What must be true, by a model too simple to be wrong.
+//! The model: the expected state, as simple as possible.
 
 use std::collections::BTreeMap;
 
@@ -251,7 +251,7 @@ impl CertificateModel {
     /// Whether its key is an RSA one: the OID of such keys (RFC 8017 appendix A.1) is in it.
     pub(super) fn is_rsa(&self) -> bool {
         const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
-        self.pem.leaf.windows(RSA.len()).any(|octets| octets == RSA)
+        self.pem.leaf.windows(RSA.len()).any(|bytes| bytes == RSA)
     }
 
     /// The CDN's word for how it stands on a domain.

@@ -1,4 +1,4 @@
-//! One random change after the other, each made at the API and in the model.
+//! Random changes, each made through the API and in the model.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use rcgen::{CertificateSigningRequestParams, Issuer};

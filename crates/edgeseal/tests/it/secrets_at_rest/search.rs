@@ -1,4 +1,4 @@
-//! The search for known octets, in files and in the memory of a process.
+//! Searches files and the memory of a process for known secrets.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,10 +11,10 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 
-/// Every stretch of so many octets of a secret counts as a find: what `free` leaves of a buffer
-/// that was not wiped lacks its first 16 octets.
+/// Every stretch of so many bytes of a secret counts as a find: what `free` leaves of a buffer
+/// that was not wiped lacks its first 16 bytes.
 const WINDOW: usize = 16;
-/// Octets by which most places are passed over without a look at the table.
+/// Bytes by which most places are passed over without a look at the table.
 const PREFIX_LENGTH: usize = 3;
 const PAGE: usize = 4096;
 
@@ -40,14 +40,14 @@ impl Needles {
         all
     }
 
-    /// A secret that is text: these octets, and what they are in base64.
+    /// A secret that is text: these bytes, and what they are in base64.
     pub(super) fn text(&mut self, label: &'static str, text: &str) {
         self.add_bytes(label, text.as_bytes());
         self.add_base64(label, text.as_bytes());
     }
 
     /// What is private of a key in PKCS#8 (DER), without what its certificate shows as well: as it
-    /// is, as a library for large numbers holds it (the least octet first), in hex and in the
+    /// is, as a library for large numbers holds it (the least byte first), in hex and in the
     /// base64 of PEM, also if that is percent-encoded once or twice.
     pub(super) fn key(&mut self, label: &'static str, pkcs8: &[u8]) {
         let private = private_part(pkcs8);
@@ -63,22 +63,22 @@ impl Needles {
         self.key(label, &crate::harness::pki::pem_decode(pem));
     }
 
-    fn add_base64(&mut self, label: &'static str, octets: &[u8]) {
+    fn add_base64(&mut self, label: &'static str, bytes: &[u8]) {
         // At every offset: what stands before it moves the groups of three.
         for shift in 0..3 {
-            let text = STANDARD.encode(&octets[shift..]);
+            let text = STANDARD.encode(&bytes[shift..]);
             let text = text.trim_end_matches('=');
             let once = text.replace('+', "%2B").replace('/', "%2F");
             self.add_bytes(label, once.replace('%', "%25").as_bytes());
             self.add_bytes(label, once.as_bytes());
             self.add_bytes(label, text.as_bytes());
-            self.add_bytes(label, URL_SAFE_NO_PAD.encode(&octets[shift..]).as_bytes());
+            self.add_bytes(label, URL_SAFE_NO_PAD.encode(&bytes[shift..]).as_bytes());
         }
     }
 
-    fn add_bytes(&mut self, label: &'static str, octets: &[u8]) {
-        assert!(octets.len() >= WINDOW, "{label}");
-        for window in octets.windows(WINDOW) {
+    fn add_bytes(&mut self, label: &'static str, bytes: &[u8]) {
+        assert!(bytes.len() >= WINDOW, "{label}");
+        for window in bytes.windows(WINDOW) {
             self.first[first(window)] = true;
             self.windows.insert(window.try_into().unwrap(), label);
         }
@@ -101,7 +101,7 @@ impl Needles {
     }
 }
 
-/// The key itself: of an elliptic curve the scalar (RFC 5958, RFC 5915: behind 36 octets in the case
+/// The key itself: of an elliptic curve the scalar (RFC 5958, RFC 5915: behind 36 bytes in the case
 /// of P-256), of RSA all that comes after the public exponent (RFC 8017 §A.1.2).
 pub(super) fn private_part(pkcs8: &[u8]) -> &[u8] {
     const EXPONENT: &[u8] = &[2, 3, 1, 0, 1];
@@ -134,13 +134,13 @@ pub(super) fn read_memory(process: u32) -> Vec<(String, Vec<u8>)> {
         let (from, to) = range.split_once('-').unwrap();
         let address = |hex| u64::from_str_radix(hex, 16).unwrap();
         let (from, to) = (address(from), address(to));
-        let mut octets = vec![0; usize::try_from(to - from).unwrap()];
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
         // What cannot be read is gone since, or is a mapping behind the end of its file.
-        if memory.read_exact_at(&mut octets, from).is_err() {
+        if memory.read_exact_at(&mut bytes, from).is_err() {
             continue;
         }
-        let pages = octets.chunks(PAGE).collect::<Vec<_>>();
-        let used = pages.split(|page| page.iter().all(|octet| *octet == 0));
+        let pages = bytes.chunks(PAGE).collect::<Vec<_>>();
+        let used = pages.split(|page| page.iter().all(|byte| *byte == 0));
         let used = used.filter(|pages| !pages.is_empty());
         stretches.extend(used.map(|pages| (format!("{name} {range}"), pages.concat())));
     }
@@ -174,7 +174,7 @@ fn the_search_finds_what_it_must() {
         let found = needles.found_in("here", &text);
         assert_eq!(found.keys().copied().collect::<Vec<_>>(), [label]);
     }
-    // Each of the large numbers, by its last octets.
+    // Each of the large numbers, by its last bytes.
     for end in (500..rsa_der.len()).step_by(100) {
         let found = needles.found_in("here", &rsa_der[end - 16..end]);
         assert!(found.contains_key("rsa"), "{end}");
