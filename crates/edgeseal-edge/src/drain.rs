@@ -47,15 +47,15 @@ impl Drain {
         self.reach(Phase::Leaving);
     }
 
-    /// Waits for all holders, for `patience` at most; after `fresh`, also those that have served
+    /// Waits for all holders, for `limit` at most; after `fresh`, also those that have served
     /// nothing yet must end. Returns whether all ended by themselves.
-    pub(crate) async fn wait_until_drained(&mut self, fresh: Duration, patience: Duration) -> bool {
+    pub(crate) async fn wait_until_drained(&mut self, fresh: Duration, limit: Duration) -> bool {
         self.stop_accepting();
         if timeout(fresh, self.ended.recv()).await.is_ok() {
             return true;
         }
         self.reach(Phase::Draining);
-        let rest = patience.saturating_sub(fresh);
+        let rest = limit.saturating_sub(fresh);
         timeout(rest, self.ended.recv()).await.is_ok()
     }
 
@@ -67,12 +67,12 @@ impl Drain {
         });
     }
 
-    /// Tells all holders to end, waits `patience` for them, then aborts the rest. Returns whether
+    /// Tells all holders to end, waits `limit` for them, then aborts the rest. Returns whether
     /// all ended by themselves.
-    pub(crate) async fn drain(mut self, patience: Duration) -> bool {
+    pub(crate) async fn drain(mut self, limit: Duration) -> bool {
         self.reach(Phase::Draining);
         // Nothing is ever sent: the channel closes when the last token is dropped.
-        let in_time = timeout(patience, self.ended.recv()).await.is_ok();
+        let in_time = timeout(limit, self.ended.recv()).await.is_ok();
         self.reach(Phase::Aborted);
         if !in_time {
             const CUT: Duration = Duration::from_secs(1);

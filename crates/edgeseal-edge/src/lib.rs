@@ -167,19 +167,19 @@ impl Edge {
     /// # Errors
     /// [`StartError::Tls`].
     pub fn start_prover(&mut self) -> Result<(), StartError> {
-        if let Some(following) = &mut self.replication
-            && following.prover.is_none()
+        if let Some(tasks) = &mut self.replication
+            && tasks.prover.is_none()
         {
             let reached_at = self.context.options.probe_address.unwrap_or(self.https);
             let prover = Prover::new(
                 Arc::clone(&self.context.serving),
                 Arc::clone(&self.context.proof_queue),
-                Arc::clone(&following.store),
+                Arc::clone(&tasks.store),
                 self.context.clock,
                 (&self.context.options.group, &self.context.options.id),
                 (reached_at, self.context.options.uses_proxy_protocol()),
             )?;
-            following.prover = Some(Task::spawn(|stop| prover.run(stop)));
+            tasks.prover = Some(Task::spawn(|stop| prover.run(stop)));
         }
         Ok(())
     }
@@ -187,8 +187,8 @@ impl Edge {
     /// Withdraws the edge's report, flushes the replica, and releases it and the store. The edge
     /// goes on accepting connections and serving what it has.
     pub async fn stop_replication(&mut self) {
-        if let Some(following) = self.replication.take() {
-            following.stop_all_but_follower().await.stop().await;
+        if let Some(tasks) = self.replication.take() {
+            tasks.stop_all_but_follower().await.stop().await;
         }
     }
 
@@ -204,8 +204,8 @@ impl Edge {
         let opening = tokio::task::spawn_blocking(open);
         let replica = opening.await.map_err(io::Error::other)??;
         let cursor = Some(*self.applied_revision.borrow());
-        let (following, served, reseal) = self.context.start_replication(replica, cursor, store)?;
-        self.replication = Some(following);
+        let (tasks, served, reseal) = self.context.start_replication(replica, cursor, store)?;
+        self.replication = Some(tasks);
         (self.applied_revision, self.reseal) = (served, reseal);
         self.start_prover()
     }
@@ -264,14 +264,11 @@ impl Edge {
     }
 
     /// Waits until all connections have ended after [`stop_accepting`](Self::stop_accepting), for
-    /// `patience` at most. Connections that have not served a request yet may serve one: their
+    /// `limit` at most. Connections that have not served a request yet may serve one: their
     /// clients know nothing of another process.
-    pub async fn wait_until_drained(&mut self, patience: Duration) {
+    pub async fn wait_until_drained(&mut self, limit: Duration) {
         let fresh = self.context.options.client_hello_timeout;
-        let completed = self
-            .drain
-            .wait_until_drained(fresh.min(patience), patience)
-            .await;
+        let completed = self.drain.wait_until_drained(fresh.min(limit), limit).await;
         tracing::info!(completed, "connections from before the hand-over closed");
     }
 
@@ -279,9 +276,9 @@ impl Edge {
     /// [`drain_timeout`](Options::drain_timeout), aborts the rest, and flushes the replica.
     pub async fn drain(mut self) {
         // The prover stops first: it is a client of the listener. The follower goes on to the end.
-        let following = self.replication.take();
-        let follower = match following {
-            Some(following) => Some(following.stop_all_but_follower().await),
+        let tasks = self.replication.take();
+        let follower = match tasks {
+            Some(tasks) => Some(tasks.stop_all_but_follower().await),
             None => None,
         };
         let completed = self.drain.drain(self.context.options.drain_timeout).await;
@@ -306,8 +303,8 @@ impl fmt::Debug for Edge {
 
 impl ResealHandle {
     fn new() -> (Self, mpsc::Receiver<ResealRequest>) {
-        let (wishes, wished) = mpsc::channel(1);
-        (Self { requests: wishes }, wished)
+        let (requests, receiver) = mpsc::channel(1);
+        (Self { requests }, receiver)
     }
 
     /// Reseals every private key that is sealed under another key than the current one; returns
@@ -316,8 +313,8 @@ impl ResealHandle {
     /// # Errors
     /// [`ResealError`]; it is safe to call again.
     pub async fn run(&self) -> Result<ResealStats, ResealError> {
-        let (wish, done) = oneshot::channel();
-        self.requests.send(wish).await.map_err(|_| ResealError)?;
+        let (request, done) = oneshot::channel();
+        self.requests.send(request).await.map_err(|_| ResealError)?;
         done.await.map_err(|_| ResealError)
     }
 }
@@ -362,10 +359,10 @@ type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 async fn first_state(
     options: &Options,
     store: &SharedStore,
-    standing: ReplicaStatus,
+    status: ReplicaStatus,
     served: &mut watch::Receiver<Revision>,
 ) {
-    if !standing.complete {
+    if !status.complete {
         // The sender lives in the follower, which ends only after the edge.
         let _ = served.changed().await;
         return;

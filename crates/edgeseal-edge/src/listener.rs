@@ -74,7 +74,7 @@ impl Server {
     pub(crate) async fn accept(
         self: Arc<Self>,
         listener: TcpListener,
-        speaks: Protocol,
+        protocol: Protocol,
         mut token: DrainToken,
     ) {
         let mut failing = false;
@@ -86,7 +86,7 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     failing = false;
-                    Arc::clone(&self).spawn_connection(stream, peer, speaks, token.clone());
+                    Arc::clone(&self).spawn_connection(stream, peer, protocol, token.clone());
                 }
                 Err(error) => {
                     // Out of file descriptors, or a client that disconnected: neither ends a
@@ -111,11 +111,11 @@ impl Server {
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        speaks: Protocol,
+        protocol: Protocol,
         token: DrainToken,
     ) {
         // Behind a load balancer the client is not known yet.
-        let handshake = speaks == Protocol::Https && !self.trusted_proxies.is_enabled();
+        let handshake = protocol == Protocol::Https && !self.trusted_proxies.is_enabled();
         let permit = match self.limiter.admit(peer.ip(), handshake) {
             Ok(permit) => permit,
             Err(reason) => return telemetry::shed(reason),
@@ -123,7 +123,7 @@ impl Server {
         tokio::spawn(async move {
             let mut cut = token.clone();
             tokio::select! {
-                () = self.serve(stream, peer, speaks, token, permit) => {}
+                () = self.serve(stream, peer, protocol, token, permit) => {}
                 () = cut.aborted() => {}
             }
         });
@@ -133,7 +133,7 @@ impl Server {
         self: Arc<Self>,
         mut stream: TcpStream,
         peer: SocketAddr,
-        speaks: Protocol,
+        protocol: Protocol,
         token: DrainToken,
         permit: ConnectionPermit,
     ) {
@@ -143,7 +143,7 @@ impl Server {
                 return telemetry::shed(Shed::ProxyHeader);
             };
             drop(permit);
-            match self.limiter.admit(client.ip(), speaks == Protocol::Https) {
+            match self.limiter.admit(client.ip(), protocol == Protocol::Https) {
                 Ok(permit) => (client, permit),
                 Err(reason) => return telemetry::shed(reason),
             }
@@ -153,7 +153,7 @@ impl Server {
         let permit = Arc::new(permit);
         // Each stage has its own allocation while it lasts: an idle connection does not keep what
         // its handshake needed.
-        let opening = Box::pin(self.open(stream, peer, speaks, token, Arc::clone(&permit)));
+        let opening = Box::pin(self.open(stream, peer, protocol, token, Arc::clone(&permit)));
         if let Some(Some(rest)) = unless_evicted(&permit, opening).await {
             unless_evicted(&permit, rest).await;
         }
@@ -164,7 +164,7 @@ impl Server {
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        speaks: Protocol,
+        protocol: Protocol,
         token: DrainToken,
         permit: Arc<ConnectionPermit>,
     ) -> Option<ServeFuture> {
@@ -178,7 +178,7 @@ impl Server {
             unread: UnreadBody::default(),
             permit,
         };
-        Some(match speaks {
+        Some(match protocol {
             Protocol::Http => Box::pin(self.http1(stream, inbound)),
             Protocol::Https => {
                 let token = inbound.token.clone();

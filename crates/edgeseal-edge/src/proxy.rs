@@ -270,7 +270,7 @@ impl Proxy {
         }
         let UpstreamResponse {
             mut response,
-            permit: exchange,
+            permit: upstream_permit,
             stream,
         } = answer?;
         let received = response.version();
@@ -304,7 +304,13 @@ impl Proxy {
                 *response.status_mut() = StatusCode::OK;
                 *response.version_mut() = Version::HTTP_2;
             }
-            return Ok(self.tunnel(response, client_side, exchange, inbound, record.take()));
+            return Ok(self.tunnel(
+                response,
+                client_side,
+                upstream_permit,
+                inbound,
+                record.take(),
+            ));
         }
         // The version belongs to each connection (RFC 9110 §6.2): an HTTP/1.0 origin does not cost
         // the client its connection, and an aborted response is visible as such.
@@ -314,8 +320,9 @@ impl Proxy {
         // would return the origin's connection to the pool.
         let rest = (!request_body.is_empty()).then_some(request_body);
         let offers = inbound.stall_monitor.pending_writes();
-        Ok(response
-            .map(|body| ResponseBody::streamed(body, (exchange, stream), idle, offers, rest)))
+        Ok(response.map(|body| {
+            ResponseBody::streamed(body, (upstream_permit, stream), idle, offers, rest)
+        }))
     }
 
     /// Connects both sides after they switched protocols.
@@ -323,7 +330,7 @@ impl Proxy {
         &self,
         mut response: Response<Incoming>,
         client_side: OnUpgrade,
-        exchange: Option<UpstreamPermit>,
+        upstream_permit: Option<UpstreamPermit>,
         inbound: &Inbound,
         mut record: Option<Box<AccessRecord>>,
     ) -> Response<ResponseBody> {
@@ -340,7 +347,7 @@ impl Proxy {
             ),
             record,
             inbound.token.clone(),
-            (Arc::clone(&inbound.permit), exchange, held),
+            (Arc::clone(&inbound.permit), upstream_permit, held),
         );
         response.map(|_| reply)
     }

@@ -93,7 +93,7 @@ impl Follower {
     pub(crate) async fn run(
         self,
         cursor: Option<Revision>,
-        wishes: mpsc::Receiver<ResealRequest>,
+        requests: mpsc::Receiver<ResealRequest>,
         stop: impl Future<Output = ()>,
     ) {
         let prefixes = [DOMAINS];
@@ -103,7 +103,7 @@ impl Follower {
             None => Feed::start(store, prefixes),
         };
         tokio::select! {
-            () = self.replicate(feed, cursor.is_some(), wishes) => {}
+            () = self.replicate(feed, cursor.is_some(), requests) => {}
             () = stop => {}
         }
         self.write_ticket_keys();
@@ -114,7 +114,7 @@ impl Follower {
         &self,
         mut feed: Feed,
         complete: bool,
-        mut wishes: mpsc::Receiver<ResealRequest>,
+        mut requests: mpsc::Receiver<ResealRequest>,
     ) {
         let mut progress = Progress {
             listed: None,
@@ -142,7 +142,7 @@ impl Follower {
                         self.write_ticket_keys();
                     }
                 },
-                Some(wish) = wishes.recv() => self.reseal(wish).await,
+                Some(request) = requests.recv() => self.reseal(request).await,
                 () = self.tickets.changed() => self.write_ticket_keys(),
             }
         }

@@ -52,7 +52,7 @@ pub(crate) struct Stapler {
     jobs: HashMap<Digest, Job>,
     /// May contain outdated entries: the job decides.
     due: BinaryHeap<Reverse<(Timestamp, Digest)>>,
-    under_way: JoinSet<(Digest, Outcome)>,
+    in_flight: JoinSet<(Digest, Outcome)>,
     revoked: HashSet<Digest>,
     /// The number of stapled responses, and their bytes.
     held: usize,
@@ -101,7 +101,7 @@ impl Stapler {
             private_addresses,
             jobs: HashMap::new(),
             due: BinaryHeap::new(),
-            under_way: JoinSet::new(),
+            in_flight: JoinSet::new(),
             revoked: HashSet::new(),
             held: 0,
             held_bytes: 0,
@@ -124,7 +124,7 @@ impl Stapler {
             let pause = self.pause();
             tokio::select! {
                 () = keys.staples().changed() => self.take_changed(),
-                Some(ended) = self.under_way.join_next() => match ended {
+                Some(ended) = self.in_flight.join_next() => match ended {
                     Ok((digest, outcome)) => self.handle_outcome(digest, outcome),
                     Err(error) => tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -154,7 +154,7 @@ impl Stapler {
     /// Starts the requests that are due, up to the limit.
     fn begin_due(&mut self) {
         let now = (self.clock)();
-        while self.under_way.len() < AT_A_TIME {
+        while self.in_flight.len() < AT_A_TIME {
             let Some(&Reverse((due, digest))) = self.due.peek() else {
                 return;
             };
@@ -175,7 +175,7 @@ impl Stapler {
             match self.serving.material(&digest) {
                 Some(material) => {
                     let (clock, private) = (self.clock, self.private_addresses);
-                    self.under_way
+                    self.in_flight
                         .spawn(async move { (digest, ask(&material, private, clock).await) });
                 }
                 None => self.forget(&digest),
@@ -185,7 +185,7 @@ impl Stapler {
 
     /// Time until a request is due.
     fn pause(&self) -> Duration {
-        if self.under_way.len() >= AT_A_TIME {
+        if self.in_flight.len() >= AT_A_TIME {
             return LOOK_EVERY;
         }
         let next = self.due.peek().map(|Reverse((due, _))| *due);

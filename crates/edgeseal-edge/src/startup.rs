@@ -152,7 +152,7 @@ impl LoadedEdge {
                 replication::load_replica(&into, Replica::open(&directory, environment)?)
             }
         });
-        let (replica, standing) = loading.await.map_err(io::Error::other)??;
+        let (replica, status) = loading.await.map_err(io::Error::other)??;
         let private = options.ocsp_private_addresses;
         let stapler = Stapler::new(Arc::clone(&serving), Arc::clone(&keys), clock, private);
         Ok(Self {
@@ -167,7 +167,7 @@ impl LoadedEdge {
                 stapler: Arc::new(Mutex::new(stapler)),
             },
             replica,
-            status: standing,
+            status,
             from_snapshot: beside,
             origin_tls,
         })
@@ -186,11 +186,11 @@ impl LoadedEdge {
         let Self {
             base,
             mut replica,
-            status: standing,
+            status,
             from_snapshot: beside,
             origin_tls,
         } = self;
-        if beside && standing.cursor.is_some() {
+        if beside && status.cursor.is_some() {
             replica.refresh().map_err(StartError::from)?;
         } else if beside {
             // Some rows could not be decoded, and only now this process owns the file.
@@ -200,11 +200,11 @@ impl LoadedEdge {
         for (key, value) in replica.ticket_keys() {
             base.tickets.insert_stored(&key, &value);
         }
-        let (following, mut served, reseal) =
-            base.start_replication(replica, standing.cursor, Arc::clone(&store))?;
+        let (tasks, mut served, reseal) =
+            base.start_replication(replica, status.cursor, Arc::clone(&store))?;
         tokio::join!(
-            first_state(&base.options, &store, standing, &mut served),
-            first_ticket_keys(&base.options, following.ticket_keys.clone())
+            first_state(&base.options, &store, status, &mut served),
+            first_ticket_keys(&base.options, tasks.ticket_keys.clone())
         );
 
         let Listeners { https, http } = listeners()?;
@@ -252,7 +252,7 @@ impl LoadedEdge {
             applied_revision: served,
             reseal,
             drain,
-            replication: Some(following),
+            replication: Some(tasks),
         })
     }
 }
@@ -265,7 +265,7 @@ impl EdgeContext {
         cursor: Option<Revision>,
         store: SharedStore,
     ) -> Result<(ReplicationTasks, watch::Receiver<Revision>, ResealHandle), StartError> {
-        let (reseal, wishes) = ResealHandle::new();
+        let (reseal, reseal_requests) = ResealHandle::new();
         let revision = cursor.unwrap_or_default();
         // The content of the replica is served whether or not the store responds.
         telemetry::revision_applied(revision.0, self.serving.index().len());
@@ -289,14 +289,14 @@ impl EdgeContext {
             Task::spawn(|stop| ticket_follower.run(stop)),
             Task::spawn(|stop| async move { stapler.lock().await.run(stop).await }),
         ];
-        let following = ReplicationTasks {
+        let tasks = ReplicationTasks {
             store,
-            follower: Task::spawn(|stop| follower.run(cursor, wishes, stop)),
+            follower: Task::spawn(|stop| follower.run(cursor, reseal_requests, stop)),
             aux_tasks: others,
             ticket_keys,
             prover: None,
         };
-        Ok((following, served, reseal))
+        Ok((tasks, served, reseal))
     }
 }
 

@@ -24,7 +24,7 @@ fn admit(
 }
 
 /// Whether the connection is evicted, now.
-async fn is_revoked(permit: &ConnectionPermit) -> bool {
+async fn is_evicted(permit: &ConnectionPermit) -> bool {
     let now = tokio::time::timeout(Duration::ZERO, permit.evicted());
     now.await.is_ok()
 }
@@ -69,10 +69,10 @@ async fn the_largest_source_is_evicted_first() {
     let _requests = (busy.request(), last.request());
     let newcomer = |source| admit(&limiter, source, false).unwrap();
     let first = newcomer("192.0.2.2");
-    assert!(is_revoked(&shaking).await && !is_revoked(&idle).await);
+    assert!(is_evicted(&shaking).await && !is_evicted(&idle).await);
     let second = newcomer("192.0.2.3");
-    assert!(is_revoked(&idle).await);
-    assert!(!is_revoked(&busy).await && !is_revoked(&last).await);
+    assert!(is_evicted(&idle).await);
+    assert!(!is_evicted(&busy).await && !is_evicted(&last).await);
     // It holds two, and no source gets one of two for a second one of its own.
     let more = admit(&limiter, "192.0.2.2", false);
     assert_eq!(more.unwrap_err(), Shed::Connections);
@@ -89,10 +89,10 @@ async fn handshakes_and_streams_are_evicted_from_the_largest_source() {
     let other = [(); 2].map(|()| admit(&limiter, "192.0.2.2", true).unwrap());
     let newcomer = admit(&limiter, "192.0.2.3", true).unwrap();
     assert!(
-        is_revoked(&other[0]).await,
+        is_evicted(&other[0]).await,
         "the last one in rank, and its oldest"
     );
-    assert!(!is_revoked(&flood[0]).await && !is_revoked(&newcomer).await);
+    assert!(!is_evicted(&flood[0]).await && !is_evicted(&newcomer).await);
     drop((flood, other));
 
     let greedy = admit(&limiter, "192.0.2.1", false).unwrap();
@@ -101,7 +101,7 @@ async fn handshakes_and_streams_are_evicted_from_the_largest_source() {
     assert_eq!(held(&limiter, "192.0.2.1"), (1, 0, 3), "the first is free");
     let modest = admit(&limiter, "192.0.2.2", false).unwrap();
     streams.extend((0..3).map(|_| modest.stream().unwrap()));
-    assert!(is_revoked(&greedy).await && !is_revoked(&modest).await);
+    assert!(is_evicted(&greedy).await && !is_evicted(&modest).await);
     assert_eq!(greedy.stream().unwrap_err(), Shed::Streams, "it is evicted");
     assert_eq!(held(&limiter, "192.0.2.1"), (0, 0, 0));
     drop((greedy, modest, newcomer, streams));
@@ -116,7 +116,7 @@ async fn under_memory_pressure_the_largest_source_is_evicted() {
     });
     let open = |source| admit(&limiter, source, false);
     let flood: Vec<_> = (0..160).map(|_| open("192.0.2.1").unwrap()).collect();
-    let visitors: Vec<_> = (0..60).map(|_| open("198.51.100.2").unwrap()).collect();
+    let clients: Vec<_> = (0..60).map(|_| open("198.51.100.2").unwrap()).collect();
     limiter.memory_pressure.store(true, Ordering::Relaxed);
     assert_eq!(open("192.0.2.1").unwrap_err(), Shed::Memory);
     let newcomer = open("203.0.113.3").unwrap();
@@ -129,10 +129,10 @@ async fn under_memory_pressure_the_largest_source_is_evicted() {
     assert_eq!(held(&limiter, "198.51.100.2").0, 60);
     let mut closed = 0;
     for one in &flood {
-        closed += usize::from(is_revoked(one).await);
+        closed += usize::from(is_evicted(one).await);
     }
     assert_eq!(closed, 160 - 64);
-    drop((flood, visitors, newcomer));
+    drop((flood, clients, newcomer));
     assert_eq!(limiter.registry().total(), (0, 0, 0));
 }
 
@@ -151,22 +151,22 @@ async fn with_one_connection_each_the_longest_idle_is_evicted() {
     assert_eq!(newcomer().unwrap_err(), Shed::Connections, "all are fresh");
     // The first has completed a request, the second has one in progress.
     drop(held[0].request());
-    let under_way = held[1].request();
+    let in_progress = held[1].request();
     sleep(Duration::from_secs(2)).await;
     let first = newcomer().unwrap();
-    assert!(is_revoked(&held[2]).await && !is_revoked(&held[0]).await);
+    assert!(is_evicted(&held[2]).await && !is_evicted(&held[0]).await);
     drop(first);
     let first = newcomer().unwrap();
     sleep(Duration::from_secs(2)).await;
     let other = admit(&limiter, "2001:db8:2::1", false).unwrap();
-    assert!(is_revoked(&held[3]).await && !is_revoked(&first).await);
+    assert!(is_evicted(&held[3]).await && !is_evicted(&first).await);
     drop((first.request(), other.request()));
     // All have completed a request: now those count that were idle for longer.
     sleep(Duration::from_secs(1)).await;
     let last = admit(&limiter, "2001:db8:3::1", false).unwrap();
-    assert!(is_revoked(&held[0]).await);
-    assert!(!is_revoked(&held[1]).await && !is_revoked(&first).await);
-    drop((under_way, held, first, other, last));
+    assert!(is_evicted(&held[0]).await);
+    assert!(!is_evicted(&held[1]).await && !is_evicted(&first).await);
+    drop((in_progress, held, first, other, last));
     assert_eq!(limiter.registry().total(), (0, 0, 0));
 }
 
@@ -180,7 +180,7 @@ async fn the_largest_source_evicts_nobody() {
     assert_eq!(more().unwrap_err(), Shed::Connections);
     limiter.memory_pressure.store(true, Ordering::Relaxed);
     assert_eq!(more().unwrap_err(), Shed::Memory);
-    assert!(!is_revoked(&idle).await && !is_revoked(&greedy[0]).await);
+    assert!(!is_evicted(&idle).await && !is_evicted(&greedy[0]).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,7 +195,7 @@ async fn where_all_have_a_handshake_the_oldest_gives_way() {
     assert_eq!(newcomer().unwrap_err(), Shed::Handshakes);
     sleep(Duration::from_secs(2)).await;
     let newcomer = newcomer().unwrap();
-    assert!(is_revoked(&held[0]).await && !is_revoked(&held[1]).await);
+    assert!(is_evicted(&held[0]).await && !is_evicted(&held[1]).await);
     drop((held, newcomer));
     assert_eq!(limiter.registry().total(), (0, 0, 0));
 }
@@ -209,15 +209,15 @@ async fn a_network_of_many_sources_is_evicted_as_one() {
     let flood: Vec<_> = (0..256)
         .map(|n| admit(&limiter, &format!("2001:db8:bad:{n:x}::1"), n % 2 == 0).unwrap())
         .collect();
-    let visitors: Vec<_> = (0..100)
+    let clients: Vec<_> = (0..100)
         .map(|n| admit(&limiter, &format!("2001:db8:{n:x}::1"), n % 2 == 0).unwrap())
         .collect();
-    for visitor in &visitors {
-        assert!(!is_revoked(visitor).await);
+    for client in &clients {
+        assert!(!is_evicted(client).await);
     }
     let again = admit(&limiter, "2001:db8:bad:ff::2", false);
     assert_eq!(again.err(), Some(Shed::Connections));
-    drop((flood, visitors));
+    drop((flood, clients));
     assert_eq!(limiter.registry().total(), (0, 0, 0));
 }
 
@@ -236,7 +236,7 @@ async fn large_headers_are_evicted_from_the_largest_source() {
     heads.extend(others.iter().map(|one| one.large_header().unwrap()));
     let newcomer = open("2001:db8::1");
     heads.push(newcomer.large_header().unwrap());
-    assert!(is_revoked(&greedy[0]).await && !is_revoked(&greedy[1]).await);
+    assert!(is_evicted(&greedy[0]).await && !is_evicted(&greedy[1]).await);
     assert_eq!(greedy[2].large_header().unwrap_err(), Shed::LargeHeaders);
     heads.remove(1);
     heads.push(greedy[2].large_header().unwrap());
@@ -266,7 +266,7 @@ async fn under_memory_pressure_unfinished_headers_are_evicted_first() {
     limiter.registry().evict_under_pressure();
     let mut closed = Vec::new();
     for (n, one) in held.iter().enumerate() {
-        if is_revoked(one).await {
+        if is_evicted(one).await {
             closed.push(n);
         }
     }

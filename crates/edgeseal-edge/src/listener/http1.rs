@@ -134,20 +134,20 @@ where
 {
     let mut token = ends.token.clone();
     let room = HeaderBudget::new(Arc::clone(&ends.permit));
-    let idleness = IdleTracker::new(
+    let idle_tracker = IdleTracker::new(
         parked.since,
         ends.header_timeout,
         ends.stall_monitor.timeout(),
         room,
     );
-    let watched = TrackedStream::new(parked.stream, parked.read_ahead, Arc::clone(&idleness));
-    let allowance = &ends.request_budget;
+    let watched = TrackedStream::new(parked.stream, parked.read_ahead, Arc::clone(&idle_tracker));
+    let request_budget = &ends.request_budget;
     let service = service_fn(|request: Request<Incoming>| {
-        allowance.consume();
+        request_budget.consume();
         ends.unread.begins(!request.body().is_end_stream());
         answer(request)
     });
-    let mut connection = builder(ends.header_timeout, &idleness)
+    let mut connection = builder(ends.header_timeout, &idle_tracker)
         .serve_connection(TokioIo::new(watched), service)
         .with_upgrades();
     // Setting a timer for each request would cost more than one that fires periodically.
@@ -167,7 +167,7 @@ where
                     Poll::Ready(true)
                 }
                 // The client has to act, and no timer is set.
-                Poll::Pending => match (idleness.waiting_for(), looks) {
+                Poll::Pending => match (idle_tracker.waiting_for(), looks) {
                     (WaitingFor::Nothing, _)
                     | (WaitingFor::Head(_), WaitingFor::Head(_))
                     | (WaitingFor::Client(_), WaitingFor::Client(_)) => Poll::Pending,
@@ -178,7 +178,7 @@ where
                 tracing::debug!("client stalled: connection closed");
                 true
             }
-            () = allowance.exhausted(&mut token), if !ending => {
+            () = request_budget.exhausted(&mut token), if !ending => {
                 Pin::new(&mut connection).graceful_shutdown();
                 ending = true;
                 continue;
@@ -187,8 +187,8 @@ where
         };
         if ended {
             // A tunnel goes on, and needs the headers no longer.
-            idleness.release();
-            if idleness.has_refused_header() {
+            idle_tracker.release();
+            if idle_tracker.has_refused_header() {
                 let (stream, _) = connection.into_parts()?.io.into_inner().into_parts();
                 refuse_header(stream).await;
             } else if let Some(limit) = lingers {
@@ -206,11 +206,11 @@ where
         } else {
             PARK_AFTER
         };
-        match idleness.state_at(rest, Instant::now()) {
+        match idle_tracker.state_at(rest, Instant::now()) {
             IdleState::Busy => looks = WaitingFor::Nothing,
             IdleState::Waits(until) => {
                 look.as_mut().reset(until);
-                looks = idleness.waiting_for();
+                looks = idle_tracker.waiting_for();
             }
             IdleState::Idle(since) => return Some(park(connection.into_parts()?, since)),
             IdleState::TimedOut => {
@@ -221,10 +221,10 @@ where
     }
 }
 
-fn builder(header_timeout: Duration, idleness: &Arc<IdleTracker>) -> http1::Builder {
+fn builder(header_timeout: Duration, idle_tracker: &Arc<IdleTracker>) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(HeaderTimer(Arc::clone(idleness)))
+        .timer(HeaderTimer(Arc::clone(idle_tracker)))
         .header_read_timeout(header_timeout)
         .max_header_size(HEADER_SIZE_MAX)
         .max_buf_size(HEADER_SIZE_MAX);

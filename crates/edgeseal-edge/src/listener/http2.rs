@@ -30,12 +30,12 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut token = inbound.token.clone();
-        let flow = inbound.stall_monitor.clone();
+        let stall_monitor = inbound.stall_monitor.clone();
         let permit = Arc::clone(&inbound.permit);
         let inbound = Arc::new(inbound);
         let timeout = self.header_timeout;
-        let allowance = RequestBudget::new(self.keepalive_requests);
-        let counted = Arc::clone(&allowance);
+        let request_budget = RequestBudget::new(self.keepalive_requests);
+        let counted = Arc::clone(&request_budget);
         let service = service_fn(move |request| {
             counted.consume();
             let in_flight = inbound.permit.stream();
@@ -65,12 +65,12 @@ impl Server {
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
-            () = flow.stalled() => return tracing::debug!("client stalled: connection closed"),
-            () = ends(&allowance, &mut token, &permit, timeout) => {
+            () = stall_monitor.stalled() => return tracing::debug!("client stalled: connection closed"),
+            () = ends(&request_budget, &mut token, &permit, timeout) => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     result = connection => result,
-                    () = flow.stalled() => return,
+                    () = stall_monitor.stalled() => return,
                     () = permit.idle(FAREWELL) => return,
                 }
             }
@@ -81,13 +81,13 @@ impl Server {
 
 /// Waits until GOAWAY should be sent.
 async fn ends(
-    allowance: &RequestBudget,
+    request_budget: &RequestBudget,
     token: &mut crate::drain::DrainToken,
     permit: &ConnectionPermit,
     idle: Duration,
 ) {
     tokio::select! {
-        () = allowance.exhausted(token) => {}
+        () = request_budget.exhausted(token) => {}
         () = permit.idle(idle) => tracing::debug!("idle HTTP/2 connection closed"),
     }
 }

@@ -226,11 +226,11 @@ pub(super) struct TrackedStream<S> {
 }
 
 impl<S: AsyncRead> TrackedStream<S> {
-    pub(super) fn new(stream: S, before: Bytes, idleness: Arc<IdleTracker>) -> Self {
+    pub(super) fn new(stream: S, before: Bytes, idle_tracker: Arc<IdleTracker>) -> Self {
         Self {
             stream: stream.take(0),
             read_ahead: before,
-            tracker: idleness,
+            tracker: idle_tracker,
         }
     }
 

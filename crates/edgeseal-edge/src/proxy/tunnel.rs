@@ -38,7 +38,7 @@ pub(super) fn spawn(
     (idle, stall): (Duration, Duration),
     record: Option<Box<AccessRecord>>,
     mut token: DrainToken,
-    (permit, exchange, held): (
+    (permit, upstream_permit, held): (
         Arc<ConnectionPermit>,
         Option<UpstreamPermit>,
         oneshot::Receiver<InFlight>,
@@ -47,14 +47,14 @@ pub(super) fn spawn(
     tokio::spawn(async move {
         let counts = Counts::default();
         // Its own monitor: HTTP/2 streams share a connection with responses that may make progress.
-        let flow = StallMonitor::new(stall);
+        let stall_monitor = StallMonitor::new(stall);
         let in_flight = held.await;
         let tunnel = async {
             let (client, origin) = futures_util::future::try_join(client, origin).await?;
             let mut client = Counted {
                 io: TokioIo::new(client),
                 counts: &counts,
-                offers: flow.pending_writes(),
+                offers: stall_monitor.pending_writes(),
             };
             copy_bidirectional(&mut client, &mut TokioIo::new(origin)).await?;
             Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -65,13 +65,13 @@ pub(super) fn spawn(
                     tracing::debug!(error = &*error as &dyn std::error::Error, "a tunnel failed");
                 }
             }
-            () = flow.stalled() => tracing::debug!("client of a tunnel stalled: connection closed"),
+            () = stall_monitor.stalled() => tracing::debug!("client of a tunnel stalled: connection closed"),
             () = counts.idle(idle) => tracing::debug!("a tunnel was idle for too long"),
             () = token.aborted() => {}
             () = permit.evicted() => {}
-            () = evicted(exchange.as_ref()) => {}
+            () = evicted(upstream_permit.as_ref()) => {}
         }
-        drop((in_flight, exchange));
+        drop((in_flight, upstream_permit));
         if let Some(mut record) = record {
             record.tunnelled(
                 counts.received.load(Ordering::Relaxed),
@@ -83,13 +83,13 @@ pub(super) fn spawn(
 }
 
 /// Holds the connection to the origin, and waits until it is evicted.
-async fn evicted(exchange: Option<&UpstreamPermit>) {
-    let Some(exchange) = exchange else {
+async fn evicted(upstream_permit: Option<&UpstreamPermit>) {
+    let Some(upstream_permit) = upstream_permit else {
         return std::future::pending().await;
     };
     tokio::select! {
-        () = exchange.hold_connection() => {}
-        () = exchange.evicted() => {}
+        () = upstream_permit.hold_connection() => {}
+        () = upstream_permit.evicted() => {}
     }
 }
 

@@ -138,7 +138,7 @@ pub(super) enum UpstreamError {
 impl Upstream {
     /// Must be called on the runtime. Each origin gets at most `connections_max` connections.
     pub(super) fn new(
-        patience: Timeouts,
+        timeouts: Timeouts,
         tls: OriginTls,
         ports: OriginProtocolPorts,
         rules: ConnectPolicy,
@@ -148,10 +148,10 @@ impl Upstream {
         Self {
             pool: Pool::new(
                 Connector::new(tls, resolver, rules),
-                patience,
+                timeouts,
                 connections_max,
             ),
-            timeouts: patience,
+            timeouts,
             ports,
             health: Mutex::default(),
             epoch: Instant::now(),
@@ -217,7 +217,7 @@ impl Upstream {
         for origin in &order {
             let to = destination(origin);
             if health.start_probe(&to, now_ms) {
-                let known = health.trial_host(&to);
+                let known = health.probe_host(&to);
                 let host = probe_host(&to, known, asked);
                 tokio::spawn(Arc::clone(self).probe_ejected(to, host));
             }
@@ -257,7 +257,7 @@ impl Upstream {
         to: &Destination,
         host: &Authority,
         met: &Result<UpstreamResponse, AttemptError>,
-        trial: bool,
+        is_probe: bool,
     ) {
         let now_ms = self.ms_of(Instant::now());
         let mut health = self.lock();
@@ -273,7 +273,7 @@ impl Upstream {
                     reason: failed.reason,
                     connected: failed.connected,
                     asked_ms: self.ms_of(failed.sent_at),
-                    is_probe: trial,
+                    is_probe,
                     cut_short: failed.cut_short,
                 };
                 if let Some(ejected_ms) = health.failed(to, host, failure, now_ms) {

@@ -40,7 +40,7 @@ pub(crate) fn load_replica(
     mut replica: Replica,
 ) -> Result<(Replica, ReplicaStatus), ReplicaError> {
     let reason = match load_all(serving, &mut replica) {
-        Ok(standing) => return Ok((replica, standing)),
+        Ok(status) => return Ok((replica, status)),
         Err(reason) => reason,
     };
     tracing::error!(
@@ -49,8 +49,8 @@ pub(crate) fn load_replica(
          for everything"
     );
     let mut replica = replica.recover(&reason, serving.environment())?;
-    let mut standing = match load_all(serving, &mut replica) {
-        Ok(standing) => standing,
+    let mut status = match load_all(serving, &mut replica) {
+        Ok(status) => status,
         Err(reason) => {
             let error: &dyn std::error::Error = &reason;
             tracing::error!(
@@ -60,10 +60,10 @@ pub(crate) fn load_replica(
             replica.status()
         }
     };
-    standing.cursor = None;
+    status.cursor = None;
     // There is something to serve, so the wait for the store is limited.
-    standing.complete |= !serving.index().is_empty();
-    Ok((replica, standing))
+    status.complete |= !serving.index().is_empty();
+    Ok((replica, status))
 }
 
 /// Serves every row of a replica that another process writes, and leaves the file alone. If some
@@ -77,28 +77,28 @@ pub(crate) fn load_snapshot(
 ) -> Result<(Replica, ReplicaStatus), ReplicaError> {
     let whole = read_all(serving, &replica)?;
     replica.end_snapshot()?;
-    let mut standing = replica.status();
+    let mut status = replica.status();
     if !whole {
-        standing.cursor = None;
+        status.cursor = None;
     }
-    Ok((replica, standing))
+    Ok((replica, status))
 }
 
 fn load_all(serving: &ServingState, replica: &mut Replica) -> Result<ReplicaStatus, ReplicaError> {
-    let mut standing = replica.status();
+    let mut status = replica.status();
     if !read_all(serving, replica)? {
         match replica.rebuild() {
-            Ok(()) => standing = replica.status(),
+            Ok(()) => status = replica.status(),
             Err(reason) if Replica::is_corruption(&reason) => return Err(reason),
             // The disk cannot write it now. The store is asked for everything anyway.
             Err(reason) => {
                 let error: &dyn std::error::Error = &reason;
                 tracing::error!(error, "the replica cannot be rebuilt");
-                standing.cursor = None;
+                status.cursor = None;
             }
         }
     }
-    Ok(standing)
+    Ok(status)
 }
 
 /// Whether all rows are there and can be decoded.

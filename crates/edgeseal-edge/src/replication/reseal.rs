@@ -25,7 +25,7 @@ const AT_ONCE: usize = 256;
 impl Follower {
     /// Reseals what is in memory. Runs between two changes, so that nothing fetched earlier is
     /// written later.
-    pub(super) async fn reseal(&self, wish: ResealRequest) {
+    pub(super) async fn reseal(&self, request: ResealRequest) {
         let mut done = ResealStats::default();
         // A reference into the lock-free index must not be held across an await.
         let mut held = Vec::new();
@@ -65,7 +65,7 @@ impl Follower {
         // In a task of its own, so that changes go on while the disk works.
         tokio::spawn(async move {
             if on_disk.await.is_ok() {
-                let _ = wish.send(done);
+                let _ = request.send(done);
             }
         });
     }

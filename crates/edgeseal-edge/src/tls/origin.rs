@@ -74,8 +74,8 @@ impl OriginTls {
     pub(crate) fn new(file: Option<&Path>) -> Result<Self, OriginTrustError> {
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
-        let (added, passed_over) = roots.add_parsable_certificates(found.certs);
-        tracing::debug!(added, passed_over, "the system's authorities are trusted");
+        let (added, ignored) = roots.add_parsable_certificates(found.certs);
+        tracing::debug!(added, ignored, "the system's authorities are trusted");
         if let Some(file) = file {
             add(&mut roots, file)?;
         }

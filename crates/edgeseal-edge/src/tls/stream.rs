@@ -153,9 +153,9 @@ impl TlsStream {
             if self.peer_closed {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            let filled = SCRATCH.with_borrow_mut(|lent| {
-                let read = ready!(self.poll_fill(cx, &mut lent.incoming))?;
-                self.incoming.extend_from_slice(&lent.incoming[..read]);
+            let filled = SCRATCH.with_borrow_mut(|scratch| {
+                let read = ready!(self.poll_fill(cx, &mut scratch.incoming))?;
+                self.incoming.extend_from_slice(&scratch.incoming[..read]);
                 Poll::Ready(io::Result::Ok(()))
             });
             ready!(filled)?;
@@ -200,7 +200,7 @@ impl TlsStream {
     fn poll_plain(
         &mut self,
         cx: &mut Context<'_>,
-        lent: &mut [u8],
+        scratch: &mut [u8],
         reader: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = reader.filled().len();
@@ -210,8 +210,8 @@ impl TlsStream {
                 self.process_records(&mut incoming, Some(reader))
             } else {
                 let kept = self.incoming.len();
-                let read = ready!(self.poll_fill(cx, &mut lent[kept..]))?;
-                let all = &mut lent[..kept + read];
+                let read = ready!(self.poll_fill(cx, &mut scratch[kept..]))?;
+                let all = &mut scratch[..kept + read];
                 all[..kept].copy_from_slice(&self.incoming);
                 let worked = self.process_records(all, Some(reader));
                 all.fill(0); // wipe this client's plaintext
@@ -235,12 +235,12 @@ impl TlsStream {
         &mut self,
         cx: &mut Context<'_>,
         bytes: &[u8],
-        lent: &mut [u8],
+        scratch: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let (mut read, mut filled) = (0, 0);
-        while read < bytes.len() && lent.len() - filled >= ENCRYPTED_RECORD_MAX {
+        while read < bytes.len() && scratch.len() - filled >= ENCRYPTED_RECORD_MAX {
             let end = bytes.len().min(read + FRAGMENT_MAX);
-            let room = &mut lent[filled..];
+            let room = &mut scratch[filled..];
             match self.with_write_traffic(|traffic| traffic.encrypt(&bytes[read..end], room)) {
                 Ok(length) => filled += length,
                 // What is already encrypted goes first.
@@ -251,14 +251,16 @@ impl TlsStream {
         }
         let mut sent = 0;
         while sent < filled {
-            match Pin::new(&mut self.socket).poll_write(cx, &lent[sent..filled]) {
+            match Pin::new(&mut self.socket).poll_write(cx, &scratch[sent..filled]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(length)) => sent += length,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => break,
             }
         }
-        self.outgoing.bytes.extend_from_slice(&lent[sent..filled]);
+        self.outgoing
+            .bytes
+            .extend_from_slice(&scratch[sent..filled]);
         Poll::Ready(Ok(read))
     }
 
@@ -420,7 +422,7 @@ impl AsyncRead for TlsStream {
             return Poll::Ready(Ok(()));
         }
         this.check_not_failed()?;
-        SCRATCH.with_borrow_mut(|lent| this.poll_plain(cx, &mut lent.incoming, reader))
+        SCRATCH.with_borrow_mut(|scratch| this.poll_plain(cx, &mut scratch.incoming, reader))
     }
 }
 
@@ -432,7 +434,7 @@ impl AsyncWrite for TlsStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_writable(cx))?;
-        SCRATCH.with_borrow_mut(|lent| this.poll_encrypt(cx, bytes, &mut lent.outgoing))
+        SCRATCH.with_borrow_mut(|scratch| this.poll_encrypt(cx, bytes, &mut scratch.outgoing))
     }
 
     fn poll_write_vectored(
@@ -452,15 +454,15 @@ impl AsyncWrite for TlsStream {
         // Joined, so that response headers and body are one record.
         let this = self.get_mut();
         ready!(this.poll_writable(cx))?;
-        SCRATCH.with_borrow_mut(|lent| {
+        SCRATCH.with_borrow_mut(|scratch| {
             let mut filled = 0;
             for slice in slices {
-                let length = slice.len().min(lent.plain.len() - filled);
-                lent.plain[filled..][..length].copy_from_slice(&slice[..length]);
+                let length = slice.len().min(scratch.plain.len() - filled);
+                scratch.plain[filled..][..length].copy_from_slice(&slice[..length]);
                 filled += length;
             }
-            let plain = &mut lent.plain[..filled];
-            let written = this.poll_encrypt(cx, plain, &mut lent.outgoing);
+            let plain = &mut scratch.plain[..filled];
+            let written = this.poll_encrypt(cx, plain, &mut scratch.outgoing);
             plain.fill(0);
             written
         })

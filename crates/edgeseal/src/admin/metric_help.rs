@@ -1,10 +1,10 @@
-//! What each metric is, for `# HELP`: the texts that a dashboard shows beside a name.
+//! The `# HELP` text of each metric, which dashboards show beside its name.
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 use Kind::{Counter, Gauge, Histogram};
 
-/// How a metric counts.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Up only.
@@ -15,51 +15,51 @@ pub(super) enum Kind {
     Histogram,
 }
 
-/// Every metric of Edgeseal's own.
+/// Edgeseal's own metrics.
 #[rustfmt::skip]
 pub(super) const METRICS: &[(Kind, &str, &str)] = &[
     (Gauge, "edgeseal_build_info", "Always 1; the labels say which build this is."),
-    (Histogram, "edgeseal_api_request_duration_seconds", "From the head of a call to its answer, waiting for the edge included."),
-    (Counter, "edgeseal_api_requests_total", "Calls; OK or the code; unknown before the action is known."),
-    (Counter, "edgeseal_api_warnings_total", "Certificates that were accepted with a warning."),
-    (Counter, "edgeseal_api_connections_refused_total", "Connections to the API that were closed as they came: too many were open."),
-    (Counter, "edgeseal_api_connections_evicted_total", "Connections to the API that were closed to make room: their source held most."),
-    (Counter, "edgeseal_api_log_lines_suppressed_total", "Calls without a valid key that got no line in the log, as of a flood."),
-    (Counter, "edgeseal_api_shed_total", "Calls to the API that were refused because there was no room for them or their answer."),
-    (Counter, "edgeseal_settle_timeouts_total", "Changes answered before the edge in the process had followed them."),
-    (Counter, "edgeseal_audit_coalesced_total", "Refusals that are only counted in the audit, as of a flood."),
-    (Counter, "edgeseal_audit_dropped_total", "Refusals that did not fit into the audit's queue."),
-    (Gauge, "edgeseal_edge_revision", "The revision up to which the edge has followed."),
-    (Gauge, "edgeseal_edge_domains", "Domains in the edge's table."),
-    (Gauge, "edgeseal_quarantined_domains", "Domains whose newest record cannot be used: should be 0."),
-    (Gauge, "edgeseal_unproved_domains", "Domains of which a handshake of the edge with itself does not show what it should: should be 0."),
-    (Counter, "edgeseal_proofs_total", "Handshakes of the edge with itself after a change."),
-    (Histogram, "edgeseal_proof_seconds", "From the call that made a change until such a handshake showed it; in bulk, of the sample."),
-    (Counter, "edgeseal_proof_clock_skew_total", "Proofs older than their change, by clocks that disagree."),
-    (Counter, "edgeseal_replica_failures_total", "Writes of the replica that failed or were left out."),
-    (Gauge, "edgeseal_connections", "Open connections of visitors."),
+    (Histogram, "edgeseal_api_request_duration_seconds", "Time from a call's request headers to its response, including the wait for the edge."),
+    (Counter, "edgeseal_api_requests_total", "API calls, by action and code."),
+    (Counter, "edgeseal_api_warnings_total", "Certificates accepted with a warning, by kind."),
+    (Counter, "edgeseal_api_connections_refused_total", "API connections refused because a connection limit was reached."),
+    (Counter, "edgeseal_api_connections_evicted_total", "API connections evicted for others, from the source that held most."),
+    (Counter, "edgeseal_api_log_lines_suppressed_total", "Unauthenticated calls left out of the log by the log rate limit."),
+    (Counter, "edgeseal_api_shed_total", "API calls refused because the memory for requests or responses was exhausted."),
+    (Counter, "edgeseal_settle_timeouts_total", "Changes answered before the local edge had applied them."),
+    (Counter, "edgeseal_audit_coalesced_total", "Refusals that are only counted in the audit, not recorded one by one."),
+    (Counter, "edgeseal_audit_dropped_total", "Refusals dropped because the audit queue was full."),
+    (Gauge, "edgeseal_edge_revision", "Last applied store revision."),
+    (Gauge, "edgeseal_edge_domains", "Domains in the edge's index."),
+    (Gauge, "edgeseal_quarantined_domains", "Domains whose newest record cannot be used; alert if above 0."),
+    (Gauge, "edgeseal_unproved_domains", "Domains whose self-test handshake does not show the expected certificate; alert if above 0."),
+    (Counter, "edgeseal_proofs_total", "Self-test handshakes after a change, by result."),
+    (Histogram, "edgeseal_proof_seconds", "Time from the call that made a change until a self-test handshake showed it; of bulk changes, a sample."),
+    (Counter, "edgeseal_proof_clock_skew_total", "Proofs older than their change because clocks disagree."),
+    (Counter, "edgeseal_replica_failures_total", "Writes of the replica that failed or were skipped."),
+    (Gauge, "edgeseal_connections", "Open client connections."),
     (Counter, "edgeseal_handshakes_total", "TLS handshakes."),
-    (Counter, "edgeseal_tls_sessions_total", "Completed handshakes."),
-    (Gauge, "edgeseal_ticket_key_age_seconds", "Age of the key that seals session tickets: up to a day."),
-    (Gauge, "edgeseal_ticket_key_shared", "1 if all edges have that key, 0 if it is the edge's own."),
-    (Counter, "edgeseal_ocsp_fetches_total", "What came of asking OCSP responders."),
-    (Gauge, "edgeseal_ocsp_staples", "OCSP responses that are stapled."),
-    (Gauge, "edgeseal_ocsp_revoked", "Certificates that are served and revoked: should be 0."),
-    (Counter, "edgeseal_shed_total", "New connections that were closed unserved, and requests refused."),
-    (Counter, "edgeseal_connections_evicted_total", "Connections closed because their source held most of it."),
-    (Counter, "edgeseal_accept_failures_total", "Connections that could not be accepted."),
-    (Gauge, "edgeseal_memory_pressure", "1 while memory is short."),
-    (Counter, "edgeseal_tls_refusals_total", "Handshakes that got no certificate."),
-    (Counter, "edgeseal_proxy_requests_total", "Answers to visitors."),
-    (Counter, "edgeseal_log_lines_lost_total", "Lines of the log that are missing."),
-    (Counter, "edgeseal_access_log_lost_total", "Lines of the access log that are missing."),
-    (Counter, "edgeseal_origin_failures_total", "Tries of an origin that brought no answer."),
-    (Counter, "edgeseal_key_cache_hits_total", "Parsed private keys that were found in memory."),
-    (Counter, "edgeseal_key_cache_misses_total", "Private keys that had to be opened and parsed."),
-    (Gauge, "edgeseal_key_cache_size", "Parsed private keys in memory."),
+    (Counter, "edgeseal_tls_sessions_total", "Completed TLS handshakes, full or resumed."),
+    (Gauge, "edgeseal_ticket_key_age_seconds", "Age of the key that seals session tickets, up to a day."),
+    (Gauge, "edgeseal_ticket_key_shared", "1 if all edges share that key, 0 if it is local to this edge."),
+    (Counter, "edgeseal_ocsp_fetches_total", "Requests to OCSP responders, by result."),
+    (Gauge, "edgeseal_ocsp_staples", "Stapled OCSP responses."),
+    (Gauge, "edgeseal_ocsp_revoked", "Served certificates that are revoked; alert if above 0."),
+    (Counter, "edgeseal_shed_total", "Connections closed unserved and requests refused, by reason."),
+    (Counter, "edgeseal_connections_evicted_total", "Connections evicted, by exhausted resource."),
+    (Counter, "edgeseal_accept_failures_total", "accept() failures, by reason."),
+    (Gauge, "edgeseal_memory_pressure", "1 while memory use is above the limit."),
+    (Counter, "edgeseal_tls_refusals_total", "TLS handshakes without a certificate, by reason."),
+    (Counter, "edgeseal_proxy_requests_total", "Responses sent to clients, by status class."),
+    (Counter, "edgeseal_log_lines_lost_total", "Log lines lost, by reason."),
+    (Counter, "edgeseal_access_log_lost_total", "Access log lines lost, by reason."),
+    (Counter, "edgeseal_origin_failures_total", "Attempts at an origin that returned no response, by reason."),
+    (Counter, "edgeseal_key_cache_hits_total", "Key cache hits."),
+    (Counter, "edgeseal_key_cache_misses_total", "Key cache misses: keys decrypted and parsed."),
+    (Gauge, "edgeseal_key_cache_size", "Parsed private keys in the cache."),
 ];
 
-/// Tells the recorder of them.
+/// Registers the help texts with the recorder.
 pub(super) fn register_help() {
     for (kind, name, help) in METRICS {
         match kind {
@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// What `metrics-process` tells of on Linux.
+    /// The metrics of `metrics-process` on Linux.
     const PROCESS: [&str; 8] = [
         "process_cpu_seconds_total",
         "process_open_fds",
@@ -96,7 +96,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
     }
 
-    /// The names of metrics in a text.
+    /// The metric names in a text.
     fn names(text: &str) -> BTreeSet<&str> {
         let of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         let words = text.split(|c| !of_name(c));
@@ -121,19 +121,19 @@ mod tests {
             .filter(|line| line.starts_with("| `edgeseal_"));
         let first_cells: String = rows.map(|row| row.split(" | ").next().unwrap()).collect();
         for name in names(&first_cells) {
-            assert!(is_known(name), "{name} has no HELP in admin/described.rs");
+            assert!(is_known(name), "{name} has no HELP in admin/metric_help.rs");
         }
         for (_, name, _) in METRICS {
             let short = name.strip_prefix("edgeseal_key_cache").unwrap_or(name);
             assert!(
                 first_cells.contains(short),
-                "docs/reference/metrics.md does not tell of {name}"
+                "docs/reference/metrics.md does not list {name}"
             );
         }
     }
 
     #[test]
-    fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
+    fn dashboard_and_alerts_use_existing_metrics() {
         for file in [
             "packaging/grafana/edgeseal.json",
             "packaging/prometheus/edgeseal.rules.yml",

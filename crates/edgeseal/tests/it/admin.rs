@@ -95,7 +95,7 @@ async fn metrics_count_events_without_names() {
             "\"} 1"
         ),
         "# HELP edgeseal_handshakes_total TLS handshakes.",
-        "# HELP edgeseal_proof_seconds From the call",
+        "# HELP edgeseal_proof_seconds Time from the call",
         "# TYPE process_resident_memory_bytes gauge",
         "process_open_fds ",
         "process_cpu_seconds_total ",

@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection owned by hyper, from both ends.
 struct Watch {
     client: DuplexStream,
-    idleness: Arc<IdleTracker>,
+    idle_tracker: Arc<IdleTracker>,
     /// Parts of the current response; an empty one is its end.
     parts: Sender<&'static str>,
 }
@@ -53,7 +53,7 @@ impl Watch {
     fn new(room: usize) -> Self {
         let (client, far) = duplex(room);
         let heads = HeaderBudget::new(ConnectionPermit::for_tests(Limits::default()));
-        let idleness = IdleTracker::new(Instant::now(), TIMEOUT, TIMEOUT, heads);
+        let idle_tracker = IdleTracker::new(Instant::now(), TIMEOUT, TIMEOUT, heads);
         let (parts, taken) = channel(8);
         let taken = Arc::new(Mutex::new(taken));
         let service = service_fn(move |request: Request<Incoming>| {
@@ -65,15 +65,15 @@ impl Watch {
                 Ok::<_, Infallible>(Response::new(parts))
             }
         });
-        let watched = TrackedStream::new(far, Bytes::new(), Arc::clone(&idleness));
+        let watched = TrackedStream::new(far, Bytes::new(), Arc::clone(&idle_tracker));
         let connection = http1::Builder::new()
-            .timer(HeaderTimer(Arc::clone(&idleness)))
+            .timer(HeaderTimer(Arc::clone(&idle_tracker)))
             .header_read_timeout(TIMEOUT)
             .serve_connection(TokioIo::new(watched), service);
         tokio::spawn(connection);
         Self {
             client,
-            idleness,
+            idle_tracker,
             parts,
         }
     }
@@ -92,9 +92,9 @@ impl Watch {
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
-        let waits = matches!(self.idleness.waiting_for(), WaitingFor::Head(_));
-        let settled = self.idleness.flushed.load(Relaxed);
-        (waits, settled, self.idleness.heads.load(Relaxed))
+        let waits = matches!(self.idle_tracker.waiting_for(), WaitingFor::Head(_));
+        let settled = self.idle_tracker.flushed.load(Relaxed);
+        (waits, settled, self.idle_tracker.heads.load(Relaxed))
     }
 }
 

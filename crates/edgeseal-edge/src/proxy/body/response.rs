@@ -116,15 +116,15 @@ impl ResponseBody {
     /// The end also stops the wait for the rest of the request body.
     pub(in crate::proxy) fn streamed(
         body: Incoming,
-        (exchange, stream): (Option<UpstreamPermit>, Option<StreamGuard>),
+        (permit, stream): (Option<UpstreamPermit>, Option<StreamGuard>),
         idle: Duration,
         offers: PendingWrites,
         rest: Option<Arc<ReplayableBody>>,
     ) -> Self {
-        let body = match exchange {
-            Some(exchange) if !body.is_end_stream() => {
-                exchange.set_body(body);
-                StreamedSource::Exchange(exchange)
+        let body = match permit {
+            Some(permit) if !body.is_end_stream() => {
+                permit.set_body(body);
+                StreamedSource::Exchange(permit)
             }
             _ => StreamedSource::Stream(body, stream),
         };
@@ -155,10 +155,10 @@ impl ResponseBody {
     }
 
     /// Keeps the request in flight until the last part of the response has left the HTTP/2 buffers,
-    /// and each part pending in `flow` while it waits there.
-    pub(crate) fn hold_until_sent(&mut self, in_flight: InFlight, flow: &StallMonitor) {
+    /// and each part pending in `stall_monitor` while it waits there.
+    pub(crate) fn hold_until_sent(&mut self, in_flight: InFlight, stall_monitor: &StallMonitor) {
         if let Some(in_flight) = self.pass_on(in_flight) {
-            self.held = InFlightHold::Parts(Arc::new(in_flight), flow.clone());
+            self.held = InFlightHold::Parts(Arc::new(in_flight), stall_monitor.clone());
         }
     }
 
@@ -175,7 +175,7 @@ impl ResponseBody {
 
 impl InFlightHold {
     fn keep(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        let Self::Parts(in_flight, flow) = self else {
+        let Self::Parts(in_flight, stall_monitor) = self else {
             return frame;
         };
         frame.map_data(|data| {
@@ -185,7 +185,7 @@ impl InFlightHold {
             Bytes::from_owner(HeldChunk {
                 data,
                 _in_flight: Arc::clone(in_flight),
-                _offered: flow.pending_write(),
+                _offered: stall_monitor.pending_write(),
             })
         })
     }
@@ -280,7 +280,7 @@ impl StreamedSource {
                 let polled = Pin::new(body).poll_frame(cx);
                 polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
-            Self::Exchange(exchange) => exchange.poll_frame(cx),
+            Self::Exchange(permit) => permit.poll_frame(cx),
             Self::Ended => Poll::Ready(None),
         }
     }
@@ -288,7 +288,7 @@ impl StreamedSource {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Stream(body, _) => body.is_end_stream(),
-            Self::Exchange(exchange) => exchange.is_end_stream(),
+            Self::Exchange(permit) => permit.is_end_stream(),
             Self::Ended => true,
         }
     }
@@ -296,7 +296,7 @@ impl StreamedSource {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Stream(body, _) => body.size_hint(),
-            Self::Exchange(exchange) => exchange.size_hint(),
+            Self::Exchange(permit) => permit.size_hint(),
             Self::Ended => SizeHint::with_exact(0),
         }
     }

@@ -139,15 +139,15 @@ impl Upstream {
         trace: &mut UpstreamTiming,
     ) -> Result<UpstreamResponse, AttemptError> {
         let began = trace.start_attempt(&to.authority);
-        let mut line = self
+        let mut connection = self
             .pool
             .checkout(to, head.upgrade, fresh, head.source)
             .await
             .map_err(|error| not_connected(to, &error))?;
         let connected = trace.connected(began);
-        let request = request(head, request_body, &line)
+        let request = request(head, request_body, &connection)
             .ok_or_else(|| AttemptError::unsent(UpstreamError::BadResponse, true))?;
-        let (reused, http2) = (line.reused, line.is_http2());
+        let (reused, http2) = (connection.reused, connection.is_http2());
         let asked = Instant::now();
         let full = self.timeouts.header;
         let wait = if request_body.is_empty() {
@@ -155,11 +155,11 @@ impl Upstream {
         } else {
             full
         };
-        let (exchange, stream) = (line.permit.take(), line.stream.take());
+        let (permit, stream) = (connection.permit.take(), connection.stream.take());
         let answer = tokio::select! {
             biased;
-            answer = line.send(request) => answer,
-            () = evicted(exchange.as_ref()) => {
+            answer = connection.send(request) => answer,
+            () = evicted(permit.as_ref()) => {
                 let reason = UpstreamError::ConnectionLimit;
                 telemetry::origin_failure(reason.label());
                 return Err(AttemptError::sent(reason, asked));
@@ -178,11 +178,11 @@ impl Upstream {
                 request_body.stop_buffering();
                 // An incomplete request occupies its connection.
                 if !request_body.awaits_continue() {
-                    line.return_to_pool();
+                    connection.return_to_pool();
                 }
                 Ok(UpstreamResponse {
                     response,
-                    permit: exchange,
+                    permit,
                     stream,
                 })
             }
@@ -263,9 +263,9 @@ impl Upstream {
 }
 
 /// Waits until the connection is evicted.
-async fn evicted(exchange: Option<&UpstreamPermit>) {
-    match exchange {
-        Some(exchange) => exchange.evicted().await,
+async fn evicted(permit: Option<&UpstreamPermit>) {
+    match permit {
+        Some(permit) => permit.evicted().await,
         None => std::future::pending().await,
     }
 }
@@ -321,13 +321,13 @@ fn not_connected(to: &Destination, error: &ConnectError) -> AttemptError {
 fn request(
     head: &UpstreamRequestHead,
     request_body: &Arc<ReplayableBody>,
-    line: &PooledConnection,
+    connection: &PooledConnection,
 ) -> Option<Request<UpstreamBody>> {
     // HTTP/1.1 has no way to report that a request was not processed.
-    let mut request = Request::new(request_body.start_attempt(line.is_http2()));
+    let mut request = Request::new(request_body.start_attempt(connection.is_http2()));
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = head.headers.clone();
-    *request.uri_mut() = if line.is_http2() {
+    *request.uri_mut() = if connection.is_http2() {
         // The host is in the target only (RFC 9113 §8.3.1).
         request.headers_mut().remove(header::HOST);
         if head.trailers {
@@ -335,7 +335,7 @@ fn request(
             request.headers_mut().insert(header::TE, trailers);
         }
         Uri::builder()
-            .scheme(if line.is_tls() { "https" } else { "http" })
+            .scheme(if connection.is_tls() { "https" } else { "http" })
             .authority(head.authority.clone())
             .path_and_query(head.target.clone())
             .build()

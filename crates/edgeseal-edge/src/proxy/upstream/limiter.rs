@@ -61,7 +61,7 @@ pub(super) type PermitOwner = (u64, IpAddr);
 /// A permit; dropping it releases it.
 #[derive(Debug)]
 pub(in crate::proxy) struct UpstreamPermit {
-    exchanges: Arc<UpstreamLimiter>,
+    limiter: Arc<UpstreamLimiter>,
     shared: Arc<PermitState>,
 }
 
@@ -118,22 +118,22 @@ impl UpstreamLimiter {
         })
     }
 
-    /// Acquires one for `holder`; `None`: not until `deadline`.
+    /// Acquires one for `owner`; `None`: not until `deadline`.
     pub(super) async fn acquire(
         self: &Arc<Self>,
-        holder: PermitOwner,
+        owner: PermitOwner,
         deadline: Instant,
     ) -> Option<UpstreamPermit> {
-        if let Some(exchange) = self.try_acquire(holder) {
-            return Some(exchange);
+        if let Some(permit) = self.try_acquire(owner) {
+            return Some(permit);
         }
         // Rare, and large.
         Box::pin(async {
             loop {
                 let mut ended = pin!(self.ended.notified());
                 ended.as_mut().enable();
-                if let Some(exchange) = self.try_acquire(holder) {
-                    return Some(exchange);
+                if let Some(permit) = self.try_acquire(owner) {
+                    return Some(permit);
                 }
                 // One may have stalled for long enough before one is released.
                 let look = Instant::now() + STALL_GRACE / 10;
@@ -150,11 +150,11 @@ impl UpstreamLimiter {
     }
 
     /// The same, without waiting.
-    pub(super) fn try_acquire(self: &Arc<Self>, holder: PermitOwner) -> Option<UpstreamPermit> {
+    pub(super) fn try_acquire(self: &Arc<Self>, owner: PermitOwner) -> Option<UpstreamPermit> {
         let now_ms = self.now_ms();
         let mut state = self.lock();
-        let ended = state.make_room(holder, now_ms)?;
-        let (account, source) = holder;
+        let ended = state.make_room(owner, now_ms)?;
+        let (account, source) = owner;
         let shared = Arc::new(PermitState::new((account, source, state.next)));
         state.next += 1;
         state.open.insert(shared.id, Arc::clone(&shared));
@@ -164,7 +164,7 @@ impl UpstreamLimiter {
             telemetry::evicted(Eviction::OriginConnection);
         }
         Some(UpstreamPermit {
-            exchanges: Arc::clone(self),
+            limiter: Arc::clone(self),
             shared,
         })
     }
@@ -194,13 +194,13 @@ impl UpstreamLimiter {
 }
 
 impl State {
-    /// Acquires a permit for `holder`, and removes a victim, if necessary; `None`: there is no
+    /// Acquires a permit for `owner`, and removes a victim, if necessary; `None`: there is no
     /// capacity.
-    fn make_room(&mut self, holder: PermitOwner, now_ms: u64) -> Option<Option<Arc<PermitState>>> {
+    fn make_room(&mut self, owner: PermitOwner, now_ms: u64) -> Option<Option<Arc<PermitState>>> {
         let ended = if self.open.len() < self.capacity.total {
             None
         } else {
-            let id = match (self.idle(), self.eviction_candidate(holder)) {
+            let id = match (self.idle(), self.eviction_candidate(owner)) {
                 (Some(idle), _) => idle,
                 (None, Some(payer)) => self.pick_victim(payer)?,
                 (None, None) => self.stalled(now_ms)?,
@@ -208,7 +208,7 @@ impl State {
             self.release(&id);
             Some(self.open.remove(&id)?)
         };
-        let (account, source) = holder;
+        let (account, source) = owner;
         let sources = self.accounts.entry(account);
         let sources = sources.or_insert_with(|| FairLimiter::new(self.capacity));
         // It has fewer than the total.
@@ -216,7 +216,7 @@ impl State {
         Some(ended)
     }
 
-    /// The owner that loses a permit to `holder`: of the account that has most, if that is clearly
+    /// The owner that loses a permit to `owner`: of the account that has most, if that is clearly
     /// more than its own has, the source that has most; otherwise such a source of its own account.
     fn eviction_candidate(&self, (account, source): PermitOwner) -> Option<PermitOwner> {
         let held = |account| self.accounts.get(account).map_or(0, FairLimiter::total);
@@ -342,13 +342,13 @@ impl UpstreamPermit {
     /// Keeps the connection counted while this is awaited, which never ends: after a protocol
     /// upgrade nothing else counts it.
     pub(in crate::proxy) async fn hold_connection(&self) {
-        let permit = self.exchanges.connections.acquire().await;
+        let permit = self.limiter.connections.acquire().await;
         std::future::pending::<()>().await;
         drop(permit);
     }
 
     fn mark_unread(&self) {
-        let now = self.exchanges.now_ms() + 1;
+        let now = self.limiter.now_ms() + 1;
         self.shared.unread_since.store(now, SeqCst);
     }
 }
@@ -357,7 +357,7 @@ impl Drop for UpstreamPermit {
     fn drop(&mut self) {
         // The connection is closed first: whoever waits for the permit needs it.
         self.shared.body().take();
-        self.exchanges.end(&self.shared.id);
+        self.limiter.end(&self.shared.id);
     }
 }
 
@@ -431,104 +431,101 @@ mod tests {
         IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, host))
     }
 
-    async fn is_revoked(exchange: &UpstreamPermit) -> bool {
-        let now = tokio::time::timeout(Duration::ZERO, exchange.evicted());
+    async fn is_evicted(permit: &UpstreamPermit) -> bool {
+        let now = tokio::time::timeout(Duration::ZERO, permit.evicted());
         now.await.is_ok()
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_largest_source_is_evicted_first() {
-        let exchanges = UpstreamLimiter::new(4, Arc::new(Semaphore::new(4)));
+        let limiter = UpstreamLimiter::new(4, Arc::new(Semaphore::new(4)));
         let soon = || Instant::now() + Duration::from_secs(1);
         let mut of_a = Vec::new();
         for _ in 0..4 {
-            of_a.push(exchanges.acquire(A, soon()).await.unwrap());
+            of_a.push(limiter.acquire(A, soon()).await.unwrap());
         }
-        assert!(exchanges.acquire(A, soon()).await.is_none());
+        assert!(limiter.acquire(A, soon()).await.is_none());
         of_a[2].mark_unread();
-        let mut of_b = vec![exchanges.acquire(B, soon()).await.unwrap()];
-        assert!(is_revoked(&of_a[2]).await, "the one that is not read");
-        of_b.push(exchanges.acquire(B, soon()).await.unwrap());
-        assert!(is_revoked(&of_a[0]).await, "otherwise the oldest");
-        assert!(!is_revoked(&of_a[1]).await && !is_revoked(&of_a[3]).await);
-        assert!(
-            exchanges.acquire(B, soon()).await.is_none(),
-            "both have two"
-        );
-        assert!(exchanges.acquire(C, soon()).await.is_some());
+        let mut of_b = vec![limiter.acquire(B, soon()).await.unwrap()];
+        assert!(is_evicted(&of_a[2]).await, "the one that is not read");
+        of_b.push(limiter.acquire(B, soon()).await.unwrap());
+        assert!(is_evicted(&of_a[0]).await, "otherwise the oldest");
+        assert!(!is_evicted(&of_a[1]).await && !is_evicted(&of_a[3]).await);
+        assert!(limiter.acquire(B, soon()).await.is_none(), "both have two");
+        assert!(limiter.acquire(C, soon()).await.is_some());
         drop((of_a, of_b));
-        assert_eq!(exchanges.open(), 0);
-        assert!(exchanges.lock().accounts.is_empty());
+        assert_eq!(limiter.open(), 0);
+        assert!(limiter.lock().accounts.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_unread_response_is_evicted_for_anyone_after_the_grace() {
-        let exchanges = UpstreamLimiter::new(2, Arc::new(Semaphore::new(2)));
+        let limiter = UpstreamLimiter::new(2, Arc::new(Semaphore::new(2)));
         let within = |seconds| Instant::now() + Duration::from_secs(seconds);
-        let a = exchanges.acquire(A, within(1)).await.unwrap();
-        let b = exchanges.acquire(B, within(1)).await.unwrap();
-        assert!(exchanges.acquire(C, within(1)).await.is_none());
+        let a = limiter.acquire(A, within(1)).await.unwrap();
+        let b = limiter.acquire(B, within(1)).await.unwrap();
+        assert!(limiter.acquire(C, within(1)).await.is_none());
         b.mark_unread();
-        assert!(exchanges.acquire(C, within(4)).await.is_none(), "not yet");
-        let c = exchanges.acquire(C, within(4)).await.unwrap();
-        assert!(is_revoked(&b).await && !is_revoked(&a).await);
+        assert!(limiter.acquire(C, within(4)).await.is_none(), "not yet");
+        let c = limiter.acquire(C, within(4)).await.unwrap();
+        assert!(is_evicted(&b).await && !is_evicted(&a).await);
         // A waiting call is notified when one is released.
-        let (next, ()) = tokio::join!(exchanges.acquire(B, within(1)), async { drop(c) });
+        let (next, ()) = tokio::join!(limiter.acquire(B, within(1)), async { drop(c) });
         assert!(next.is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_largest_account_is_evicted_first_however_many_sources() {
-        let exchanges = UpstreamLimiter::new(4, Arc::new(Semaphore::new(4)));
+        let limiter = UpstreamLimiter::new(4, Arc::new(Semaphore::new(4)));
         let soon = || Instant::now() + Duration::from_secs(1);
         let mut of_one = Vec::new();
         for host in [1, 1, 2, 3] {
-            let begun = exchanges.acquire((1, from(host)), soon()).await;
+            let begun = limiter.acquire((1, from(host)), soon()).await;
             of_one.push(begun.unwrap());
         }
         // One source has as many as two of the other account's.
-        let mut of_two = vec![exchanges.acquire((2, from(9)), soon()).await.unwrap()];
-        of_two.push(exchanges.acquire((2, from(9)), soon()).await.unwrap());
-        assert!(is_revoked(&of_one[0]).await, "of the source that has most");
-        assert_eq!(exchanges.lock().accounts[&1].total(), 2);
-        assert!(exchanges.acquire((2, from(9)), soon()).await.is_none());
-        assert!(exchanges.acquire((2, from(8)), soon()).await.is_some());
-        assert!(is_revoked(&of_two[0]).await, "its own source that has most");
-        assert_eq!(exchanges.lock().accounts[&1].total(), 2, "not the other's");
+        let mut of_two = vec![limiter.acquire((2, from(9)), soon()).await.unwrap()];
+        of_two.push(limiter.acquire((2, from(9)), soon()).await.unwrap());
+        assert!(is_evicted(&of_one[0]).await, "of the source that has most");
+        assert_eq!(limiter.lock().accounts[&1].total(), 2);
+        assert!(limiter.acquire((2, from(9)), soon()).await.is_none());
+        assert!(limiter.acquire((2, from(8)), soon()).await.is_some());
+        assert!(is_evicted(&of_two[0]).await, "its own source that has most");
+        assert_eq!(limiter.lock().accounts[&1].total(), 2, "not the other's");
         drop((of_one, of_two));
-        assert!(exchanges.lock().accounts.is_empty());
+        assert!(limiter.lock().accounts.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn http2_connections_in_use_are_evicted_last() {
-        let exchanges = UpstreamLimiter::new(3, Arc::new(Semaphore::new(3)));
+        let limiter = UpstreamLimiter::new(3, Arc::new(Semaphore::new(3)));
         let soon = || Instant::now() + Duration::from_secs(1);
-        let shared = exchanges.acquire(A, soon()).await.unwrap();
+        let shared = limiter.acquire(A, soon()).await.unwrap();
         let (_streams, _open) = shared.mark_http2();
-        let alone = exchanges.acquire(A, soon()).await.unwrap();
-        let other = exchanges.acquire(A, soon()).await.unwrap();
-        assert!(exchanges.acquire(B, soon()).await.is_some());
-        assert!(is_revoked(&alone).await, "the oldest of one client alone");
-        assert!(!is_revoked(&shared).await && !is_revoked(&other).await);
+        let alone = limiter.acquire(A, soon()).await.unwrap();
+        let other = limiter.acquire(A, soon()).await.unwrap();
+        assert!(limiter.acquire(B, soon()).await.is_some());
+        assert!(is_evicted(&alone).await, "the oldest of one client alone");
+        assert!(!is_evicted(&shared).await && !is_evicted(&other).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn idle_http2_connections_are_evicted_first() {
-        let exchanges = UpstreamLimiter::new(3, Arc::new(Semaphore::new(3)));
+        let limiter = UpstreamLimiter::new(3, Arc::new(Semaphore::new(3)));
         let soon = || Instant::now() + Duration::from_secs(1);
-        let http1 = exchanges.acquire(A, soon()).await.unwrap();
-        let busy = exchanges.acquire(A, soon()).await.unwrap();
-        let idle = exchanges.acquire(B, soon()).await.unwrap();
+        let http1 = limiter.acquire(A, soon()).await.unwrap();
+        let busy = limiter.acquire(A, soon()).await.unwrap();
+        let idle = limiter.acquire(B, soon()).await.unwrap();
         let (_streams, _open) = busy.mark_http2();
         let (streams, first) = idle.mark_http2();
         assert_eq!(streams.open(), 1);
-        assert!(exchanges.acquire(B, soon()).await.is_none());
+        assert!(limiter.acquire(B, soon()).await.is_none());
         drop(first);
         let second = streams.open_stream();
-        assert!(exchanges.acquire(B, soon()).await.is_none());
+        assert!(limiter.acquire(B, soon()).await.is_none());
         drop(second);
-        assert!(exchanges.acquire(A, soon()).await.is_some());
-        assert!(is_revoked(&idle).await, "though its source has fewer");
-        assert!(!is_revoked(&busy).await && !is_revoked(&http1).await);
+        assert!(limiter.acquire(A, soon()).await.is_some());
+        assert!(is_evicted(&idle).await, "though its source has fewer");
+        assert!(!is_evicted(&busy).await && !is_evicted(&http1).await);
     }
 }

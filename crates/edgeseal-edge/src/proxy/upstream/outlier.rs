@@ -180,7 +180,7 @@ impl OutlierDetector {
 
     /// The host for the probe that has begun, where the destination itself does not contain it.
     /// `None`: the next client's.
-    pub(super) fn trial_host(&self, to: &Destination) -> Option<&Authority> {
+    pub(super) fn probe_host(&self, to: &Destination) -> Option<&Authority> {
         let answered = self.answered.get(to);
         let answered = answered.and_then(|answered| answered.host.as_ref());
         answered.or_else(|| {
@@ -334,7 +334,7 @@ impl<K: Clone + Eq + Hash> Outliers<K> {
         self.0.remove(key).is_some_and(|state| state.is_ejected())
     }
 
-    fn failed(&mut self, key: &K, trial: bool, at_once: bool, now_ms: u64) -> Option<u64> {
+    fn failed(&mut self, key: &K, is_probe: bool, at_once: bool, now_ms: u64) -> Option<u64> {
         if self.0.len() >= KNOWN_MAX && !self.0.contains_key(key) {
             self.0.retain(|_, state| now_ms < state.ejected_until_ms);
             if self.0.len() >= KNOWN_MAX {
@@ -343,7 +343,7 @@ impl<K: Clone + Eq + Hash> Outliers<K> {
         }
         let state = self.0.entry(key.clone()).or_default();
         // Requests that went there anyway, or were in flight, say nothing new.
-        if state.is_ejected() && !trial {
+        if state.is_ejected() && !is_probe {
             return None;
         }
         state.failed_ms = now_ms;

@@ -72,7 +72,7 @@ pub(super) struct PooledConnection {
     pub(super) stream: Option<StreamGuard>,
     tls_host: Option<Box<str>>,
     peer: IpAddr,
-    lines: Arc<OriginPool>,
+    origin_pool: Arc<OriginPool>,
 }
 
 #[derive(Debug)]
@@ -98,14 +98,18 @@ const NAMES_AT_ONCE: usize = 16;
 
 impl Pool {
     /// An empty pool. Must be called on the runtime: a task closes idle connections.
-    pub(super) fn new(dial: Connector, patience: Timeouts, connections_max: usize) -> Arc<Self> {
+    pub(super) fn new(
+        connector: Connector,
+        timeouts: Timeouts,
+        connections_max: usize,
+    ) -> Arc<Self> {
         let pool = Arc::new(Self {
-            connector: dial,
-            timeouts: patience,
+            connector,
+            timeouts,
             connections_max: connections_max.clamp(1, Semaphore::MAX_PERMITS),
             origins: Mutex::default(),
         });
-        let every = SWEEP_EVERY.min(patience.stale_address / 2);
+        let every = SWEEP_EVERY.min(timeouts.stale_address / 2);
         tokio::spawn(sweep(Arc::downgrade(&pool), every));
         pool
     }
@@ -119,60 +123,66 @@ impl Pool {
         fresh: bool,
         source: IpAddr,
     ) -> Result<PooledConnection, ConnectError> {
-        let lines = self.lines(&to.authority);
+        let origin_pool = self.origin_pool(&to.authority);
         if !fresh
             && !http1_only
-            && let Some(shared) = lines.take_http2(to, STREAMS_MAX)
+            && let Some(shared) = origin_pool.take_http2(to, STREAMS_MAX)
         {
-            return Ok(used(lines, to, shared, true));
+            return Ok(used(origin_pool, to, shared, true));
         }
         let deadline = Instant::now() + self.timeouts.connect;
-        let holder = (to.account_id, source);
-        let exchange = match lines.limiter.try_acquire(holder) {
-            Some(exchange) => exchange,
+        let owner = (to.account_id, source);
+        let upstream_permit = match origin_pool.limiter.try_acquire(owner) {
+            Some(upstream_permit) => upstream_permit,
             None => {
                 // Rather one that has too many streams than none.
                 if !fresh
                     && !http1_only
-                    && let Some(shared) = lines.take_http2(to, usize::MAX)
+                    && let Some(shared) = origin_pool.take_http2(to, usize::MAX)
                 {
-                    return Ok(used(lines, to, shared, true));
+                    return Ok(used(origin_pool, to, shared, true));
                 }
-                let begun = lines.limiter.acquire(holder, deadline).await;
+                let begun = origin_pool.limiter.acquire(owner, deadline).await;
                 begun.ok_or(ConnectError::ConnectionLimit)?
             }
         };
-        if !fresh && let Some(taken) = lines.take(to, http1_only) {
-            return Ok(used(lines, to, taken, true).with(exchange));
+        if !fresh && let Some(taken) = origin_pool.take(to, http1_only) {
+            return Ok(used(origin_pool, to, taken, true).with(upstream_permit));
         }
         // Rare, and large: on the heap, so that the many requests that use a pooled connection do
         // not reserve space for it.
-        let dialled = self.wait_or_connect(lines, to, http1_only, (fresh, deadline), exchange);
-        Box::pin(dialled).await
+        let connected = self.wait_or_connect(
+            origin_pool,
+            to,
+            http1_only,
+            (fresh, deadline),
+            upstream_permit,
+        );
+        Box::pin(connected).await
     }
 
     /// A connection that is returned, or a new one as soon as it is allowed.
     async fn wait_or_connect(
         &self,
-        lines: Arc<OriginPool>,
+        origin_pool: Arc<OriginPool>,
         to: &Destination,
         http1_only: bool,
         (fresh, deadline): (bool, Instant),
-        exchange: UpstreamPermit,
+        upstream_permit: UpstreamPermit,
     ) -> Result<PooledConnection, ConnectError> {
         let permit = loop {
             // Registered before the check, so that a return in between is not missed.
-            let mut returned = pin!(lines.returned.notified());
+            let mut returned = pin!(origin_pool.returned.notified());
             returned.as_mut().enable();
-            if !fresh && let Some(taken) = lines.take(to, http1_only) {
-                return Ok(used(Arc::clone(&lines), to, taken, true).with(exchange));
+            if !fresh && let Some(taken) = origin_pool.take(to, http1_only) {
+                return Ok(used(Arc::clone(&origin_pool), to, taken, true).with(upstream_permit));
             }
-            if lines.permits.available_permits() == 0 {
-                lines.kept().evict();
+            if origin_pool.permits.available_permits() == 0 {
+                origin_pool.kept().evict();
             }
             tokio::select! {
                 biased;
-                permit = Arc::clone(&lines.permits).acquire_owned() => {
+                permit = Arc::clone(&origin_pool.permits).acquire_owned() => {
                     break permit.map_err(|_| ConnectError::ConnectionLimit)?;
                 }
                 () = returned => {}
@@ -190,42 +200,42 @@ impl Pool {
             .connect(to, http1_only, permit, deadline)
             .await?;
         if let Some(answer) = answer {
-            lines.resolved(&answer.addresses, answer.valid_until);
+            origin_pool.resolved(&answer.addresses, answer.valid_until);
         }
         let (Sender::Http2(shared), Some(keeps)) = (&sender, keeps) else {
-            return Ok(used(lines, to, (sender, peer, None), false).with(exchange));
+            return Ok(used(origin_pool, to, (sender, peer, None), false).with(upstream_permit));
         };
-        let (streams, stream) = exchange.mark_http2();
-        lines.keep_http2(to, peer, shared.clone(), streams);
+        let (streams, stream) = upstream_permit.mark_http2();
+        origin_pool.keep_http2(to, peer, shared.clone(), streams);
         // If the connection has ended already, the permit is dropped.
-        let _ = keeps.send(exchange);
+        let _ = keeps.send(upstream_permit);
         let taken = (sender, peer, Some(stream));
-        Ok(used(lines, to, taken, false))
+        Ok(used(origin_pool, to, taken, false))
     }
 
-    fn lines(&self, authority: &str) -> Arc<OriginPool> {
+    fn origin_pool(&self, authority: &str) -> Arc<OriginPool> {
         let mut origins = lock(&self.origins);
-        if let Some(lines) = origins.get(authority) {
-            return Arc::clone(lines);
+        if let Some(origin_pool) = origins.get(authority) {
+            return Arc::clone(origin_pool);
         }
         let permits = Arc::new(Semaphore::new(self.connections_max));
-        let lines = Arc::new(OriginPool {
+        let origin_pool = Arc::new(OriginPool {
             limiter: UpstreamLimiter::new(self.connections_max, Arc::clone(&permits)),
             permits,
             returned: Notify::new(),
             idle: Mutex::default(),
             stale_address_timeout: self.timeouts.stale_address,
         });
-        origins.insert(authority.into(), Arc::clone(&lines));
-        lines
+        origins.insert(authority.into(), Arc::clone(&origin_pool));
+        origin_pool
     }
 
     fn sweep(&self, now: Instant) {
-        lock(&self.origins).retain(|_, lines| {
-            let nothing_kept = lines.kept().sweep(self.timeouts.stale_address, now);
-            let unused = lines.permits.available_permits() == self.connections_max
-                && lines.limiter.open() == 0;
-            !(nothing_kept && unused && Arc::strong_count(lines) == 1)
+        lock(&self.origins).retain(|_, origin_pool| {
+            let nothing_kept = origin_pool.kept().sweep(self.timeouts.stale_address, now);
+            let unused = origin_pool.permits.available_permits() == self.connections_max
+                && origin_pool.limiter.open() == 0;
+            !(nothing_kept && unused && Arc::strong_count(origin_pool) == 1)
         });
     }
 
@@ -235,23 +245,27 @@ impl Pool {
         let now = Instant::now();
         let due: Vec<_> = {
             let origins = lock(&self.origins);
-            let due = origins.iter().filter(|(_, lines)| lines.is_due(now));
-            due.map(|(authority, lines)| (authority.clone(), Arc::clone(lines)))
+            let due = origins
+                .iter()
+                .filter(|(_, origin_pool)| origin_pool.is_due(now));
+            due.map(|(authority, origin_pool)| (authority.clone(), Arc::clone(origin_pool)))
                 .collect()
         };
-        let asking =
-            stream::iter(due).for_each_concurrent(NAMES_AT_ONCE, async |(authority, lines)| {
+        let asking = stream::iter(due).for_each_concurrent(
+            NAMES_AT_ONCE,
+            async |(authority, origin_pool)| {
                 let asked = timeout(self.timeouts.connect, self.connector.resolve(&authority));
                 if let Ok(Some(Ok(answer))) = asked.await {
-                    lines.resolved(&answer.addresses, answer.valid_until);
+                    origin_pool.resolved(&answer.addresses, answer.valid_until);
                 }
-            });
+            },
+        );
         asking.await;
     }
 }
 
 fn used(
-    lines: Arc<OriginPool>,
+    origin_pool: Arc<OriginPool>,
     to: &Destination,
     (sender, peer, stream): CheckedOut,
     reused: bool,
@@ -263,7 +277,7 @@ fn used(
         stream,
         tls_host: to.tls_host.clone(),
         peer,
-        lines,
+        origin_pool,
     }
 }
 
@@ -279,10 +293,10 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
 
 impl PooledConnection {
     /// Over HTTP/1.1 it has the connection for itself.
-    fn with(self, exchange: UpstreamPermit) -> Self {
-        let exchange = (!self.is_http2()).then_some(exchange);
+    fn with(self, upstream_permit: UpstreamPermit) -> Self {
+        let upstream_permit = (!self.is_http2()).then_some(upstream_permit);
         Self {
-            permit: exchange,
+            permit: upstream_permit,
             ..self
         }
     }
@@ -314,14 +328,14 @@ impl PooledConnection {
         let Sender::Http1(mut sender) = self.sender else {
             return;
         };
-        let (lines, tls_host, peer) = (self.lines, self.tls_host, self.peer);
+        let (origin_pool, tls_host, peer) = (self.origin_pool, self.tls_host, self.peer);
         if sender.is_ready() {
-            lines.keep_http1(tls_host, peer, sender);
+            origin_pool.keep_http1(tls_host, peer, sender);
             return;
         }
         tokio::spawn(async move {
             if sender.ready().await.is_ok() {
-                lines.keep_http1(tls_host, peer, sender);
+                origin_pool.keep_http1(tls_host, peer, sender);
             }
         });
     }

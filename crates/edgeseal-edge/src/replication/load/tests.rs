@@ -98,10 +98,10 @@ async fn a_replica_that_breaks_while_it_is_read_does_not_keep_a_start_waiting() 
     let keyring = Keyring::parse(&Keyring::generate()).unwrap();
     let keys = Arc::new(KeyCache::new(keyring, 10));
     let serving = ServingState::new(keys, Environment::Production, PrivateOrigins::default());
-    let (_replica, standing) = load_replica(&serving, replica).unwrap();
+    let (_replica, status) = load_replica(&serving, replica).unwrap();
     let served = u64::try_from(serving.index().len()).unwrap();
     assert!((DOMAINS / 10..DOMAINS).contains(&served), "{served}");
-    assert_eq!(standing.cursor, None, "the store is asked for everything");
+    assert_eq!(status.cursor, None, "the store is asked for everything");
 
     // It has something new, which is not applied in time.
     let store: SharedStore = Arc::new(MemoryStore::new());
@@ -120,6 +120,6 @@ async fn a_replica_that_breaks_while_it_is_read_does_not_keep_a_start_waiting() 
     options.catch_up_timeout = Duration::from_secs(5);
     let (_followed, mut reached) = watch::channel(Revision(0));
     let began = Instant::now();
-    first_state(&options, &store, standing, &mut reached).await;
+    first_state(&options, &store, status, &mut reached).await;
     assert_eq!(began.elapsed(), options.catch_up_timeout);
 }

@@ -43,7 +43,7 @@ fn broken(health: &mut OutlierDetector, to: &Destination, now_ms: u64) -> Option
     )
 }
 
-fn trial(
+fn probe(
     health: &mut OutlierDetector,
     to: &Destination,
     reason: UpstreamError,
@@ -91,24 +91,24 @@ fn failure_scope_by_cause() {
         (N::LengthRequired, false, None, false, NOBODY),
         (N::ClientAborted, true, None, false, NOBODY),
     ];
-    for (reason, connected, answered_ms, trial, expected) in table {
+    for (reason, connected, answered_ms, probe, expected) in table {
         let failure = Failure {
-            is_probe: trial,
+            is_probe: probe,
             ..failure(reason, connected, 50_000)
         };
         let got = failure_scope(failure, answered_ms, 60_000);
         assert_eq!(
             got, expected,
-            "{reason:?} {connected} {answered_ms:?} {trial}"
+            "{reason:?} {connected} {answered_ms:?} {probe}"
         );
     }
 }
 
 #[test]
 fn what_was_not_given_its_time_is_not_silent() {
-    let short = |trial, answered_ms| {
+    let short = |probe, answered_ms| {
         let failure = Failure {
-            is_probe: trial,
+            is_probe: probe,
             cut_short: true,
             ..failure(UpstreamError::ResponseTimeout, true, 50_000)
         };
@@ -181,7 +181,7 @@ fn ejection_backs_off_and_ends_at_once() {
             assert!(health.start_probe(&a, now));
             assert!(!health.start_probe(&a, now + 1), "one at a time");
             assert!(!health.is_available(&a), "clients wait for what it meets");
-            assert_eq!(trial(&mut health, &a, reason, now), Some(next_ms));
+            assert_eq!(probe(&mut health, &a, reason, now), Some(next_ms));
             out_ms = next_ms;
         }
         now += out_ms;
@@ -205,7 +205,7 @@ fn a_trial_that_connects_brings_the_address_back() {
     }
     assert!(health.start_probe(&mine, 5_000));
     assert_eq!(
-        trial(&mut health, &mine, UpstreamError::BadResponse, 5_000),
+        probe(&mut health, &mine, UpstreamError::BadResponse, 5_000),
         None
     );
     assert!(health.is_available(&mine) && health.is_available(&other));
@@ -247,7 +247,7 @@ fn a_client_cannot_eject_an_origin_that_serves_others() {
     }
     assert!(!health.is_available(&a));
     assert!(health.start_probe(&a, 2 * LATELY_MS));
-    assert_eq!(health.trial_host(&a), Some(&host("good.a.com")));
+    assert_eq!(health.probe_host(&a), Some(&host("good.a.com")));
 }
 
 #[test]
@@ -258,10 +258,10 @@ fn the_host_that_was_answered_is_noted_now_and_then() {
         health.record_success(to, &host("one.com"), Version::HTTP_11, 0);
         health.record_success(to, &host("two.com"), Version::HTTP_11, NOTE_EVERY_MS - 1);
     }
-    assert_eq!(health.trial_host(&plain), Some(&host("one.com")));
+    assert_eq!(health.probe_host(&plain), Some(&host("one.com")));
     health.record_success(&plain, &host("two.com"), Version::HTTP_11, NOTE_EVERY_MS);
-    assert_eq!(health.trial_host(&plain), Some(&host("two.com")));
-    assert_eq!(health.trial_host(&tls), None);
+    assert_eq!(health.probe_host(&plain), Some(&host("two.com")));
+    assert_eq!(health.probe_host(&tls), None);
 }
 
 #[test]
@@ -286,12 +286,12 @@ fn where_no_host_was_answered_a_trial_is_for_the_one_that_failed_and_the_next_in
     for expected in [Some("one.com"), None, Some("one.com"), None] {
         now += LONGEST_MS + PROBE_TIMEOUT_MS;
         assert!(health.start_probe(&plain, now) && health.start_probe(&tls, now));
-        assert_eq!(health.trial_host(&plain), expected.map(host).as_ref());
-        assert_eq!(health.trial_host(&tls), None);
-        trial(&mut health, &plain, UpstreamError::BadResponse, now);
+        assert_eq!(health.probe_host(&plain), expected.map(host).as_ref());
+        assert_eq!(health.probe_host(&tls), None);
+        probe(&mut health, &plain, UpstreamError::BadResponse, now);
     }
     health.record_success(&plain, &host("three.com"), Version::HTTP_11, now);
-    assert_eq!(health.trial_host(&plain), Some(&host("three.com")));
+    assert_eq!(health.probe_host(&plain), Some(&host("three.com")));
 }
 
 #[test]
