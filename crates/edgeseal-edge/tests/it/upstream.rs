@@ -86,7 +86,7 @@ async fn an_origin_that_does_not_prove_who_it_is_gets_no_request() {
         crate::harness::served(&edge, revision).await;
         let (status, page) = get(&edge, "a.com").await;
         assert_eq!(status, 502, "{page}");
-        assert!(page.contains("does not prove"), "{page}");
+        assert!(page.contains("is not valid for this host"), "{page}");
     }
     assert_eq!(asked.load(Ordering::SeqCst), 0, "never in the clear");
     // One that does stands in for it.
