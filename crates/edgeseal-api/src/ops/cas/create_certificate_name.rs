@@ -1,5 +1,5 @@
-//! `CreateCertificateName` of Version 2018-08-13: what an owner writes on a certificate. Terraform
-//! changes name, labels and resource group by it.
+//! `CreateCertificateName` of version 2018-08-13: sets name, tags and resource group of a
+//! certificate. Terraform uses it.
 
 use edgeseal_core::certificate::CertificateId;
 use edgeseal_store::{
@@ -20,14 +20,14 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `CreateCertificateName`.
 pub struct CreateCertificateName;
 
-/// Which certificate, and what is to change of it.
+/// The parameters.
 pub struct Params {
     id: CertificateId,
     name: Option<String>,
-    /// All that it is to have; none given and empty are two things.
+    /// The complete new tags; absent and empty differ.
     tags: Option<Vec<(String, String)>>,
     resource_group: Option<String>,
 }
@@ -38,13 +38,13 @@ pub enum Error {
     /// There is no such certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// Nothing is given.
+    /// Nothing to change.
     #[error("nothing is to change: give Name, Tags.1.Key or ResourceGroupId")]
     NoChange,
     /// Not a name.
     #[error(transparent)]
     Name(#[from] InvalidCertificateName),
-    /// Not labels.
+    /// Invalid tags.
     #[error(transparent)]
     Tags(#[from] InvalidTags),
     /// Not a resource group.
@@ -86,7 +86,7 @@ impl Operation for CreateCertificateName {
             .get_non_empty("Name")
             .map(upload::parse_name)
             .transpose()?;
-        // `Tags.1.Key=` takes all of them away; no `Tags` at all leaves them.
+        // `Tags.1.Key=` removes all tags; without any `Tags` they stay.
         let is_tag = |(name, _): (&str, &str)| name.starts_with("Tags.");
         let tags = params.iter().any(is_tag);
         let tags = tags.then(|| tags::parse_tags(params, "Tags")).transpose()?;

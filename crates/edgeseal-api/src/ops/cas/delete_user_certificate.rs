@@ -1,8 +1,9 @@
-//! `DeleteUserCertificate`: a certificate and its key are gone.
+//! `DeleteUserCertificate`: deletes a certificate and its key.
 //!
-//! One that a domain has bound stays. In Version 2020-04-07 that is a refusal, unless the operator
-//! has chosen otherwise. In 2018-07-13 the tools in use delete the bound certificate first and
-//! upload the next one under its name: there it leaves CAS, its name is free, the domain
+//! A bound certificate is kept. In version 2020-04-07 the call is refused, unless the operator has
+//! configured otherwise. In 2018-07-13 existing tools delete the bound certificate first and upload
+//! the next one under its name: there it leaves CAS and frees its name, and is deleted once the
+//! domain has another.
 //! keeps it until it has another, and with that it is gone.
 
 use edgeseal_core::certificate::CertificateId;
@@ -17,10 +18,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DeleteUserCertificate`.
 pub struct DeleteUserCertificate;
 
-/// The operation of 2018.
+/// `DeleteUserCertificate` of version 2018-07-13.
 pub struct DeleteUserCertificate2018;
 
 /// Errors.
@@ -29,7 +30,7 @@ pub enum Error {
     /// There is no such certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// A domain has it bound.
+    /// A domain uses it.
     #[error(
         "{domain} has the certificate bound, also if HTTPS is off; bind another one there first"
     )]

@@ -1,8 +1,8 @@
-//! Deployments in CAS: one call binds certificates to many domains, and tells of
-//! each how it ended. The cloud deploys to many products; here is one, the edge, and its domains are
-//! the resources.
+//! Deployments in CAS: one call binds certificates to many domains, and reports the result for
+//! each. The cloud deploys to many products; here the edge is the only one, and its domains are the
+//! resources.
 //!
-//! A job runs while it is created: whoever looks at it sees how it ended.
+//! A job runs while it is created: every later read sees its result.
 
 mod contacts;
 mod create;
@@ -30,33 +30,33 @@ use crate::{
     request::ParamMap,
 };
 
-/// The action that makes a job.
+/// The action that creates a job.
 pub(crate) const CREATE: &str = "CreateDeploymentJob";
-/// What CAS calls the product whose resources domains are.
+/// CAS's name of the product whose resources are domains.
 const PRODUCT: &str = "CDN";
-/// What CAS calls the provider whose product it is.
+/// CAS's name of the provider.
 const PROVIDER: &str = "aliyun";
-/// The kind of job that callers make.
+/// The type of jobs that callers create.
 const JOB_TYPE: &str = "user";
-/// Certificates that a job may have.
+/// Most certificates of a job.
 const CERTIFICATES_MAX: usize = 20;
 
-/// Why there is no such job.
+/// Why a job is not found.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// No number.
+    /// No id.
     #[error("name the job in JobId")]
     Missing,
-    /// Not a number.
+    /// Not an id.
     #[error("JobId is {given:?}; it must be a positive number")]
     Malformed {
         /// The value given.
         given: String,
     },
-    /// None of the account's.
+    /// No such job in the account.
     #[error("your account has no deployment job {id}; one is shown for 30 days")]
     NotFound {
-        /// Its number.
+        /// Its id.
         id: i64,
     },
     /// The store failed.
@@ -64,17 +64,17 @@ pub enum JobError {
     Store(#[from] StoreError),
 }
 
-/// How a job or a part of it ended.
+/// The result of a job or of a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum JobOutcome {
     Success,
     Error,
 }
 
-/// Statuses that a job can be asked for, but is never in here.
+/// Valid statuses that no job here has.
 const UNUSED_STATUSES: [&str; 4] = ["editing", "pending", "scheduling", "processing"];
 
-/// Which jobs or parts are wanted; one that was not given wants all.
+/// The jobs or parts to return; `None` for all.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StatusFilter {
     All,
@@ -94,14 +94,14 @@ fn job_id(params: &ParamMap) -> Result<i64, JobError> {
     })
 }
 
-/// The certificates that [`CREATE`] is asked to bind; none if they are not named rightly.
+/// The certificates that a call of [`CREATE`] names; none if the parameter is invalid.
 pub(crate) fn certificates_wanted(params: &ParamMap) -> Vec<CertificateId> {
     let given = params.get_non_empty("CertIds");
     let numbers = given.and_then(|given| parse_ids(given, CERTIFICATES_MAX));
     numbers.unwrap_or_default()
 }
 
-/// The certificates of the account's job that a call names in `JobId`; none if there is none.
+/// The certificates of the account's job that `JobId` names; none if there is no such job.
 ///
 /// # Errors
 /// The store failed.
@@ -117,7 +117,7 @@ pub(crate) async fn certificates_of_job(
     Ok(job.map(|job| job.certificates).unwrap_or_default())
 }
 
-/// Different positive numbers with commas between them, one to `max` of them.
+/// Distinct positive numbers separated by commas, one to `max` of them.
 fn parse_ids(given: &str, max: usize) -> Option<Vec<i64>> {
     let mut numbers = Vec::new();
     for part in given.split(',') {
@@ -136,7 +136,7 @@ fn parse_ids(given: &str, max: usize) -> Option<Vec<i64>> {
     Some(numbers)
 }
 
-/// `Status` as a filter; what was given if it is none.
+/// `Status` as a filter; on error, the given value.
 fn status_filter(params: &ParamMap) -> Result<StatusFilter, String> {
     let Some(given) = params.get_non_empty("Status") else {
         return Ok(StatusFilter::All);

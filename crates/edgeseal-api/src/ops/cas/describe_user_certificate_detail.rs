@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeUserCertificateDetail`.
 pub struct DescribeUserCertificateDetail;
 
 /// The certificate.

@@ -18,7 +18,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeUserCertificateList`.
 pub struct DescribeUserCertificateList;
 
 /// A page.

@@ -1,4 +1,4 @@
-//! `GetCertificateDetail`: one certificate in CAS's newer words, without its text.
+//! `GetCertificateDetail`: one certificate, as CAS's newer actions represent it, without PEM.
 
 use edgeseal_core::{
     Timestamp,
@@ -20,7 +20,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `GetCertificateDetail`.
 pub struct GetCertificateDetail;
 
 /// The certificate.
@@ -33,7 +33,7 @@ pub struct Reply {
     shown: CertificateView,
 }
 
-/// What lists show of a certificate too.
+/// The members that lists have too.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct CertificateView {

@@ -1,4 +1,4 @@
-//! `GetUserCertificateDetail`: one certificate, with its text unless that is not wanted.
+//! `GetUserCertificateDetail`: one certificate, with its PEM unless excluded.
 
 use edgeseal_core::{
     Timestamp,
@@ -24,15 +24,15 @@ use crate::{
     request::ParamMap,
 };
 
-/// What a caller who is not the account itself needs besides, to be given a private key.
+/// The further permission that a user or session needs to get a private key.
 const READ_PRIVATE_KEY: &str = "edgeseal:GetPrivateKey";
-/// What the audit says of it.
+/// The note in the audit log.
 const KEY_RETURNED_NOTE: &str = "the private key was given back";
 
-/// The operation.
+/// `GetUserCertificateDetail`.
 pub struct GetUserCertificateDetail;
 
-/// Which certificate, and whether with its text.
+/// The parameters.
 pub struct Params {
     id: CertificateId,
     with_text: bool,
@@ -72,12 +72,12 @@ pub struct Reply {
     cert_chain: Vec<Link>,
 }
 
-/// What is left out if the text is not wanted.
+/// The members that can be excluded.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Text {
     cert: String,
-    /// Empty, unless the operator has keys given back and the caller may read them.
+    /// Empty, unless the operator enables returning keys and the caller may read them.
     key: Zeroizing<String>,
 }
 
@@ -141,8 +141,7 @@ impl Operation for GetUserCertificateDetail {
     }
 }
 
-/// The private key as it was uploaded, if it is given back: then the audit says so, before anybody
-/// has it.
+/// The private key as uploaded, if keys are returned; audited before the response is sent.
 async fn private_key(
     context: &Context,
     call: &Authorized,
@@ -236,7 +235,7 @@ impl Link {
     }
 }
 
-/// Whole days that are left, none if the end is past.
+/// Whole days left; 0 if expired.
 pub(super) fn days_left(end: Timestamp, now: Timestamp) -> i64 {
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
     end.since_ms(now).max(0) / DAY_MS

@@ -1,4 +1,5 @@
-//! `ListCertificates`: the certificates of CAS in its newer words, filtered and paged.
+//! `ListCertificates`: the certificates of CAS as its newer actions represent them, filtered and
+//! paged.
 
 use edgeseal_core::certificate::CertificateId;
 use edgeseal_store::{
@@ -21,7 +22,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListCertificates`.
 pub struct ListCertificates;
 
 /// The parameters.
@@ -30,11 +31,11 @@ pub struct Params {
     source: Source,
     standing: Option<CertificateStatus>,
     keyword: Option<Keyword>,
-    /// Only that of this instance; `Some(None)` if there is no such instance.
+    /// Only the one of this instance; `Some(None)` if there is no such instance.
     instance: Option<Option<CertificateId>>,
 }
 
-/// Where certificates come from. Here all are uploaded.
+/// The source of certificates. Here all are uploaded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     Any,
@@ -55,7 +56,7 @@ pub struct Reply {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row {
-    /// Text here, though a number in the detail.
+    /// A string here, though a number in the detail.
     certificate_id: String,
     #[serde(flatten)]
     shown: CertificateView,
@@ -131,7 +132,7 @@ impl Operation for ListCertificates {
         let now = call.now();
         let listing = search.listing(context, call).await?;
         let mut rows = Vec::with_capacity(listing.items.len());
-        // A hundred rows at most, and of a certificate 24 KiB of names.
+        // At most a hundred rows, with 24 KiB of names each.
         for id in &listing.items {
             let found = context.catalog.certificate(*id).await;
             let Some(certificate) = found.map_err(StoreError::from)? else {

@@ -1,5 +1,5 @@
-//! `ListUserCertificateOrder`: the certificates of CAS, filtered and paged. There are no
-//! orders here: what is asked of bought certificates finds nothing.
+//! `ListUserCertificateOrder`: the certificates of CAS, filtered and paged. There are no orders
+//! here: filters for bought certificates match nothing.
 
 use edgeseal_core::{Timestamp, certificate::CertificateId};
 use edgeseal_store::{
@@ -23,7 +23,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListUserCertificateOrder`.
 pub struct ListUserCertificateOrder;
 
 /// The parameters.
@@ -35,19 +35,19 @@ pub struct Params {
     resource_group: Option<String>,
 }
 
-/// Which kind of order. Here are only certificates, all of them uploaded.
+/// The kind of order. Here are only certificates, all of them uploaded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Certificate,
     Order,
 }
 
-/// Which status.
+/// The status filter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Status {
     Any,
     Of(CertificateStatus),
-    /// One that only orders have.
+    /// A status that only orders have.
     OrderOnly,
 }
 

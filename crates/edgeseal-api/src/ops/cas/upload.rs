@@ -1,4 +1,4 @@
-//! What both spellings of an upload do: a chain and a key become a certificate of CAS.
+//! Uploads to CAS, shared by both versions: a chain and a key become a certificate.
 
 use edgeseal_core::{
     certificate::{Certificate, CertificateId, InvalidCertificate, admit},
@@ -44,7 +44,7 @@ pub(super) const CODES: &[Code] = &[
     Code::TooManyCertificates,
 ];
 
-/// A certificate to be. The key is wiped when it is dropped.
+/// A certificate to store. The key is zeroized on drop.
 pub struct Upload {
     name: String,
     chain: String,
@@ -53,16 +53,16 @@ pub struct Upload {
     resource_group: String,
 }
 
-/// A name that no certificate can have.
+/// Why a certificate name is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCertificateName {
-    /// Too long, or with characters that do not print.
+    /// Too long, or with unprintable characters.
     #[error("Name must have 1 to {NAME_MAX} characters that print; it has {characters}")]
     Characters {
         /// How many it has.
         characters: usize,
     },
-    /// The audit would show nothing of what it names.
+    /// It looks like a private key, so the audit log could not show it.
     #[error("Name looks like a private key; give the certificate a name of its own")]
     LooksLikeKey,
 }
@@ -85,13 +85,13 @@ pub enum Error {
     /// SM2 pairs.
     #[error("SignCert and EncryptCert are of SM2; this edge cannot serve them. Use Cert and Key")]
     Sm2,
-    /// What was uploaded is not let in.
+    /// The certificate is rejected.
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
-    /// Not labels.
+    /// Invalid tags.
     #[error(transparent)]
     Tags(#[from] InvalidTags),
-    /// Not a resource group.
+    /// An invalid resource group.
     #[error(transparent)]
     Group(#[from] InvalidResourceGroup),
     /// The name is taken.
@@ -139,8 +139,8 @@ pub(super) fn parse_name(name: &str) -> Result<String, InvalidCertificateName> {
     Ok(name.to_owned())
 }
 
-/// Stores the certificate. The same content under the same name is the certificate that is there:
-/// a call that is repeated because its answer was lost succeeds again.
+/// Stores the certificate. The same content under the same name returns the existing certificate: a
+/// call that is retried because its response was lost succeeds again.
 pub(super) async fn store(
     context: &Context,
     call: &Authorized,
@@ -183,7 +183,7 @@ pub(super) async fn store(
 }
 
 impl Upload {
-    /// Whether it is that certificate, with the labels that are asked for.
+    /// Whether it is that certificate, with the requested tags.
     fn is(&self, named: &CertificateRecord, certificate: &Certificate) -> bool {
         named.source == CertificateSource::Centre
             && named.material == certificate.digest()
@@ -254,7 +254,7 @@ impl ApiError for Error {
     }
 }
 
-/// The centre has one code where the CDN has ten; the detail says which cause it is.
+/// CAS has one code where the CDN has ten; the detail states the cause.
 const fn code_of(error: &InvalidCertificate) -> Code {
     use edgeseal_core::certificate::{BlockName, InvalidBase64, TooLong};
     match error {

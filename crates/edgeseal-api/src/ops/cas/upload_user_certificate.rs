@@ -1,5 +1,5 @@
-//! `UploadUserCertificate` and, in Version 2018-07-13, `CreateUserCertificate`: a certificate of
-//! one's own.
+//! `UploadUserCertificate` and, in version 2018-07-13, `CreateUserCertificate`: upload a
+//! certificate.
 
 use edgeseal_core::certificate::CertificateId;
 use serde::Serialize;
@@ -16,10 +16,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `UploadUserCertificate`.
 pub struct UploadUserCertificate;
 
-/// The operation of 2018.
+/// `CreateUserCertificate` of version 2018-07-13.
 pub struct CreateUserCertificate;
 
 /// The new certificate.

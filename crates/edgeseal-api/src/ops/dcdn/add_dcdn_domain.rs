@@ -17,7 +17,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `AddDcdnDomain`.
 pub struct AddDcdnDomain;
 
 /// The batch operation.

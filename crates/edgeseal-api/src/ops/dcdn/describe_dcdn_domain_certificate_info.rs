@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeDcdnDomainCertificateInfo`.
 pub struct DescribeDcdnDomainCertificateInfo;
 
 /// One entry for each certificate and never none, as in the CDN's.

@@ -19,7 +19,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeDcdnDomainDetail`.
 pub struct DescribeDcdnDomainDetail;
 
 /// The domain, in the wrapper that the SDKs expect.

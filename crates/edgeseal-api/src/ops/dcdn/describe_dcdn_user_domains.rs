@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeDcdnUserDomains`.
 pub struct DescribeDcdnUserDomains;
 
 /// A page.

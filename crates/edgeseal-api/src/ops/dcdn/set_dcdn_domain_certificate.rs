@@ -1,7 +1,7 @@
-//! `SetDcdnDomainCertificate` and `BatchSetDcdnDomainCertificate`: the legacy spellings of
-//! `SetDcdnDomainSSLCertificate`, gone from the SDKs and still sent by tools in use. Their
-//! parameters are the legacy ones, `ForceSet` and `Region`; their codes those of the newer operation,
-//! as far as the legacy page has them.
+//! `SetDcdnDomainCertificate` and `BatchSetDcdnDomainCertificate`: the legacy forms of
+//! `SetDcdnDomainSSLCertificate`, removed from the SDKs but still used by tools. They have the
+//! legacy parameters, `ForceSet` and `Region`, and the codes of the newer operation where the
+//! legacy page lists them.
 
 use edgeseal_core::{DomainPattern, domain::CertificateLocked};
 

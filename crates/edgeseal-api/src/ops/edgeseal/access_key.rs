@@ -1,4 +1,4 @@
-//! What the actions on access keys share: which key of which account, how it is shown, why not.
+//! Shared by the actions on access keys: parameters, views and errors.
 
 use edgeseal_core::{
     AccountId,
@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// Which account: `None` means the caller's own.
+/// The account; `None` means the caller's own.
 pub(super) fn account(params: &ParamMap) -> Result<Option<AccountId>, Error> {
     params
         .get_non_empty("AccountId")
@@ -32,7 +32,7 @@ pub(super) fn account_or_own<'a>(
     named.as_ref().unwrap_or_else(|| call.account())
 }
 
-/// The quotas that are spoken of; `None` is as the installation has it.
+/// The quotas to set; `None` for the default of the installation.
 pub(super) fn quotas(params: &ParamMap) -> Result<Vec<(QuotaKind, Option<Quota>)>, Error> {
     let mut chosen = Vec::new();
     for kind in QuotaKind::ALL {
@@ -50,7 +50,7 @@ pub(super) fn quotas(params: &ParamMap) -> Result<Vec<(QuotaKind, Option<Quota>)
     Ok(chosen)
 }
 
-/// Which key.
+/// The access key.
 pub(super) fn key(params: &ParamMap) -> Result<String, Error> {
     params
         .get_non_empty("UserAccessKeyId")
@@ -58,7 +58,7 @@ pub(super) fn key(params: &ParamMap) -> Result<String, Error> {
         .ok_or(Error::NoKeyNamed)
 }
 
-/// An access key as it is shown, its secret only right after it was made.
+/// An access key in a response, with its secret only right after creation.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct AccessKeyView {
@@ -79,7 +79,7 @@ impl AccessKeyView {
         }
     }
 
-    /// The only sight of a new key's secret.
+    /// The only response with a new key's secret.
     pub(super) fn with_secret(new: &NewAccessKey) -> Self {
         let secret = String::from_utf8_lossy(new.secret.expose()).into_owned();
         Self {
@@ -113,7 +113,7 @@ pub enum Error {
     /// Not a name for an account.
     #[error("AccountName must have 1 to 64 letters, digits, dots, dashes or underscores")]
     Name,
-    /// Not whether origins may be private.
+    /// Not a value of PrivateOrigins.
     #[error(
         "say in PrivateOrigins whether origins of the account may have private addresses: allowed, refused or default"
     )]
@@ -128,7 +128,7 @@ pub enum Error {
     Quota {
         /// The parameter.
         param: &'static str,
-        /// Errors.
+        /// The cause.
         reason: InvalidQuota,
     },
     /// A rule forbids it.

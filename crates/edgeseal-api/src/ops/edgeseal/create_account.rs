@@ -13,7 +13,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `CreateAccount`.
 pub struct CreateAccount;
 
 /// The account with the only sight of its secret.

@@ -1,4 +1,4 @@
-//! `DeleteAccessKey`: an access key is gone.
+//! `DeleteAccessKey`: deletes an access key.
 
 use edgeseal_core::AccountId;
 
@@ -13,7 +13,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DeleteAccessKey`.
 pub struct DeleteAccessKey;
 
 impl Operation for DeleteAccessKey {

@@ -24,7 +24,7 @@ const RESULTS_MAX: usize = 500;
 const SCANNED_MAX: usize = 5000;
 const PAGE: usize = 500;
 
-/// The operation.
+/// `DescribeAuditRecords`.
 pub struct DescribeAuditRecords;
 
 /// What is looked for, and where.

@@ -18,7 +18,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeKeyEncryption`.
 pub struct DescribeKeyEncryption;
 
 /// How things stand.

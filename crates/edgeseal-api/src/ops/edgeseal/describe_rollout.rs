@@ -1,5 +1,5 @@
-//! `DescribeRollout`: which edges serve a domain's newest state, and where that is proved; for the
-//! operator also how all edges are.
+//! `DescribeRollout`: which edges serve a domain's latest state, and where it is proven; for the
+//! operator also the state of all edges.
 
 mod fleet;
 mod row;
@@ -21,17 +21,17 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DescribeRollout`.
 pub struct DescribeRollout;
 
-/// Of what.
+/// The parameters.
 pub struct Params {
     domain: Option<DomainPattern>,
     since: Since,
     environment: Environment,
 }
 
-/// Since which commit.
+/// The commit to compare with.
 enum Since {
     /// The domain's newest one.
     Newest,
@@ -41,17 +41,17 @@ enum Since {
     Request(String),
 }
 
-/// How it stands.
+/// The status.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Reply {
-    /// With one domain.
+    /// Of one domain.
     Domain(Box<Rollout>),
-    /// With all edges.
+    /// Of all edges.
     Fleet(Fleet),
 }
 
-/// How it stands with one domain.
+/// The status of one domain.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Rollout {
@@ -59,7 +59,7 @@ pub struct Rollout {
     env: &'static str,
     /// The commit that edges are compared with.
     revision: u64,
-    /// When the call of the newest change came.
+    /// When the call of the latest change arrived.
     changed_at: String,
     changed_at_ms: i64,
     /// SHA-256 of the leaf that a handshake must show; empty if it must be refused.
@@ -68,11 +68,11 @@ pub struct Rollout {
     #[serde(skip_serializing_if = "Option::is_none")]
     companion_fingerprint: Option<String>,
     live_edges: usize,
-    /// Live edges that serve it by their own word.
+    /// Live edges that report serving it.
     served_edges: usize,
-    /// Live edges that have shown it in a handshake.
+    /// Live edges that have proven it in a handshake.
     proven_edges: usize,
-    /// Until the last live edge proved it; absent while one has not, or where it is not known.
+    /// Time until the last live edge proved it; absent while one has not, or if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     took_ms: Option<i64>,
     edges: Vec<EdgeRow>,
@@ -182,7 +182,7 @@ fn revision(given: &str) -> Result<Revision, Error> {
     number.map(Revision).ok_or_else(invalid)
 }
 
-/// How it stands with a domain, once every live edge has proved it or the caller waits no longer.
+/// The status of a domain, once every live edge has proven it or the wait is over.
 async fn rollout(
     context: &Context,
     call: &Authorized,
@@ -215,10 +215,10 @@ async fn rollout(
             .count_proved(names, revision, environment, wait)
             .await;
     }
-    // Reports first: what they show must not be newer than what they are compared with.
+    // Read the reports first: they must not be newer than the state they are compared with.
     let edges = catalog.edges().await.map_err(StoreError::from)?;
     let target = target().await?;
-    // It may have gone to somebody else meanwhile.
+    // Another account may have added it in the meantime.
     check_owner(context, call, name).await?;
     let is_operator = call.is_operator(context).await?;
     let now = (context.clock)();

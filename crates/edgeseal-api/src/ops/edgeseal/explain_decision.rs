@@ -1,4 +1,4 @@
-//! `ExplainDecision`: what would be decided about somebody, and by which statement.
+//! `ExplainDecision`: how a permission would be decided for an identity, and by which statement.
 
 use std::net::IpAddr;
 
@@ -20,10 +20,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ExplainDecision`.
 pub struct ExplainDecision;
 
-/// The question.
+/// The parameters.
 pub struct Params {
     permission: String,
     resource: String,
@@ -31,14 +31,14 @@ pub struct Params {
     source_ip: Option<IpAddr>,
 }
 
-/// About whom.
+/// The identity.
 enum Subject {
     Caller,
     User(String),
     Role(String),
 }
 
-/// The answer.
+/// The decision.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {

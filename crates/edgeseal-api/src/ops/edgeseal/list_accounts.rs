@@ -13,7 +13,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListAccounts`.
 pub struct ListAccounts;
 
 /// All accounts, in order of their numbers.

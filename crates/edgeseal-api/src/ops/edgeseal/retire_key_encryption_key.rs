@@ -1,4 +1,4 @@
-//! `RetireKeyEncryptionKey`: a key that nothing is sealed under is given up.
+//! `RetireKeyEncryptionKey`: removes a key that nothing is sealed under.
 
 use edgeseal_store::seal::KeyId;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `RetireKeyEncryptionKey`.
 pub struct RetireKeyEncryptionKey;
 
 /// What is left to the operator.

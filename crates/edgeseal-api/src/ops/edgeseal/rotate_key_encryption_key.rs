@@ -1,4 +1,4 @@
-//! `RotateKeyEncryptionKey`: another key seals from now on, and what is sealed is resealed.
+//! `RotateKeyEncryptionKey`: switches to another sealing key, and reseals everything.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `RotateKeyEncryptionKey`.
 pub struct RotateKeyEncryptionKey;
 
 /// Which key seals from now on.

@@ -1,4 +1,4 @@
-//! `SetDomainMode`: the operator holds the certificate of a domain, or lets it go.
+//! `SetDomainMode`: locks or unlocks the certificate of a domain.
 
 use edgeseal_core::{
     DomainPattern,
@@ -18,7 +18,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `SetDomainMode`.
 pub struct SetDomainMode;
 
 /// Errors.

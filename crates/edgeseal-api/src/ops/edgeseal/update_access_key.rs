@@ -1,4 +1,4 @@
-//! `UpdateAccessKey`: an access key is switched on or off.
+//! `UpdateAccessKey`: enables or disables an access key.
 
 use edgeseal_core::AccountId;
 
@@ -13,7 +13,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `UpdateAccessKey`.
 pub struct UpdateAccessKey;
 
 /// Which key, and what it is to be.

@@ -12,7 +12,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `UpdateAccount`.
 pub struct UpdateAccount;
 
 /// Which account, and what changes.

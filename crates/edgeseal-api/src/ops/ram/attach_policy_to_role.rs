@@ -1,4 +1,4 @@
-//! `AttachPolicyToRole`: a role has a policy from now on.
+//! `AttachPolicyToRole`: attaches a policy to a role.
 
 use edgeseal_core::identity::{PolicyRef, RoleName};
 
@@ -14,7 +14,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `AttachPolicyToRole`.
 pub struct AttachPolicyToRole;
 
 impl Operation for AttachPolicyToRole {

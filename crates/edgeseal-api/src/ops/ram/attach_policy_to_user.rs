@@ -1,4 +1,4 @@
-//! `AttachPolicyToUser`: a user has a policy from now on.
+//! `AttachPolicyToUser`: attaches a policy to a user.
 
 use edgeseal_core::identity::{PolicyRef, UserName};
 
@@ -14,7 +14,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `AttachPolicyToUser`.
 pub struct AttachPolicyToUser;
 
 impl Operation for AttachPolicyToUser {

@@ -17,7 +17,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `CreateAccessKey`.
 pub struct CreateAccessKey;
 
 /// The key with the only sight of its secret.

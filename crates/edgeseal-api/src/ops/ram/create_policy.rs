@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `CreatePolicy`.
 pub struct CreatePolicy;
 
 /// The policy to be.

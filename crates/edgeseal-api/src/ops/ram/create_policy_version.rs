@@ -1,4 +1,4 @@
-//! `CreatePolicyVersion`: a custom policy says something else, now or once it is told to.
+//! `CreatePolicyVersion`: adds a version to a custom policy, perhaps as its default.
 
 use edgeseal_core::identity::PolicyName;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `CreatePolicyVersion`.
 pub struct CreatePolicyVersion;
 
 /// What the policy is to say.
@@ -87,7 +87,7 @@ impl Operation for CreatePolicyVersion {
     }
 }
 
-/// Whether an old version may go to make room.
+/// Whether the oldest version may be deleted to make room.
 fn drops_oldest(params: &ParamMap) -> Result<bool, InvalidParameter> {
     const DROPS: &str = "DeleteOldestNonDefaultVersionWhenLimitExceeded";
     match params.get_non_empty("RotateStrategy") {

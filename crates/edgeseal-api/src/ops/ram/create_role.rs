@@ -19,7 +19,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `CreateRole`.
 pub struct CreateRole;
 
 /// The role to be.

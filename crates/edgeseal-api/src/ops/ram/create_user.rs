@@ -1,4 +1,4 @@
-//! `CreateUser`: a new user, without keys and without rights.
+//! `CreateUser`: a new user, without keys and policies.
 
 use edgeseal_core::identity::{User, UserName};
 use edgeseal_store::catalog::random_identity_id;
@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `CreateUser`.
 pub struct CreateUser;
 
 /// The user to be.

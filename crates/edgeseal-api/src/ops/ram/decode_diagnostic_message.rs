@@ -12,7 +12,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DecodeDiagnosticMessage`.
 pub struct DecodeDiagnosticMessage;
 
 /// The message.

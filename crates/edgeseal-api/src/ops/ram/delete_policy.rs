@@ -1,4 +1,4 @@
-//! `DeletePolicy`: a custom policy that nobody has is gone.
+//! `DeletePolicy`: deletes a custom policy without attachments.
 
 use edgeseal_core::identity::PolicyName;
 
@@ -11,7 +11,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DeletePolicy`.
 pub struct DeletePolicy;
 
 impl Operation for DeletePolicy {

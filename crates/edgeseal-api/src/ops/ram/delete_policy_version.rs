@@ -1,4 +1,4 @@
-//! `DeletePolicyVersion`: a version of a custom policy is gone.
+//! `DeletePolicyVersion`: deletes a version of a custom policy.
 
 use edgeseal_core::identity::PolicyName;
 
@@ -11,7 +11,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DeletePolicyVersion`.
 pub struct DeletePolicyVersion;
 
 impl Operation for DeletePolicyVersion {

@@ -1,4 +1,4 @@
-//! `DeleteRole`: a role is gone, once it has no policies.
+//! `DeleteRole`: deletes a role without policies.
 
 use edgeseal_core::identity::RoleName;
 
@@ -11,7 +11,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DeleteRole`.
 pub struct DeleteRole;
 
 impl Operation for DeleteRole {

@@ -1,4 +1,4 @@
-//! `DeleteUser`: a user is gone, once it has neither access keys nor policies.
+//! `DeleteUser`: deletes a user without access keys and policies.
 
 use edgeseal_core::identity::UserName;
 
@@ -11,7 +11,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DeleteUser`.
 pub struct DeleteUser;
 
 impl Operation for DeleteUser {

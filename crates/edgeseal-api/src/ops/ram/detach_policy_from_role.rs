@@ -1,4 +1,4 @@
-//! `DetachPolicyFromRole`: a role has a policy no longer.
+//! `DetachPolicyFromRole`: detaches a policy from a role.
 
 use edgeseal_core::identity::{PolicyRef, RoleName};
 
@@ -14,7 +14,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DetachPolicyFromRole`.
 pub struct DetachPolicyFromRole;
 
 impl Operation for DetachPolicyFromRole {

@@ -1,4 +1,4 @@
-//! `DetachPolicyFromUser`: a user has a policy no longer.
+//! `DetachPolicyFromUser`: detaches a policy from a user.
 
 use edgeseal_core::identity::{PolicyRef, UserName};
 
@@ -14,7 +14,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DetachPolicyFromUser`.
 pub struct DetachPolicyFromUser;
 
 impl Operation for DetachPolicyFromUser {

@@ -1,4 +1,4 @@
-//! Why RAM does not do something, in its codes.
+//! Errors of RAM, with their codes.
 
 use edgeseal_store::catalog::{AccountError, IdentityError};
 
@@ -12,19 +12,19 @@ use crate::{
 /// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A parameter is not taken.
+    /// A parameter is invalid.
     #[error(transparent)]
     Parameter(#[from] InvalidParameter),
-    /// A policy is to be attached for a part of the account only.
+    /// A policy is to be attached for a resource group only.
     #[error("policies are attached for the whole account; leave ResourceGroupId out")]
     ResourceGroup,
     /// A session asks for what only users have.
     #[error("a session of a role has no access keys of its own; name a user in UserName")]
     SessionHasNoKeys,
-    /// Nobody signs in here.
+    /// There are no console logins.
     #[error("nobody signs in here with a password; there is none to take away")]
     NoLoginProfile,
-    /// Nobody signs in here.
+    /// There are no console logins.
     #[error("nobody signs in here with an MFA device; there is none to take away")]
     NoMfaDevice,
     /// The rules of users, roles and policies forbid it.

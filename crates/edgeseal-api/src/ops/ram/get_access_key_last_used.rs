@@ -13,7 +13,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `GetAccessKeyLastUsed`.
 pub struct GetAccessKeyLastUsed;
 
 /// When a key was last used.

@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `GetPolicy`.
 pub struct GetPolicy;
 
 /// The policy, and what it says.

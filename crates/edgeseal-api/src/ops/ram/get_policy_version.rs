@@ -17,7 +17,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `GetPolicyVersion`.
 pub struct GetPolicyVersion;
 
 /// The version.

@@ -12,7 +12,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `GetRole`.
 pub struct GetRole;
 
 impl Operation for GetRole {

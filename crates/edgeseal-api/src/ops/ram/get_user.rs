@@ -12,7 +12,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `GetUser`.
 pub struct GetUser;
 
 impl Operation for GetUser {

@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListAccessKeys`.
 pub struct ListAccessKeys;
 
 /// Access keys, without their secrets.

@@ -17,7 +17,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListEntitiesForPolicy`.
 pub struct ListEntitiesForPolicy;
 
 /// Users and roles. There are no groups.

@@ -19,7 +19,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListPolicies`.
 pub struct ListPolicies;
 
 /// A page of policies.

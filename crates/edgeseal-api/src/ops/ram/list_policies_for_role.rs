@@ -12,7 +12,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListPoliciesForRole`.
 pub struct ListPoliciesForRole;
 
 impl Operation for ListPoliciesForRole {

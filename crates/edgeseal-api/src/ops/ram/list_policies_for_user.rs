@@ -12,7 +12,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListPoliciesForUser`.
 pub struct ListPoliciesForUser;
 
 impl Operation for ListPoliciesForUser {

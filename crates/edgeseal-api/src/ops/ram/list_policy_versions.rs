@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListPolicyVersions`.
 pub struct ListPolicyVersions;
 
 /// The versions.

@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListRoles`.
 pub struct ListRoles;
 
 /// A page of roles.

@@ -18,7 +18,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListTagResources`.
 pub struct ListTagResources;
 
 /// Names that one call may have.

@@ -15,7 +15,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListUsers`.
 pub struct ListUsers;
 
 /// A page of users.

@@ -1,4 +1,4 @@
-//! What RAM's parameters must be.
+//! Validation of RAM's parameters.
 
 use edgeseal_core::{
     identity::{InvalidIdentityName, PolicyKind, PolicyName, PolicyRef, RoleName, UserName},
@@ -11,10 +11,10 @@ use crate::{
     request::ParamMap,
 };
 
-/// Why a parameter is not taken. Each parameter has its own codes, so they come with it.
+/// Why a parameter is invalid. Each parameter has its own codes, so the error carries the code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidParameter {
-    /// It is not there.
+    /// It is absent.
     #[error("{parameter} is not given")]
     Missing {
         /// Which.
@@ -22,7 +22,7 @@ pub enum InvalidParameter {
         /// The code for it.
         code: Code,
     },
-    /// It is no name.
+    /// An invalid name.
     #[error("{parameter}: {reason}")]
     Name {
         /// Which.
@@ -32,7 +32,7 @@ pub enum InvalidParameter {
         /// The code for it.
         code: Code,
     },
-    /// It is no policy.
+    /// An invalid policy.
     #[error("{parameter}: {reason}")]
     Document {
         /// Which.
@@ -54,14 +54,14 @@ pub enum InvalidParameter {
         /// The code for it.
         code: Code,
     },
-    /// It is not of the form that is needed.
+    /// An invalid value.
     #[error("{parameter} is {given:?}; it must be {expected}")]
     Value {
         /// Which.
         parameter: &'static str,
         /// What was given, shortened.
         given: String,
-        /// The form that is needed.
+        /// The expected form.
         expected: &'static str,
         /// The code for it.
         code: Code,

@@ -1,4 +1,4 @@
-//! Policies of either type: how they are found, and how replies show them.
+//! Policies of either type: lookup and response views.
 
 use edgeseal_core::{
     AccountId, Timestamp,

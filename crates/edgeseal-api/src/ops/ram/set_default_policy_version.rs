@@ -1,4 +1,4 @@
-//! `SetDefaultPolicyVersion`: a custom policy says what a version of it says.
+//! `SetDefaultPolicyVersion`: sets the default version of a custom policy.
 
 use edgeseal_core::identity::PolicyName;
 
@@ -11,7 +11,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `SetDefaultPolicyVersion`.
 pub struct SetDefaultPolicyVersion;
 
 impl Operation for SetDefaultPolicyVersion {

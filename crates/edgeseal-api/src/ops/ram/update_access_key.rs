@@ -1,4 +1,4 @@
-//! `UpdateAccessKey`: an access key is switched on or off.
+//! `UpdateAccessKey`: enables or disables an access key.
 
 use edgeseal_core::identity::UserName;
 
@@ -15,7 +15,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `UpdateAccessKey`.
 pub struct UpdateAccessKey;
 
 /// Which key, and what it is to be.

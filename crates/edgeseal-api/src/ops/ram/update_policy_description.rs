@@ -16,7 +16,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `UpdatePolicyDescription`.
 pub struct UpdatePolicyDescription;
 
 /// The policy.

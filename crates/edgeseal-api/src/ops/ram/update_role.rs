@@ -18,7 +18,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `UpdateRole`.
 pub struct UpdateRole;
 
 /// Which role, and what it is to be.

@@ -15,7 +15,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `UpdateUser`.
 pub struct UpdateUser;
 
 /// Which user, and what it is to be.

@@ -1,9 +1,9 @@
 //! `AssumeRole`: a session of a role, for a user or for a session of another role.
 //!
-//! Two sides must agree: a policy of the caller allows `sts:AssumeRole` on the role (that is judged
-//! before the operation runs), and the role's trust policy names the caller. The role may be one of
-//! another account. Then a role that does not exist is refused like one that does not trust the
-//! caller: its names are nobody else's business.
+//! Two sides must agree: a policy of the caller allows `sts:AssumeRole` on the role (checked before
+//! the operation runs), and the role's trust policy names the caller. The role may belong to
+//! another account. Then a missing role gets the same error as one that does not trust the caller,
+//! so that role names of other accounts stay private.
 
 use edgeseal_core::policy::Principal;
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `AssumeRole`.
 pub struct AssumeRole;
 
 /// The parameters.
@@ -42,7 +42,7 @@ pub struct Reply {
 /// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No such session can be had.
+    /// The session parameters are invalid.
     #[error(transparent)]
     Session(#[from] InvalidSession),
     /// Not an external id.
@@ -57,7 +57,7 @@ pub enum Error {
         /// The value given.
         given: String,
     },
-    /// An account itself assumes nothing.
+    /// An account itself cannot assume a role.
     #[error("the key of an account itself assumes no role; use the key of a user of the account")]
     AccountCaller,
     /// The caller's own account has no such role.
@@ -66,7 +66,7 @@ pub enum Error {
         /// The role.
         name: String,
     },
-    /// A role of the caller's own account does not trust him.
+    /// A role of the caller's own account does not trust the caller.
     #[error(
         "the trust policy of role {name} does not let {who} assume it under these circumstances"
     )]
@@ -76,7 +76,7 @@ pub enum Error {
         /// The caller.
         who: String,
     },
-    /// A role of another account.
+    /// A role of another account is missing or does not trust the caller.
     #[error("there is no such role, or its trust policy does not let you assume it")]
     NotFoundOrDenied,
     /// The store failed.

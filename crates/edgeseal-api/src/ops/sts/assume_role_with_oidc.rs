@@ -1,9 +1,9 @@
-//! `AssumeRoleWithOIDC`: a session of a role for whoever holds a token of an identity provider.
+//! `AssumeRoleWithOIDC`: a session of a role for the holder of an OIDC token.
 //!
-//! Nobody signs the call: the token is the proof. It is judged by the keys of the provider that the
-//! operator configured, and then by the role's trust policy, which names the provider and sees the
-//! token as `oidc:iss`, `oidc:aud` and `oidc:sub`. To the holder of a good token, a role that does
-//! not exist is like one that does not trust him.
+//! The call is unsigned: the token authenticates it. It is verified with the keys of the provider
+//! that the operator configured; then the role's trust policy decides, which names the provider and
+//! sees the token as `oidc:iss`, `oidc:aud` and `oidc:sub`. For a valid token, a missing role gets
+//! the same error as one that does not trust it.
 
 use edgeseal_core::{
     oidc::{Claims, InvalidIdToken, Provider},
@@ -25,7 +25,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `AssumeRoleWithOIDC`.
 pub struct AssumeRoleWithOidc;
 
 /// The parameters.
@@ -59,7 +59,7 @@ struct TokenInfo {
 /// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No such session can be had.
+    /// The session parameters are invalid.
     #[error(transparent)]
     Session(#[from] InvalidSession),
     /// No provider.
@@ -80,21 +80,21 @@ pub enum Error {
         /// The value given.
         arn: String,
     },
-    /// The provider's keys cannot be had.
+    /// The provider's keys are unavailable.
     #[error("the keys of the identity provider cannot be had just now")]
     Jwks(#[from] JwksError),
-    /// The token is not believed.
+    /// The token is invalid.
     #[error(transparent)]
     Token(#[from] InvalidIdToken),
-    /// Over the rate of the account.
+    /// The account's rate limit is exceeded.
     #[error(transparent)]
     RateLimited(#[from] RateLimited),
-    /// The role does not let the token in, or is none.
+    /// The role is missing or does not trust the token.
     #[error(
         "there is no such role, or its trust policy does not let {subject:?} of this provider assume it"
     )]
     NotFoundOrDenied {
-        /// Whom the token is about.
+        /// The subject of the token.
         subject: String,
     },
     /// The store failed.
@@ -177,7 +177,8 @@ impl UnsignedOperation for AssumeRoleWithOidc {
         let principal = PrincipalArn::Federated(arn.to_string());
         let trusting =
             find_trusting_role(context, &session.role, (&principal, None), &circumstances).await?;
-        // A provider opens roles of its own account only, whatever the trust policy of another says.
+        // A provider grants roles of its own account only, whatever the trust policy of another
+        // says.
         let closed = || Error::NotFoundOrDenied {
             subject: claims.subject.clone(),
         };
@@ -208,7 +209,7 @@ impl UnsignedOperation for AssumeRoleWithOidc {
     }
 }
 
-/// What the conditions of a trust policy see.
+/// The request context for the conditions of a trust policy.
 fn circumstances(
     claims: &Claims,
     source: std::net::IpAddr,

@@ -1,4 +1,4 @@
-//! `GetCallerIdentity`: who the caller is. Everybody may ask.
+//! `GetCallerIdentity`: the identity of the caller. Needs no permission.
 
 use edgeseal_core::policy::Principal;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `GetCallerIdentity`.
 pub struct GetCallerIdentity;
 
 /// Who the caller is. Of the two last, accounts and users have the first and sessions the second.

@@ -1,4 +1,4 @@
-//! What the ways to assume a role share: the session that is asked for, and the one that is given.
+//! Shared by the actions that assume a role: session parameters and issuing sessions.
 
 use std::convert::Infallible;
 
@@ -27,7 +27,7 @@ const POLICY_MAX: usize = 2048;
 /// Characters of a session's name.
 const NAME: std::ops::RangeInclusive<usize> = 2..=64;
 
-/// A session that somebody asks for.
+/// The parameters of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SessionParams {
     pub(super) role: RoleArn,
@@ -37,7 +37,7 @@ pub(super) struct SessionParams {
     pub(super) policy: Option<String>,
 }
 
-/// Why no such session can be had.
+/// Why session parameters are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSession {
     /// No role.
@@ -65,7 +65,7 @@ pub enum InvalidSession {
         given: String,
         /// The most that is allowed.
         max: u32,
-        /// Why no more is.
+        /// The reason for the limit.
         reason: &'static str,
     },
     /// Longer than allowed.
@@ -129,8 +129,8 @@ impl SessionParams {
         })
     }
 
-    /// How long the session lasts, in seconds. A session that opens another one gives it an hour at
-    /// most, so that nobody holds a role longer than its owner meant by passing it on and on.
+    /// The duration of the session, in seconds. Role chaining allows an hour at most, so that
+    /// nobody keeps a role longer than its owner intended by assuming it again and again.
     pub(super) fn duration(&self, role: &Role, chained: bool) -> Result<u32, InvalidSession> {
         const CHAINED_MAX_S: u32 = 3600;
         let (max, reason) = if chained && role.max_session_s > CHAINED_MAX_S {
@@ -149,7 +149,7 @@ impl SessionParams {
         }
     }
 
-    /// Opens the session, puts it into the audit of `deed` with `notes`, and hands its key out.
+    /// Issues the session, and audits it with `notes`.
     pub(super) async fn issue(
         self,
         context: &Context,
@@ -173,7 +173,7 @@ impl SessionParams {
         };
         let opened = SessionReply::new(&session, context)?;
         let committed = context.catalog.transact(audit, |mut draft| {
-            // The role may be another account's: its owner is to see who has it.
+            // The role may belong to another account, whose audit log must show the session.
             draft.also_record_in(&session.account);
             draft.note(format!(
                 "session {} with key {}, until {}",
@@ -215,8 +215,8 @@ impl SessionReply {
     }
 }
 
-/// The role, if there is one and its trust policy lets `principal` assume it, whose number is `id` if
-/// it is a user or a session.
+/// The role, if it exists and its trust policy allows `principal`, whose id is `id` for a user or a
+/// session.
 pub(super) async fn find_trusting_role(
     context: &Context,
     arn: &RoleArn,
@@ -242,7 +242,7 @@ pub(super) async fn find_trusting_role(
     })
 }
 
-/// Why a role is closed to somebody. Only his own account may tell him which.
+/// Why a role cannot be assumed. Only the caller's own account learns which reason applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AssumeDenied {
     NoRole,

@@ -1,5 +1,5 @@
-//! `ListContact`: nobody is written to, so there are no contacts. Clients ask for one before they
-//! make a job.
+//! `ListContact`: there are no contacts, because nobody is notified. Clients request one before
+//! they create a job.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListContact`.
 pub struct ListContact;
 
 /// An empty page.

@@ -29,22 +29,22 @@ use crate::{
     warning::Warning,
 };
 
-/// The operation that makes a job and carries it out.
+/// `CreateDeploymentJob`: creates a job and runs it.
 pub struct CreateDeploymentJob;
 
-/// The operation that starts a job: what failed is tried again.
+/// `UpdateDeploymentJobStatus`: starts a job, which retries what failed.
 pub struct UpdateDeploymentJobStatus;
 
-/// Domains that a job may have, as many as other calls on several.
+/// Most domains of a job, as of other batch calls.
 const DOMAINS_MAX: usize = 50;
-/// What binding a certificate to a domain needs beside the job.
+/// The permission to bind a certificate to a domain, needed besides that to create jobs.
 const PERMISSION: &str = "cdn:SetCdnDomainSSLCertificate";
 
-/// What is to be deployed where.
+/// The parameters.
 pub struct CreateParams {
     name: String,
     certificates: Vec<CertificateId>,
-    /// Numbers of domains.
+    /// Domain ids.
     resources: Vec<i64>,
 }
 
@@ -62,7 +62,7 @@ pub struct Created {
     job_id: i64,
 }
 
-/// Why there is no job.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No name.
@@ -71,10 +71,10 @@ pub enum Error {
     /// Not a name.
     #[error(transparent)]
     Name(#[from] InvalidCertificateName),
-    /// No kind.
+    /// No job type.
     #[error("JobType is absent or empty; use {JOB_TYPE}")]
     NoKind,
-    /// No such kind.
+    /// No such job type.
     #[error("JobType is {given:?}; use {JOB_TYPE}")]
     Kind {
         /// The value given.
@@ -92,13 +92,13 @@ pub enum Error {
     /// No resources.
     #[error("name the domains in ResourceIds, by the Id that ListCloudResources has for them")]
     NoResources,
-    /// Not numbers of domains.
+    /// Not domain ids.
     #[error("ResourceIds is {given:?}; it must be 1 to {DOMAINS_MAX} numbers with commas between")]
     Resources {
         /// The value given.
         given: String,
     },
-    /// To be done later.
+    /// The job is scheduled for later.
     #[error("ScheduleTime is to come, or no time: a job runs at once; leave it out")]
     Schedule,
     /// There is no such certificate.
@@ -107,19 +107,19 @@ pub enum Error {
     /// There is no such resource.
     #[error("your account has no domain with the number {id}")]
     NoResource {
-        /// The number.
+        /// The id.
         id: i64,
     },
     /// There is no such job.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// No status that a job can be given.
+    /// Not a status that a job can be set to.
     #[error("Status is {given:?}; use pending, which tries again what failed")]
     Status {
         /// The value given.
         given: String,
     },
-    /// The caller may bind a certificate to none of the domains.
+    /// The caller may not bind a certificate to any of the domains.
     #[error(transparent)]
     Unauthorized(#[from] Unauthorized),
     /// The store failed.
@@ -181,7 +181,7 @@ impl Operation for CreateDeploymentJob {
         request: CreateParams,
     ) -> Result<Success<Created>, Error> {
         if let Some(given) = call.params().get_non_empty("ScheduleTime") {
-            // Clients say 0 for at once.
+            // Clients send 0 for immediately.
             let at: Option<i64> = given.trim().parse().ok();
             at.filter(|at| *at <= call.now().unix_ms())
                 .ok_or(Error::Schedule)?;
@@ -288,7 +288,7 @@ impl Operation for UpdateDeploymentJobStatus {
     }
 }
 
-/// The domains of these parse_ids, in the order in which they were named.
+/// The domains of these ids, in the order given.
 async fn domains(
     context: &Context,
     call: &Authorized,
@@ -313,8 +313,8 @@ async fn domains(
     resources.iter().map(named).collect()
 }
 
-/// With whether the caller may bind a certificate to each, beside making jobs. Whoever may so to none
-/// of them is refused as of any other call.
+/// Adds whether the caller may bind a certificate to each domain. A caller that may bind to none is
+/// refused.
 async fn with_permissions(
     context: &Context,
     call: &Authorized,
@@ -346,8 +346,8 @@ async fn stored(
     Ok(certificates)
 }
 
-/// Binds to a domain the first of the certificates that is for it. What refuses that is how it ends
-/// for this domain, and nothing of it is written.
+/// Binds the first matching certificate to a domain. An error is the result for this domain, and
+/// nothing is written for it.
 async fn deploy(
     mut draft: Draft,
     context: &Context,
@@ -375,7 +375,7 @@ async fn deploy(
         failure: None,
     };
     match found {
-        // Chosen by its number, which a domain that was added again does not have.
+        // Selected by id: a domain that was deleted and added again has another one.
         Ok(found) if found.id != id => {
             domain.before = None;
             let failure = format!("your account has no domain with the number {id} any more");

@@ -1,4 +1,4 @@
-//! `DeleteDeploymentJob`: a job is forgotten. What it bound stays bound.
+//! `DeleteDeploymentJob`: deletes the record of a job. Its bindings stay.
 
 use edgeseal_store::catalog::ChangeError;
 
@@ -11,7 +11,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `DeleteDeploymentJob`.
 pub struct DeleteDeploymentJob;
 
 impl Operation for DeleteDeploymentJob {

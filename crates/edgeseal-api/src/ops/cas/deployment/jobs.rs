@@ -23,16 +23,16 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation that shows one.
+/// `DescribeDeploymentJob`.
 pub struct DescribeDeploymentJob;
 
-/// The operation that counts how one ended.
+/// `DescribeDeploymentJobStatus`.
 pub struct DescribeDeploymentJobStatus;
 
-/// The operation that lists all.
+/// `ListDeploymentJob`.
 pub struct ListDeploymentJob;
 
-/// A job. Times are milliseconds in text.
+/// A job. Times are milliseconds as strings.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Job {
@@ -53,17 +53,17 @@ struct Job {
     del: i32,
 }
 
-/// The one job.
+/// The job.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DescribeReply {
     #[serde(flatten)]
     job: Job,
-    /// Nobody is written to.
+    /// Nobody is notified.
     cas_contacts: [(); 0],
 }
 
-/// How it ended, in numbers.
+/// Counts by result.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StatusReply {
@@ -93,12 +93,12 @@ struct OfProduct {
 /// The parameters.
 pub struct ListParams {
     page: Page,
-    /// Whether jobs of this kind are here.
+    /// Whether jobs of the requested type exist here.
     any_match: bool,
     status: StatusFilter,
-    /// Number of a certificate.
+    /// Id of a certificate.
     certificate: Option<String>,
-    /// The job's other name.
+    /// The instance id of the job.
     instance: Option<String>,
 }
 
@@ -112,7 +112,7 @@ pub struct ListReply {
     data: Vec<Job>,
 }
 
-/// Why there is no list.
+/// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Out of range.
@@ -124,7 +124,7 @@ pub enum Error {
         /// The value given.
         given: String,
     },
-    /// No such kind.
+    /// No such type.
     #[error("JobType is {given:?}; use user, cloud or trustee")]
     Kind {
         /// The value given.
@@ -212,7 +212,7 @@ impl Operation for ListDeploymentJob {
     fn parse(params: &ParamMap) -> Result<ListParams, Error> {
         let here = match params.get_non_empty("JobType").unwrap_or(JOB_TYPE) {
             JOB_TYPE => true,
-            // Jobs that the cloud makes by itself.
+            // Jobs that the cloud creates itself.
             "cloud" | "trustee" => false,
             other => {
                 let given = sanitize(other);
@@ -262,7 +262,7 @@ impl Operation for ListDeploymentJob {
     }
 }
 
-/// The account's job of this number.
+/// The account's job of this id.
 pub(super) async fn find(
     catalog: &Catalog,
     account: &AccountId,
@@ -274,7 +274,7 @@ pub(super) async fn find(
 }
 
 impl ListParams {
-    /// Whether it looks for no jobs in particular.
+    /// Whether the filter matches all jobs.
     fn finds_all(&self) -> bool {
         let nothing = self.certificate.is_none() && self.instance.is_none();
         nothing && self.status == StatusFilter::All
@@ -304,7 +304,7 @@ impl Job {
     ) -> Result<Self, StoreError> {
         let mut domains = BTreeSet::new();
         for id in &job.certificates {
-            // One that was removed since is left out.
+            // A certificate deleted since is skipped.
             if let Some(certificate) = catalog.certificate(*id).await? {
                 domains.insert(names.take_names(&certificate.info));
             }

@@ -1,4 +1,4 @@
-//! `ListCloudResources`: the domains of the account, as what certificates can be deployed to.
+//! `ListCloudResources`: the account's domains as deployment targets.
 
 use edgeseal_core::{
     certificate::CertificateId,
@@ -23,13 +23,13 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListCloudResources`.
 pub struct ListCloudResources;
 
 /// The parameters.
 pub struct Params {
     page: Page,
-    /// Whether anything of here is asked for at all.
+    /// Whether the filter can match anything here.
     any_match: bool,
     keyword: Option<String>,
     /// With HTTPS by one of these certificates.
@@ -46,7 +46,7 @@ pub struct Reply {
     data: Vec<Row>,
 }
 
-/// A domain. Times are milliseconds in text.
+/// A domain. Times are milliseconds as strings.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row {
@@ -67,7 +67,7 @@ struct Row {
     gmt_modified: String,
 }
 
-/// The certificate that it has.
+/// The certificate bound to it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Bound {
@@ -94,7 +94,7 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-/// Certificates that one call may name.
+/// Most certificates of one call.
 const CERTIFICATES_MAX: usize = 20;
 
 impl Operation for ListCloudResources {

@@ -1,4 +1,4 @@
-//! `ListWorkerResource`: how a job ended for each of its domains.
+//! `ListWorkerResource`: the result of a job for each of its domains.
 
 use edgeseal_store::record::{CertificateRecord, DeployedDomain, DeploymentRecord};
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The operation.
+/// `ListWorkerResource`.
 pub struct ListWorkerResource;
 
 /// The parameters.
@@ -39,14 +39,14 @@ pub struct Reply {
     data: Vec<Worker>,
 }
 
-/// What a job does to one domain. Times are milliseconds in text.
+/// The result of a job for one domain. Times are milliseconds as strings.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Worker {
     id: i64,
     job_id: i64,
     status: &'static str,
-    /// An addition: why it failed.
+    /// Edgeseal's own: why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     resource_id: i64,
@@ -146,7 +146,7 @@ impl Worker {
         (index, domain): (usize, &DeployedDomain),
         certificate: Option<CertificateRecord>,
     ) -> Self {
-        // One that was removed since has no name any more.
+        // A certificate deleted since has no name.
         let (cert_name, cert_domain) = certificate.map_or_else(Default::default, |certificate| {
             let domains = names(&certificate.info);
             (certificate.name, domains)

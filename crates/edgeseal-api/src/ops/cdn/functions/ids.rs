@@ -1,8 +1,8 @@
-//! The numbers of functions, from `spec/functions.tsv`.
+//! Function ids, from `spec/functions.tsv`.
 
 use std::{collections::HashMap, sync::LazyLock};
 
-/// The function with this number.
+/// The function with this id.
 pub(in crate::ops::cdn) fn by_id(number: u32) -> Option<&'static str> {
     FUNCTION_IDS.get(&number).copied()
 }

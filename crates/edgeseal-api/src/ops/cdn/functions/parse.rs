@@ -1,4 +1,4 @@
-//! `Functions` and lists of names, in every spelling that clients send.
+//! `Functions` and lists of names, in every form that clients send.
 
 use serde_json::{Map, Value};
 
@@ -103,7 +103,7 @@ fn member<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a Value> 
         .map(|(_, value)| value)
 }
 
-/// A value as the text that it stands for: clients send switches and numbers as such too.
+/// A value as text: clients send booleans and numbers as such too.
 fn plain(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -124,7 +124,7 @@ fn checked_name(name: &str) -> Result<&str, InvalidFunctions> {
     }
 }
 
-/// Whether a text can be the name of a function.
+/// Whether a string can be the name of a function.
 fn is_name(text: &str) -> bool {
     (1..=NAME_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

@@ -1,4 +1,4 @@
-//! What a change of a domain's certificates should tell its caller.
+//! Warnings about a change of a domain's certificates.
 
 use edgeseal_core::{
     Timestamp,
@@ -9,8 +9,8 @@ use edgeseal_store::{Fault, catalog::Draft, record::CertificateRecord};
 
 use crate::warning::{Warning, WarningKind};
 
-/// Warnings of what is bound after and was not before: that it does not cover the domain, and what
-/// it says of itself at `now`.
+/// Warnings about newly bound certificates: that one does not cover the domain, and those of the
+/// certificate itself at `now`.
 pub(in crate::ops::cdn) async fn new_binding_warnings(
     draft: &mut Draft,
     (before, after): (&Domain, &Domain),
@@ -43,9 +43,9 @@ pub(super) fn mismatch(domain: &Domain, certificate: &CertificateRecord) -> Opti
     })
 }
 
-/// Warnings of what goes: that it would have lasted longer, since somebody may be about to put an
-/// old certificate back; that clients that know only its kind of key are left without; and that
-/// more than one goes.
+/// Warnings about replaced certificates: that one would have expired later, because the caller may
+/// be restoring an old certificate; that clients which support only its key type are left without;
+/// and that more than one is replaced.
 pub(in crate::ops::cdn) async fn replaced_binding_warnings(
     draft: &mut Draft,
     (before, after): (&Domain, &Domain),

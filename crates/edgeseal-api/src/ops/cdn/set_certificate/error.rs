@@ -1,5 +1,5 @@
-//! Why no certificate is set: every documented code of `SetCdnDomainSSLCertificate` has its cause
-//! here. The legacy operations word the same causes differently; see `legacy`.
+//! Errors of setting a certificate: every documented code of `SetCdnDomainSSLCertificate` has its
+//! cause here. The legacy operations map the same causes to other codes; see `legacy`.
 
 use edgeseal_core::{
     DomainPattern, Timestamp,
@@ -25,7 +25,7 @@ pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
     Domain(#[from] DomainError),
-    /// Neither on nor off is asked for.
+    /// HTTPS is neither enabled nor disabled.
     #[error("say in {param} whether HTTPS is to be on or off")]
     MissingSwitch {
         /// The parameter.
@@ -39,13 +39,13 @@ pub enum Error {
         /// The value given.
         given: String,
     },
-    /// Not a word.
+    /// Not a valid value.
     #[error("Env is {given:?}; use staging or production, a word of at most 64 characters")]
     Environment {
         /// The value given.
         given: String,
     },
-    /// Held by mode or state.
+    /// Locked by mode or state.
     #[error(transparent)]
     Held(#[from] CertificateLocked),
     /// Neither true nor false.
@@ -54,12 +54,12 @@ pub enum Error {
         /// The value given.
         given: String,
     },
-    /// It cannot stand beside what is bound.
+    /// It cannot accompany the bound certificate.
     #[error("{}: {reason}; {}", domain.to_san(), companion_advice(*reason))]
     NoCompanion {
         /// The domain.
         domain: DomainPattern,
-        /// Errors.
+        /// The cause.
         reason: CompanionError,
     },
     /// The name is too long.
@@ -96,7 +96,7 @@ pub enum Error {
         /// The value given.
         given: String,
     },
-    /// Neither number nor name.
+    /// Neither id nor name.
     #[error("CertType is cas: name the certificate in CertId or CertName")]
     NoReference,
     /// No such certificate.
@@ -125,7 +125,7 @@ pub enum Error {
         /// The certificate.
         id: CertificateId,
     },
-    /// Past its end.
+    /// Expired.
     #[error("certificate {id}, or an intermediate of it, expired at {not_after}")]
     StoredExpired {
         /// The certificate.
@@ -145,7 +145,7 @@ pub enum Error {
         /// The parameter.
         param: &'static str,
     },
-    /// What was uploaded is not let in.
+    /// The certificate is rejected.
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
     /// No name of the certificate covers the domain.
@@ -153,7 +153,7 @@ pub enum Error {
     NotCovered {
         /// The domain.
         domain: DomainPattern,
-        /// What it is for, if the caller may know.
+        /// The names of the certificate, if the caller may know them.
         names: Option<Vec<DomainPattern>>,
     },
     /// The name belongs to other content.
@@ -166,7 +166,7 @@ pub enum Error {
         /// Whose it is.
         id: CertificateId,
     },
-    /// The name belongs to a certificate that the caller may not remove.
+    /// The name belongs to a certificate that the caller may not delete.
     #[error(
         "certificate {id} has the name {name:?} and is not that of these domains alone; to take its name, ForceSet=1 also needs the permission yundun-cert:DeleteUserCertificate"
     )]
@@ -189,7 +189,7 @@ pub enum Error {
     ContentTaken {
         /// Its name.
         name: String,
-        /// Its number.
+        /// Its id.
         id: CertificateId,
     },
     /// The account has reached the limit.
@@ -198,11 +198,11 @@ pub enum Error {
     /// The store failed while writing.
     #[error("the store failed; the certificate served before is still served")]
     NotStored(#[source] Fault),
-    /// The store failed while switching off.
+    /// The store failed while disabling HTTPS.
     #[error("the store failed; HTTPS is still as it was before")]
     NotSwitchedOff(#[source] Fault),
-    /// Other changes won too often.
-    #[error("other changes of the same domain or name won again and again; try again")]
+    /// Conflicting changes kept winning.
+    #[error("conflicting changes of the domain or name kept winning; try again")]
     Contended,
     /// The caller may not upload to CAS.
     #[error(transparent)]
@@ -254,7 +254,7 @@ pub(in crate::ops::cdn) const CODES: &[Code] = &[
 ];
 
 impl Error {
-    /// The same for somebody who may read the certificate that it is about, or may not.
+    /// Removes facts about the certificate unless the caller may read it.
     pub(super) fn told_to(self, may_read: bool) -> Self {
         match self {
             Self::NotCovered { domain, .. } if !may_read => Self::NotCovered {
@@ -265,7 +265,7 @@ impl Error {
         }
     }
 
-    /// A companion that a domain does not take.
+    /// A companion that a domain cannot have.
     pub(super) fn companion_refused(domain: &DomainPattern, reason: CompanionError) -> Self {
         Self::NoCompanion {
             domain: domain.clone(),
@@ -273,7 +273,7 @@ impl Error {
         }
     }
 
-    /// A change that did not happen, in this operation's words.
+    /// Converts the error of a change.
     pub(super) fn from_change(error: ChangeError<Self>, on: bool) -> Self {
         match error {
             ChangeError::Refused(refused) => refused,
@@ -364,7 +364,7 @@ const fn certificate_code(reason: &InvalidCertificate) -> Code {
     }
 }
 
-/// What to do where a companion is refused.
+/// Advice for a refused companion.
 const fn companion_advice(reason: CompanionError) -> &'static str {
     match reason {
         CompanionError::NothingBound | CompanionError::HttpsOff => {
@@ -377,7 +377,7 @@ const fn companion_advice(reason: CompanionError) -> &'static str {
     }
 }
 
-/// What a certificate is for, or how to come to know it.
+/// The names of a certificate, or how to find them out.
 fn told(names: Option<&[DomainPattern]>) -> String {
     match names {
         Some(names) => format!(": it is for {}", listed(names)),

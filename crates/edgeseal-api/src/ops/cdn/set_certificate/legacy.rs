@@ -1,4 +1,4 @@
-//! The same causes in the words of the legacy operations.
+//! Error codes of the legacy operations for the same causes.
 
 use edgeseal_core::{certificate::InvalidCertificate, domain::CertificateLocked};
 

@@ -1,4 +1,4 @@
-//! What the caller asks for, read parameter by parameter in the order of refusals.
+//! The parameters, validated one by one in the order of refusals.
 
 use edgeseal_core::{
     Timestamp,
@@ -24,10 +24,10 @@ const NAME_MAX: usize = 128;
 /// Longest `Env`, in characters.
 const WORD_MAX: usize = 64;
 
-/// How a family of operations spells the parameters that differ.
+/// Names of the parameters that differ between families of operations.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ops) struct ParamNames {
-    /// On or off.
+    /// Enables or disables HTTPS.
     pub(in crate::ops::cdn) enabled: &'static str,
     /// The chain.
     pub(in crate::ops::cdn) chain: &'static str,
@@ -35,11 +35,11 @@ pub(in crate::ops) struct ParamNames {
     pub(in crate::ops::cdn) key: &'static str,
     /// The region of a stored certificate.
     pub(in crate::ops::cdn) region: &'static str,
-    /// Whether `Env` and `ForceSet` count, of which a family has one.
+    /// Whether the family has `Env`; otherwise it has `ForceSet`.
     pub(in crate::ops::cdn) has_env: bool,
 }
 
-/// Of the legacy operations that say `SSLProtocol`: for many domains, and those of the DCDN.
+/// The legacy batch and DCDN operations with `SSLProtocol`.
 pub(in crate::ops) const LEGACY_PARAM_NAMES: ParamNames = ParamNames {
     enabled: "SSLProtocol",
     chain: "SSLPub",
@@ -48,16 +48,16 @@ pub(in crate::ops) const LEGACY_PARAM_NAMES: ParamNames = ParamNames {
     has_env: false,
 };
 
-/// Where a certificate goes.
+/// The role of a certificate in a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops::cdn) enum BindingRole {
-    /// In the place of all that is bound.
+    /// Replaces all bound certificates.
     Primary,
-    /// Beside the one that is bound.
+    /// Accompanies the bound certificate.
     Companion,
 }
 
-/// The parameters as they came. The key is wiped when they are dropped.
+/// The raw parameters. The key is zeroized on drop.
 pub struct Params {
     names: ParamNames,
     enabled: Option<String>,
@@ -90,7 +90,7 @@ impl Params {
         }
     }
 
-    /// Whether HTTPS is to be on.
+    /// Whether HTTPS is to be enabled.
     pub(super) fn is_enabled(&self) -> Result<bool, Error> {
         let param = self.names.enabled;
         match self.enabled.as_deref() {
@@ -122,7 +122,7 @@ impl Params {
         }
     }
 
-    /// Whether the certificate stands beside another one.
+    /// Whether the certificate accompanies another one.
     pub(super) fn binding_role(&self) -> Result<BindingRole, Error> {
         match self.companion.as_deref() {
             None => Ok(BindingRole::Primary),
@@ -139,7 +139,7 @@ impl Params {
         self.kind.as_deref() == Some("cas") && self.uploads_to_cas()
     }
 
-    /// Where the certificate comes from; an uploaded one is admitted here.
+    /// The source of the certificate; an uploaded one is validated here.
     pub(super) fn source(self, now: Timestamp) -> Result<CertificateInput, Error> {
         if let Some(name) = &self.name {
             check_name(name)?;
@@ -217,7 +217,7 @@ impl Params {
     }
 }
 
-/// Whether a text is short and prints.
+/// Whether a string is short and printable.
 fn is_printable(text: &str) -> bool {
     text.chars().count() <= WORD_MAX && !text.chars().any(char::is_control)
 }

@@ -1,4 +1,4 @@
-//! Where the certificate comes from: out of the store, or with the call into the store.
+//! The source of a certificate: stored before, or uploaded with the call.
 
 use edgeseal_core::{
     DomainPattern, Timestamp,
@@ -19,19 +19,19 @@ use crate::{
     warning::Warning,
 };
 
-/// Where a certificate comes from.
+/// The source of a certificate.
 pub(in crate::ops::cdn) enum CertificateInput {
-    /// The store has it.
+    /// A stored certificate.
     Stored(Reference),
-    /// It came with the call and was admitted.
+    /// A certificate uploaded with the call, validated.
     Upload(Box<UploadedCertificate>),
 }
 
-/// How the caller names a stored certificate.
+/// A reference to a stored certificate.
 pub(in crate::ops::cdn) enum Reference {
-    /// By number.
+    /// By id.
     Id {
-        /// The number.
+        /// The id.
         id: CertificateId,
         /// Its region.
         region: &'static str,
@@ -45,7 +45,7 @@ pub(in crate::ops::cdn) enum Reference {
     },
 }
 
-/// A certificate that came with the call.
+/// A certificate uploaded with the call.
 pub(in crate::ops::cdn) struct UploadedCertificate {
     /// The certificate.
     pub(in crate::ops::cdn) certificate: Certificate,
@@ -55,19 +55,19 @@ pub(in crate::ops::cdn) struct UploadedCertificate {
     pub(in crate::ops::cdn) source: CertificateSource,
     /// Its region.
     pub(in crate::ops::cdn) region: &'static str,
-    /// Whether it takes its name from another certificate that has it.
+    /// Whether it may take its name from another certificate.
     pub(in crate::ops::cdn) force: bool,
 }
 
 type Resolved<T> = Result<T, ChangeError<Error>>;
 
-/// What shows the names of any certificate of the account.
+/// The permission to see the names of any certificate of the account.
 const READ: &str = "yundun-cert:GetUserCertificateDetail";
-/// What removes any certificate of the account.
+/// The permission to delete any certificate of the account.
 const DELETE: &str = "yundun-cert:DeleteUserCertificate";
 
 impl CertificateInput {
-    /// The certificate's record for these domains; an upload's is written if it is new.
+    /// The certificate's record for these domains; a new upload is written.
     pub(super) async fn resolve(
         &self,
         draft: &mut Draft,
@@ -141,7 +141,7 @@ impl Reference {
 }
 
 impl UploadedCertificate {
-    /// A certificate to which the server gives a name.
+    /// A certificate that the server names.
     pub(in crate::ops::cdn) const fn unnamed(certificate: Certificate) -> Self {
         Self {
             certificate,
@@ -178,7 +178,7 @@ impl UploadedCertificate {
                 let (name, id) = (name.clone(), named.id);
                 return Err(ChangeError::Refused(Error::NameInUse { name, id }));
             }
-            // The one before makes way: it goes with its last binding.
+            // The previous certificate is deleted with its last binding.
             draft.note(format!("certificate {} makes way for its name", named.id));
             match draft.domain_using_certificate(named.id).await? {
                 Some(_) => draft.hide_certificate(&named).await?,

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// Domains that an answer names as quarantined, and again as unproved.
 const NAMED_MAX: usize = 100;
 
-/// All edges.
+/// The status of all edges.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Fleet {
@@ -38,7 +38,7 @@ struct Row {
     unproved: u64,
 }
 
-/// A domain with which something is wrong at an edge.
+/// A domain with a problem at an edge.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct DomainProblem {
@@ -49,7 +49,7 @@ struct DomainProblem {
 }
 
 impl Fleet {
-    /// What the reports say, compared with the commit `asked` if one is given.
+    /// The status by the reports, compared with a commit if one is given.
     pub(super) fn of(
         edges: Vec<EdgeRecord>,
         min_revision: Option<Revision>,
@@ -79,7 +79,7 @@ impl Fleet {
     }
 }
 
-/// The worst that can be said of an edge.
+/// The worst status of an edge.
 fn state(edge: &EdgeRecord, asked: Option<Revision>, now: Timestamp) -> EdgeState {
     if edge.is_silent(now) {
         EdgeState::Silent

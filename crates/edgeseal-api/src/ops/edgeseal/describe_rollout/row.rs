@@ -1,4 +1,4 @@
-//! One edge, as the rollout of a domain shows it.
+//! One edge, in the rollout of a domain.
 
 use edgeseal_core::Timestamp;
 use edgeseal_store::{
@@ -7,18 +7,18 @@ use edgeseal_store::{
 };
 use serde::Serialize;
 
-/// How an edge stands to the domain.
+/// The status of the domain at an edge.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct EdgeRow {
     edge_id: String,
     group: String,
     pub(super) state: String,
-    /// The edge says that it serves the commit or a later one, and nothing speaks against it.
+    /// The edge reports the commit or a later one, and no problem.
     pub(super) served: bool,
-    /// A handshake showed it.
+    /// Proven by a handshake.
     pub(super) proven: bool,
-    /// The last commit that the edge has followed with all that is proved.
+    /// The last commit that the edge has applied.
     revision: u64,
     reported_at: String,
     report_age_ms: i64,
@@ -40,7 +40,7 @@ pub(super) struct EdgeRow {
     /// The handshake was before the call, says one of the two clocks; `TookMs` is 0 then.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clock_skew: bool,
-    /// Why it is not served, or not proved.
+    /// Why it is not served or not proven.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
