@@ -105,13 +105,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_read() {
+    fn memory_use_is_read() {
         let used = MemoryUse::of_this_process().unwrap();
         assert!(used.resident > 1 << 20 && used.in_use == used.resident);
     }
 
     #[test]
-    fn freed_memory_is_short_later_and_never_exhausted() {
+    fn freed_memory_counts_less_and_never_evicts() {
         use Pressure::{Exhausted, None, Short};
         let table = [
             (84, 84, None),

@@ -171,7 +171,7 @@ async fn with_one_connection_each_the_longest_idle_is_evicted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_largest_source_evicts_nobody() {
+async fn the_largest_source_evicts_no_other() {
     let limiter = limiter(|_| {});
     let idle = admit(&limiter, STRANGERS[1], false).unwrap();
     let greedy = [(); 3].map(|()| admit(&limiter, STRANGERS[0], false).unwrap());
@@ -184,7 +184,7 @@ async fn the_largest_source_evicts_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_all_have_a_handshake_the_oldest_gives_way() {
+async fn where_all_have_a_handshake_the_oldest_is_evicted() {
     let limiter = limiter(|limits| limits.connections = 8);
     let mut held = Vec::new();
     for source in STRANGERS {
@@ -252,7 +252,7 @@ async fn large_headers_are_evicted_from_the_largest_source() {
 
 /// While memory is short, incomplete headers are evicted first, the longest before others.
 #[tokio::test(start_paused = true)]
-async fn under_memory_pressure_unfinished_headers_are_evicted_first() {
+async fn under_memory_pressure_incomplete_headers_are_evicted_first() {
     let limiter = limiter(|limits| {
         (limits.connections, limits.connections_per_source) = (1000, 1000);
     });

@@ -72,7 +72,7 @@ mod tests {
 
     /// The example of RFC 6455 §1.3.
     #[test]
-    fn the_answer_to_a_key_is_checked_and_taken_off() {
+    fn the_accept_value_is_checked_and_removed() {
         let handshake = WebSocketHandshake {
             key: "dGhlIHNhbXBsZSBub25jZQ==".to_owned(),
         };
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn each_has_a_key_of_its_own_which_is_the_only_one() {
+    fn each_handshake_has_its_own_single_key() {
         let mut keys = Vec::new();
         for _ in 0..2 {
             let mut headers = HeaderMap::new();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connect_for_websocket_over_http2_is_one() {
+    fn only_an_http2_connect_for_websocket_is_translated() {
         let table = [
             (Method::CONNECT, Version::HTTP_2, Some("websocket"), true),
             (Method::CONNECT, Version::HTTP_2, Some("connect-udp"), false),

@@ -33,7 +33,7 @@ fn at(address: &str) -> ProxyHeader {
 }
 
 #[test]
-fn both_versions_tell_the_client() {
+fn both_versions_report_the_client() {
     let v4 = [192, 0, 2, 7, 198, 51, 100, 1, 0x1f, 0x90, 1, 0xbb];
     let mut v6 = [0; 36];
     v6[..4].copy_from_slice(&[0x20, 1, 0x0d, 0xb8]);
@@ -78,7 +78,7 @@ fn both_versions_tell_the_client() {
 }
 
 #[test]
-fn what_is_no_header_is_refused() {
+fn malformed_headers_are_refused() {
     let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(100));
     let v4 = [0; 12];
     let mut other = binary(1, 0x11, &v4);

@@ -50,7 +50,7 @@ async fn written(directory: &Path, batches: Vec<Batch>) -> Replica {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_after_a_restart() {
+async fn the_content_survives_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let replica = open(directory.path());
     assert_eq!(replica.status(), ReplicaStatus::default());
@@ -99,7 +99,7 @@ async fn what_was_written_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn material_goes_with_its_last_domain() {
+async fn material_is_deleted_with_its_last_domain() {
     let directory = tempfile::tempdir().unwrap();
     let put = |rows: Vec<DomainWrite>| Batch {
         put: rows,
@@ -201,7 +201,7 @@ async fn a_skipped_batch_freezes_the_cursor_until_backfilled() {
 }
 
 #[tokio::test]
-async fn a_change_is_written_before_it_is_served_and_not_waited_for_without_end() {
+async fn the_wait_for_a_commit_is_bounded() {
     let directory = tempfile::tempdir().unwrap();
     let writer = open(directory.path()).into_writer().unwrap();
     let put = |text| Batch {
@@ -245,7 +245,7 @@ fn a_corrupted_file_is_moved_aside() {
 
 /// A disk that is full, or fails, says nothing about the content of the file.
 #[test]
-fn only_corruption_is_corruption() {
+fn disk_failures_are_not_corruption() {
     use rusqlite::ffi;
     let failed = |code| {
         let error = ffi::Error::new(code);
@@ -404,7 +404,7 @@ async fn every_column_is_under_a_checksum() {
 }
 
 #[tokio::test]
-async fn what_is_damaged_is_discarded_and_the_rest_stays() {
+async fn corrupted_rows_are_discarded_and_the_rest_stays() {
     let (directory, mut replica, _) =
         damaged_by("UPDATE domain SET record = x'00' WHERE name = 'b.com'").await;
     replica.rebuild().unwrap();
@@ -430,7 +430,7 @@ async fn what_is_damaged_is_discarded_and_the_rest_stays() {
 }
 
 #[tokio::test]
-async fn material_of_a_companion_goes_with_its_last_domain_too() {
+async fn material_of_a_companion_is_deleted_with_its_last_domain_too() {
     let directory = tempfile::tempdir().unwrap();
     let with = |text: &str, revision, first, companion| DomainWrite {
         companion: row(text, revision, companion).material,

@@ -20,7 +20,7 @@ fn on(name: &str) -> ServedDomain<String> {
 }
 
 #[test]
-fn the_order_of_refusals() {
+fn the_order_of_checks() {
     let index = Index::new();
     let put = |name: &str, entry| index.put(&DomainPattern::parse(name).unwrap(), entry);
     put("on.com", on("on.com"));
@@ -108,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_refused_calmly(sni in ".{0,80}") {
+    fn any_text_is_handled_without_panic(sni in ".{0,80}") {
         let index = Index::new();
         index.put(&DomainPattern::parse("*.example.com").unwrap(), on("x"));
         let _ = select(&index, Some(&sni));

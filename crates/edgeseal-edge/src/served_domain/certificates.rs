@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn two_are_told_apart_by_their_keys_whichever_came_first() {
+    fn a_pair_is_distinguished_by_key_kind_in_either_order() {
         for (first, leaf_of_first) in [(KeyKind::Ecdsa, "ec"), (KeyKind::Rsa, "rsa")] {
             let companion = if leaf_of_first == "ec" { "rsa" } else { "ec" };
             let two = Certificates::pair(material(leaf_of_first), material(companion), first);

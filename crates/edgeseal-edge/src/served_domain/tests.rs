@@ -27,7 +27,7 @@ fn turns(origins: &Origins, count: usize, out: &str) -> Vec<String> {
 }
 
 #[test]
-fn priority_first_then_turns_by_weight() {
+fn priority_first_then_weighted_rotation() {
     let table = [
         (vec![], vec!["", ""]),
         (vec![origin("a", 80, 20, 10)], vec!["a", "a"]),
@@ -59,7 +59,7 @@ fn priority_first_then_turns_by_weight() {
 }
 
 #[test]
-fn those_that_are_out_come_last_and_their_share_goes_to_their_peers_by_weight() {
+fn ejected_origins_come_last_and_their_share_goes_to_their_peers_by_weight() {
     let table = [
         ("", ["abcde", "abced", "bacde", "cabed"]),
         ("a", ["bcdea", "cbeda", "bcdea", "cbeda"]),
@@ -94,7 +94,7 @@ fn authorities() {
 }
 
 #[test]
-fn material_is_kept_once_and_while_it_is_used() {
+fn material_is_interned_while_it_is_used() {
     let mut materials = MaterialInterner::default();
     let make = || {
         let digest = Digest::of(b"leaf");
@@ -119,7 +119,7 @@ fn material_is_kept_once_and_while_it_is_used() {
 }
 
 #[test]
-fn equal_origins_are_kept_once_and_while_they_are_used() {
+fn equal_origins_are_interned_while_they_are_used() {
     let mut shared = OriginInterner::default();
     let of = |port| Origins::of(&account(1), &[origin("a", port, 20, 10)], true);
     let used: Vec<_> = (0..40).map(|port| shared.intern(of(port))).collect();
@@ -135,7 +135,7 @@ fn equal_origins_are_kept_once_and_while_they_are_used() {
 }
 
 #[test]
-fn an_entry_stays_small() {
+fn a_served_domain_stays_small() {
     // A million domains are a million of these: 46 MiB beside names and material. Two certificates
     // of one domain cost only that domain.
     assert_eq!(size_of::<ServedDomain>(), 48);

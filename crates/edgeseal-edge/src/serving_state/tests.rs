@@ -6,7 +6,7 @@ use crate::served_domain::Certificates;
 
 /// Each renewal may come from another authority: what no certificate needs any more is let go of.
 #[test]
-fn issuers_go_with_the_last_material_that_has_them() {
+fn issuers_are_dropped_with_the_last_material_that_uses_them() {
     let keyring = Keyring::parse(&Keyring::generate()).unwrap();
     let keys = Arc::new(KeyCache::new(keyring, 10));
     let serving = ServingState::new(keys, Environment::Production, PrivateOrigins::default());

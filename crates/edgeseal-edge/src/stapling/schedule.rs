@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn when_a_response_is_asked_for_again() {
+    fn refresh_times() {
         let good = |from, to| GoodStatus {
             this_update: hours(from),
             next_update: hours(to),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn when_is_asked_again_after_failures() {
+    fn retry_times_after_failures() {
         let table = [
             (1, 500, 5),
             (2, 500, 10),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn when_is_first_asked() {
+    fn first_request_times() {
         for (together, jitter, ms) in [
             (1, 1000, 0),
             (32, 1000, 0),

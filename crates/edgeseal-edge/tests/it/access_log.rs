@@ -17,7 +17,7 @@ use crate::{
     origin::{dead_port, listener, saying},
 };
 
-/// The lines, as soon as there are so many.
+/// The lines, as soon as there are `count`.
 async fn lines(path: &Path, count: usize) -> Vec<Value> {
     let reading = async {
         loop {
@@ -38,7 +38,7 @@ async fn lines(path: &Path, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_line_says_what_was_asked_and_answered_and_no_secret() {
+async fn a_line_has_request_and_response_and_no_secret() {
     let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
@@ -110,9 +110,9 @@ async fn refusals_have_a_reason_and_the_id_of_their_page() {
     }
 }
 
-/// What a client says is written in part, and cannot steer the terminal of whoever reads it.
+/// Client-controlled text is truncated, and cannot control the reader's terminal.
 #[tokio::test]
-async fn long_and_odd_requests_are_cut_and_escaped() {
+async fn long_and_odd_requests_are_truncated_and_escaped() {
     let world = Harness::new();
     let path = world.directory.path().join("access.log");
     let edge = world
@@ -145,7 +145,7 @@ async fn long_and_odd_requests_are_cut_and_escaped() {
 }
 
 #[tokio::test]
-async fn who_broke_off_is_told_and_a_tunnel_has_one_line() {
+async fn aborted_responses_name_the_side_and_a_tunnel_has_one_line() {
     let (rude, address) = listener().await;
     tokio::spawn(async move {
         let mut kept = Vec::new();

@@ -1,4 +1,4 @@
-//! Where origins are: names that move, and addresses that nobody's origin has.
+//! Addresses of origins: names whose addresses change, and addresses that are never allowed.
 
 use std::{
     sync::{
@@ -27,15 +27,14 @@ async fn get(edge: &Edge) -> (u16, String) {
     plain(edge.http_addr().unwrap(), "a.com", "/").await
 }
 
-/// Origins at one port of two addresses, each of which says how many connections it has had, and keeps
-/// them or not.
+/// Origins at one port of two addresses, which count their connections, and keep them open or not.
 async fn twins(keeps: bool) -> (u16, [Arc<AtomicUsize>; 2]) {
     let counts = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
     loop {
         let (first, address) = listener().await;
         let port = address.port();
         let Ok(second) = TcpListener::bind(("127.0.0.2", port)).await else {
-            continue; // somebody else has it
+            continue; // the port is in use
         };
         let both = [(first, "one"), (second, "two")];
         for ((listener, says), count) in both.into_iter().zip(&counts) {
@@ -72,7 +71,7 @@ async fn answers(
 }
 
 #[tokio::test]
-async fn a_name_that_moves_is_followed_although_its_connection_is_kept() {
+async fn a_changed_dns_name_is_followed_although_connections_are_pooled() {
     for keeps in [true, false] {
         let world = Harness::new();
         let dns = Dns::start().await;
@@ -94,7 +93,7 @@ async fn a_name_that_moves_is_followed_although_its_connection_is_kept() {
         dns.set("origin.test", &["127.0.0.2"]).await;
         let moving = async {
             while !get(&edge).await.1.ends_with("two") {
-                // Requests never cease, so the connection is never idle for long.
+                // Requests never stop, so the connection is never idle for long.
                 sleep(Duration::from_millis(20)).await;
             }
         };
@@ -108,7 +107,7 @@ async fn a_name_that_moves_is_followed_although_its_connection_is_kept() {
 }
 
 #[tokio::test]
-async fn a_dns_that_is_away_closes_no_connection() {
+async fn a_dns_outage_closes_no_connection() {
     let world = Harness::new();
     let dns = Dns::start().await;
     dns.set("origin.test", &["127.0.0.1"]).await;
@@ -124,7 +123,8 @@ async fn a_dns_that_is_away_closes_no_connection() {
         .await;
     assert!(get(&edge).await.1.ends_with("one"));
     drop(dns);
-    // Long enough for the answer to expire, and for the connection to be missed ten times.
+    // Long enough for the DNS response to expire, and for the connection's address to be missed ten
+    // times.
     let later = tokio::time::Instant::now() + Duration::from_secs(2);
     while tokio::time::Instant::now() < later {
         assert!(get(&edge).await.1.ends_with("one"));
@@ -134,7 +134,7 @@ async fn a_dns_that_is_away_closes_no_connection() {
 }
 
 #[tokio::test]
-async fn nobodys_origin_is_this_process_or_a_metadata_service() {
+async fn this_process_and_metadata_services_are_never_origins() {
     let world = Harness::new();
     let dns = Dns::start().await;
     let (api, api_address) = listener().await;
@@ -186,7 +186,7 @@ async fn nobodys_origin_is_this_process_or_a_metadata_service() {
         served(&edge, world.put(&domain).await).await;
         let (status, page) = get(&edge).await;
         assert_eq!(status, 502, "{address}:{port} {page}");
-        // This name has `::1` as well, where nobody listens.
+        // This name has `::1` as well, where nothing listens.
         let named = page.contains("is not allowed") || address == "localhost";
         assert!(named, "{address}:{port} {page}");
     }
@@ -194,7 +194,8 @@ async fn nobodys_origin_is_this_process_or_a_metadata_service() {
         let nobody = timeout(Duration::from_millis(50), listener.accept()).await;
         assert!(nobody.is_err(), "nothing was connected to");
     }
-    // The rest of this machine is fine, by a name too; and of several addresses the others are used.
+    // Other addresses of this machine are allowed, also by a name; and of several addresses the
+    // allowed ones are used.
     let port = saying("hello").await;
     dns.set("good.test", &["127.0.0.1"]).await;
     dns.set("mixed.test", &["169.254.169.254", "127.0.0.1", "0.0.0.0"])
@@ -213,9 +214,10 @@ async fn nobodys_origin_is_this_process_or_a_metadata_service() {
     }
 }
 
-/// Who may not, gets nothing of what others opened, and a name that moves gains nothing either.
+/// An account without the permission cannot use connections that others opened, and a changed DNS
+/// name does not help.
 #[tokio::test]
-async fn private_addresses_are_for_those_who_may() {
+async fn private_addresses_require_permission() {
     use OriginPermission::{Allowed, Refused, Root, Tenant, Unknown};
     let world = Harness::new();
     let dns = Dns::start().await;
@@ -247,7 +249,7 @@ async fn private_addresses_are_for_those_who_may() {
             "both.test",
             "localhost",
         ] {
-            // One who may goes first, and leaves a connection behind.
+            // An allowed account goes first, and leaves a pooled connection.
             let mut other = domain("b.com").with_origin_at(address, port, 20);
             other.origin_permission = Allowed;
             world.put(&other).await;
@@ -259,7 +261,10 @@ async fn private_addresses_are_for_those_who_may() {
             assert_eq!(plain(http, "b.com", "/").await.0, 200, "{context}");
             let (status, answer) = get(&edge).await;
             assert_eq!(status, if may { 200 } else { 502 }, "{context} {answer}");
-            assert!(may || answer.contains("is not allowed"), "{context} {answer}");
+            assert!(
+                may || answer.contains("is not allowed"),
+                "{context} {answer}"
+            );
         }
         edge.drain().await;
     }
@@ -286,7 +291,7 @@ async fn a_forbidden_account_cannot_eject_an_origin_for_others() {
 }
 
 #[tokio::test]
-async fn a_right_that_is_taken_away_counts_with_the_next_request() {
+async fn a_revoked_permission_applies_from_the_next_request() {
     let world = Harness::new();
     let port = saying("hello").await;
     let mut domain = domain("a.com").with_origin(port);

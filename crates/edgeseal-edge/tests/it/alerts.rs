@@ -1,4 +1,4 @@
-//! What a client is told that breaks the rules in its first words, byte by byte.
+//! The alerts for invalid first flights, byte by byte.
 
 use std::net::SocketAddr;
 
@@ -38,7 +38,7 @@ fn handshake(kind: u8, content: &[u8]) -> Vec<u8> {
     [&[kind][..], &vector(3, content)].concat()
 }
 
-/// A client of TLS 1.2 and 1.3, before somebody takes something from it.
+/// A client of TLS 1.2 and 1.3, before an extension is removed.
 fn complete() -> Vec<(u16, Vec<u8>)> {
     let name = [&[0][..], &vector(2, b"a.com")].concat();
     let share = [&29_u16.to_be_bytes()[..], &vector(2, &[9; 32])].concat();
@@ -80,7 +80,7 @@ fn with(kind: u16, content: Vec<u8>) -> Vec<(u16, Vec<u8>)> {
     extensions
 }
 
-/// All that the edge says to these bytes.
+/// The edge's whole response to these bytes.
 async fn told(edge: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(edge).await.unwrap();
     stream.write_all(bytes).await.unwrap();
@@ -89,7 +89,7 @@ async fn told(edge: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     timeout(TIMEOUT, reading)
         .await
         .unwrap()
-        .expect("an end in order, so that the alert is seen");
+        .expect("a graceful close, so that the alert is received");
     told
 }
 
@@ -115,7 +115,7 @@ async fn invalid_first_flights_get_the_right_alert() {
     let long = hello(tls12, &with(PADDING, vec![0; 17_000]));
     let (part, rest) = long.split_at(16_384);
     let table = [
-        // Versions that nobody speaks any more.
+        // Versions that are no longer supported.
         (
             one(&hello([3, 0], &without(&[VERSIONS, KEY_SHARE, SIGNATURES]))),
             PROTOCOL_VERSION,
@@ -138,7 +138,7 @@ async fn invalid_first_flights_get_the_right_alert() {
             one(&hello(tls12, &with(VERSIONS, vector(1, &[3, 2, 3, 1])))),
             PROTOCOL_VERSION,
         ),
-        // What TLS 1.3 cannot do without.
+        // Extensions that TLS 1.3 requires.
         (
             one(&hello(tls12, &without(&[KEY_SHARE]))),
             MISSING_EXTENSION,
@@ -148,7 +148,7 @@ async fn invalid_first_flights_get_the_right_alert() {
             one(&hello(tls12, &without(&[SIGNATURES]))),
             MISSING_EXTENSION,
         ),
-        // A share for a group that it does not name, first or last.
+        // A key share for a group that is not offered, first or last.
         (
             one(&hello(tls12, &with(GROUPS, vector(2, &[0, 23])))),
             ILLEGAL_PARAMETER,
@@ -157,7 +157,7 @@ async fn invalid_first_flights_get_the_right_alert() {
             one(&hello(tls12, &with(KEY_SHARE, vector(2, &two_shares)))),
             ILLEGAL_PARAMETER,
         ),
-        // Signatures that no certificate here makes: it has a key on P-256.
+        // Signature schemes that no certificate here supports: its key is on P-256.
         (
             one(&hello(tls12, &with(SIGNATURES, rsa_only.clone()))),
             HANDSHAKE_FAILURE,
@@ -171,7 +171,7 @@ async fn invalid_first_flights_get_the_right_alert() {
             one(&hello(tls12, &only12(with(SIGNATURES, vector(2, &[5, 3]))))),
             HANDSHAKE_FAILURE,
         ),
-        // What is no ClientHello.
+        // Not a ClientHello.
         (one(&handshake(20, &[0; 12])), UNEXPECTED_MESSAGE),
         (one(&handshake(4, &[0; 5])), UNEXPECTED_MESSAGE),
         (record(23, b"GET / HTTP/1.1\r\n\r\n"), UNEXPECTED_MESSAGE),
@@ -193,7 +193,7 @@ async fn invalid_first_flights_get_the_right_alert() {
         let got = told(edge.https_addr(), bytes).await;
         assert_eq!(got, alert(*expected), "row {number}");
     }
-    // In records of the right length it is one that is answered.
+    // The same ClientHello in records of valid length gets a response.
     let mut stream = TcpStream::connect(edge.https_addr()).await.unwrap();
     let bytes = [one(part), one(rest)].concat();
     stream.write_all(&bytes).await.unwrap();
@@ -214,7 +214,7 @@ fn handshakes(message: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_a_domain_does_not_speak_is_not_asked_for() {
+async fn extensions_of_disabled_versions_are_not_required() {
     let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let delivery = DeliveryConfig {
@@ -224,7 +224,7 @@ async fn what_a_domain_does_not_speak_is_not_asked_for() {
     let domain = domain("a.com").bound(&certificate).delivered(delivery);
     world.put_all(&domain, &certificate).await;
     let edge = world.edge().await;
-    // It lacks what TLS 1.3 needs, which is not spoken here.
+    // It lacks what TLS 1.3 requires, which is not enabled here.
     let bytes = record(22, &hello([3, 3], &without(&[KEY_SHARE])));
     let mut stream = TcpStream::connect(edge.https_addr()).await.unwrap();
     stream.write_all(&bytes).await.unwrap();
@@ -236,9 +236,9 @@ async fn what_a_domain_does_not_speak_is_not_asked_for() {
     assert_eq!((answer[0], answer[5]), (22, 2), "a ServerHello");
 }
 
-/// In TLS 1.2 the client's change_cipher_spec comes in the clear, and so does what is said of it.
+/// In TLS 1.2 the client's change_cipher_spec is unencrypted, and so is the alert for it.
 #[tokio::test]
-async fn a_change_cipher_spec_that_is_none_is_answered_with_its_alert() {
+async fn a_malformed_change_cipher_spec_gets_its_alert() {
     let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), 1).await;
     let edge = world.edge().await;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_swaps_under_load_fail_nobody() {
+async fn two_hundred_changes_under_load_fail_no_handshake() {
     let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
@@ -134,7 +134,7 @@ async fn staging_edges_serve_what_is_staged() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_quarantined_and_the_rest_untouched() {
+async fn unusable_records_are_quarantined_and_the_rest_unaffected() {
     let world = Harness::new();
     let good = Certificate::of("a.com");
     let other = Certificate::of("b.com");
@@ -251,7 +251,7 @@ async fn what_cannot_be_used_is_quarantined_and_the_rest_untouched() {
         assert_eq!(report.quarantined.len(), 1, "{report:?}");
         assert_eq!(report.quarantined[0].domain, domain("a.com").name);
     }
-    // A record that can be used ends it.
+    // A usable record ends the quarantine.
     let last = new();
     let revision = world.serve("a.com", &last, 1).await;
     served(&edge, revision).await;
@@ -270,7 +270,7 @@ fn raw(key: Key, value: Bytes) -> Write {
 }
 
 #[tokio::test]
-async fn material_that_comes_late_is_found() {
+async fn material_that_is_written_late_is_found() {
     let world = Harness::new();
     let certificate = Certificate::of("a.com");
     world.put(&domain("a.com").bound(&certificate)).await;
@@ -289,9 +289,9 @@ async fn material_that_comes_late_is_found() {
     assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(certificate.leaf));
 }
 
-/// The change log is cut off behind a domain's removal while the edge is away.
+/// The change log is compacted past a domain's removal while the edge is away.
 #[tokio::test]
-async fn a_listing_drops_what_it_did_not_show_and_nothing_else() {
+async fn a_listing_removes_only_what_it_did_not_contain() {
     let store = Arc::new(MemoryStore::with_tombstone_limit(0));
     let world = Harness::on(Arc::<MemoryStore>::clone(&store));
     let (stays, goes) = (Certificate::of("stays.com"), Certificate::of("goes.com"));
@@ -313,7 +313,7 @@ async fn a_listing_drops_what_it_did_not_show_and_nothing_else() {
         assert_eq!(leaf(address, "goes.com").await, Err(UNRECOGNIZED));
     };
     expect(edge.https_addr()).await;
-    // The replica has dropped it as well.
+    // The replica has removed it as well.
     edge.drain().await;
     let failing = FailingStore::new(&world.store);
     let edge = world.start(world.options(), failing).await;

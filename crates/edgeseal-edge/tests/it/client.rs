@@ -1,4 +1,4 @@
-//! Clients: TLS, HTTP over it, and bare text over TCP.
+//! Clients: TLS, HTTP over it, and raw text over TCP.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -26,7 +26,7 @@ use crate::harness::TIMEOUT;
 pub(crate) const BOTH: &[&SupportedProtocolVersion] =
     &[&rustls::version::TLS13, &rustls::version::TLS12];
 
-/// A client that takes any certificate.
+/// A client that accepts any certificate.
 pub(crate) fn config(
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&str],
@@ -40,7 +40,7 @@ pub(crate) fn config(
     config
 }
 
-/// A client that takes any certificate, and of signatures only these.
+/// A client that accepts any certificate, and only these signature schemes.
 pub(crate) fn config_checking(
     provider: CryptoProvider,
     versions: &[&'static SupportedProtocolVersion],
@@ -102,7 +102,7 @@ pub(crate) fn alert_of(error: &io::Error) -> Option<AlertDescription> {
     }
 }
 
-/// HTTP over one connection.
+/// An HTTP connection.
 pub(crate) enum Http {
     H1(hyper::client::conn::http1::SendRequest<Full<Bytes>>),
     H2(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
@@ -121,7 +121,7 @@ impl Http {
         Self::H1(sender)
     }
 
-    /// HTTP/1.1 without TLS.
+    /// Plaintext HTTP/1.1.
     pub(crate) async fn plain(edge: SocketAddr) -> Self {
         let io = TokioIo::new(TcpStream::connect(edge).await.unwrap());
         let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
@@ -158,7 +158,7 @@ impl Http {
         }
     }
 
-    /// Whether the connection takes no more requests.
+    /// Whether the connection accepts no more requests.
     pub(crate) fn is_closed(&self) -> bool {
         match self {
             Self::H1(sender) => sender.is_closed(),
@@ -196,7 +196,7 @@ pub(crate) async fn text(response: Response<Incoming>) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Sends text as it stands and reads until the other side closes.
+/// Sends raw text and reads until the other side closes.
 pub(crate) async fn bare(address: SocketAddr, text: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();

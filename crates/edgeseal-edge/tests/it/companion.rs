@@ -1,4 +1,4 @@
-//! Two certificates of one domain: each client gets the one that it can check.
+//! Two certificates of one domain: each client gets the one that it can verify.
 
 mod part;
 
@@ -69,14 +69,14 @@ impl CertificatePair {
             Ok(leaf) if *leaf == self.ecdsa.leaf => "ecdsa",
             Ok(leaf) if *leaf == self.rsa.leaf => "rsa",
             Ok(_) => "another",
-            // Or the reset that overtook the alert.
+            // Or a reset that arrived before the alert.
             Err(Some(AlertDescription::HandshakeFailure) | None) => "failure",
             Err(alert) if *alert == UNRECOGNIZED => "unrecognized",
             Err(_) => "broken",
         }
     }
 
-    /// What clients get that check only ECDSA, only RSA, and all.
+    /// What clients get that support only ECDSA, only RSA, and both.
     async fn seen(&self, edge: SocketAddr) -> [&'static str; 3] {
         let mut seen = [""; 3];
         for (index, schemes) in [ECDSA, RSA, ALL].into_iter().enumerate() {
@@ -122,7 +122,7 @@ async fn show(edge: SocketAddr, client: ClientConfig) -> Shown {
     }
 }
 
-/// Suites of TLS 1.2 for keys of this kind, and all of TLS 1.3.
+/// TLS 1.2 suites for keys of this kind, and all of TLS 1.3.
 fn suites(kind: &'static str) -> impl Fn(CipherSuite) -> bool {
     move |suite| {
         let name = format!("{suite:?}");
@@ -131,7 +131,7 @@ fn suites(kind: &'static str) -> impl Fn(CipherSuite) -> bool {
 }
 
 #[tokio::test]
-async fn each_client_gets_what_it_can_check_whichever_came_first() {
+async fn each_client_gets_the_certificate_that_it_can_verify() {
     let both = CertificatePair::new();
     for first in [KeyAlgorithm::Ecdsa, KeyAlgorithm::Rsa] {
         let world = Harness::new();
@@ -150,7 +150,8 @@ async fn each_client_gets_what_it_can_check_whichever_came_first() {
                 assert_eq!(word, expected, "{first}, {versions:?}, {schemes:?}");
             }
         }
-        // The suites of TLS 1.2 count as well, also if in the end TLS 1.3 is spoken: it cannot be told.
+        // The TLS 1.2 suites count even if TLS 1.3 is negotiated in the end: the version is not
+        // known yet.
         for (kind, expected) in [("_ECDSA_", "ecdsa"), ("_RSA_", "rsa")] {
             let shown = show(edge.https_addr(), client(v12, ALL, suites(kind))).await;
             assert_eq!(both.word(&shown), expected, "{first}, {kind}");
@@ -165,10 +166,10 @@ async fn each_client_gets_what_it_can_check_whichever_came_first() {
     }
 }
 
-/// A client of both versions and a domain of one: what the client could check in the other version
+/// A client of both versions and a domain of one: what the client supports in the other version
 /// does not count.
 #[tokio::test]
-async fn suites_count_where_only_the_domain_insists_on_tls_1_2() {
+async fn suites_matter_only_where_tls_1_2_is_possible() {
     let (world, both) = (Harness::new(), CertificatePair::new());
     let delivery = DeliveryConfig {
         tls: TlsVersions::Only12,
@@ -181,14 +182,14 @@ async fn suites_count_where_only_the_domain_insists_on_tls_1_2() {
         let shown = show(edge.https_addr(), client(BOTH, ALL, suites(kind))).await;
         assert_eq!(both.word(&shown), expected, "{kind}");
     }
-    // The own probes come through as well.
+    // The edge's own probes succeed as well.
     let report = world
         .report("default", |report| !report.proofs.is_empty())
         .await;
     assert_eq!(report.proofs[0].companion, Some(both.rsa.sha256()));
 }
 
-/// ECDSA is three kinds of keys: one on P-384 is of no use to a client that checks P-256 only.
+/// ECDSA has three kinds of keys: one on P-384 is of no use to a client that supports P-256 only.
 #[tokio::test]
 async fn the_curve_counts() {
     let world = Harness::new();
@@ -208,7 +209,7 @@ async fn the_curve_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn openssl_gets_what_it_can_check() {
+async fn openssl_gets_the_certificate_that_it_can_verify() {
     let (world, both) = (Harness::new(), CertificatePair::new());
     both.serve(&world, &both.domain(KeyAlgorithm::Rsa)).await;
     let edge = world.edge().await;
@@ -265,7 +266,7 @@ async fn a_binding_leaves_nothing_of_both_behind_and_off_is_off_for_all() {
     assert_eq!(on_disk(&world), 1);
 }
 
-/// How many materials the replica holds.
+/// The number of materials in the replica.
 fn on_disk(world: &Harness) -> i64 {
     let file = world.directory.path().join("replica.sqlite");
     let connection = Connection::open(file).unwrap();
@@ -292,7 +293,7 @@ async fn a_cold_start_without_the_store_serves_both() {
 }
 
 #[tokio::test]
-async fn both_keys_come_under_another_key_encryption_key() {
+async fn both_keys_are_resealed() {
     use edgeseal_store::Keyring;
     let old = Keyring::generate();
     let mut world = Harness::new();

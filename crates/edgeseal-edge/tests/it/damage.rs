@@ -1,4 +1,4 @@
-//! Bytes of the replica that are not what was written: found, not served, and made good.
+//! Corruption of the replica: detected, not served, and repaired.
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
 
 const FILE: &str = "replica.sqlite";
 const DOMAINS: usize = 24;
-/// Each byte at a multiple of this is changed in turn: a prime, so that all places of a page have
-/// their turn over the pages.
+/// Each byte at a multiple of this is changed in turn: a prime, so that all offsets of a page
+/// occur.
 const STRIDE: usize = 1009;
 
-/// A world with some domains, an edge's replica of which is whole; what each domain serves.
+/// A world with some domains and an edge's intact replica; what each domain serves.
 async fn served_before() -> (Harness, BTreeMap<String, Vec<u8>>) {
     let world = Harness::new();
     let mut leaves = BTreeMap::new();
@@ -30,7 +30,7 @@ async fn served_before() -> (Harness, BTreeMap<String, Vec<u8>>) {
     (world, leaves)
 }
 
-/// The names that do not serve what they should; of those, none serves another certificate.
+/// The names that are not served as expected; none of them may serve another certificate.
 async fn missing(edge: &Edge, leaves: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let mut missing = Vec::new();
     for (name, expected) in leaves {
@@ -61,7 +61,7 @@ async fn a_flipped_byte_is_detected_and_repaired_from_the_store() {
         let edge = world.edge().await;
         assert_eq!(missing(&edge, &leaves).await, [""; 0], "byte {place}");
         edge.drain().await;
-        // What is on disk now is whole again.
+        // The file on disk is intact again.
         let edge = world
             .start(world.options(), FailingStore::new(&world.store))
             .await;
@@ -70,7 +70,8 @@ async fn a_flipped_byte_is_detected_and_repaired_from_the_store() {
     }
 }
 
-/// A name that is another one stands at a wrong place of its table, and misleads searches for others.
+/// A row with a corrupted name is at the wrong place of its table, and misleads searches for
+/// others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_out_of_order_costs_no_other_domain() {
     let (world, leaves) = served_before().await;
@@ -104,7 +105,7 @@ async fn a_name_out_of_order_costs_no_other_domain() {
     }
 }
 
-/// Without the store, what is not damaged is served, and nothing else.
+/// Without the store, what is intact is served, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_byte_of_a_certificate_costs_only_that_domain_while_the_store_is_down() {
     let (world, leaves) = served_before().await;
@@ -135,10 +136,10 @@ async fn a_flipped_byte_of_a_certificate_costs_only_that_domain_while_the_store_
     }
 }
 
-/// What the file and its log are at any moment of a write is what a killed process leaves: the edge
-/// then serves what it served at some moment before.
+/// A killed process leaves the file and its WAL as they are at any moment of a write: the edge then
+/// serves an earlier state.
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_moment_it_serves_without_the_store() {
+async fn an_edge_killed_at_any_moment_serves_without_the_store_again() {
     let (world, leaves) = served_before().await;
     let edge = world.edge().await;
     let directory = world.directory.path();
@@ -159,7 +160,7 @@ async fn killed_at_any_moment_it_serves_without_the_store() {
         let image = world.start(options, FailingStore::new(&world.store)).await;
         for (name, old) in &before {
             let shown = leaf(image.https_addr(), name).await.unwrap();
-            // The writer is behind by what was changed last, at most.
+            // The writer lags by the last changes, at most.
             let known = shown == *old || shown == now || leaves[name] == shown;
             assert!(
                 known,
@@ -172,7 +173,7 @@ async fn killed_at_any_moment_it_serves_without_the_store() {
     edge.drain().await;
 }
 
-/// The log before the file: what is moved from the one to the other in between is then in both.
+/// The WAL before the file: what is checkpointed in between is then in both.
 fn copy(from: &Path, to: &Path) {
     for tail in ["-wal", ""] {
         let name = format!("{FILE}{tail}");
@@ -182,8 +183,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Any page may be bad, the first one and the roots of tables included: while the store is away, that
-/// costs the domains which had a row on it, and nothing waits for the store.
+/// Any page may be bad, including the first one and the roots of tables: while the store is away,
+/// that costs the domains with a row on it, and nothing waits for the store.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_page_costs_the_domains_on_it_while_the_store_is_away() {
     const PAGE: usize = 8192;
@@ -210,7 +211,7 @@ async fn a_bad_page_costs_the_domains_on_it_while_the_store_is_away() {
         );
         edge.drain().await;
     }
-    // Nobody overwrites what was moved aside first.
+    // What was moved aside first is not overwritten.
     let aside = fs::read_dir(directory).unwrap().filter(|file| {
         let name = file.as_ref().unwrap().file_name();
         let name = name.to_string_lossy();

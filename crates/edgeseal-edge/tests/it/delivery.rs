@@ -1,4 +1,4 @@
-//! What a domain's owner chose for handshakes, and that it outlives a restart.
+//! Delivery settings for handshakes, also after a restart.
 
 use std::net::SocketAddr;
 
@@ -68,7 +68,7 @@ impl Stage {
         }
     }
 
-    /// Has `a.com` delivered like this from now on.
+    /// Sets the delivery settings of `a.com`.
     async fn deliver(&self, delivery: DeliveryConfig) {
         let domain = domain("a.com")
             .bound(&self.certificate)
@@ -84,7 +84,7 @@ impl Stage {
 
 type Refused = Option<AlertDescription>;
 
-/// The version that a client that can speak these gets.
+/// The version negotiated by a client that supports these.
 async fn version(
     edge: SocketAddr,
     name: &str,
@@ -96,7 +96,7 @@ async fn version(
     }
 }
 
-/// The protocol that a client that can speak these gets.
+/// The protocol negotiated by a client that supports these.
 async fn protocol(edge: SocketAddr, name: &str, alpn: &[&str]) -> Result<Option<String>, Refused> {
     match connect(edge, name, config(BOTH, alpn)).await {
         Ok(stream) => Ok(stream
@@ -109,7 +109,7 @@ async fn protocol(edge: SocketAddr, name: &str, alpn: &[&str]) -> Result<Option<
 }
 
 #[tokio::test]
-async fn a_handshake_speaks_the_versions_that_the_domain_allows() {
+async fn a_handshake_negotiates_the_versions_that_the_domain_allows() {
     let (v12, v13) = (ProtocolVersion::TLSv1_2, ProtocolVersion::TLSv1_3);
     let refused = Some(AlertDescription::ProtocolVersion);
     let stage = Stage::new().await;
@@ -118,7 +118,7 @@ async fn a_handshake_speaks_the_versions_that_the_domain_allows() {
     for http2 in [true, false] {
         for (tls, of12, of13, of_both) in [
             (TlsVersions::Both, Ok(v12), Ok(v13), v13),
-            // A client of both finds no sign of a downgrade attack in a 1.2 that is meant.
+            // A client of both finds no downgrade marker in an intended 1.2.
             (TlsVersions::Only12, Ok(v12), Err(refused), v12),
             (TlsVersions::Only13, Err(refused), Ok(v13), v13),
             (TlsVersions::Both, Ok(v12), Ok(v13), v13),
@@ -133,7 +133,7 @@ async fn a_handshake_speaks_the_versions_that_the_domain_allows() {
             assert_eq!(a(OF12).await, of12, "{delivery:?}");
             assert_eq!(a(OF13).await, of13, "{delivery:?}");
             assert_eq!(a(BOTH).await, Ok(of_both), "{delivery:?}");
-            // Another domain of the same listener is not meant.
+            // Another domain of the same listener is not affected.
             for (versions, expected) in [(OF12, v12), (OF13, v13)] {
                 let got = version(stage.https(), "b.com", versions).await;
                 assert_eq!(got, Ok(expected), "{delivery:?}");
@@ -160,12 +160,12 @@ async fn http2_is_offered_where_the_domain_allows_it() {
         assert_eq!(a(&["h2"]).await, h2_only, "{delivery:?}");
         assert_eq!(a(&["http/1.1"]).await, named("http/1.1"), "{delivery:?}");
         assert_eq!(a(&[]).await, Ok(None), "{delivery:?}");
-        // What is established goes on.
+        // Established connections go on.
         assert_eq!(open.get("a.com", "/").await, (200, "hello".to_owned()));
     }
 }
 
-/// Kind, version and protocol of one more handshake of this client, which takes tickets along.
+/// Kind, version and protocol of one more handshake of this client, which receives tickets.
 pub(crate) async fn handshake(
     edge: SocketAddr,
     config: &ClientConfig,
@@ -189,7 +189,7 @@ pub(crate) async fn handshake_for(
         connection.protocol_version().unwrap(),
         connection.alpn_protocol().map(<[u8]>::to_vec),
     );
-    // Tickets of 1.3 come with the first data. The server of HTTP/2 begins by itself.
+    // Tickets of 1.3 arrive with the first data. An HTTP/2 server sends first.
     if seen.2.as_deref() != Some(b"h2") {
         let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -264,7 +264,7 @@ async fn no_ticket_brings_back_http2() {
 }
 
 #[tokio::test]
-async fn every_choice_can_be_proved() {
+async fn every_combination_of_settings_can_be_proved() {
     let world = Harness::new();
     let _edge = world.edge().await;
     let only12_h1 = DeliveryConfig {
@@ -295,7 +295,7 @@ async fn every_choice_can_be_proved() {
     }
 }
 
-/// Chosen unlike the default in everything.
+/// Every setting differs from the default.
 const STRICT: DeliveryConfig = DeliveryConfig {
     http2: false,
     tls: TlsVersions::Only12,
@@ -307,7 +307,7 @@ const STRICT: DeliveryConfig = DeliveryConfig {
     ..DEFAULT
 };
 
-/// Whether `a.com` is delivered as [`STRICT`] says; it is as [`DEFAULT`] says otherwise.
+/// Whether `a.com` is delivered with [`STRICT`]; otherwise it is with [`DEFAULT`].
 async fn is_strict(edge: &Edge) -> bool {
     let https = edge.https_addr();
     let mut http = Http::h1(https, "a.com").await;
@@ -330,7 +330,7 @@ async fn is_strict(edge: &Edge) -> bool {
 }
 
 #[tokio::test]
-async fn it_outlives_a_restart_without_the_store() {
+async fn settings_survive_a_restart_without_the_store() {
     let stage = Stage::new().await;
     stage.deliver(STRICT).await;
     assert!(is_strict(&stage.edge).await);
@@ -342,7 +342,7 @@ async fn it_outlives_a_restart_without_the_store() {
 }
 
 #[tokio::test]
-async fn staging_edges_obey_what_is_staged() {
+async fn staging_edges_apply_staged_settings() {
     let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let mut domain = domain("a.com")

@@ -1,4 +1,4 @@
-//! A DNS server on loopback that is the authority of everything.
+//! A DNS server on loopback that is authoritative for everything.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -18,7 +18,7 @@ use hickory_server::{
 };
 use tokio::net::{TcpListener, UdpSocket};
 
-/// See the [module](self).
+/// The DNS server.
 pub(crate) struct Dns {
     pub(crate) address: SocketAddr,
     zone: Arc<InMemoryZoneHandler>,
@@ -51,7 +51,7 @@ impl Dns {
         }
     }
 
-    /// From now on the name has these addresses, for a second each time that somebody asks.
+    /// From now on the name has these addresses, with a TTL of a second.
     pub(crate) async fn set(&self, name: &str, addresses: &[&str]) {
         let name = Name::from_ascii(format!("{name}.")).unwrap();
         let lower = LowerName::from(&name);

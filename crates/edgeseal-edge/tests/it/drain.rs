@@ -1,4 +1,4 @@
-//! The end of an edge.
+//! The drain of an edge.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     origin::origin,
 };
 
-/// An origin that answers when it is told to, and tells when it is asked.
+/// An origin that responds when told to, and notifies when it gets a request.
 async fn waiting() -> (u16, Arc<Notify>, Arc<Notify>) {
     let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (tell, wait) = (Arc::clone(&asked), Arc::clone(&answer));
@@ -37,7 +37,7 @@ async fn requests_in_flight_end_and_new_connections_do_not_begin() {
         world.serve("a.com", &Certificate::of("a.com"), port).await;
         let edge = world.edge().await;
         let address = edge.https_addr();
-        // An idle connection must not hold the drain up.
+        // An idle connection must not delay the drain.
         let _idle = Http::h1(address, "a.com").await;
         let request = tokio::spawn(async move {
             let mut http = match h2 {
@@ -67,7 +67,7 @@ async fn requests_in_flight_end_and_new_connections_do_not_begin() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_is_cut_off() {
+async fn requests_that_do_not_end_are_aborted() {
     let world = Harness::new();
     let (port, asked, _never) = waiting().await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;

@@ -1,4 +1,4 @@
-//! Early data: never taken, and what comes anyway is passed over.
+//! Early data: never accepted, and skipped if it arrives.
 
 use std::{
     io::{Read as _, Write as _},
@@ -30,7 +30,7 @@ fn client(config: &Arc<ClientConfig>) -> ClientConnection {
     ClientConnection::new(Arc::clone(config), name).unwrap()
 }
 
-/// Whoever served the name before: it gives out tickets that allow so much early data.
+/// The previous server of the name: it issues tickets that allow this much early data.
 fn predecessor(early_data: u32) -> SocketAddr {
     let mut config = server_config(&Certificate::of("a.com"), &["http/1.1"]);
     config.max_early_data_size = early_data;
@@ -49,7 +49,7 @@ fn predecessor(early_data: u32) -> SocketAddr {
     address
 }
 
-/// A request with so much early data before it, in so many writes; the answer.
+/// A request with this much early data before it, in this many writes; returns the response.
 fn ask(edge: SocketAddr, early_data: usize, writes: usize) -> String {
     let mut config = config(&[&TLS13], &["http/1.1"]);
     config.enable_early_data = true;
@@ -82,7 +82,7 @@ fn ask(edge: SocketAddr, early_data: usize, writes: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn early_data_of_a_ticket_from_before_is_passed_over() {
+async fn early_data_of_an_earlier_servers_ticket_is_skipped() {
     let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;

@@ -1,4 +1,4 @@
-//! Answers that come before the request's body is through, from origins that never read it.
+//! Responses that arrive before the request body is sent, from origins that never read it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ const ANSWER: &[u8] =
 const LENGTHS: [usize; 2] = [200_000, 1_000_000];
 const REQUESTS: usize = 50;
 
-/// Reads the head of a request, answers, and closes with the rest unread: the kernel resets then.
+/// Reads the request headers, responds, and closes with the rest unread: the kernel then resets.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -37,7 +37,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let _ = stream.flush().await;
 }
 
-/// An origin that does so, in TLS if it has a certificate; its port.
+/// An origin that does so, with TLS if it has a certificate; its port.
 async fn early_responding_origin(certificate: Option<&Certificate>) -> u16 {
     let (listener, address) = listener().await;
     let acceptor = certificate
@@ -45,7 +45,7 @@ async fn early_responding_origin(certificate: Option<&Certificate>) -> u16 {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            // What Nagle's algorithm holds back behind the session tickets is lost with the reset.
+            // Data that Nagle's algorithm delays behind the session tickets is lost with the reset.
             stream.set_nodelay(true).unwrap();
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
@@ -105,12 +105,12 @@ async fn clients_get_the_response(in_tls: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_of_an_origin_that_reads_no_body_gets_through() {
+async fn a_response_of_an_origin_that_reads_no_body_is_delivered() {
     clients_get_the_response(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn so_does_one_of_an_origin_in_tls() {
+async fn so_is_one_of_a_tls_origin() {
     clients_get_the_response(true).await;
 }
 
@@ -141,9 +141,10 @@ async fn a_client_that_sends_all_before_reading_gets_the_response() {
     }
 }
 
-/// What is not an answer is none, however the write ended; and the request is not sent again.
+/// An incomplete response is not forwarded, however the write ended; and the request is not
+/// retried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_origin_that_breaks_off_in_the_body_is_a_bad_gateway_and_is_asked_once() {
+async fn an_origin_that_closes_during_the_body_is_a_bad_gateway_without_retry() {
     let (origin, address) = listener().await;
     let world = Harness::new();
     world
@@ -154,7 +155,7 @@ async fn an_origin_that_breaks_off_in_the_body_is_a_bad_gateway_and_is_asked_onc
         for nth in 0.. {
             let (mut stream, _) = origin.accept().await.unwrap();
             assert_eq!(stream.read_u8().await.unwrap(), b'P');
-            // Once in order, once with data unread.
+            // Once gracefully, once with data unread.
             if nth % 2 == 0 {
                 let mut part = vec![0; 100_000];
                 let _ = stream.read_exact(&mut part).await;
@@ -176,7 +177,8 @@ async fn an_origin_that_breaks_off_in_the_body_is_a_bad_gateway_and_is_asked_onc
     timeout(TIMEOUT, asked).await.unwrap().unwrap();
 }
 
-/// The end of the answer gives the origin's connection back, whether or not the client sends the rest.
+/// The end of the response releases the origin's connection, whether or not the client sends the
+/// rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_withholds_its_body_holds_no_origin_connection() {
     let (origin, address) = listener().await;
@@ -193,7 +195,7 @@ async fn a_client_that_withholds_its_body_holds_no_origin_connection() {
                 }
                 let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
                 let _ = stream.write_all(answer).await;
-                // It would read on for as long as anything comes.
+                // It would read on for as long as data arrives.
                 let _ = stream.read_to_end(&mut head).await;
             });
         }
@@ -216,10 +218,10 @@ async fn a_client_that_withholds_its_body_holds_no_origin_connection() {
     assert_eq!(other.get("a.com", "/").await, (404, "no".to_owned()));
 }
 
-/// RFC 9113 section 8.1: an answer may come first, but some clients drop it at the reset of a stream that
-/// they still send on.
+/// RFC 9113 §8.1: a response may be sent first, but some clients drop it at the reset of a stream
+/// that they still send on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_over_http2_that_comes_after_its_answer_is_read_for_nobody() {
+async fn an_http2_body_after_its_response_is_read_and_discarded() {
     let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let port = early_responding_origin(None).await;
@@ -238,7 +240,7 @@ async fn a_body_over_http2_that_comes_after_its_answer_is_read_for_nobody() {
     while let Some(part) = timeout(TIMEOUT, content.data()).await.unwrap() {
         part.unwrap();
     }
-    // More than the window: it is opened further, and no reset comes before the end.
+    // More than the window: it is extended, and no reset arrives before the end.
     for part in 0..20 {
         body.reserve_capacity(10_000);
         let room = std::future::poll_fn(|cx| body.poll_capacity(cx));
@@ -250,10 +252,10 @@ async fn a_body_over_http2_that_comes_after_its_answer_is_read_for_nobody() {
     }
 }
 
-/// Nothing of the request is left that could reset the connection: it is closed at once, and not kept for
+/// No unread rest of the request could reset the connection: it is closed at once, and not kept for
 /// a client that goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_body_that_was_read_to_its_end_the_connection_is_closed() {
+async fn after_a_body_read_to_its_end_the_connection_is_closed() {
     let port = origin(|request: Request<Incoming>| async move {
         let body = request.into_body().collect().await.unwrap().to_bytes();
         Response::new(Full::new(body))

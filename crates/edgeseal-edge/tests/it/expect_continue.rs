@@ -1,4 +1,4 @@
-//! `Expect: 100-continue`: whether a body is wanted is the origin's to say.
+//! `Expect: 100-continue`: the origin decides whether a body is wanted.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::{
 const UPLOAD: &[u8] = b"PUT / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 4\r\n\
                         Expect: 100-continue\r\n\r\n";
 
-/// One head, as text in lower case.
+/// The next headers, as text in lower case.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -27,7 +27,8 @@ async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(head).unwrap().to_lowercase()
 }
 
-/// An origin's next connection after the head of its first request, which expects.
+/// An origin's next connection after the headers of its first request, which contain the
+/// expectation.
 async fn asked(origin: &TcpListener) -> TcpStream {
     let (mut stream, _) = timeout(TIMEOUT, origin.accept()).await.unwrap().unwrap();
     let head = head(&mut stream).await;
@@ -36,7 +37,7 @@ async fn asked(origin: &TcpListener) -> TcpStream {
     stream
 }
 
-/// Whether nothing comes for a moment.
+/// Whether nothing arrives for a moment.
 async fn is_silent(stream: &mut TcpStream) -> bool {
     let mut byte = [0];
     timeout(Duration::from_millis(200), stream.read(&mut byte))
@@ -45,7 +46,7 @@ async fn is_silent(stream: &mut TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn the_client_is_told_when_the_origin_says_so_and_not_before() {
+async fn continue_is_sent_when_the_origin_sends_it_and_not_before() {
     let (origin, address) = listener().await;
     let world = Harness::new();
     world
@@ -56,7 +57,7 @@ async fn the_client_is_told_when_the_origin_says_so_and_not_before() {
     client.write_all(UPLOAD).await.unwrap();
     let mut server = asked(&origin).await;
     assert!(is_silent(&mut client).await, "the origin has said nothing");
-    // Other interim answers are no leave.
+    // Other interim responses do not count.
     server
         .write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
         .await
@@ -81,14 +82,14 @@ async fn the_client_is_told_when_the_origin_says_so_and_not_before() {
         .await
         .unwrap();
     assert!(head(&mut client).await.starts_with("http/1.1 201 "));
-    // Both connections go on.
+    // Both connections stay open.
     client.write_all(UPLOAD).await.unwrap();
     let again = head(&mut server).await;
     assert!(again.contains("expect: 100-continue"), "{again}");
 }
 
 #[tokio::test]
-async fn a_final_answer_comes_without_the_body() {
+async fn a_final_response_arrives_without_the_body() {
     let (origin, address) = listener().await;
     let world = Harness::new();
     world
@@ -110,14 +111,14 @@ async fn a_final_answer_comes_without_the_body() {
     assert!(answer.starts_with("HTTP/1.1 417 "), "{answer}");
     assert!(answer.ends_with("\r\n\r\nno"), "{answer}");
     assert!(!answer.contains(" 100 "), "the body was never asked for");
-    // What can carry no other request is not kept.
+    // A connection that cannot be used for another request is closed.
     let mut rest = Vec::new();
     let end = timeout(TIMEOUT, server.read_to_end(&mut rest)).await;
     assert!(end.expect("the origin's connection ends").is_ok() && rest.is_empty());
 }
 
 #[tokio::test]
-async fn an_origin_that_does_not_know_the_expectation_gets_the_body_after_a_second() {
+async fn an_origin_without_support_for_expect_gets_the_body_after_a_second() {
     let (origin, address) = listener().await;
     let world = Harness::new();
     world
@@ -144,9 +145,9 @@ async fn an_origin_that_does_not_know_the_expectation_gets_the_body_after_a_seco
     assert!(head(&mut client).await.starts_with("http/1.1 200 "));
 }
 
-/// Nobody sends 100 over HTTP/2 here: the body comes when the client likes, and is passed on.
+/// 100 is not sent over HTTP/2 here: the body arrives when the client likes, and is forwarded.
 #[tokio::test]
-async fn over_http2_nothing_is_held_back() {
+async fn over_http2_the_body_is_not_delayed() {
     let (origin, address) = listener().await;
     let world = Harness::new();
     world

@@ -1,4 +1,5 @@
-//! What is asked again, and of whom: origins that are silent, and those that look at nothing.
+//! Retries: which requests, and at which origins. Origins that do not respond, and those that
+//! process nothing.
 
 use std::{
     convert::Infallible,
@@ -30,7 +31,8 @@ use crate::{
 
 const HEAD: Duration = Duration::from_millis(300);
 
-/// An origin that takes connections and requests, and says nothing; how many connections it had.
+/// An origin that accepts connections and requests, and does not respond; how many connections it
+/// had.
 async fn silent() -> (u16, Arc<AtomicUsize>) {
     let (listener, address) = listener().await;
     let connections = Arc::new(AtomicUsize::new(0));
@@ -75,7 +77,7 @@ async fn a_silent_origin_delays_one_client_and_loses_no_response() {
 }
 
 #[tokio::test]
-async fn what_a_silent_origin_may_have_acted_on_is_not_repeated() {
+async fn requests_that_a_silent_origin_may_have_acted_on_are_not_retried() {
     let world = Harness::new();
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
@@ -91,7 +93,7 @@ async fn what_a_silent_origin_may_have_acted_on_is_not_repeated() {
         "DELETE / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n",
     ];
     for request in requests {
-        // Of its own, since it is out afterwards.
+        // Its own origin, because it is ejected afterwards.
         let (mute, _) = silent().await;
         let domain = domain("a.com")
             .with_origin_at("127.0.0.1", mute, 20)
@@ -129,9 +131,9 @@ async fn several_silent_origins_have_twice_the_time_of_one() {
     assert_eq!(tried, [1, 1, 0, 0]);
 }
 
-/// What an origin was not given, since others had taken it, is not its silence.
+/// An origin that had less time, because others had used it, is not blamed for it.
 #[tokio::test]
-async fn an_origin_that_gets_the_rest_of_the_time_is_not_silent() {
+async fn a_shortened_time_limit_does_not_eject_an_origin() {
     const HEAD: Duration = Duration::from_secs(1);
     let (listener, address) = listener().await;
     tokio::spawn(async move {
@@ -139,7 +141,7 @@ async fn an_origin_that_gets_the_rest_of_the_time_is_not_silent() {
             let (mut stream, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {
                 stream.read_u8().await?;
-                // It takes some of the time, and breaks off.
+                // It uses some of the time, and closes the connection.
                 tokio::time::sleep(HEAD / 5).await;
                 std::io::Result::Ok(())
             });
@@ -175,7 +177,7 @@ async fn an_origin_that_gets_the_rest_of_the_time_is_not_silent() {
 }
 
 #[tokio::test]
-async fn an_origin_that_is_slow_for_one_and_answers_others_stays() {
+async fn an_origin_that_is_slow_for_one_request_is_not_ejected() {
     let world = Harness::new();
     let first = origin(|request: Request<Incoming>| async move {
         if request.uri().path() == "/slow" {
@@ -216,7 +218,7 @@ fn frame(kind: u8, stream: u8, payload: &[u32]) -> Vec<u8> {
     frame
 }
 
-/// Reads frames up to the head of the first request, and all of its body if `whole`.
+/// Reads frames up to the headers of the first request, and all of its body if `whole`.
 async fn first_request(stream: &mut TcpStream, whole: bool) -> std::io::Result<()> {
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await?;
@@ -233,8 +235,8 @@ async fn first_request(stream: &mut TcpStream, whole: bool) -> std::io::Result<(
     }
 }
 
-/// An origin of HTTP/2 in the clear whose first `rude` connections end the first request by `say`, and
-/// that answers with the body that it gets on all others; how many requests it answered.
+/// A plaintext HTTP/2 origin whose first `rude` connections end the first request with `say`, and
+/// that echoes the request body on all others; how many requests it served.
 pub(crate) async fn refusing(rude: usize, say: Vec<u8>, closes: bool) -> (u16, Arc<AtomicUsize>) {
     let (listener, address) = listener().await;
     let answered = Arc::new(AtomicUsize::new(0));
@@ -326,7 +328,7 @@ async fn an_origin_that_processes_nothing_is_skipped() {
 }
 
 #[tokio::test]
-async fn what_an_origin_may_have_looked_at_is_not_asked_again() {
+async fn requests_that_may_have_been_processed_are_not_retried() {
     let table = [
         frame(GOAWAY, 0, &[1, 0]),
         frame(RST_STREAM, 1, &[8]),
@@ -346,7 +348,7 @@ async fn what_an_origin_may_have_looked_at_is_not_asked_again() {
     }
 }
 
-/// A body that is too long to be kept is not sent in part.
+/// A body that is too large to be buffered is not sent in part.
 #[tokio::test]
 async fn a_long_body_is_sent_once_or_not_at_all() {
     let world = Harness::new();
@@ -354,15 +356,16 @@ async fn a_long_body_is_sent_once_or_not_at_all() {
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = h2c_edge(&world, vec![port]).await;
     let mut http = Http::plain(edge.http_addr().unwrap()).await;
-    // What the first one reads of it fits into its window, and is more than is kept.
+    // What the first one reads of it fits into its window, and exceeds the buffer.
     let response = timeout(TIMEOUT, http.send(post("/", "x".repeat(65_535)))).await;
     assert_eq!(response.unwrap().unwrap().status(), 502);
     assert_eq!(answered.load(Ordering::SeqCst), 0);
 }
 
-/// An origin waits for the client as long as it has the body. Until the next one has it, nobody does.
+/// Time that an origin waits for the client counts while it has the body, and not between two
+/// attempts.
 #[tokio::test]
-async fn the_time_between_two_origins_is_not_held_against_the_client() {
+async fn the_time_between_two_origins_does_not_count_against_the_client() {
     const WINDOW: Duration = Duration::from_secs(1);
     let (refusing, address) = listener().await;
     tokio::spawn(async move {
@@ -378,7 +381,7 @@ async fn the_time_between_two_origins_is_not_held_against_the_client() {
             });
         }
     });
-    // No handshake comes of it, for more than a window.
+    // No handshake succeeds, for more than a window.
     let (mute, _) = silent().await;
     let begun = Arc::new(Notify::new());
     let begins = Arc::clone(&begun);
@@ -386,7 +389,7 @@ async fn the_time_between_two_origins_is_not_held_against_the_client() {
         begins.notify_one();
         async move {
             let body = request.into_body().collect().await.unwrap().to_bytes();
-            // It takes its time, so that the edge looks at the client's.
+            // It is slow, so that the edge checks the client's rate.
             tokio::time::sleep(WINDOW * 3 / 2).await;
             Response::new(Full::new(body))
         }

@@ -1,4 +1,4 @@
-//! One source that takes all it can get, and another one that is served anyway.
+//! One source takes all it can get, and another one is served anyway.
 
 use std::{
     convert::Infallible,
@@ -53,13 +53,13 @@ async fn tls_from(
     timeout(TIMEOUT, connecting).await?
 }
 
-/// Whether the other side closes, which it is given time for.
+/// Whether the other side closes in time.
 async fn is_closed(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> bool {
     let closed = timeout(TIMEOUT, stream.read(&mut [0])).await;
     closed.is_ok_and(|read| !matches!(read, Ok(1..)))
 }
 
-/// Whether a request over a connection from there is answered.
+/// Whether a request over a connection from this source gets a response.
 async fn is_served(source: &str, edge: SocketAddr) -> bool {
     let Ok(mut stream) = tls_from(source, edge, "http/1.1").await else {
         return false;
@@ -72,7 +72,7 @@ async fn is_served(source: &str, edge: SocketAddr) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_holds_all_connections_gives_way() {
+async fn a_source_that_holds_all_connections_is_evicted() {
     let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
@@ -116,7 +116,8 @@ async fn a_source_that_holds_all_connections_gives_way() {
     }
 }
 
-/// Where nobody holds more than one, there is still room for others, in the place of who does nothing.
+/// Where no source holds more than one, there is still capacity for others, in place of an idle
+/// one.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_evicted_for_newcomers() {
     let world = Harness::new();
@@ -125,7 +126,7 @@ async fn idle_connections_are_evicted_for_newcomers() {
     let edge = world
         .edge_with(|options| options.limits.connections = 3)
         .await;
-    // The edge takes one of them itself until it has seen what it serves.
+    // The edge holds one of them itself until it has proved what it serves.
     world
         .report("default", |report| !report.proofs.is_empty())
         .await;
@@ -141,12 +142,12 @@ async fn idle_connections_are_evicted_for_newcomers() {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(TIMEOUT, served).await.expect("in somebody's place");
+    timeout(TIMEOUT, served).await.expect("in place of another");
     assert!(is_closed(&mut silent[0]).await, "it was idle for longest");
     ask_once(&mut used).await;
 }
 
-/// A request and its answer; the connection stays open.
+/// A request and its response; the connection stays open.
 async fn ask_once(stream: &mut TlsStream<TcpStream>) {
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: a.com\r\n\r\n")
@@ -159,7 +160,7 @@ async fn ask_once(stream: &mut TlsStream<TcpStream>) {
     }
 }
 
-/// An origin that changes the protocol with everybody who asks for it.
+/// An origin that accepts every upgrade.
 async fn upgrading() -> u16 {
     let (listener, address) = listener().await;
     tokio::spawn(async move {
@@ -192,7 +193,7 @@ async fn tunnel(source: &str, edge: SocketAddr) -> Option<TcpStream> {
     head.starts_with(b"HTTP/1.1 101 ").then_some(stream)
 }
 
-/// What goes through a tunnel comes back.
+/// The tunnel echoes.
 async fn echoes(stream: &mut TcpStream) -> bool {
     stream.write_all(b"x").await.is_ok()
         && matches!(timeout(TIMEOUT, stream.read_u8()).await, Ok(Ok(b'x')))
@@ -228,7 +229,7 @@ async fn a_tunnel_is_a_connection_until_it_ends() {
         }
     };
     tunnels.push(timeout(TIMEOUT, again).await.unwrap());
-    // Two clients: the first finds a free place, the second one has a tunnel closed.
+    // Two clients: the first finds a free connection, the second one evicts a tunnel.
     let mut visitors = [
         tunnel(CLIENT, address).await.unwrap(),
         tunnel("127.0.0.4", address).await.unwrap(),
@@ -244,7 +245,7 @@ async fn a_tunnel_is_a_connection_until_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_connection_of_http2_is_closed_and_one_that_waits_is_not() {
+async fn an_idle_http2_connection_is_closed_and_a_waiting_one_is_not() {
     let port = origin(|request| async move {
         if request.uri().path() == "/slow" {
             sleep(Duration::from_millis(1500)).await;
@@ -270,7 +271,7 @@ async fn an_idle_connection_of_http2_is_closed_and_one_that_waits_is_not() {
     assert_eq!(answer, (200, "hello".to_owned()));
 }
 
-/// A client of HTTP/2 that takes nothing of any answer.
+/// An HTTP/2 client that reads no response.
 struct NonReadingClient {
     send: SendRequest<Bytes>,
     connection: JoinHandle<Result<(), h2::Error>>,
@@ -288,7 +289,7 @@ impl NonReadingClient {
         Self { send, connection }
     }
 
-    /// Asks, and has the head of the answer; the body stays where it is.
+    /// Sends a request and returns the response headers; the body stays unread.
     async fn ask(&mut self) -> Result<Response<h2::RecvStream>, h2::Error> {
         let request = Request::get("https://a.com/").body(()).unwrap();
         let mut send = self.send.clone().ready().await?;
@@ -315,7 +316,7 @@ async fn unread_responses_count_as_streams_of_their_source() {
     }
     let refused = flood.ask().await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::REFUSED_STREAM));
-    // One that is given up makes room for another.
+    // Dropping one frees capacity for another.
     answers.pop();
     let again = async {
         loop {
@@ -337,7 +338,7 @@ async fn unread_responses_count_as_streams_of_their_source() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_nobody_takes_do_not_hold_an_origin_for_themselves() {
+async fn unread_responses_do_not_occupy_an_origin() {
     let port = origin(|_| async { Response::new(Full::from(vec![7_u8; 4 * 1024 * 1024])) }).await;
     let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), port).await;
@@ -352,11 +353,11 @@ async fn answers_that_nobody_takes_do_not_hold_an_origin_for_themselves() {
     for _ in 0..2 {
         assert!(is_served(CLIENT, edge.https_addr()).await);
     }
-    // What gave way is an answer; the connection of the client who held it goes on.
+    // A response was evicted; the connection of its client goes on.
     assert!(!flood.connection.is_finished());
 }
 
-/// An origin of HTTP/2 in the clear whose answers are long; how many connections it has had.
+/// A plaintext HTTP/2 origin with long responses; how many connections it has had.
 async fn long_over_h2c() -> (u16, Arc<AtomicUsize>) {
     let (listener, address) = listener().await;
     let connections = Arc::new(AtomicUsize::new(0));
@@ -377,7 +378,7 @@ async fn long_over_h2c() -> (u16, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_nobody_takes_leave_room_on_a_shared_connection() {
+async fn unread_responses_do_not_block_a_shared_connection() {
     let world = Harness::new();
     let (port, connections) = long_over_h2c().await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;

@@ -1,4 +1,4 @@
-//! Messages as origins and clients frame them: what is passed on is framed by the edge, and whole.
+//! Framing of requests and responses: the edge frames what it forwards, completely.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::{
     origin::{listener, origin, recording},
 };
 
-/// An origin that answers each connection's first request with these bytes, and ends, or is silent
-/// from then on.
+/// An origin that responds to each connection's first request with these bytes, and then closes, or
+/// sends nothing more.
 async fn answering(answer: &'static str, silent: bool) -> u16 {
     let (listener, address) = listener().await;
     tokio::spawn(async move {
@@ -46,7 +46,7 @@ async fn h1(edge: &edgeseal_edge::Edge) -> TcpStream {
     TcpStream::connect(edge.http_addr().unwrap()).await.unwrap()
 }
 
-/// Reads until `end` is there.
+/// Reads until `end` arrives.
 async fn until(stream: &mut TcpStream, end: &str) -> String {
     let mut read = Vec::new();
     let reading = async {
@@ -76,7 +76,7 @@ async fn an_http10_origin_closes_no_client_connection() {
         assert!(answer.contains("\r\n5\r\nhello\r\n"), "{answer}");
         assert!(!answer.contains("connection: close"), "{answer}");
     }
-    // A client of that age is still answered in its own way.
+    // An HTTP/1.0 client still gets a response in its own framing.
     let answer = bare(
         edge.http_addr().unwrap(),
         "GET / HTTP/1.0\r\nHost: a.com\r\n\r\n",
@@ -87,7 +87,7 @@ async fn an_http10_origin_closes_no_client_connection() {
 }
 
 #[tokio::test]
-async fn an_answer_without_length_that_is_cut_is_seen_to_be_cut() {
+async fn an_aborted_response_without_length_is_visibly_incomplete() {
     let world = Harness::new();
     let port = answering("HTTP/1.0 200 OK\r\n\r\nhel", true).await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
@@ -99,7 +99,7 @@ async fn an_answer_without_length_that_is_cut_is_seen_to_be_cut() {
     visitor.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     let reading = visitor.read_to_end(&mut answer);
-    // Whether by a reset or by an end: the last chunk is missing.
+    // Whether by a reset or by a close: the last chunk is missing.
     let _ = timeout(TIMEOUT, reading).await.unwrap();
     let answer = String::from_utf8(answer).unwrap();
     assert!(
@@ -117,9 +117,9 @@ async fn an_answer_without_length_that_is_cut_is_seen_to_be_cut() {
     }
 }
 
-/// To a client of HTTP/1.0 the end of the connection is the end of such an answer.
+/// For an HTTP/1.0 client the end of the connection is the end of such a response.
 #[tokio::test]
-async fn an_answer_without_length_that_is_cut_ends_a_connection_of_http_1_0_in_a_reset() {
+async fn an_aborted_response_without_length_resets_an_http10_connection() {
     let world = Harness::new();
     let cut = answering("HTTP/1.0 200 OK\r\n\r\nhel", true).await;
     let whole = answering("HTTP/1.0 200 OK\r\n\r\nhel", false).await;
@@ -255,7 +255,8 @@ async fn bodies_of_get_and_head_are_delivered() {
     }
 }
 
-/// RFC 9112 §6.3: what has two framings ends the connection, so that no rest of it is a request.
+/// RFC 9112 §6.3: a request with two framings ends the connection, so that no rest of it becomes a
+/// request.
 #[tokio::test]
 async fn a_request_with_two_framings_is_the_last_one() {
     let world = Harness::new();
@@ -271,9 +272,9 @@ async fn a_request_with_two_framings_is_the_last_one() {
     assert!(!sent.contains("smuggled"), "{sent}");
 }
 
-/// Whoever likes can say `application/grpc`: it is no way around the rate that bodies must have.
+/// Any client can claim `application/grpc`: it does not exempt a body from the minimum rate.
 #[tokio::test]
-async fn a_slow_body_is_not_excused_by_its_type() {
+async fn a_content_type_does_not_exempt_a_slow_body() {
     let world = Harness::new();
     let port = origin(|request: Request<Incoming>| async move {
         let _ = request.into_body().collect().await;
@@ -294,7 +295,7 @@ async fn a_slow_body_is_not_excused_by_its_type() {
     visitor.write_all(head.as_bytes()).await.unwrap();
     let answer = until(&mut visitor, "\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    // Over HTTP/2 it is one, if the origin speaks HTTP/2 too.
+    // Over HTTP/2 it is exempt, if the origin uses HTTP/2 too.
     let (h2c, _) = crate::failover::refusing(0, Vec::new(), false).await;
     world.serve("b.com", &Certificate::of("b.com"), h2c).await;
     let edge = world
@@ -328,7 +329,7 @@ async fn a_slow_body_is_not_excused_by_its_type() {
 }
 
 #[tokio::test]
-async fn trailers_of_an_answer_are_passed_on_to_those_who_take_them() {
+async fn response_trailers_are_forwarded_to_clients_that_accept_them() {
     let world = Harness::new();
     let answer = "HTTP/1.1 200 OK\r\nTrailer: X-Sum, X-Seen\r\nTrailer: X-Last\r\n\
                   Transfer-Encoding: chunked\r\n\r\n\

@@ -1,4 +1,5 @@
-//! HTTP/2 to origins as gRPC needs it: in TLS and in the clear, both ways at once, with trailers.
+//! HTTP/2 to origins as gRPC needs it: with TLS and in plaintext, in both directions at once, with
+//! trailers.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -31,7 +32,8 @@ fn streamed() -> (
     (parts, StreamBody::new(stream))
 }
 
-/// Answers each message with `re: ` and the message, and `grpc-status` with the trailers it got.
+/// Responds to each message with `re: ` and the message, and `grpc-status` with the trailers it
+/// got.
 async fn conversation(
     request: Request<Incoming>,
 ) -> Response<impl http_body::Body<Data = Bytes, Error = Infallible> + Send> {
@@ -62,7 +64,7 @@ async fn conversation(
     response.body(body).unwrap()
 }
 
-/// An origin that speaks HTTP/2 only: in TLS with a certificate, in the clear without.
+/// An origin that supports HTTP/2 only: with TLS if it has a certificate, in plaintext otherwise.
 async fn talking(certificate: Option<&Certificate>) -> u16 {
     let (listener, address) = listener().await;
     let acceptor = certificate.map(|certificate| {
@@ -94,7 +96,7 @@ async fn talking(certificate: Option<&Certificate>) -> u16 {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_both_ways_with_trailers_at_both_ends() {
+async fn streaming_calls_with_trailers_in_both_directions() {
     let world = Harness::new();
     let authority = Authority::new();
     let in_tls = talking(Some(&authority.issue("a.com"))).await;

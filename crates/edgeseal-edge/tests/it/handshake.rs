@@ -107,7 +107,7 @@ async fn both_versions_and_both_protocols() {
         over_plain.0 == 200 && over_plain.1.ends_with("hello"),
         "{over_plain:?}"
     );
-    // Nothing that both speak: an alert, not another protocol.
+    // No common protocol: an alert, not another protocol.
     let other = connect(edge.https_addr(), "a.com", config(BOTH, &["h3"])).await;
     let alert = alert_of(&other.unwrap_err());
     assert_eq!(alert, Some(rustls::AlertDescription::NoApplicationProtocol));
@@ -130,7 +130,7 @@ async fn a_ticket_resumes_and_does_not_revive() {
                 .await
                 .unwrap();
             kinds.push(stream.get_ref().1.handshake_kind());
-            // Tickets of 1.3 come with the first data.
+            // Tickets of 1.3 arrive with the first data.
             let request = b"GET / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n";
             stream.write_all(request).await.unwrap();
             let mut answer = Vec::new();
@@ -149,13 +149,13 @@ async fn a_ticket_resumes_and_does_not_revive() {
 }
 
 #[tokio::test]
-async fn a_slow_client_hello_is_cut() {
+async fn a_slow_client_hello_times_out() {
     let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), 1).await;
     let edge = world
         .edge_with(|o| o.client_hello_timeout = Duration::from_millis(200))
         .await;
-    // Nothing at all; the start of a record; a whole hello, and then nothing.
+    // Nothing at all; the start of a record; a complete ClientHello, and then nothing.
     for start in [&b""[..], &[22, 3, 1, 1, 0, 1, 0]] {
         let mut stream = TcpStream::connect(edge.https_addr()).await.unwrap();
         stream.write_all(start).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_slow_client_hello_is_cut() {
 }
 
 #[tokio::test]
-async fn a_client_that_speaks_no_tls_gets_no_answer_but_an_alert() {
+async fn a_client_without_tls_gets_only_an_alert() {
     let world = Harness::new();
     world.serve("a.com", &Certificate::of("a.com"), 1).await;
     let edge = world.edge().await;
@@ -178,7 +178,7 @@ async fn a_client_that_speaks_no_tls_gets_no_answer_but_an_alert() {
 }
 
 #[tokio::test]
-async fn keys_beyond_the_cache_are_opened_again() {
+async fn keys_beyond_the_cache_are_decrypted_again() {
     let world = Harness::new();
     let certificates: Vec<Certificate> = (0..20)
         .map(|n| Certificate::of(&format!("d{n}.com")))

@@ -356,7 +356,7 @@ impl Certificate {
     }
 }
 
-/// An authority of a private network.
+/// A private certificate authority.
 pub(crate) struct Authority {
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
     pem: String,
@@ -385,7 +385,7 @@ impl Authority {
         }
     }
 
-    /// Its certificate in a file of the world's directory.
+    /// Writes its certificate to a file in the world's directory.
     pub(crate) fn file(&self, world: &Harness) -> std::path::PathBuf {
         let file = world.directory.path().join("origins.pem");
         std::fs::write(&file, &self.pem).unwrap();

@@ -1,4 +1,4 @@
-//! Origins of HTTP/1.0, which know no chunks.
+//! HTTP/1.0 origins, which know no chunked coding.
 
 use std::{
     net::SocketAddr,
@@ -16,7 +16,8 @@ use crate::{
     origin::{listener, recording},
 };
 
-/// An origin that answers in HTTP/1.0 and reads no body but one with a length; its port, and the requests.
+/// An origin that responds with HTTP/1.0 and only reads bodies with a length; its port, and the
+/// requests.
 async fn http10_origin() -> (u16, Arc<Mutex<Vec<String>>>) {
     let (listener, address) = listener().await;
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -65,7 +66,7 @@ async fn knows(edge: SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_body_without_a_length_is_counted_for_an_origin_of_http_1_0() {
+async fn a_body_without_a_length_is_buffered_for_an_http10_origin() {
     let (port, requests) = http10_origin().await;
     let world = Harness::new();
     world.put(&domain("a.com").with_origin(port)).await;
@@ -84,7 +85,7 @@ async fn a_body_without_a_length_is_counted_for_an_origin_of_http_1_0() {
 }
 
 #[tokio::test]
-async fn one_that_is_too_long_to_be_counted_is_refused() {
+async fn one_that_is_too_long_to_be_buffered_is_refused() {
     let (port, requests) = http10_origin().await;
     let world = Harness::new();
     world.put(&domain("a.com").with_origin(port)).await;

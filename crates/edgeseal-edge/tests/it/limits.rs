@@ -47,7 +47,8 @@ async fn headers_are_limited_in_size_and_number() {
     for (fields, expected) in table {
         let head = format!("GET / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n{fields}\r\n");
         let mut stream = TcpStream::connect(edge.http_addr().unwrap()).await.unwrap();
-        // What was sent beyond the limit is read for nobody, so that no reset takes the answer with it.
+        // What was sent beyond the limit is read and discarded, so that no reset drops the
+        // response.
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut answer = String::new();
         let reading = stream.read_to_string(&mut answer);
@@ -56,11 +57,11 @@ async fn headers_are_limited_in_size_and_number() {
     }
 }
 
-/// Whether there is no room for it now or it is longer than any may be, a client that sends everything before
-/// it reads is told.
+/// A client that sends everything before it reads gets 431, whether the budget is exhausted or the
+/// headers exceed the maximum.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_whose_head_is_too_long_gets_the_answer() {
-    // More than what is between the two can hold.
+async fn a_client_with_too_large_headers_gets_the_response() {
+    // More than the buffers between the two can hold.
     let filling = "x".repeat(8_000_000);
     let head = format!("GET / HTTP/1.1\r\nHost: a.com\r\nX: {filling}\r\n\r\n");
     for large_headers in [0, 10] {
@@ -86,7 +87,7 @@ async fn a_client_whose_head_is_too_long_gets_the_answer() {
     }
 }
 
-/// A head of 20 KB takes its turn among such heads, of which one source has half at most.
+/// Headers of 20 KB wait for others of that size, of which one source may have half.
 #[tokio::test]
 async fn a_large_header_is_refused_under_memory_pressure() {
     let world = Harness::new();
@@ -104,7 +105,7 @@ async fn a_large_header_is_refused_under_memory_pressure() {
     let (begin, end) = long.split_at(19_000);
     let mut first = TcpStream::connect(address).await.unwrap();
     first.write_all(begin.as_bytes()).await.unwrap();
-    // Until the edge has read so much of it.
+    // Until the edge has read this much of it.
     let refused = async {
         loop {
             let answer = bare(address, &long).await;
@@ -124,14 +125,14 @@ async fn a_large_header_is_refused_under_memory_pressure() {
         .unwrap()
         .unwrap();
     assert_eq!(status(&answer), Some("200"), "{answer}");
-    // What it had is there for the next one, as soon as its exchange is over.
+    // Its budget is released for the next one as soon as its exchange is over.
     let next = async { while status(&bare(address, &long).await) != Some("200") {} };
     timeout(TIMEOUT, next).await.unwrap();
 }
 
-/// A head that comes a letter at a time is not waited for, however busy it looks.
+/// Headers that arrive byte by byte time out, however active the connection looks.
 #[tokio::test]
-async fn a_slow_head_is_cut() {
+async fn slow_headers_time_out() {
     let world = Harness::new();
     let port = saying("hello").await;
     world.put(&domain("a.com").with_origin(port)).await;
@@ -165,7 +166,7 @@ async fn a_slow_head_is_cut() {
 }
 
 #[tokio::test]
-async fn bodies_have_a_size() {
+async fn bodies_are_limited_in_size() {
     let world = Harness::new();
     let whole = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&whole);
@@ -207,7 +208,7 @@ async fn bodies_have_a_size() {
 }
 
 #[tokio::test]
-async fn a_connection_carries_so_many_requests() {
+async fn requests_per_connection_are_limited() {
     let world = Harness::new();
     let port = saying("hello").await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;

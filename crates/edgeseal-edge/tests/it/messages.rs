@@ -1,4 +1,4 @@
-//! Kinds of requests and answers, over HTTP/1.1 and HTTP/2: what comes out is what went in.
+//! Kinds of requests and responses over HTTP/1.1 and HTTP/2: forwarded unchanged.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -12,7 +12,7 @@ use crate::{
     origin::{origin, saying},
 };
 
-/// Answers by the path.
+/// Responds by the path.
 async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let response = Response::builder().header("x-method", request.method().as_str());

@@ -1,5 +1,5 @@
-//! OCSP responses, made by `openssl ocsp`, and what handshakes show of them. Skipped, loudly, where
-//! there is no `openssl`.
+//! OCSP responses, made by `openssl ocsp`, and what handshakes staple. Skipped, with a message,
+//! where there is no `openssl`.
 
 use std::{
     net::SocketAddr,
@@ -42,7 +42,7 @@ use crate::{
     harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, served},
 };
 
-/// What `openssl` signs is of now, so the edge goes by the real time here.
+/// `openssl` signs with the current time, so the edge uses the real clock here.
 #[expect(clippy::disallowed_methods, reason = "a test has no other clock")]
 fn real_time() -> Timestamp {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -50,7 +50,7 @@ fn real_time() -> Timestamp {
     Timestamp::from_unix_seconds(i64::try_from(seconds).unwrap())
 }
 
-/// An authority with a responder on a socket; each answer is made by `openssl ocsp`.
+/// An authority with a responder on a socket; each response is made by `openssl ocsp`.
 struct Responder {
     home: TempDir,
     issuer: rcgen::Issuer<'static, KeyPair>,
@@ -105,7 +105,7 @@ impl Responder {
         })
     }
 
-    /// A certificate with this serial number, which the responder knows as good or revoked.
+    /// A certificate with this serial number, which the responder lists as good or revoked.
     fn issue(&self, name: &str, serial: u8, revoked: bool, demands: bool) -> Certificate {
         let key = KeyPair::generate().unwrap();
         self.issue_for(&key, name, serial, revoked, demands)
@@ -146,14 +146,14 @@ impl Responder {
         }
     }
 
-    /// Waits until it was asked so many times.
+    /// Waits until it got this many requests.
     async fn asked(&self, times: u32) {
         let mut asked = self.asked.clone();
         let waiting = asked.wait_for(|asked| *asked >= times);
         timeout(TIMEOUT, waiting).await.unwrap().unwrap();
     }
 
-    /// An edge that may ask it.
+    /// An edge that may send requests to it.
     async fn edge(&self, world: &Harness) -> Edge {
         let mut options = world.options();
         options.ocsp_private_addresses = true;
@@ -173,7 +173,7 @@ fn access(address: &str) -> CustomExtension {
     CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], content)
 }
 
-/// Answers one request of HTTP.
+/// Responds to one HTTP request.
 async fn answer(mut stream: TcpStream, home: &Path, spoils: bool) {
     let mut request = Vec::new();
     let body = loop {
@@ -208,7 +208,7 @@ async fn answer(mut stream: TcpStream, home: &Path, spoils: bool) {
     stream.write_all(&response).await.unwrap();
 }
 
-/// Keeps the response that a handshake brings. Checks signatures of some schemes only.
+/// Stores the stapled response. Accepts only some signature schemes.
 #[derive(Debug)]
 struct CapturingVerifier {
     response: Mutex<Vec<u8>>,
@@ -251,7 +251,7 @@ impl ServerCertVerifier for CapturingVerifier {
     }
 }
 
-/// The response that a full handshake brings; empty if there is none.
+/// The response stapled in a full handshake; empty if there is none.
 async fn stapled(
     edge: &Edge,
     name: &str,
@@ -262,7 +262,7 @@ async fn stapled(
     stapled_for(edge, name, versions, all.supported_schemes()).await
 }
 
-/// The same for a client that checks signatures of these schemes.
+/// The same for a client with these signature schemes.
 async fn stapled_for(
     edge: &Edge,
     name: &str,
@@ -282,7 +282,7 @@ async fn stapled_for(
     response.clone()
 }
 
-/// Waits until handshakes bring a response.
+/// Waits until handshakes staple a response.
 async fn eventually_stapled(edge: &Edge, name: &str) -> Vec<u8> {
     let waiting = async {
         loop {
@@ -303,7 +303,7 @@ fn chosen(name: &str, certificate: &Certificate) -> Domain {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_good_response_is_stapled_where_the_domain_chose_it() {
+async fn a_good_response_is_stapled_where_stapling_is_enabled() {
     let Some(responder) = Responder::new().await else {
         return;
     };
@@ -381,7 +381,7 @@ async fn each_of_two_certificates_has_its_own_response() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edge_that_follows_again_keeps_its_responses_and_fetches_new_ones() {
+async fn resumed_replication_keeps_responses_and_fetches_new_ones() {
     let Some(responder) = Responder::new().await else {
         return;
     };
@@ -400,7 +400,7 @@ async fn an_edge_that_follows_again_keeps_its_responses_and_fetches_new_ones() {
     served(&edge, written).await;
     eventually_stapled(&edge, "b.com").await;
     assert_eq!(stapled(&edge, "a.com", BOTH).await, response);
-    // And it still drops what is not wanted.
+    // Responses that are no longer needed are still dropped.
     let off = world.put(&domain("a.com").bound(&early)).await;
     served(&edge, off).await;
     assert!(stapled(&edge, "a.com", BOTH).await.is_empty());
@@ -408,7 +408,7 @@ async fn an_edge_that_follows_again_keeps_its_responses_and_fetches_new_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_demands_a_response_gets_it_whatever_the_domain_chose() {
+async fn a_must_staple_certificate_is_stapled_whatever_the_settings() {
     let Some(responder) = Responder::new().await else {
         return;
     };
@@ -425,7 +425,7 @@ async fn a_certificate_that_demands_a_response_gets_it_whatever_the_domain_chose
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_revoked_or_spoiled_is_not_stapled() {
+async fn revoked_or_invalid_responses_are_not_stapled() {
     let Some(responder) = Responder::new().await else {
         return;
     };
@@ -445,14 +445,14 @@ async fn what_is_revoked_or_spoiled_is_not_stapled() {
     responder.asked(2).await;
     assert!(stapled(&edge, "spoiled.com", BOTH).await.is_empty());
     responder.spoils.store(false, Ordering::Relaxed);
-    // Asked again after a while, it is well.
+    // Fetched again after a while, it is good.
     eventually_stapled(&edge, "spoiled.com").await;
     let response = stapled(&edge, "revoked.com", BOTH).await;
     assert!(response.is_empty(), "it is served, without a response");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_responder_in_the_own_network_is_not_asked_unless_that_is_allowed() {
+async fn a_private_responder_is_contacted_only_if_allowed() {
     let Some(responder) = Responder::new().await else {
         return;
     };

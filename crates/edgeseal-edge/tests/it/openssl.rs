@@ -1,4 +1,4 @@
-//! What a client of another make sees. Skipped, loudly, where there is no `openssl`.
+//! What another TLS implementation sees. Skipped, with a message, where there is no `openssl`.
 
 use std::{
     net::SocketAddr,
@@ -89,7 +89,7 @@ async fn openssl_sees_the_leaf_in_any_spelling_of_the_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn openssl_is_told_unrecognized_name() {
+async fn openssl_gets_unrecognized_name() {
     let world = Harness::new();
     let certificate = Certificate::of("off.com");
     let off = domain("off.com").bound(&certificate).off();
@@ -116,7 +116,7 @@ async fn openssl_is_told_unrecognized_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn openssl_speaks_the_versions_that_the_domain_allows() {
+async fn openssl_negotiates_the_versions_that_the_domain_allows() {
     let world = Harness::new();
     for (name, tls) in [
         ("both.com", TlsVersions::Both),
@@ -148,10 +148,10 @@ async fn openssl_speaks_the_versions_that_the_domain_allows() {
         ("only12.com", "-tls1_1", None),
         ("only13.com", "-tls1_1", None),
     ];
-    // A client of the old versions sends no signature_algorithms, and rustls misses those first.
+    // A client of the old versions sends no signature_algorithms, which rustls checks first.
     let old = |version| matches!(version, "-tls1" | "-tls1_1");
     for (name, version, expected) in table {
-        // The level lets the client try what it would not by default.
+        // The security level lets the client try what it would not by default.
         let mut arguments = vec!["-servername", name, "-cipher", "DEFAULT@SECLEVEL=0"];
         arguments.extend(Some(version).filter(|version| !version.is_empty()));
         let Some(seen) = s_client(edge.https_addr(), &arguments).await else {

@@ -47,13 +47,13 @@ where
     address.port()
 }
 
-/// An origin that answers every request with a text.
+/// An origin that responds to every request with a text.
 pub(crate) async fn saying(text: &'static str) -> u16 {
     origin(move |_| async move { Response::new(Full::new(Bytes::from_static(text.as_bytes()))) })
         .await
 }
 
-/// An origin that answers with the head that it was sent: request line, then sorted fields.
+/// An origin that echoes the request headers: request line, then sorted headers.
 pub(crate) async fn echo_head() -> u16 {
     origin(|request| async move {
         let mut lines: Vec<String> = request
@@ -68,7 +68,7 @@ pub(crate) async fn echo_head() -> u16 {
     .await
 }
 
-/// An origin that answers `ok`, and what it was sent, byte by byte.
+/// An origin that responds `ok`, and the bytes that it received.
 pub(crate) async fn recording() -> (u16, Arc<Mutex<Vec<u8>>>) {
     let (listener, address) = listener().await;
     let record = Arc::new(Mutex::new(Vec::new()));
@@ -100,8 +100,8 @@ pub(crate) async fn recording() -> (u16, Arc<Mutex<Vec<u8>>>) {
     (address.port(), recorded)
 }
 
-/// An origin in TLS that answers what it knows of each request: server name, version, host, and the
-/// port of the connection's other end.
+/// A TLS origin that responds with what it knows of each request: server name, version, host, and
+/// the port of the connection's other end.
 pub(crate) async fn tls_origin(certificate: &Certificate, alpn: &[&str]) -> u16 {
     let (listener, address) = listener().await;
     let acceptor = TlsAcceptor::from(Arc::new(server_config(certificate, alpn)));
@@ -157,7 +157,7 @@ pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A port where nobody listens.
+/// A port where nothing listens.
 pub(crate) async fn dead_port() -> u16 {
     listener().await.1.port()
 }

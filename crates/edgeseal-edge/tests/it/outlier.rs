@@ -1,4 +1,4 @@
-//! Origins that are out, and what the edge asks them to find out whether they are back.
+//! Ejected origins, and the probes that find out whether they have recovered.
 
 use std::{
     sync::{Arc, Mutex},
@@ -19,8 +19,8 @@ use crate::{
 /// Requests: the method, and the host.
 type Asked = Arc<Mutex<Vec<(String, String)>>>;
 
-/// An origin that answers the edge's own requests if they are for `welcome`, and breaks off all others;
-/// its port, and what it was asked.
+/// An origin that responds to the edge's own requests if they are for `welcome`, and closes the
+/// connection for all others; its port, and the requests it got.
 async fn choosy(welcome: &'static str) -> (u16, Asked) {
     let (listener, address) = listener().await;
     let asked = Asked::default();
@@ -59,9 +59,9 @@ async fn choosy(welcome: &'static str) -> (u16, Asked) {
     (address.port(), asked)
 }
 
-/// Below a wildcard anybody can ask for a host that the origin does not know.
+/// Below a wildcard any client can send a host that the origin does not know.
 #[tokio::test]
-async fn the_next_visitor_does_not_choose_the_host_that_an_origin_is_tried_with() {
+async fn the_next_client_does_not_choose_the_probe_host() {
     let (primary, asked) = choosy("one.a.com").await;
     let backup = saying("backup").await;
     let world = Harness::new();

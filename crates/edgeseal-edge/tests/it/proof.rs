@@ -1,4 +1,4 @@
-//! What edges say that they serve, and what they do not say.
+//! What edges report as served, and what they do not report.
 
 use std::{
     net::SocketAddr,
@@ -32,7 +32,7 @@ use crate::harness::{
     Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, now, pattern, put, served,
 };
 
-/// What is behind a store, and what its edges report.
+/// A store, and the reports of its edges.
 struct Watch {
     catalog: Catalog,
 }
@@ -45,7 +45,7 @@ impl Watch {
         }
     }
 
-    /// `proved/live` of a change, as of some time later.
+    /// `proved/live` of a change, at some time later.
     async fn proved(
         &self,
         name: &str,
@@ -72,7 +72,7 @@ impl Watch {
         self.catalog.edges().await.unwrap()
     }
 
-    /// How the only edge stands to the newest state of a domain.
+    /// The status of the only edge for the newest state of a domain.
     async fn standing<T>(
         &self,
         name: &str,
@@ -89,7 +89,7 @@ impl Watch {
     }
 }
 
-/// Looks periodically; nothing is asserted about how long it takes.
+/// Polls; nothing is asserted about how long it takes.
 async fn until<T>(look: impl AsyncFn() -> Option<T>) -> T {
     let looking = async {
         loop {
@@ -117,7 +117,7 @@ async fn edge(world: &Harness, group: &str, id: &str) -> Edge {
     world.start(options, Arc::clone(&world.store)).await
 }
 
-/// An edge that can die: with its runtime, without a word.
+/// An edge that can die with its runtime, without withdrawing its report.
 struct KillableEdge {
     runtime: Runtime,
     edge: Edge,
@@ -154,7 +154,7 @@ async fn every_live_edge_of_the_environment_counts_and_no_other() {
     })
     .await;
 
-    // One is drained and goes; one dies: its report stays, and proves nothing of what comes after.
+    // One is drained and leaves; one dies: its report stays, and proves nothing of later changes.
     second.drain().await;
     first.kill();
     let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
@@ -164,9 +164,9 @@ async fn every_live_edge_of_the_environment_counts_and_no_other() {
         found.await
     };
     assert_eq!(much_later(SILENT_AFTER_MS).await, (1, 2));
-    // All clocks stand still here, so the living are as silent as the dead.
+    // All clocks stand still here, so live edges are as silent as dead ones.
     assert_eq!(much_later(SILENT_AFTER_MS + 1).await, (0, 0));
-    // Staged for staging only: no production edge is waited for, none counts.
+    // Set for staging only: no production edge is waited for or counts.
     let staged = Certificate::of("a.com");
     let mut changed = domain("a.com").bound(&Certificate::of("a.com"));
     changed = changed.staged(&staged);
@@ -180,7 +180,7 @@ async fn every_live_edge_of_the_environment_counts_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_dead_edge_is_told_from_a_living_one() {
+async fn a_dead_edge_is_distinguished_from_a_live_one() {
     let world = Harness::new();
     let watch = Watch::new(&world);
     let dying = KillableEdge::start(&world, "default", "dying").await;
@@ -197,7 +197,7 @@ async fn a_dead_edge_is_told_from_a_living_one() {
     let standing = edges[0].status(&target, later);
     assert_eq!(standing.state, EdgeState::Silent);
     assert!(standing.proof.is_none() && !standing.settled);
-    // Nothing is remembered for ever.
+    // Reports expire.
     let day = edgeseal_store::rollout::REPORT_TTL_MS;
     world.store.sweep(now().plus_ms(day - 1)).await.unwrap();
     assert_eq!(watch.edges().await.len(), 1);
@@ -220,7 +220,7 @@ async fn of_two_changes_the_second_is_proved_and_each_proof_says_which_it_saw() 
             revisions.push(world.put_all(&changed, certificate).await);
         }
         let proof = until(async || {
-            // Read on the news of the first change it may be of the second, which has no time yet.
+            // Probed after the first change it may show the second, which has no time yet.
             let proof = watch.standing("a.com", |_, standing| standing.proof.cloned());
             proof.await.filter(|proof| proof.changed_at.is_some())
         })
@@ -233,7 +233,7 @@ async fn of_two_changes_the_second_is_proved_and_each_proof_says_which_it_saw() 
 }
 
 #[tokio::test]
-async fn in_bulk_only_what_was_read_is_claimed_and_who_waits_goes_first() {
+async fn in_bulk_only_probed_domains_are_reported_and_requested_ones_first() {
     let world = Harness::new();
     let watch = Watch::new(&world);
     let edge = world.edge().await;
@@ -258,7 +258,7 @@ async fn in_bulk_only_what_was_read_is_claimed_and_who_waits_goes_first() {
     assert_eq!(unread, (EdgeState::Serving, false, false));
     watch.until_proved(&name(0), revision, (0, 1)).await;
 
-    // While more comes, and of a commit that the edge has not seen yet.
+    // While more changes arrive, and for a commit that the edge has not seen yet.
     let bulk = (0..1000).map(|n| put(&domain(&name(n)).bound(&certificate)));
     edge.proof_requests()
         .request(&[pattern(&name(3))], Revision(revision.0 + 1));
@@ -277,7 +277,7 @@ async fn in_bulk_only_what_was_read_is_claimed_and_who_waits_goes_first() {
 }
 
 #[tokio::test]
-async fn what_others_put_below_a_wildcard_does_not_hide_it() {
+async fn exact_domains_below_a_wildcard_do_not_hide_it() {
     let world = Harness::new();
     let watch = Watch::new(&world);
     let _edge = world.edge().await;
@@ -289,7 +289,7 @@ async fn what_others_put_below_a_wildcard_does_not_hide_it() {
     watch.until_proved(".b.com", revision, (1, 1)).await;
 }
 
-/// Stands before an edge: passes connections on, or answers them itself.
+/// A proxy in front of an edge: forwards connections, or serves them itself.
 struct Interceptor {
     address: SocketAddr,
     intercepts: Arc<AtomicBool>,
@@ -337,7 +337,7 @@ impl Interceptor {
 }
 
 #[tokio::test]
-async fn what_somebody_else_serves_is_reported_and_healed() {
+async fn what_another_server_serves_is_reported_and_recovers() {
     let world = Harness::new();
     let watch = Watch::new(&world);
     let (certificate, other) = (Certificate::of("a.com"), Certificate::of("a.com"));
@@ -375,9 +375,9 @@ async fn what_somebody_else_serves_is_reported_and_healed() {
     assert_eq!((edges[0].unproved_total, edges[0].unproved.len()), (0, 0));
 }
 
-/// A quarantined domain is named with its reason, and is not waited for in vain once it is healed.
+/// A quarantined domain is reported with its reason, and proved once it has recovered.
 #[tokio::test]
-async fn a_quarantined_domain_is_named_and_healed() {
+async fn a_quarantined_domain_is_reported_and_recovers() {
     let world = Harness::new();
     let watch = Watch::new(&world);
     let edge = world

@@ -1,4 +1,4 @@
-//! Requests: routes, fields, failures of origins, upgrades.
+//! Requests: routing, headers, failures of origins, upgrades.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn the_origin_sees_the_client_and_not_the_hop() {
+async fn the_origin_sees_client_headers_and_no_hop_by_hop_headers() {
     let world = Harness::new();
     world
         .serve("*.a.com", &Certificate::of("*.a.com"), echo_head().await)
@@ -57,7 +57,7 @@ async fn the_origin_sees_the_client_and_not_the_hop() {
     assert_eq!(over_h2, expected("cookie: a=1; b=2", "2"));
 }
 
-/// Without the line that says which port the client has, which must be there.
+/// Without the line with the client's port, which must be there.
 fn without_port(head: &str) -> String {
     let (ports, others): (Vec<&str>, Vec<&str>) = head
         .lines()
@@ -108,7 +108,7 @@ async fn an_established_connection_outlives_its_certificate() {
     let edge = world.edge().await;
     let mut http = Http::h1(edge.https_addr(), "x.a.com").await;
     assert_eq!(http.get("x.a.com", "/").await.0, 200);
-    // HTTPS goes off; then exact domains come beside the wildcard.
+    // HTTPS is switched off; then exact domains are added beside the wildcard.
     let off = domain("*.a.com")
         .bound(&certificate)
         .off()
@@ -154,7 +154,7 @@ async fn failures_of_origins() {
             }
         }
     });
-    // The backlog of a socket that never accepts is soon full: connecting takes for ever.
+    // The backlog of a socket that never accepts is soon full: connecting hangs.
     let full = TcpSocket::new_v4().unwrap();
     full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let full = full.listen(1).unwrap();
@@ -209,7 +209,7 @@ async fn failures_of_origins() {
 }
 
 #[tokio::test]
-async fn the_next_origin_answers_when_one_cannot_be_connected_to() {
+async fn the_next_origin_responds_when_one_cannot_be_connected_to() {
     let world = Harness::new();
     let dead = dead_port().await;
     let backup = saying("backup").await;
@@ -231,9 +231,9 @@ async fn the_next_origin_answers_when_one_cannot_be_connected_to() {
     );
 }
 
-/// The origin closes a kept connection at the very moment when the next request comes.
+/// The origin closes a pooled connection just when the next request is sent.
 #[tokio::test]
-async fn a_kept_connection_that_the_origin_closes_is_no_failure() {
+async fn a_pooled_connection_that_the_origin_closes_is_no_failure() {
     let world = Harness::new();
     let (origin, address) = listener().await;
     let connections = tokio::spawn(async move {
@@ -243,7 +243,7 @@ async fn a_kept_connection_that_the_origin_closes_is_no_failure() {
             assert!(stream.read(&mut head).await.unwrap() > 0);
             let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
             stream.write_all(answer).await.unwrap();
-            // The next request comes on this connection, and gets no answer.
+            // The next request is sent on this connection, and gets no response.
             if number < 3 {
                 assert!(stream.read(&mut head).await.unwrap() > 0);
             }
@@ -322,7 +322,7 @@ async fn an_upgrade_becomes_a_tunnel() {
 }
 
 #[tokio::test]
-async fn a_tunnel_does_not_hold_up_the_end() {
+async fn a_tunnel_does_not_delay_the_drain() {
     let world = Harness::new();
     let (origin, address) = listener().await;
     tokio::spawn(async move {
@@ -356,7 +356,7 @@ async fn a_tunnel_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn requests_that_are_not_passed_on() {
+async fn requests_that_are_not_forwarded() {
     let world = Harness::new();
     world
         .put(&domain("a.com").with_origin(saying("hello").await))
@@ -397,13 +397,13 @@ async fn requests_that_are_not_passed_on() {
     }
 }
 
-/// An origin that leads back to the edge must not keep both busy for ever.
+/// An origin that points back to the edge must not loop for ever.
 #[tokio::test]
 async fn a_loop_is_stopped() {
     let world = Harness::new();
     let edge = world.edge().await;
     let http = edge.http_addr().unwrap();
-    // The edge does not ask itself, but there may be another machine in between.
+    // The edge does not connect to itself, but there may be another machine in between.
     let (between, address) = listener().await;
     tokio::spawn(async move {
         loop {

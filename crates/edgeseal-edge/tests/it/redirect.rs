@@ -1,4 +1,4 @@
-//! Redirects between the schemes, and strict transport security.
+//! Redirects between the schemes, and HSTS.
 
 use bytes::Bytes;
 use edgeseal_core::{
@@ -80,7 +80,7 @@ async fn plain_requests_are_sent_to_https_while_it_is_on() {
         assert_eq!(line(&answer, "location: "), Some(&*location), "{answer}");
         assert!(!answer.contains("strict-transport-security"), "{answer}");
     }
-    // Over HTTPS nothing is sent on.
+    // Requests over HTTPS are not redirected.
     let mut h2 = Http::h2(edge.https_addr(), "x.a.com").await;
     assert_eq!(h2.get("x.a.com", "/").await, (200, "hello".to_owned()));
     let challenge = "/.well-known/acme-challenge/token";
@@ -118,7 +118,7 @@ async fn requests_over_https_are_sent_to_http() {
     }
     let to_http = bound.clone().delivered(redirecting(Redirect::ToHttp));
     apply(&world, &edge, &to_http).await;
-    // The next request on a connection that is open already.
+    // The next request on an open connection.
     for http in &mut open {
         let answer = http.ask(Method::GET, &own, "/b?q=1").await;
         assert_eq!(answer.status(), 301);
@@ -134,7 +134,7 @@ async fn requests_over_https_are_sent_to_http() {
     let over_plain = plain(edge.http_addr().unwrap(), "a.com", "/").await;
     assert_eq!(over_plain.0, 200);
 
-    // With strict transport security a browser would come back, again and again.
+    // With HSTS a browser would return, again and again.
     let mut circle = redirecting(Redirect::ToHttp);
     circle.hsts = strict(60).hsts;
     apply(&world, &edge, &bound.clone().delivered(circle)).await;
@@ -151,7 +151,7 @@ async fn requests_over_https_are_sent_to_http() {
 }
 
 #[tokio::test]
-async fn an_edge_without_plain_http_sends_nobody_there() {
+async fn an_edge_without_plain_http_does_not_redirect_there() {
     let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let bound = domain("a.com")
@@ -165,7 +165,7 @@ async fn an_edge_without_plain_http_sends_nobody_there() {
 }
 
 #[tokio::test]
-async fn strict_transport_security_is_announced_over_https_only() {
+async fn hsts_is_sent_over_https_only() {
     let world = Harness::new();
     let certificate = Certificate::of("a.com");
     let announcing = origin(|_| async {
@@ -240,7 +240,7 @@ async fn strict_transport_security_is_announced_over_https_only() {
             let all = answer.headers().get_all("strict-transport-security");
             let all: Vec<_> = all.iter().map(|value| value.to_str().unwrap()).collect();
             assert_eq!(all, Vec::from_iter(expected), "{what}");
-            // A page of no domain announces nothing of this one.
+            // A response for an unknown domain sends no HSTS header of this one.
             let elsewhere = http.ask(Method::GET, "b.com", "/").await;
             assert_eq!(elsewhere.status(), 421, "{what}");
             assert_eq!(field(&elsewhere, "strict-transport-security"), None);

@@ -1,5 +1,5 @@
-//! A replica whose disk is slow or in the way: what it lacks is made good, and what was served is not
-//! taken back by the next start.
+//! A replica whose disk is slow or blocked: skipped rows are backfilled, and the next start does
+//! not go back to an earlier state.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 
 const FILE: &str = "replica.sqlite";
 
-/// The log before the file: what is moved from the one to the other in between is then in both.
+/// The WAL before the file: what is checkpointed in between is then in both.
 fn copy(from: &Path, to: &Path) {
     for tail in ["-wal", ""] {
         let name = format!("{FILE}{tail}");
@@ -24,7 +24,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What is on disk at the moment that a change is served is what a killed process leaves.
+/// What is on disk when a change is served is what a killed process leaves.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_served_is_in_the_replica() {
     let world = Harness::new();
@@ -65,7 +65,7 @@ fn written(directory: &Path, name: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_slow_disk_did_not_take_is_written_when_it_does() {
+async fn changes_skipped_by_a_slow_disk_are_backfilled() {
     let world = Harness::new();
     let directory = world.directory.path();
     for name in ["a.com", "gone.com", "last.com"] {
@@ -76,13 +76,13 @@ async fn what_a_slow_disk_did_not_take_is_written_when_it_does() {
     let edge = world
         .start(world.options(), Arc::<FailingStore>::clone(&store))
         .await;
-    // Somebody holds the file, as a disk that stands still does.
+    // A lock on the file, like a disk that hangs.
     let holder = rusqlite::Connection::open(directory.join(FILE)).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let certificate = Certificate::of("a.com");
     let mut large = domain("large.com").bound(&certificate);
     large.description = "x".repeat(120_000);
-    // More than may wait: 64 MiB.
+    // More than may be pending: 64 MiB.
     for _ in 0..600 {
         let revision = world.put_all(&large, &certificate).await;
         served(&edge, revision).await;
@@ -122,7 +122,7 @@ async fn what_a_slow_disk_did_not_take_is_written_when_it_does() {
     assert!(*edge.applied_revision().borrow() >= Revision(last.0));
 }
 
-/// Up to where the file has every change.
+/// The cursor of the file.
 fn cursor(directory: &Path) -> u64 {
     let file = rusqlite::Connection::open(directory.join(FILE)).unwrap();
     file.busy_timeout(TIMEOUT).unwrap();

@@ -1,4 +1,4 @@
-//! What the edge says of itself.
+//! The report of the edge.
 
 use edgeseal_store::Key;
 
@@ -50,9 +50,9 @@ async fn a_change_is_proved_by_what_a_handshake_showed() {
     assert_eq!(left, None, "a drained edge is none to wait for");
 }
 
-/// Reports are commits as well; they must not call for the next report.
+/// Reports are commits as well; they must not trigger the next report.
 #[tokio::test]
-async fn reports_do_not_breed_reports() {
+async fn reports_do_not_trigger_reports() {
     let world = Harness::new();
     let edge = world.edge().await;
     let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
@@ -62,7 +62,7 @@ async fn reports_do_not_breed_reports() {
     let key = Key::edge("default", "e1");
     let changed = |entry: Option<edgeseal_store::Entry>| entry.unwrap().revision;
     let before = changed(world.store.get(&key).await.unwrap());
-    // The edge has seen its own report, and two more seconds have their chance of another.
+    // The edge has seen its own report, and had two more seconds to write another.
     crate::harness::served(&edge, before).await;
     tokio::time::sleep(std::time::Duration::from_millis(2200)).await;
     assert_eq!(changed(world.store.get(&key).await.unwrap()), before);

@@ -1,4 +1,4 @@
-//! Another key-encryption key: what an edge holds comes under it, in memory and on disk.
+//! A new key-encryption key: the edge's keys are resealed under it, in memory and on disk.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
 
@@ -38,7 +38,7 @@ async fn serving() -> (Harness, Edge, Certificate, Certificate) {
     world.serve("*.b.com", &b, 1).await;
     let shared = domain("x.b.com").bound(&b);
     let last = world.put(&shared).await;
-    // All of it is on disk once the first edge has ended.
+    // Everything is on disk once the first edge has ended.
     world.edge().await.drain().await;
     let edge = world.edge_with(|options| options.key_cache_size = 1).await;
     served(&edge, last).await;
@@ -66,7 +66,7 @@ async fn after_the_old_key_is_gone_the_edge_serves_with_and_without_the_store() 
     assert_eq!(edge.reseal().run().await, expected(0));
 
     world.keyring.remove_key(old).unwrap();
-    // One parsed key is remembered, so these go to the sealed ones.
+    // One parsed key is cached, so these read the sealed ones.
     let hosts = [
         ("a.com", &a),
         ("x.b.com", &b),
@@ -77,7 +77,7 @@ async fn after_the_old_key_is_gone_the_edge_serves_with_and_without_the_store() 
         let shown = leaf(edge.https_addr(), host).await;
         assert_eq!(shown.as_ref(), Ok(&certificate.leaf), "{host}");
     }
-    // A change of a domain brings its material along, as it is held.
+    // A change of a domain includes its material, as it is in memory.
     let changed = world.put(&domain("y.b.com").bound(&b)).await;
     served(&edge, changed).await;
     edge.drain().await;
@@ -97,7 +97,7 @@ async fn after_the_old_key_is_gone_the_edge_serves_with_and_without_the_store() 
 }
 
 #[tokio::test]
-async fn it_needs_no_store() {
+async fn resealing_needs_no_store() {
     let (world, edge, a, _) = serving().await;
     edge.drain().await;
     let store = FailingStore::new(&world.store);
@@ -112,7 +112,7 @@ async fn it_needs_no_store() {
 }
 
 #[tokio::test]
-async fn what_does_not_open_is_counted_and_the_rest_is_sealed_anew() {
+async fn undecryptable_keys_are_counted_and_the_rest_is_resealed() {
     let (world, edge, _, bad) = serving().await;
     edge.drain().await;
     spoil_key(&world, &bad.digest());
@@ -134,7 +134,7 @@ async fn what_does_not_open_is_counted_and_the_rest_is_sealed_anew() {
 }
 
 /// Changes the last byte of a sealed key in the replica, and the row's checksum with it, as if the
-/// key had been broken when it was written.
+/// key had been invalid when it was written.
 fn spoil_key(world: &Harness, digest: &Digest) {
     let connection = Connection::open(world.directory.path().join("replica.sqlite")).unwrap();
     let stored = "SELECT value FROM material WHERE digest = ?1";
@@ -152,7 +152,7 @@ fn spoil_key(world: &Harness, digest: &Digest) {
 }
 
 #[tokio::test]
-async fn the_replica_is_its_owners_alone() {
+async fn the_replica_is_readable_by_its_owner_only() {
     let world = Harness::new();
     let file = world.directory.path().join("replica.sqlite");
     // As an earlier release left it.

@@ -23,11 +23,11 @@ use crate::{
     origin::saying,
 };
 
-/// A store that fails as long as it is told to.
+/// A store that fails while told to.
 pub(crate) struct FailingStore {
     inner: SharedStore,
     fails: AtomicBool,
-    /// How often one domain alone was read.
+    /// How often a single domain was read.
     single_reads: AtomicUsize,
 }
 
@@ -40,7 +40,7 @@ impl FailingStore {
         })
     }
 
-    /// From now on it answers.
+    /// From now on it responds.
     pub(crate) fn heal(&self) {
         self.fails.store(false, Ordering::Relaxed);
     }
@@ -136,7 +136,7 @@ async fn a_cold_start_needs_no_store_and_catches_up_later() {
 }
 
 #[tokio::test]
-async fn without_a_replica_nothing_listens_before_the_store_has_spoken() {
+async fn without_a_replica_nothing_listens_before_the_store_responds() {
     let world = Harness::new();
     let certificate = Certificate::of("a.com");
     world.serve("a.com", &certificate, 1).await;
@@ -152,7 +152,7 @@ async fn without_a_replica_nothing_listens_before_the_store_has_spoken() {
 }
 
 #[tokio::test]
-async fn what_happened_while_it_was_away_is_there_at_once() {
+async fn changes_while_the_edge_was_away_are_served_at_once() {
     let world = Harness::new();
     let (old, gone) = (Certificate::of("a.com"), Certificate::of("gone.com"));
     world.serve("a.com", &old, 1).await;
@@ -167,7 +167,7 @@ async fn what_happened_while_it_was_away_is_there_at_once() {
 }
 
 #[tokio::test]
-async fn a_corrupted_replica_is_moved_aside_and_made_again() {
+async fn a_corrupted_replica_is_moved_aside_and_recreated() {
     // The header, and the pages after the first.
     for (from, length) in [(0, 100), (4096, 12_000)] {
         let world = Harness::new();
@@ -189,7 +189,7 @@ async fn a_corrupted_replica_is_moved_aside_and_made_again() {
                 .exists()
         );
         edge.drain().await;
-        // The new one is whole.
+        // The new one is intact.
         let edge = world
             .start(world.options(), FailingStore::new(&world.store))
             .await;
@@ -198,7 +198,7 @@ async fn a_corrupted_replica_is_moved_aside_and_made_again() {
 }
 
 #[tokio::test]
-async fn one_row_that_does_not_read_costs_one_domain_until_the_store_answers() {
+async fn one_undecodable_row_costs_one_domain_until_the_store_responds() {
     let world = Harness::new();
     let (a, b) = (Certificate::of("a.com"), Certificate::of("b.com"));
     world.serve("a.com", &a, 1).await;
@@ -223,7 +223,7 @@ async fn one_row_that_does_not_read_costs_one_domain_until_the_store_answers() {
 }
 
 #[tokio::test]
-async fn a_keyring_that_lost_a_key_and_found_it_again() {
+async fn a_keyring_that_lost_a_key_and_regained_it() {
     let mut world = Harness::new();
     let certificate = Certificate::of("a.com");
     world.serve("a.com", &certificate, 1).await;
@@ -249,7 +249,7 @@ async fn a_keyring_that_lost_a_key_and_found_it_again() {
         .await;
 }
 
-/// What is quarantined stays so over a restart, and is tried again.
+/// A quarantined domain stays so over a restart, and is retried.
 #[tokio::test]
 async fn quarantine_outlives_a_restart() {
     let world = Harness::new();

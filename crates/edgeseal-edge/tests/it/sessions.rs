@@ -1,4 +1,4 @@
-//! How long a session goes on: not beyond its certificate, its domain, or a day.
+//! How long sessions are resumed: not beyond the certificate, the domain, or a day.
 
 use std::{
     sync::{
@@ -34,7 +34,7 @@ async fn kind(edge: &Edge, client: &ClientConfig) -> HandshakeKind {
     handshake(edge.https_addr(), client).await.unwrap().0
 }
 
-/// Clients that have a session of each version.
+/// Clients with a session of each version.
 async fn sessions(edge: &Edge) -> Vec<ClientConfig> {
     let mut clients = Vec::new();
     for version in VERSIONS {
@@ -53,7 +53,7 @@ async fn after_a_certificate_was_replaced_the_new_one_is_shown() {
     world.serve("a.com", &old, port).await;
     let edge = world.edge().await;
     let clients = sessions(&edge).await;
-    // Any other change costs nothing.
+    // Any other change ends no session.
     let changed = domain("a.com")
         .bound(&old)
         .with_origin(port)
@@ -93,7 +93,7 @@ async fn of_two_certificates_each_has_its_sessions() {
     world.put(&both).await;
     let edge = world.edge().await;
     let clients = sessions(&edge).await;
-    // The one that they have seen stays, the other one goes.
+    // The session of the unchanged certificate stays, the other one ends.
     served(&edge, world.put(&domain("a.com").bound(&ecdsa)).await).await;
     for client in &clients {
         assert_eq!(kind(&edge, client).await, Resumed);
@@ -162,7 +162,7 @@ async fn a_session_ends_after_a_day_and_with_its_certificate() {
     let edge = timeout(TIMEOUT, start).await.unwrap().unwrap();
     let clients = || VERSIONS.map(|version| resuming(&[version], &[]));
     let (long, short) = (clients(), clients());
-    // New tickets are given out each time, and their keys change on the way.
+    // New tickets are issued each time, and their keys rotate in between.
     for (hours, goes_on, short_goes_on) in [
         (0, false, false),
         (2, true, true),

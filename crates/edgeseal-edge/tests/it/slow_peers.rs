@@ -1,4 +1,4 @@
-//! Those who are slow: who is waited for, and who is not.
+//! Slow peers: which are waited for, and which time out.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn swallowing() -> u16 {
     .await
 }
 
-/// Sends a body byte by byte until an answer comes; the answer.
+/// Sends a body byte by byte until a response arrives; returns it.
 async fn trickle(edge: std::net::SocketAddr, kind: &str, bytes: usize) -> String {
     let stream = TcpStream::connect(edge).await.unwrap();
     let (mut read, mut write) = stream.into_split();
@@ -52,7 +52,7 @@ async fn trickle(edge: std::net::SocketAddr, kind: &str, bytes: usize) -> String
 }
 
 #[tokio::test]
-async fn a_body_that_trickles_is_cut() {
+async fn a_body_that_trickles_times_out() {
     let world = Harness::new();
     let port = swallowing().await;
     world.put(&domain("a.com").with_origin(port)).await;
@@ -70,9 +70,9 @@ async fn a_body_that_trickles_is_cut() {
     }
 }
 
-/// An origin that takes its time is not the client's fault.
+/// A slow origin is not the client's fault.
 #[tokio::test]
-async fn a_slow_origin_is_not_held_against_the_client() {
+async fn a_slow_origin_does_not_count_against_the_client() {
     let (slow, address) = listener().await;
     let world = Harness::new();
     world
@@ -90,7 +90,7 @@ async fn a_slow_origin_is_not_held_against_the_client() {
     client.write_all(head.as_bytes()).await.unwrap();
     client.write_all(&body).await.unwrap();
     let (mut server, _) = timeout(TIMEOUT, slow.accept()).await.unwrap().unwrap();
-    // Five windows: the whole body is there, and so nobody waits for the client.
+    // Five windows: the whole body has arrived, so nothing waits for the client.
     tokio::time::sleep(Duration::from_millis(500)).await;
     server
         .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -104,9 +104,9 @@ async fn a_slow_origin_is_not_held_against_the_client() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
-/// Events a while apart, a poll that takes long, and a WebSocket: none of them is slow.
+/// Server-sent events, a long poll, and a WebSocket: none of them counts as slow.
 #[tokio::test]
-async fn streams_are_not_cut_for_being_quiet() {
+async fn quiet_streams_are_not_closed() {
     let (quiet, address) = listener().await;
     tokio::spawn(async move {
         let (mut stream, _) = quiet.accept().await.unwrap();
@@ -129,7 +129,7 @@ async fn streams_are_not_cut_for_being_quiet() {
         .await;
     let edge = world
         .edge_with(|options| {
-            // All that is for others is far shorter than the stream.
+            // All other time limits are far shorter than the stream.
             options.timeouts.body_rate_min = 1_000_000;
             options.timeouts.body_window = Duration::from_millis(50);
             options.timeouts.client_send = Duration::from_millis(100);
@@ -144,7 +144,7 @@ async fn streams_are_not_cut_for_being_quiet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_reads_nothing_is_cut_and_a_slow_one_is_not() {
+async fn a_client_that_does_not_read_is_disconnected_and_a_slow_one_is_not() {
     const TOTAL: usize = 32 * 1024 * 1024;
     let port = origin(|_| async { Response::new(Full::from(vec![7_u8; TOTAL])) }).await;
     let world = Harness::new();
@@ -163,7 +163,7 @@ async fn a_client_that_reads_nothing_is_cut_and_a_slow_one_is_not() {
     let mut every = interval(Duration::from_millis(60));
     loop {
         every.tick().await;
-        // Until a whole part is there: the edge's side moves often enough.
+        // Until a whole part is received: the edge makes progress often enough.
         let mut filled = 0;
         while filled < part.len() {
             match timeout(TIMEOUT, slow.read(&mut part[filled..])).await {
@@ -187,7 +187,7 @@ async fn a_client_that_reads_nothing_is_cut_and_a_slow_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_tunnel_ends_when_nothing_goes_through_it() {
+async fn an_idle_tunnel_ends() {
     let (origin, address) = listener().await;
     tokio::spawn(async move {
         let (mut stream, _) = origin.accept().await.unwrap();

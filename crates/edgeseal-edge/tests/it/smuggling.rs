@@ -1,5 +1,5 @@
-//! Requests that mean one thing to one server and another thing to the next: refused, or put on
-//! their way in one meaning only.
+//! Requests that one server reads differently from the next: refused, or forwarded in one
+//! unambiguous form.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::{
     origin::recording,
 };
 
-/// What an origin was sent for one request.
+/// What an origin received for one request.
 enum Expected {
-    /// Nothing: the edge answers with this status by itself.
+    /// Nothing: the edge responds with this status.
     Refused(u16),
-    /// One request that has all of these, in lower case, and none of those.
+    /// One request that contains all of these, in lower case, and none of those.
     Passed(&'static [&'static str], &'static [&'static str]),
 }
 
 use Expected::{Passed, Refused};
 
 const NASTY: &[(&str, Expected)] = &[
-    // Two framings: the chunked one counts, and the other is gone (RFC 9112 §6.3).
+    // Two framings: chunked takes precedence, and the other is removed (RFC 9112 §6.3).
     (
         "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n\
          3\r\nabc\r\n0\r\n\r\n",
@@ -63,7 +63,7 @@ const NASTY: &[(&str, Expected)] = &[
         "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
         Passed(&["content-length: 3\r\n", "\r\n\r\nabc"], &[]),
     ),
-    // Spellings of the coding that some take for it and some do not.
+    // Spellings of the coding that only some servers accept.
     (
         "POST / HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         Refused(400),
@@ -118,7 +118,7 @@ const NASTY: &[(&str, Expected)] = &[
         "POST / HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: CHUNKED\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
         Passed(&["transfer-encoding: chunked\r\n", "2\r\nhi\r\n0\r\n"], &[]),
     ),
-    // A line that goes on in the next one (RFC 9112 §5.2).
+    // A header line with obsolete folding (RFC 9112 §5.2).
     (
         "GET / HTTP/1.1\r\nHost: a.com\r\nX-Long: one\r\n two\r\n\r\n",
         Refused(400),
@@ -127,7 +127,7 @@ const NASTY: &[(&str, Expected)] = &[
         "POST / HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
         Refused(400),
     ),
-    // Line ends and bytes that do not belong there.
+    // Misplaced line ends and bytes.
     (
         "GET / HTTP/1.1\nHost: a.com\nX-Bare: 1\n\n",
         Passed(&["\r\nx-bare: 1\r\n"], &[]),
@@ -152,7 +152,7 @@ const NASTY: &[(&str, Expected)] = &[
     ("GET / HTTP/1.2\r\nHost: a.com\r\n\r\n", Refused(400)),
     ("GET * HTTP/1.1\r\nHost: a.com\r\n\r\n", Refused(400)),
     ("GET /\r\n\r\n", Refused(400)),
-    // One host only, and the same for all.
+    // Only one host, consistently.
     (
         "GET / HTTP/1.1\r\nHost: a.com\r\nHost: a.com\r\n\r\n",
         Refused(400),
@@ -170,7 +170,7 @@ const NASTY: &[(&str, Expected)] = &[
             &[],
         ),
     ),
-    // Chunks that lie.
+    // Invalid chunks.
     (
         "POST / HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: chunked\r\n\r\n\
          2;x=\"1\"\r\nhi\r\n0\r\n\r\n",
@@ -181,7 +181,7 @@ const NASTY: &[(&str, Expected)] = &[
          0\r\nHost: evil.com\r\nContent-Length: 5\r\n\r\n",
         Passed(&["\r\nhost: a.com\r\n"], &["evil", "content-length"]),
     ),
-    // What belongs to the hop (RFC 9110 §7.6.1), and what does not whatever the client says.
+    // Hop-by-hop headers (RFC 9110 §7.6.1), and others that a client names in `Connection`.
     (
         "GET / HTTP/1.1\r\nHost: a.com\r\nConnection: x-one, close, x-forwarded-for\r\nX-One: 1\r\n\
          X-Two: 2\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nProxy-Authorization: Basic eA==\r\n\
@@ -212,7 +212,7 @@ const NASTY: &[(&str, Expected)] = &[
         "GET / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 2\r\n\r\nhi",
         Passed(&["content-length: 2\r\n", "\r\n\r\nhi"], &[]),
     ),
-    // What CGI, WSGI and PHP read as the edge's word (RFC 3875 §4.1.18).
+    // Names that CGI, WSGI and PHP confuse with the edge's own headers (RFC 3875 §4.1.18).
     (
         "GET / HTTP/1.1\r\nHost: a.com\r\nX_Real_IP: 9.9.9.9\r\nX_Forwarded_For: 9.9.9.9\r\n\
          X-Forwarded_Proto: gopher\r\nx.forwarded.host: 9.9.9.9\r\nContent_Length: 99\r\n\
@@ -222,7 +222,7 @@ const NASTY: &[(&str, Expected)] = &[
             &["9.9.9.9", "gopher", "content_length"],
         ),
     ),
-    // What networks for delivery and proxies say to their origins, from a client.
+    // Headers of CDNs and proxies, sent by a client.
     (
         "GET / HTTP/1.1\r\nHost: a.com\r\nAli-Cdn-Real-Ip: 9.9.9.9\r\nX-Client-Scheme: https\r\n\
          X-Forwarded-Ssl: on\r\nX-Forwarded-Scheme: https\r\nX-Url-Scheme: https\r\n\
@@ -239,7 +239,7 @@ const NASTY: &[(&str, Expected)] = &[
             &["9.9.9.9", "https", "evil", ": on\r\n"],
         ),
     ),
-    // Other protocols would pass all of this by.
+    // Other protocols would bypass all of this.
     (
         "GET / HTTP/1.1\r\nHost: a.com\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
          HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
@@ -261,7 +261,7 @@ const NASTY: &[(&str, Expected)] = &[
 ];
 
 #[tokio::test]
-async fn nasty_requests_are_refused_or_have_one_meaning() {
+async fn ambiguous_requests_are_refused_or_normalized() {
     let world = Harness::new();
     let (port, record) = recording().await;
     world.put(&domain("a.com").with_origin(port)).await;
@@ -295,7 +295,7 @@ async fn nasty_requests_are_refused_or_have_one_meaning() {
     }
 }
 
-/// What the edge refuses before it has read the body must not make the body the next request.
+/// A request refused before its body was read must not turn the body into the next request.
 #[tokio::test]
 async fn a_refused_body_is_no_request() {
     let world = Harness::new();
@@ -318,7 +318,7 @@ async fn a_refused_body_is_no_request() {
     }
 }
 
-/// An HTTP/2 HEADERS frame on stream 1 with these fields, literal and never indexed.
+/// An HTTP/2 HEADERS frame on stream 1 with these headers, literal and never indexed.
 fn headers_frame(fields: &[(&str, &str)], end: bool) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
@@ -403,7 +403,7 @@ async fn http2_rejects_connection_headers() {
         let kind = first_frame(edge.https_addr(), &headers_frame(&fields, true)).await;
         assert!(matches!(kind, RST_STREAM | GOAWAY), "{extra:?}: {kind}");
     }
-    // More or less of a body than was said.
+    // A longer or shorter body than declared.
     let fields = [&start[1..], &[(":method", "POST"), ("content-length", "2")]].concat();
     let fields = [&fields[3..4], &fields[..3], &fields[4..]].concat();
     for body in [&b"x"[..], b"xyz"] {
@@ -417,7 +417,7 @@ async fn http2_rejects_connection_headers() {
         !sent.contains("get /") && !sent.contains("smuggled"),
         "{sent}"
     );
-    // The same in good order.
+    // The same with correct lengths.
     let fields = [&start[..], &[("te", "trailers"), ("x", "1")]].concat();
     let kind = first_frame(edge.https_addr(), &headers_frame(&fields, true)).await;
     assert_eq!(kind, HEADERS);

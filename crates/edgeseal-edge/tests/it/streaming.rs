@@ -1,4 +1,4 @@
-//! Bodies: through the edge as they come, no faster than they are taken.
+//! Bodies: streamed through the edge, no faster than they are read.
 
 use std::{
     pin::Pin,
@@ -31,7 +31,7 @@ use crate::{
 const CHUNK: usize = 64 * 1024;
 const TOTAL: usize = 256 * 1024 * 1024;
 
-/// 256 MiB, made as it is read.
+/// 256 MiB, generated as it is read.
 struct Large(Arc<AtomicUsize>);
 
 impl Body for Large {
@@ -50,7 +50,7 @@ impl Body for Large {
     }
 }
 
-/// Waits until nothing moves any more.
+/// Waits until there is no more progress.
 async fn at_rest(counter: &AtomicUsize) -> usize {
     let mut seen = counter.load(Ordering::Relaxed);
     let mut still = 0;
@@ -87,7 +87,7 @@ async fn a_slow_reader_slows_the_origin() {
         .body(Full::<Bytes>::default())
         .unwrap();
     let response = sender.send_request(request).await.unwrap();
-    // Nothing of the body is read: what was made fits into windows and socket buffers.
+    // The body is not read: what was generated fits into windows and socket buffers.
     let waiting = at_rest(&made).await;
     assert!(waiting > 0 && waiting < 24 * 1024 * 1024, "{waiting}");
     let mut body = response.into_body();
@@ -149,7 +149,7 @@ async fn a_slow_origin_slows_the_client() {
 
 /// Each side sends its next part only when the other has received the last one.
 #[tokio::test]
-async fn parts_go_both_ways_at_once() {
+async fn bodies_stream_in_both_directions_at_once() {
     let port = origin(|request: Request<hyper::body::Incoming>| async move {
         Response::new(request.into_body())
     })
@@ -204,7 +204,7 @@ impl Body for Parts {
 }
 
 #[tokio::test]
-async fn a_body_that_stops_is_not_waited_for() {
+async fn a_body_that_stops_times_out() {
     let port = origin(|request: Request<hyper::body::Incoming>| async move {
         let _ = request.into_body().collect().await;
         Response::new(Full::<Bytes>::default())
@@ -233,7 +233,7 @@ async fn a_body_that_stops_is_not_waited_for() {
     let upload = "PUT / HTTP/1.1\r\nHost: upload.com\r\nContent-Length: 100\r\n\r\nstart";
     let answer = bare(http, upload).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    // The origin stops in the middle of its body: the connection ends, so that it is seen.
+    // The origin stops in the middle of its body: the connection ends, so that the client notices.
     let mut client = TcpStream::connect(http).await.unwrap();
     let download = b"GET / HTTP/1.1\r\nHost: download.com\r\n\r\n";
     client.write_all(download).await.unwrap();

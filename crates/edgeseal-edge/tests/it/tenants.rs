@@ -1,5 +1,5 @@
-//! Domains of several accounts with one origin, and clients who mean harm: what goes wrong for one says
-//! nothing to the others.
+//! Domains of several accounts with one origin, and malicious clients: failures of one do not
+//! affect the others.
 
 use std::{
     convert::Infallible,
@@ -47,7 +47,7 @@ async fn get(edge: &Edge, host: &str, path: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_name_that_an_origin_has_no_certificate_for_says_nothing_of_other_names() {
+async fn a_name_without_a_certificate_at_the_origin_does_not_affect_other_names() {
     let world = Harness::new();
     let authority = Authority::new();
     let primary = tls_origin(&authority.issue("alice.com"), &["h2"]).await;
@@ -76,7 +76,7 @@ async fn a_name_that_an_origin_has_no_certificate_for_says_nothing_of_other_name
     }
 }
 
-/// An origin that closes on requests with this in their head, and answers others.
+/// An origin that closes on requests with this in their headers, and responds to others.
 async fn closing_on(what: &'static str) -> u16 {
     let (listener, address) = listener().await;
     tokio::spawn(async move {
@@ -112,12 +112,12 @@ async fn a_rejected_host_does_not_affect_other_hosts() {
     world.put(&with_both(of_another("evil.com"))).await;
     let edge = world.edge().await;
     let answers = async |host: &'static str| get(&edge, host, "/").await.1;
-    // Another account, of which nobody is answered there.
+    // Another account, which gets no response there.
     for _ in 0..5 {
         assert_eq!(answers("evil.com").await, "secondary");
     }
     assert_eq!(answers("good.alice.com").await, "primary");
-    // The same account, of which somebody was answered just now.
+    // The same account, which got a response just now.
     for _ in 0..5 {
         assert_eq!(answers("evil.alice.com").await, "secondary");
     }
@@ -125,7 +125,7 @@ async fn a_rejected_host_does_not_affect_other_hosts() {
 }
 
 #[tokio::test]
-async fn the_edge_itself_finds_out_whether_an_origin_is_back() {
+async fn the_edge_probes_whether_an_origin_has_recovered() {
     let (slow, trials) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
     let (counter, tried) = (Arc::clone(&slow), Arc::clone(&trials));
     let first = origin(move |request: Request<Incoming>| {
@@ -154,7 +154,7 @@ async fn the_edge_itself_finds_out_whether_an_origin_is_back() {
         .await;
     assert_eq!(get(&edge, "good.a.com", "/").await.1, "first");
     assert_eq!(get(&edge, "evil.a.com", "/slow").await.1, "second");
-    // Only this client comes, and is no trial.
+    // Only this client sends requests, and is no probe.
     let visits = async {
         loop {
             assert_eq!(get(&edge, "evil.a.com", "/slow").await.1, "second");
@@ -171,7 +171,7 @@ async fn the_edge_itself_finds_out_whether_an_origin_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_holds_all_connections_to_an_origin_gives_way_to_another() {
+async fn an_account_that_holds_all_connections_to_an_origin_is_evicted_for_another() {
     let (gate, inside) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let (opened, entered) = (Arc::clone(&gate), Arc::clone(&inside));
     let port = origin(move |request: Request<Incoming>| {
@@ -213,7 +213,7 @@ async fn an_account_that_holds_all_connections_to_an_origin_gives_way_to_another
     assert_eq!(statuses, [200, 200, 200, 503], "one gave way");
 }
 
-/// An origin of HTTP/2 in TLS that says `inside` of requests for `/slow`, and answers them never.
+/// A TLS HTTP/2 origin that receives requests for `/slow`, and never responds to them.
 async fn slow_over_h2(certificate: &Certificate) -> (u16, Arc<Semaphore>) {
     let (listener, address) = listener().await;
     let inside = Arc::new(Semaphore::new(0));
@@ -243,9 +243,9 @@ async fn slow_over_h2(certificate: &Certificate) -> (u16, Arc<Semaphore>) {
     (address.port(), inside)
 }
 
-/// Each name has a connection of its own there.
+/// Each name has its own connection there.
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_of_http2_give_way_as_well() {
+async fn http2_connections_are_evicted_as_well() {
     const BOBS: [&str; 3] = ["b1.site.com", "b2.site.com", "b3.site.com"];
     let world = Harness::new();
     let authority = Authority::new();
@@ -264,7 +264,7 @@ async fn connections_of_http2_give_way_as_well() {
             options.timeouts.connect = Duration::from_secs(2);
         })
         .await;
-    // Idle ones at once, whosever they are.
+    // Idle ones at once, of any account.
     for name in BOBS.into_iter().chain(["a1.site.com", "b1.site.com"]) {
         assert_eq!(get(&edge, name, "/").await.0, 200, "{name}");
     }
@@ -272,7 +272,7 @@ async fn connections_of_http2_give_way_as_well() {
     let slow = BOBS.map(|name| tokio::spawn(async move { plain(http, name, "/slow").await.0 }));
     let all = timeout(TIMEOUT, inside.acquire_many(3)).await;
     all.unwrap().unwrap().forget();
-    // Then one of whoever has most.
+    // Then one of the account that has most.
     for name in ["a1.site.com", "a1.site.com", "a2.site.com"] {
         assert_eq!(get(&edge, name, "/").await.0, 200, "{name}");
     }

@@ -1,4 +1,4 @@
-//! Sessions that resume: at another edge, after a restart, after the keys changed; and when not.
+//! Resumed sessions: at another edge, after a restart, after key rotation; and when not.
 
 use std::{
     net::SocketAddr,
@@ -54,7 +54,7 @@ async fn kind(edge: SocketAddr, client: &ClientConfig) -> HandshakeKind {
     handshake(edge, client).await.unwrap().0
 }
 
-/// A session of a new client, made at this edge.
+/// A session of a new client, established at this edge.
 async fn session(edge: &Edge, version: &'static SupportedProtocolVersion) -> ClientConfig {
     let client = resuming(&[version], &[]);
     assert_ne!(kind(edge.https_addr(), &client).await, Resumed);
@@ -128,7 +128,7 @@ async fn a_session_resumes_after_a_restart_with_and_without_the_store() {
 }
 
 #[tokio::test]
-async fn a_session_resumes_at_a_process_that_takes_over_without_the_store() {
+async fn a_session_resumes_after_a_takeover_without_the_store() {
     let world = world().await;
     let mut edge = world.edge().await;
     let mut next = world.options();
@@ -146,7 +146,7 @@ async fn a_session_resumes_at_a_process_that_takes_over_without_the_store() {
 }
 
 #[tokio::test]
-async fn an_edge_that_follows_again_shares_its_keys_again() {
+async fn resumed_replication_shares_ticket_keys_again() {
     let world = world().await;
     let mut edge = world.edge().await;
     let client = session(&edge, &TLS13).await;
@@ -158,7 +158,7 @@ async fn an_edge_that_follows_again_shares_its_keys_again() {
     edge.resume_replication(Arc::clone(&world.store))
         .await
         .unwrap();
-    // It hears that they were taken away, and makes others.
+    // It learns that they were removed, and creates others.
     stored(&world, now()).await;
     let forgotten = async {
         let home = tempfile::tempdir().unwrap();
@@ -176,7 +176,7 @@ async fn an_edge_that_follows_again_shares_its_keys_again() {
 }
 
 #[tokio::test]
-async fn a_session_outlives_a_change_of_keys_and_no_second_one() {
+async fn a_session_survives_one_key_rotation_but_not_two() {
     static CLOCK: AtomicI64 = AtomicI64::new(0);
     fn clock() -> Timestamp {
         Timestamp::from_unix_ms(CLOCK.load(Ordering::Relaxed))
@@ -204,13 +204,13 @@ async fn a_session_outlives_a_change_of_keys_and_no_second_one() {
         for client in early.as_slice() {
             assert_ne!(kind(a.https_addr(), client).await, Resumed);
         }
-        // The key changes without anybody having to hear of it.
+        // The key rotates without any message.
         hours(12);
         let client = early.next().unwrap();
         assert_eq!(kind(b.https_addr(), &client).await, Resumed, "{version:?}");
         let new = session(&b, version).await;
         assert_eq!(kind(a.https_addr(), &new).await, Resumed, "{version:?}");
-        // Somebody makes the one after it in time.
+        // Some edge creates the following one in time.
         stored(&world, clock()).await;
         hours(23);
         let client = early.next().unwrap();
@@ -220,7 +220,7 @@ async fn a_session_outlives_a_change_of_keys_and_no_second_one() {
         assert_ne!(kind(b.https_addr(), &client).await, Resumed, "{version:?}");
         a.drain().await;
         b.drain().await;
-        // The next round begins anew.
+        // The next round begins.
         hours(0);
         for key in stored(&world, clock()).await {
             world.write(vec![edgeseal_store::Write::Delete(key)]).await;
@@ -229,7 +229,7 @@ async fn a_session_outlives_a_change_of_keys_and_no_second_one() {
 }
 
 #[tokio::test]
-async fn without_any_shared_key_an_edge_resumes_its_own_until_the_store_answers() {
+async fn without_shared_keys_an_edge_resumes_its_own_sessions_until_the_store_responds() {
     let world = world().await;
     world.edge().await.drain().await;
     let replica = world.directory.path().join("replica.sqlite");
@@ -269,7 +269,7 @@ async fn without_any_shared_key_an_edge_resumes_its_own_until_the_store_answers(
 }
 
 #[tokio::test]
-async fn the_replica_holds_them_sealed_and_a_damaged_one_is_left_out() {
+async fn the_replica_holds_ticket_keys_sealed_and_skips_corrupted_ones() {
     let world = world().await;
     let edge = world.edge().await;
     let client = session(&edge, &TLS13).await;

@@ -1,4 +1,4 @@
-//! Origins: TLS to them, which of them is asked, and how many connections they bear.
+//! Origins: TLS to them, their order, and their connection limit.
 
 use std::{
     sync::{
@@ -35,7 +35,7 @@ async fn get(edge: &Edge, host: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn an_origin_in_tls_is_asked_by_the_clients_host_and_kept() {
+async fn a_tls_origin_gets_the_clients_host_and_its_connection_is_pooled() {
     let world = Harness::new();
     let authority = Authority::new();
     let certificate = authority.issue("*.a.com");
@@ -68,7 +68,7 @@ async fn an_origin_in_tls_is_asked_by_the_clients_host_and_kept() {
 }
 
 #[tokio::test]
-async fn an_origin_that_does_not_prove_who_it_is_gets_no_request() {
+async fn an_origin_without_a_valid_certificate_gets_no_request() {
     let world = Harness::new();
     let authority = Authority::new();
     let (asked, plain_origin) = counting().await;
@@ -89,7 +89,7 @@ async fn an_origin_that_does_not_prove_who_it_is_gets_no_request() {
         assert!(page.contains("is not valid for this host"), "{page}");
     }
     assert_eq!(asked.load(Ordering::SeqCst), 0, "never in the clear");
-    // One that does stands in for it.
+    // One with a valid certificate is used instead.
     let both = domain("a.com")
         .with_origin_at("127.0.0.1", stranger, 20)
         .with_origin_at("127.0.0.1", right, 30);
@@ -99,7 +99,7 @@ async fn an_origin_that_does_not_prove_who_it_is_gets_no_request() {
 }
 
 #[tokio::test]
-async fn authorities_that_cannot_be_read_stop_the_start() {
+async fn an_unreadable_ca_file_prevents_the_start() {
     let world = Harness::new();
     let file = world.directory.path().join("origins.pem");
     for content in [None, Some(""), Some("no certificate")] {
@@ -142,7 +142,7 @@ async fn counting() -> (Arc<AtomicUsize>, u16) {
 }
 
 #[tokio::test]
-async fn an_origin_that_fails_is_left_alone_and_comes_back() {
+async fn a_failing_origin_is_ejected_and_recovers() {
     let world = Harness::new();
     let (flaky, address) = listener().await;
     let tried = Arc::new(AtomicUsize::new(0));
@@ -180,7 +180,7 @@ async fn an_origin_that_fails_is_left_alone_and_comes_back() {
 }
 
 #[tokio::test]
-async fn all_origins_out_are_tried_all_the_same() {
+async fn ejected_origins_are_tried_if_all_are_ejected() {
     let world = Harness::new();
     let port = dead_port().await;
     world.put(&domain("a.com").with_origin(port)).await;
@@ -202,7 +202,7 @@ async fn all_origins_out_are_tried_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_an_origin_may_have_acted_on_is_not_repeated() {
+async fn requests_that_an_origin_may_have_acted_on_are_not_retried() {
     let world = Harness::new();
     let (rude, address) = listener().await;
     tokio::spawn(async move {
@@ -230,9 +230,9 @@ async fn what_an_origin_may_have_acted_on_is_not_repeated() {
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the last one");
 }
 
-/// As gRPC does it: trailers both ways, and a client that says that it takes them.
+/// As gRPC does it: trailers in both directions, and a client that announces that it accepts them.
 #[tokio::test]
-async fn trailers_pass_both_ways_over_http2() {
+async fn trailers_are_forwarded_in_both_directions_over_http2() {
     let world = Harness::new();
     let authority = Authority::new();
     let port = trailing(&authority.issue("a.com")).await;
@@ -274,7 +274,7 @@ async fn trailers_pass_both_ways_over_http2() {
     assert_eq!(collected.to_bytes(), "te=trailers x-sum=17 message");
 }
 
-/// An HTTP/2 origin that answers with what it was sent, and `grpc-status` after it.
+/// An HTTP/2 origin that echoes what it was sent, and `grpc-status` after it.
 async fn trailing(certificate: &Certificate) -> u16 {
     let (listener, address) = listener().await;
     let config = crate::origin::server_config(certificate, &["h2"]);
@@ -304,7 +304,7 @@ async fn trailing(certificate: &Certificate) -> u16 {
 }
 
 #[tokio::test]
-async fn a_part_of_a_body_is_passed_on_as_it_is() {
+async fn a_range_response_is_forwarded_unchanged() {
     let world = Harness::new();
     let port = origin(|request| async move {
         assert_eq!(request.headers()["range"], "bytes=2-4");
@@ -367,9 +367,9 @@ async fn connections_to_an_origin_are_bounded() {
         }
     };
     timeout(TIMEOUT, full).await.unwrap();
-    // Nothing comes free: the third is told so.
+    // No connection becomes free: the third gets an error.
     assert_eq!(ask().await.unwrap(), 503);
-    // Those that wait when one comes free are served.
+    // Waiting requests are served when one becomes free.
     let more: Vec<_> = (0..6).map(|_| ask()).collect();
     gate.add_permits(100);
     for asked in two.into_iter().chain(more) {

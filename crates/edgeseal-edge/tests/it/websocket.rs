@@ -1,4 +1,4 @@
-//! WebSocket over HTTP/2 (RFC 8441) to origins of HTTP/1.1.
+//! WebSocket over HTTP/2 (RFC 8441) to HTTP/1.1 origins.
 
 use std::{
     sync::{Arc, Mutex},
@@ -24,18 +24,18 @@ use crate::{
     origin::listener,
 };
 
-/// What an origin answers to a request for WebSocket.
+/// An origin's response to a WebSocket request.
 #[derive(Clone, Copy, Debug)]
 enum OriginResponse {
-    /// As it should, and sends back what it gets.
+    /// A correct one; echoes what it gets.
     Echo,
     WrongAccept,
     NoAccept,
-    /// Without a change of the protocol.
+    /// Without a protocol switch.
     Says(&'static str),
 }
 
-/// What a client's key is answered with (RFC 6455 §4.2.2).
+/// The accept value for a client's key (RFC 6455 §4.2.2).
 fn accept_for(key: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     STANDARD.encode(digest::digest(
@@ -44,7 +44,7 @@ fn accept_for(key: &str) -> String {
     ))
 }
 
-/// An origin; its port, and the heads that it gets.
+/// An origin; its port, and the request headers that it gets.
 async fn chat(answers: OriginResponse) -> (u16, Arc<Mutex<Vec<String>>>) {
     let (listener, address) = listener().await;
     let heads = Arc::new(Mutex::new(Vec::new()));
@@ -87,7 +87,7 @@ async fn chat(answers: OriginResponse) -> (u16, Arc<Mutex<Vec<String>>>) {
     (address.port(), heads)
 }
 
-/// A client of HTTP/2 who has been told that the edge knows RFC 8441.
+/// An HTTP/2 client that has received the edge's RFC 8441 setting.
 async fn client(edge: &Edge) -> SendRequest<Full<Bytes>> {
     let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"]));
     let stream = TokioIo::new(stream.await.unwrap());
@@ -96,7 +96,7 @@ async fn client(edge: &Edge) -> SendRequest<Full<Bytes>> {
             .await
             .unwrap();
     tokio::spawn(connection);
-    // An answer comes after the settings.
+    // A response arrives after the settings.
     let request = Request::options("https://unknown.com/").body(Full::default());
     let answer = sender.send_request(request.unwrap());
     assert_eq!(
@@ -129,7 +129,7 @@ async fn opened(visitor: &mut SendRequest<Full<Bytes>>) -> TokioIo<Upgraded> {
     TokioIo::new(hyper::upgrade::on(answer).await.unwrap())
 }
 
-/// What goes through it comes back.
+/// The tunnel echoes.
 async fn echoes(tunnel: &mut TokioIo<Upgraded>, message: &[u8]) -> bool {
     let (mut read, mut write) = tokio::io::split(tunnel);
     let mut back = vec![0; message.len()];
@@ -139,7 +139,7 @@ async fn echoes(tunnel: &mut TokioIo<Upgraded>, message: &[u8]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_over_http2_is_one_over_http1_to_its_origin() {
+async fn a_websocket_over_http2_is_translated_to_http1() {
     let world = Harness::new();
     let (port, heads) = chat(OriginResponse::Echo).await;
     world.serve("a.com", &Certificate::of("a.com"), port).await;
@@ -156,12 +156,12 @@ async fn a_websocket_over_http2_is_one_over_http1_to_its_origin() {
     }
     let mut tunnel = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
     assert!(echoes(&mut tunnel, b"hello").await);
-    // More than any window or buffer, both ways at once.
+    // More than any window or buffer, in both directions at once.
     let long: Vec<u8> = (0..4_000_000_u32)
         .map(|number| number.to_le_bytes()[0])
         .collect();
     assert!(echoes(&mut tunnel, &long).await);
-    // Others on the connection go on, also another WebSocket.
+    // Other streams of the connection go on, also another WebSocket.
     let mut other = opened(&mut visitor).await;
     assert!(echoes(&mut other, b"other").await && echoes(&mut tunnel, b"first").await);
     let head = heads.lock().unwrap()[0].clone();
@@ -179,7 +179,7 @@ async fn a_websocket_over_http2_is_one_over_http1_to_its_origin() {
         assert!(head.contains(line), "{line:?} is missing: {head}");
     }
     assert!(!head.contains("the client's"), "{head}");
-    // An end by the client is passed on, and the origin's comes back.
+    // A close by the client is forwarded, and the origin's is returned.
     drop(other);
     tunnel.shutdown().await.unwrap();
     let rest = timeout(TIMEOUT, tunnel.read_to_end(&mut Vec::new())).await;
@@ -211,7 +211,7 @@ async fn a_websocket_over_http2_is_one_over_http1_to_its_origin() {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_is_no_tunnel() {
+async fn a_failed_websocket_handshake_opens_no_tunnel() {
     let table = [
         (OriginResponse::WrongAccept, 502, "closed the connection"),
         (OriginResponse::NoAccept, 502, "closed the connection"),
@@ -276,7 +276,7 @@ async fn a_websocket_over_http2_counts_until_it_ends() {
         ask(&mut visitor, Some("websocket")).await.is_err(),
         "it has three"
     );
-    // Through which nothing goes: both the client's streams and the origin's connections end.
+    // Idle tunnels: both the client's streams and the origin's connections end.
     for mut tunnel in tunnels {
         let end = timeout(TIMEOUT, tunnel.read(&mut [0])).await.unwrap();
         assert!(!matches!(end, Ok(1..)), "{end:?}");
@@ -286,7 +286,7 @@ async fn a_websocket_over_http2_counts_until_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_reads_nothing_of_a_websocket_is_cut() {
+async fn a_client_that_does_not_read_a_websocket_is_disconnected() {
     let (listener, address) = listener().await;
     let origin = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -303,7 +303,7 @@ async fn a_client_that_reads_nothing_of_a_websocket_is_cut() {
              Sec-WebSocket-Accept: {accept}\r\n\r\n"
         );
         stream.write_all(answer.as_bytes()).await.unwrap();
-        // Until nobody wants it any more.
+        // Until no stream needs it any more.
         while stream.write_all(&[0; 65_536]).await.is_ok() {}
     });
     let world = Harness::new();
@@ -315,6 +315,6 @@ async fn a_client_that_reads_nothing_of_a_websocket_is_cut() {
     let mut visitor = client(&edge).await;
     let _takes_nothing = opened(&mut visitor).await;
     timeout(TIMEOUT, origin).await.unwrap().unwrap();
-    // The connection is not, and others on it go on.
+    // The connection stays open, and its other streams go on.
     assert_eq!(ask(&mut visitor, None).await.unwrap().status(), 405);
 }

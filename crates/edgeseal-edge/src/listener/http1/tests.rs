@@ -114,7 +114,7 @@ fn is_parked(client: &Client) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_parked_between_requests_and_nothing_is_lost() {
+async fn a_connection_is_parked_between_requests_without_loss() {
     let mut client = Client::new(100);
     tokio::task::yield_now().await;
     assert!(is_parked(&client), "hyper does not start before a request");
@@ -186,7 +186,7 @@ fn request_of(length: usize) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_head_has_room_until_its_exchange_is_over() {
+async fn a_large_header_is_counted_until_its_exchange_is_over() {
     // One at a time.
     let limits = Limits {
         large_headers: 1,
@@ -213,7 +213,7 @@ async fn a_large_head_has_room_until_its_exchange_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_head_without_room_is_refused() {
+async fn a_large_header_over_the_limit_is_refused() {
     let limits = Limits {
         large_headers: 0,
         ..Limits::default()
@@ -234,7 +234,7 @@ async fn a_large_head_without_room_is_refused() {
 
 /// Closing a socket with unread data resets the connection, which may discard the response.
 #[tokio::test(start_paused = true)]
-async fn it_is_closed_when_the_client_sends_no_more_of_what_nobody_reads() {
+async fn an_unread_body_is_drained_until_the_client_stops() {
     let post = |path: &str, body: &str| {
         format!(
             "POST {path} HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\nContent-Length: 5\r\n\r\n{body}"
@@ -278,7 +278,7 @@ async fn it_is_closed_when_the_client_sends_no_more_of_what_nobody_reads() {
 
 /// However long it goes on.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_goes_on_sending_for_nobody_is_cut() {
+async fn a_client_that_keeps_sending_an_unread_body_is_disconnected() {
     let limits = Limits {
         large_headers: 0,
         ..Limits::default()
@@ -315,7 +315,7 @@ async fn the_request_budget_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn parked_it_ends_with_the_edge() {
+async fn a_parked_connection_ends_with_the_drain() {
     // Another process takes over: a used connection ends, an unused one may still be used.
     let mut used = Client::new(100);
     used.is_served().await;
@@ -365,7 +365,7 @@ async fn a_connection_with_an_unread_response_is_not_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_may_leave_at_any_time() {
+async fn a_client_may_disconnect_at_any_time() {
     for requests in 0..2 {
         let mut client = Client::new(100);
         for _ in 0..requests {
@@ -378,7 +378,7 @@ async fn a_client_may_leave_at_any_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_reads_no_response_is_cut() {
+async fn a_client_that_reads_no_response_is_disconnected() {
     let mut client = Client::new(u32::MAX);
     let begin = Instant::now();
     // Until neither the requests nor the responses fit into the buffers between the two.
@@ -391,7 +391,7 @@ async fn a_client_that_reads_no_response_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_takes_answers_slowly_is_not_cut() {
+async fn a_client_that_reads_slowly_is_not_disconnected() {
     let mut client = Client::new(u32::MAX);
     let requests = REQUEST.repeat(10_000);
     let (mut read, mut write) = tokio::io::split(&mut client.stream);
@@ -418,7 +418,7 @@ async fn a_client_that_takes_answers_slowly_is_not_cut() {
 
 /// What a parked connection costs: thousands of them are the normal state of an edge.
 #[tokio::test]
-async fn parked_it_is_small() {
+async fn a_parked_connection_is_small() {
     let (_, far) = duplex(1);
     let (_drain, token) = Drain::new();
     let ends = ConnectionEnd {

@@ -99,7 +99,7 @@ impl Watch {
 }
 
 #[tokio::test]
-async fn a_head_is_waited_for_only_when_the_exchange_before_is_through() {
+async fn headers_are_awaited_only_after_the_exchange_before() {
     let mut watch = Watch::new(64 * 1024);
     assert_eq!(watch.state().await, (true, true, 1), "from the beginning");
     watch.send("POST /read HTTP/1.1\r\nHost: a.com\r\n").await;
@@ -124,7 +124,7 @@ async fn a_head_is_waited_for_only_when_the_exchange_before_is_through() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_first_ends_nothing() {
+async fn an_early_response_does_not_start_the_next_wait() {
     let mut watch = Watch::new(64 * 1024);
     let head = "POST /early HTTP/1.1\r\nHost: a.com\r\nContent-Length: 4\r\n\r\nbo";
     watch.send(head).await;
@@ -137,7 +137,7 @@ async fn an_answer_that_comes_first_ends_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_flushed_when_a_head_is_waited_for_and_not_before() {
+async fn output_is_flushed_when_headers_are_awaited_and_not_before() {
     // The pipe holds less than the response, so that it is not sent at once.
     let mut watch = Watch::new(100);
     watch.send("GET / HTTP/1.1\r\nHost: a.com\r\n\r\n").await;
@@ -156,7 +156,7 @@ async fn what_was_written_is_flushed_when_a_head_is_waited_for_and_not_before() 
 }
 
 #[tokio::test]
-async fn requests_one_after_another_are_waited_for_one_by_one() {
+async fn pipelined_requests_are_awaited_one_by_one() {
     let mut watch = Watch::new(64 * 1024);
     let request = "GET / HTTP/1.1\r\nHost: a.com\r\n\r\n";
     watch.send(&request.repeat(2)).await;

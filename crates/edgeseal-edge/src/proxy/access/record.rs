@@ -368,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_have_their_milliseconds() {
+    fn times_have_milliseconds() {
         for (ms, expected) in [
             (1_800_000_000_123, "2027-01-15T08:00:00.123Z"),
             (1_800_000_000_000, "2027-01-15T08:00:00.000Z"),
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_between_characters() {
+    fn texts_are_truncated_between_characters() {
         let table: [(&[u8], usize, &str); 8] = [
             (b"", 4, ""),
             (b"abcd", 4, "abcd"),
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_something_to_a_terminal_is_escaped_and_the_same_json() {
+    fn control_characters_are_escaped_without_changing_the_json() {
         let table = [
             ("plain /path", "plain /path"),
             ("\u{9b}31m", "\\u009b31m"),

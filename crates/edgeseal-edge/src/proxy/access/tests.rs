@@ -46,7 +46,7 @@ fn write(writer: &mut Writer, line: &str) {
 }
 
 #[test]
-fn a_full_disk_is_survived_and_what_comes_after_it_is_whole() {
+fn lines_after_a_full_disk_are_complete() {
     let disk = Disk::of(12);
     let mut writer = Writer::new(Box::new(disk.clone()));
     write(&mut writer, "{\"line\":1}\n");
@@ -60,7 +60,7 @@ fn a_full_disk_is_survived_and_what_comes_after_it_is_whole() {
 }
 
 #[test]
-fn a_file_that_was_moved_away_or_cut_is_followed() {
+fn a_rotated_or_truncated_file_is_continued() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");
     let moved = directory.path().join("access.log.1");

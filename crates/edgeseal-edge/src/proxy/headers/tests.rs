@@ -108,7 +108,7 @@ fn connection_cannot_name_protected_headers() {
 }
 
 #[test]
-fn the_origin_learns_of_the_client() {
+fn the_origin_learns_the_client_address() {
     let headers = forwarded(
         &[
             ("x-forwarded-for", "203.0.113.1"),
@@ -143,7 +143,7 @@ fn cookie_crumbs_become_one_cookie() {
 }
 
 #[test]
-fn a_request_that_goes_in_circles_is_stopped() {
+fn a_request_loop_is_stopped() {
     let mut headers = map(&[("via", "1.1 other, 1.1 edgeseal")]);
     let peer = "192.0.2.7:4711".parse().unwrap();
     let mut pass = || prepare_request_headers(&mut headers, Version::HTTP_11, "a.com", peer, false);
@@ -192,7 +192,7 @@ fn only_a_switch_keeps_the_upgrade() {
 }
 
 #[test]
-fn strict_transport_security_is_the_owners_and_never_in_the_clear() {
+fn hsts_is_the_owners_and_never_sent_over_plaintext() {
     const ORIGIN: &str = "max-age=1; preload";
     let hsts = |max_age_s, include_subdomains| {
         Some(Hsts {

@@ -104,7 +104,7 @@ fn path_and_query_are_as_sent() {
 }
 
 #[test]
-fn methods_keep_what_they_mean() {
+fn redirects_preserve_the_method() {
     let routed = routed(Redirect::ToHttps, "a.com");
     for (method, status) in [
         (Method::GET, 301),
@@ -121,7 +121,7 @@ fn methods_keep_what_they_mean() {
 }
 
 #[test]
-fn no_redirect_leads_nowhere_or_in_a_circle() {
+fn no_redirect_leads_nowhere_or_loops() {
     let to_https = || routed(Redirect::ToHttps, "a.com");
     let to_http = || routed(Redirect::ToHttp, "a.com");
     let redirected = |routed: &Routed, secure| location(routed, "/", secure, PORTS).is_some();

@@ -77,7 +77,7 @@ fn hosts_of_plain_requests() {
 }
 
 #[test]
-fn a_certificate_answers_for_its_domain_only() {
+fn a_certificate_serves_its_domain_only() {
     use Match::{Exact, Wildcard};
     let misdirected = Some(RouteError::Misdirected);
     let table = [
@@ -127,7 +127,7 @@ fn the_asterisk_is_for_options_only() {
 }
 
 #[test]
-fn methods_that_are_not_for_origins() {
+fn methods_that_are_not_forwarded() {
     for method in [Method::CONNECT, Method::TRACE] {
         let mut request = get("/", Version::HTTP_11, &["a.com"]);
         *request.method_mut() = method;

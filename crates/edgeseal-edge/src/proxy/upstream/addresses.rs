@@ -63,7 +63,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(5);
 
     #[test]
-    fn an_address_that_left_is_good_for_a_while_and_comes_back() {
+    fn a_missing_address_stays_usable_for_a_while_and_may_return() {
         let [one, two]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|one| one.parse().unwrap());
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);

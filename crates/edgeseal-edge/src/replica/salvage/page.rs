@@ -180,7 +180,7 @@ mod tests {
     proptest! {
         /// Parsing terminates without a panic for any page content.
         #[test]
-        fn any_page_reads(
+        fn any_page_is_parsed_without_panic(
             kind in prop::sample::select(vec![INTERIOR, LEAF, 0x0D]),
             mut bytes in prop::collection::vec(any::<u8>(), 0..PAGE_BYTES),
         ) {

@@ -55,7 +55,7 @@ fn count(file: &Path) -> (usize, usize, usize) {
 }
 
 #[tokio::test]
-async fn a_whole_file_is_salvaged_whole() {
+async fn an_intact_file_is_salvaged_completely() {
     let (_directory, file) = replica().await;
     assert_eq!(count(&file), (1, DOMAINS, DOMAINS));
 }

@@ -88,7 +88,7 @@ fn damage(directory: &Path, pages: Range<u64>) {
 /// The file was intact when it was opened. What can be read is served after the store's time limit,
 /// and not only when the store responds at last.
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_breaks_while_it_is_read_does_not_keep_a_start_waiting() {
+async fn a_replica_that_becomes_unreadable_during_load_does_not_delay_a_start() {
     let directory = tempfile::tempdir().unwrap();
     let replica = written(directory.path()).await;
     let pages = directory.path().join(FILE).metadata().unwrap().len() / PAGE;

@@ -28,7 +28,7 @@ async fn asked(says: &'static str, length: usize) -> Result<Bytes, FetchError> {
 }
 
 #[tokio::test]
-async fn an_answer_is_read_up_to_a_length_and_no_redirect_is_followed() {
+async fn responses_are_limited_in_size_and_redirects_not_followed() {
     let read = asked("HTTP/1.1 200 OK", RESPONSE_MAX).await.unwrap();
     assert_eq!(read.len(), RESPONSE_MAX);
     let long = asked("HTTP/1.1 200 OK", RESPONSE_MAX + 1).await;
@@ -41,7 +41,7 @@ async fn an_answer_is_read_up_to_a_length_and_no_redirect_is_followed() {
 }
 
 #[tokio::test]
-async fn only_port_80_of_public_addresses_is_asked() {
+async fn only_port_80_of_public_addresses_is_contacted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     for host in [

@@ -214,7 +214,7 @@ async fn only_close_notify_is_a_clean_end() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_not_the_clients_ends_it_with_an_alert() {
+async fn a_forged_record_ends_the_connection_with_an_alert() {
     for version in [&TLS13, &TLS12] {
         let (mut client, mut server) = pair(version, 70_000).await;
         let mut forged = vec![23, 3, 3, 0, 40];
@@ -234,7 +234,7 @@ async fn a_record_that_is_not_the_clients_ends_it_with_an_alert() {
 }
 
 #[tokio::test]
-async fn a_forged_record_that_is_found_on_the_way_out_is_answered_too() {
+async fn a_forged_record_found_while_writing_gets_an_alert_too() {
     for (version, writes) in [(&TLS13, true), (&TLS13, false), (&TLS12, false)] {
         let (client, mut server) = pair(version, 70_000).await;
         let (Dribbling(mut socket, _), mut tls) = client.into_inner();
@@ -268,7 +268,7 @@ async fn a_forged_record_that_is_found_on_the_way_out_is_answered_too() {
 }
 
 #[tokio::test]
-async fn keys_may_change_on_the_way() {
+async fn key_updates_are_handled() {
     let (mut client, mut server) = pair(&TLS13, 3).await;
     for round in 0..5_u8 {
         client.get_mut().1.refresh_traffic_keys().unwrap();

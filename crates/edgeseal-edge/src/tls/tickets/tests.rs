@@ -34,7 +34,7 @@ fn shared(keyring: &Keyring, period: TicketPeriod) -> StoredTicketKey {
 }
 
 #[test]
-fn a_ticket_opens_for_a_day_at_most_at_every_edge() {
+fn a_ticket_is_valid_for_a_day_at_most_at_every_edge() {
     let keyring = keyring();
     let (a, b) = (edge(&keyring), edge(&keyring));
     for period in TicketPeriod::required(clock()) {
@@ -103,7 +103,7 @@ fn without_shared_keys_an_edge_has_its_own() {
 }
 
 #[test]
-fn what_is_no_ticket_is_refused() {
+fn malformed_tickets_are_refused() {
     let keyring = keyring();
     let edge = edge(&keyring);
     let ticket = edge.seal(A_COM, b"session").unwrap();
@@ -138,7 +138,7 @@ fn keys_of_other_environments_are_ignored() {
 }
 
 #[test]
-fn after_another_key_encryption_key_the_replica_needs_the_old_one_no_more() {
+fn after_resealing_the_replica_does_not_need_the_old_key() {
     let old = Keyring::generate();
     let keyring = Keyring::parse(&old).unwrap();
     let edge = edge(&keyring);

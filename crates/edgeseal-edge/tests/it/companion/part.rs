@@ -1,4 +1,4 @@
-//! One of two certificates cannot be used: the other one is served, and the edge says so.
+//! One of two certificates cannot be used: the other one is served, and the edge reports it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use edgeseal_store::{Key, Keyring, record::Quarantined};
 use super::*;
 use crate::harness::pattern;
 
-/// The report as soon as the domain is in quarantine for this reason.
+/// The report as soon as the domain is quarantined for this reason.
 async fn quarantined(world: &Harness, why: &str) -> Vec<Quarantined> {
     let has = |one: &Quarantined| one.domain == pattern(NAME) && one.reason.contains(why);
     let report = world
@@ -17,7 +17,7 @@ async fn quarantined(world: &Harness, why: &str) -> Vec<Quarantined> {
 }
 
 #[tokio::test]
-async fn the_other_one_is_served_alone_until_both_can_be() {
+async fn the_other_certificate_is_served_alone_until_both_are_usable() {
     let both = CertificatePair::new();
     for (first, missing, which, seen) in [
         (
@@ -83,7 +83,7 @@ async fn the_other_one_is_served_alone_until_both_can_be() {
 }
 
 #[tokio::test]
-async fn without_either_the_last_good_state_stays() {
+async fn without_either_certificate_the_last_good_state_stays() {
     let (world, both, before) = (
         Harness::new(),
         CertificatePair::new(),
@@ -117,7 +117,7 @@ async fn two_keys_of_one_kind_are_no_pair() {
 
 /// The keyring loses the key of one while both are served.
 #[tokio::test]
-async fn a_key_that_does_not_open_any_more_costs_that_certificate_alone() {
+async fn a_key_that_cannot_be_decrypted_costs_that_certificate_alone() {
     for (kind, seen) in [
         (KeyAlgorithm::Rsa, ["ecdsa", "failure", "ecdsa"]),
         (KeyAlgorithm::Ecdsa, ["failure", "rsa", "rsa"]),
@@ -134,7 +134,7 @@ async fn a_key_that_does_not_open_any_more_costs_that_certificate_alone() {
         writes.extend(both.rsa.writes(rsa_under));
         writes.push(put(&both.domain(KeyAlgorithm::Ecdsa)));
         world.write(writes).await;
-        // None of the two is remembered after the handshakes of others.
+        // Neither is cached after the handshakes of others.
         let edge = world.edge_with(|options| options.key_cache_size = 1).await;
         world
             .report("default", |report| !report.proofs.is_empty())
@@ -150,10 +150,10 @@ async fn a_key_that_does_not_open_any_more_costs_that_certificate_alone() {
     }
 }
 
-/// A disk that gives back other bytes: the other certificate is served, and the lost one comes back
-/// with the store.
+/// A disk that returns other bytes: the other certificate is served, and the lost one is restored
+/// from the store.
 #[tokio::test]
-async fn damage_of_one_on_disk_costs_that_one_until_the_store_is_there() {
+async fn corruption_of_one_costs_that_one_until_the_store_is_there() {
     let (world, both) = (Harness::new(), CertificatePair::new());
     both.serve(&world, &both.domain(KeyAlgorithm::Ecdsa)).await;
     world.edge().await.drain().await;

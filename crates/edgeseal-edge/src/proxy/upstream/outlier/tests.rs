@@ -105,7 +105,7 @@ fn failure_scope_by_cause() {
 }
 
 #[test]
-fn what_was_not_given_its_time_is_not_silent() {
+fn a_shortened_time_limit_is_not_a_timeout() {
     let short = |probe, answered_ms| {
         let failure = Failure {
             is_probe: probe,
@@ -197,7 +197,7 @@ fn ejection_backs_off_and_ends_at_once() {
 }
 
 #[test]
-fn a_trial_that_connects_brings_the_address_back() {
+fn a_probe_that_connects_recovers_the_address() {
     let (mine, other) = (to(1, "a:80", None), to(2, "a:80", None));
     let mut health = OutlierDetector::default();
     for now in 0..3 {
@@ -212,7 +212,7 @@ fn a_trial_that_connects_brings_the_address_back() {
 }
 
 #[test]
-fn a_silent_origin_is_out_at_once() {
+fn a_response_timeout_ejects_at_once() {
     let a = to(1, "a:80", None);
     let mut health = OutlierDetector::default();
     let silent = failure(UpstreamError::ResponseTimeout, true, 0);
@@ -251,7 +251,7 @@ fn a_client_cannot_eject_an_origin_that_serves_others() {
 }
 
 #[test]
-fn the_host_that_was_answered_is_noted_now_and_then() {
+fn the_host_of_the_last_response_is_recorded_periodically() {
     let (plain, tls) = (to(1, "a:80", None), to(1, "a:443", Some("one.com")));
     let mut health = OutlierDetector::default();
     for to in [&plain, &tls] {
@@ -265,7 +265,7 @@ fn the_host_that_was_answered_is_noted_now_and_then() {
 }
 
 #[test]
-fn where_no_host_was_answered_a_trial_is_for_the_one_that_failed_and_the_next_in_turns() {
+fn without_a_known_host_probes_alternate_between_the_failed_and_the_next_host() {
     let (plain, tls) = (to(1, "a:80", None), to(1, "a:443", Some("one.com")));
     let mut health = OutlierDetector::default();
     for to in [&plain, &tls] {
@@ -295,7 +295,7 @@ fn where_no_host_was_answered_a_trial_is_for_the_one_that_failed_and_the_next_in
 }
 
 #[test]
-fn what_nobody_asks_for_any_more_is_forgotten() {
+fn unused_destinations_are_forgotten() {
     let (old, new) = (to(1, "a:80", None), to(1, "b:80", None));
     let mut health = OutlierDetector::default();
     for now in 0..3 {
@@ -317,7 +317,7 @@ fn what_nobody_asks_for_any_more_is_forgotten() {
 }
 
 #[test]
-fn what_is_remembered_is_bounded() {
+fn the_number_of_entries_is_bounded() {
     let mut health = OutlierDetector::default();
     let far = LATELY_MS + NOTE_EVERY_MS;
     for number in 0..=KNOWN_MAX {
@@ -335,7 +335,7 @@ fn what_is_remembered_is_bounded() {
 }
 
 #[test]
-fn the_version_of_the_last_answer_is_remembered_of_each_destination() {
+fn the_version_of_the_last_response_is_recorded_per_destination() {
     let mut health = OutlierDetector::default();
     let (old, other) = (to(1, "192.0.2.1:80", None), to(2, "192.0.2.1:80", None));
     assert!(!health.speaks_http10(&old), "nobody knows");
