@@ -121,7 +121,7 @@ pub async fn authenticate(
         request,
         action,
         principal,
-        policies: policies,
+        policies,
         access_key: claim.key_id,
         nonce: (action.access == Access::Write).then(|| NonceUse {
             nonce: claim.nonce,
@@ -212,7 +212,7 @@ async fn find_key(
     };
     Ok(ResolvedKey {
         principal,
-        policies: policies,
+        policies,
         secret,
         active: key.active,
     })

@@ -51,7 +51,7 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
     let resources = resources::resolve(context, &caller, &domains).await?;
     let scope = scope(action, &caller.principal, resources::named_account(&caller));
     let query = PolicyQuery {
-        scope: scope,
+        scope,
         action: action.permission.to_owned(),
         resources,
         context: policy_context(&caller),

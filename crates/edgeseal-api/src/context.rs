@@ -259,7 +259,7 @@ impl Context {
     /// Queues a refusal for the audit log. Repeated refusals of one kind are partly only counted.
     pub fn audit_refusal(&self, audit: AuditContext, code: &str, detail: Option<String>) {
         let refusal = AuditedRefusal {
-            audit: audit,
+            audit,
             code: code.to_owned(),
             notes: detail.into_iter().collect(),
         };

@@ -86,11 +86,7 @@ impl AuditWrite {
     async fn write(&self, catalog: &Catalog) -> Result<(), Fault> {
         match self {
             Self::Record(refusal) => {
-                let AuditedRefusal {
-                    audit: audit,
-                    code,
-                    notes,
-                } = refusal;
+                let AuditedRefusal { audit, code, notes } = refusal;
                 catalog.record_refusal(audit, code, notes).await
             }
             Self::Nonce(audit) => catalog.consume_nonce(audit).await,
@@ -167,9 +163,7 @@ impl Coalescer {
     }
 
     fn key(&self, refusal: &AuditedRefusal) -> RefusalKey {
-        let AuditedRefusal {
-            audit: audit, code, ..
-        } = refusal;
+        let AuditedRefusal { audit, code, .. } = refusal;
         let is_proven = refusal.is_authenticated();
         let kind = RefusalKey {
             account: audit.account.clone(),

@@ -158,7 +158,7 @@ impl Operation for ExplainDecision {
         });
         let arn = resource.arn().to_owned();
         let asked = authorize::PolicyQuery {
-            scope: scope,
+            scope,
             action: query.permission.clone(),
             resources: vec![resource],
             context: circumstances,
