@@ -60,6 +60,7 @@ struct Progress {
     opened: u64,
     resealed: u64,
     unopened: u64,
+    #[serde(rename = "Trouble")]
     error: String,
 }
 
