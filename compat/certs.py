@@ -1,4 +1,4 @@
-"""The certificates that the tests deploy, made afresh for every run.
+"""The certificates that the tests deploy, created anew for every run.
 
 `python certs.py DIR` writes NAME.crt and NAME.key for every entry of `MATERIALS`; story.json and refusals.json name them
 as `@NAME.crt` and `@NAME.key`. Most are sound; the rest are wrong in exactly one way.
@@ -84,7 +84,7 @@ class Authority:
         return chain, _key_pem(key)
 
     def certify(self, dns_name, public_key, start=NOW - DAY, end=NOW + 90 * DAY, serial=None):
-        """Chain text (leaf, intermediate) and the leaf's SHA-256 for somebody's public key."""
+        """Chain text (leaf, intermediate) and the leaf's SHA-256 for a given public key."""
         certificate = (
             _builder(_name(dns_name), self.name, public_key, start, end, serial)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(dns_name)]), critical=False)
@@ -127,14 +127,14 @@ def _block(label, der):
 
 
 def _spoil_base64(crt):
-    """Puts a character into the first block's second line that base64 does not have."""
+    """Puts a character that is not base64 into the first block's second line."""
     lines = crt.split("\n")
     lines[2] = "!" + lines[2][1:]
     return "\n".join(lines)
 
 
 def _tamper(crt):
-    """Flips the last bit of the leaf: its shape is intact, its signature is not."""
+    """Flips the last bit of the leaf: its structure is valid, its signature is not."""
     end = "-----END CERTIFICATE-----\n"
     first, rest = crt.split(end, 1)
     der = bytearray(x509.load_pem_x509_certificate((first + end).encode()).public_bytes(serialization.Encoding.DER))

@@ -1,4 +1,4 @@
-"""The official Python clients, unmodified, behind one small surface.
+"""The official Python clients, unmodified, behind one small interface.
 
 Each class has `call(action, params)` that sends the request with that client's own request types and returns the reply as
 a dictionary, `refusal` (the exception type that the client raises for a refused call), `facts(exception)` (HTTP status,

@@ -30,7 +30,7 @@ def server(certs):
 
 @pytest.fixture(scope="module")
 def shared_server(certs):
-    """One server for the tests of a module that do not disturb each other."""
+    """One server for the tests of a module that do not interfere with each other."""
     with Server(certs) as running:
         yield running
 

@@ -13,7 +13,7 @@ import re
 FOLDERS = {"cdn": "cdn-20180510", "dcdn": "dcdn-20180115", "cas": "cas-20200407", "ram": "ram-20150501"}
 FIELD = re.compile(r'^\t\w+\s+(\S+)\s+`json:"([^",]+)')
 SCALARS = {"string": str, "bool": bool, "int32": int, "int64": int, "float32": (int, float), "float64": (int, float)}
-# Where models of one age disagree: the text of the Go SDK is an object in the newer one for Python.
+# Where models of the same date disagree: the text of the Go SDK is an object in the newer one for Python.
 DISAGREE = {("DescribeDomainVerifyData", "Content")}
 
 

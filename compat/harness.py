@@ -1,4 +1,4 @@
-"""A running Edgeseal for the tests: started on free ports, watched while it runs, checked when it ends."""
+"""A running Edgeseal for the tests: started on free ports, watched while it runs, checked at its exit."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 STOP_SECONDS = 30
 
-# Made once and without trust roots: loading them takes long enough to hide a change that comes late.
+# Created once and without trust roots: loading them takes long enough to hide a late change.
 CLIENT_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 CLIENT_CONTEXT.check_hostname = False
 CLIENT_CONTEXT.verify_mode = ssl.CERT_NONE
 
 
 class Server:
-    """`edgeseal serve` on an empty data directory. A context manager: leaving it stops the server and checks its end.
+    """`edgeseal serve` on an empty data directory. A context manager: leaving it stops the server and checks its exit.
 
     `api`, `https`, `http`, `admin` are `host:port`; `account`, `key_id`, `secret` are the root account's; `data` is the
     data directory.
@@ -40,7 +40,7 @@ class Server:
         return self
 
     def restart(self, config):
-        """Ends it and starts it again on the same data, with this configuration (TOML)."""
+        """Stops it and starts it again on the same data, with this configuration (TOML)."""
         self._stop()
         self._start(config)
 
@@ -52,7 +52,7 @@ class Server:
             [binary(), "serve", "--data", self.data, "--config", config_file, *roles],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            # Its configuration is what stands above, whatever the environment of the tests says.
+            # Ignore the configuration in the environment of the tests.
             env={name: value for name, value in os.environ.items() if not name.startswith("EDGESEAL_")},
         )
         self._ready, self._settled = False, threading.Event()
@@ -133,7 +133,7 @@ def split_address(address):
 
 
 def assert_no_key_material(log, secret, certs):
-    """What the server printed holds no private key and no access-key secret."""
+    """Asserts that the output of the server contains no private key and no access-key secret."""
     assert "PRIVATE KEY" not in log, "the log holds a private key"
     assert secret not in log, "the log holds the access-key secret"
     for line in key_lines(certs):
@@ -141,7 +141,7 @@ def assert_no_key_material(log, secret, certs):
 
 
 def key_lines(certs):
-    """Every base64 line of every private key (short ones say nothing)."""
+    """Every base64 line of every private key, except short ones."""
     for path in sorted(pathlib.Path(certs).glob("*.key")):
         for block in re.findall(r"BEGIN [A-Z ]*PRIVATE KEY-----(.*?)-----END", path.read_bytes().decode(), re.S):
             yield from (line for line in block.split() if len(line) >= 16)

@@ -1,4 +1,4 @@
-"""An OpenID Connect identity provider of the tests' own: keys, a key set, tokens good and bad."""
+"""An OpenID Connect identity provider for the tests: keys, a key set, valid and invalid tokens."""
 
 import base64
 import datetime
@@ -49,7 +49,7 @@ class Key:
         return r.to_bytes(32) + s.to_bytes(32)
 
     def token(self, header=None, sign=None, **claims):
-        """A token as this key signs it; `header` and `claims` are changed members, `sign` signs in its place."""
+        """A token signed by this key; `header` and `claims` are changed members, `sign` signs in its place."""
         now = int(time.time())
         header = {"alg": self.algorithm, "kid": self.kid, "typ": "JWT", **(header or {})}
         claims = {"iss": ISSUER, "aud": "edgeseal", "sub": "repo:web/shop:main", "iat": now, "exp": now + 300, **claims}
@@ -57,7 +57,7 @@ class Key:
         return f"{signed}.{encode((sign or self.sign)(signed.encode()))}"
 
     def confused_token(self):
-        """HS256 with the public key, which everybody knows, as the secret."""
+        """HS256 with the public key, which is known to all, as the secret."""
         return self.token({"alg": "HS256"}, lambda signed: hmac.digest(self.public_pem(), signed, hashlib.sha256))
 
 
@@ -66,7 +66,7 @@ def key_set(*keys):
 
 
 class HttpsKeys:
-    """A key set at an https:// address, with a certificate that nobody but `ca_file` vouches for. A context manager."""
+    """A key set at an https:// address, with a certificate that only `ca_file` verifies. A context manager."""
 
     def __init__(self, folder, *keys):
         self.ca_file, self.key_file = folder / "issuer.crt", folder / "issuer.key"
@@ -100,7 +100,7 @@ class HttpsKeys:
 
 
 def write_self_signed(cert_file, key_file):
-    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
+    """A self-signed certificate for 127.0.0.1, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer of the tests")])
     now = datetime.datetime.now(datetime.timezone.utc)

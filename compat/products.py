@@ -1,4 +1,4 @@
-"""The generated SDK of every product, with each answer on the wire held against the SDK's models.
+"""The generated SDK of every product, with each response on the wire compared with the SDK's models.
 
 A model takes whatever type arrives and drops what it does not know, so that a number sent as a string, or a field with a
 wrong name, goes unnoticed where it is read. Here every field must be one that the model has, with the type that it declares.
@@ -22,11 +22,11 @@ PACKAGES = {
     "ram": "alibabacloud_ram20150501",
 }
 
-# What a certificate was accepted with, in the answer to any call that takes one. Models pass over it.
+# Warnings, in the response to any call that takes a certificate. Models ignore them.
 WARNINGS = {"Warnings"}
-# What else Edgeseal says beyond the cloud, by action.
+# Edgeseal's other additional members, by action.
 ADDED = {
-    # ok, mismatch, expired, expire_soon: the cloud tells them in the list of HTTPS domains alone.
+    # ok, mismatch, expired, expire_soon: the cloud returns them in the list of HTTPS domains only.
     "DescribeDomainCertificateInfo": {"CertStatus"},
     # What is left of the account's quotas, and those that the CDN does not tell.
     "DescribeCdnUserQuota": {
@@ -36,7 +36,7 @@ ADDED = {
         "CsrKeyQuota",
         "CsrKeyRemain",
     },
-    # Whether the edge obeys the function or it is only kept.
+    # Whether the edge applies the function or it is only stored.
     "DescribeCdnDomainConfigs": {"Effect"},
     "DescribeCdnDomainStagingConfig": {"Effect"},
     "DescribeDcdnDomainConfigs": {"Effect"},
@@ -92,7 +92,7 @@ class Product:
         return wire
 
     def _observe(self):
-        """Keeps what came over the wire before a model is made of it."""
+        """Keeps the response on the wire, before it becomes a model."""
         send = self.sdk.call_api
 
         def call_api(*arguments):

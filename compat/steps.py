@@ -50,7 +50,7 @@ def expect_refusal(client, action, params, code):
 
 
 def documented(code, action):
-    """HTTP status and message of a code, as spec/errors.tsv has it for this action; of two namesakes, CDN's before RAM's."""
+    """HTTP status and message of a code, from spec/errors.tsv for this action; CDN's if RAM has the same code."""
     for where in (action, f"cdn:{action}", f"ram:{action}", "cdn", "gateway"):
         if (code, where) in REFUSALS:
             return REFUSALS[code, where]

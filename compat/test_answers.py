@@ -1,4 +1,4 @@
-"""Every operation through its generated SDK: answers.json, each answer held against the SDK's models.
+"""Every operation through its generated SDK: answers.json, each response compared with the SDK's models.
 
 A group's cases run in order on one server; one that fails does not keep the next from running. Besides what steps.py says, a
 case has `product` (`cdn` if it does not) and `only` (`python` where Node's older SDKs lack the operation or have another
@@ -49,7 +49,7 @@ def test_answer(name, case, group):
 
 
 def test_certificate_for_a_request(server):
-    """The server makes the key and the request; a certificate for it is bound without the key ever leaving the server."""
+    """The server creates the key and the CSR; a certificate for it is bound without the key ever leaving the server."""
     cdn, authority = Product(server, "cdn"), Authority()
     sources = '[{"content":"127.0.0.1","type":"ipaddr","port":80}]'
     cdn.call("AddCdnDomain", {"DomainName": "shop.example.com", "CdnType": "web", "Sources": sources})

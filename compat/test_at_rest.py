@@ -1,4 +1,4 @@
-"""Nothing secret lies open in the data directory."""
+"""The data directory contains no secret in plaintext."""
 
 import urllib.request
 
@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from clients import NewSdk
 
 SOURCES = '[{"content":"127.0.0.1","type":"ipaddr","port":80}]'
-# Its purpose is to hand the first secret to the operator.
+# This file contains the first secret, for the operator.
 HANDED_OUT = "credentials.json"
 
 
@@ -27,7 +27,7 @@ def test_data_directory(server):
 
 
 def test_admin_pages(server):
-    """What the server tells about itself is free of secrets as well."""
+    """Metrics and log contain no secrets either."""
     for page in ("/healthz", "/readyz", "/metrics"):
         with urllib.request.urlopen(f"http://{server.admin}{page}", timeout=10) as answer:
             assert server.secret.encode() not in answer.read()

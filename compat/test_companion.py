@@ -1,5 +1,5 @@
-"""A second certificate beside the first through each client: `Companion`, which no generated model knows, goes as a parameter of
-a generic call; then each visitor is shown the certificate that it can check."""
+"""A second certificate through each client: `Companion`, which no generated model knows, goes as a parameter of
+a generic call; then each client gets the certificate that it can verify."""
 
 import hashlib
 import re
@@ -47,7 +47,7 @@ def upload(server, name):
 
 
 def shown(server, algorithms):
-    """SHA-256 of the leaf that a visitor gets who checks these signatures only; None if it gets none."""
+    """SHA-256 of the leaf that a client with these signature schemes gets; None if it gets none."""
     host, port = split_address(server.https)
     command = ["openssl", "s_client", "-connect", f"{host}:{port}", "-servername", NAME, "-sigalgs", algorithms]
     said = subprocess.run(command, input="", capture_output=True, text=True, timeout=30).stdout

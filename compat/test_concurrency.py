@@ -1,4 +1,4 @@
-"""Many deployments at the same moment."""
+"""Concurrent deployments."""
 
 from concurrent.futures import ThreadPoolExecutor
 

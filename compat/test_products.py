@@ -1,4 +1,4 @@
-"""What test_answers.py relies on: an answer that does not fit the SDK's models does not pass."""
+"""What test_answers.py relies on: a response that does not fit the SDK's models does not pass."""
 
 import types
 
@@ -21,7 +21,7 @@ UNSOUND = {
 
 
 def call(answer):
-    """The SDK's call of a list, with this answer in place of what a server says."""
+    """The SDK's call of a list, with this response instead of a server's."""
     product = Product(types.SimpleNamespace(key_id="id", secret="secret", api="127.0.0.1:9"), "cdn")
     product.sdk.call_api = lambda *_: {"statusCode": 200, "headers": {}, "body": {"RequestId": "id"} | answer}
     product._observe()

@@ -1,4 +1,4 @@
-"""How much an account may have, as the operator sets it and the account's own SDK sees it: refusals arrive as the client's
+"""Quotas, as the operator sets them and the account's SDK sees them: refusals arrive as the client's
 own exception, and what the operator allows counts with the next call."""
 
 import pytest
@@ -17,7 +17,7 @@ def world(request, server):
     root = client(server)
     quotas = {"QuotaDomains": "1", "QuotaCertificates": "1", "QuotaCsrKeys": "1"}
     made = root.call("CreateAccount", {"AccountName": "shop", **quotas})
-    # Where its tests' origins are is not a tenant's to choose by itself.
+    # The tests' origins have private addresses, which need the operator's permission.
     update(root, made, PrivateOrigins="allowed")
     key = made["AccessKey"]
     tenant = client(server, key["AccessKeyId"], key["AccessKeySecret"])

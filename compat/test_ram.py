@@ -11,7 +11,7 @@ from steps import REQUEST_ID
 
 REFUSALS = documented_refusals()
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-# Limits that a thousand calls would have to reach; the catalog's own tests count what they count.
+# Limits that would take a thousand calls to reach; the catalog's unit tests cover them.
 NEVER = {"LimitExceeded.User", "LimitExceeded.Role", "LimitExceeded.Policy"}
 
 
@@ -64,7 +64,7 @@ def test_a_user_s_life(ram, server):
     rest = ram.call("ListUsers", {"MaxItems": 2, "Marker": page["Marker"]})
     assert [user["UserName"] for user in rest["Users"]["User"]] == ["carol"] and rest["IsTruncated"] is False
 
-    # All that it has goes with the new name.
+    # Everything attached follows the new name.
     key = key_of(ram, "alice")
     ram.call("AttachPolicyToUser", {"UserName": "alice", "PolicyType": "System", "PolicyName": "AliyunRAMReadOnlyAccess"})
     changed = ram.call("UpdateUser", {"UserName": "alice", "NewUserName": "alina", "NewComments": "z"})["User"]

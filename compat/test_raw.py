@@ -1,4 +1,4 @@
-"""What no SDK lets one see: raw bytes, replays, XML, the envelope of a refusal. Signed by signer.py."""
+"""What SDKs hide: raw bytes, replays, XML, the envelope of a refusal. Signed by signer.py."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def add(name):
 
 
 def refused(answer, code, action="gateway"):
-    """The answer is the JSON envelope of `code`."""
+    """The response is the JSON envelope of `code`."""
     status, message = documented(code, action)
     assert (answer.status, answer.json["Code"]) == (status, code), answer.body
     assert answer.json["Message"].startswith(message.split("{", 1)[0])

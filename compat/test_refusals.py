@@ -40,7 +40,7 @@ def test_parameters(parameters_stage, case):
 
 @cases("certificate")
 def test_certificate(certificate_stage, case):
-    """Refused, and what was served before is served still."""
+    """Refused, and the served certificate is unchanged."""
     sdk, server = certificate_stage
     run(case, sdk, server, {})
     expect_served(server, GROUPS["certificate"]["unchanged"])

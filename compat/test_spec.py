@@ -1,4 +1,4 @@
-"""The data of spec/ is sound: independent code computes every signature in it again."""
+"""The data of spec/ is correct: independent code recomputes every signature in it."""
 
 import hashlib
 import json

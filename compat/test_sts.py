@@ -1,4 +1,4 @@
-"""Temporary keys through the official SDKs: how they are got, what they may do, and how they are refused."""
+"""Temporary keys through the official SDKs: how they are issued, what they may do, and how they are refused."""
 
 import json
 import re
@@ -151,7 +151,7 @@ def refused(call, code, where, status=None):
 
 @pytest.fixture(scope="module")
 def bare(certs, tmp_path_factory):
-    """A world without users and roles: what is refused before they matter."""
+    """A server without users and roles: refusals that do not depend on them."""
     folder = tmp_path_factory.mktemp("bare")
     with Server(certs) as server:
         world = World(server, folder)

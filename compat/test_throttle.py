@@ -33,12 +33,12 @@ def test_throttled(client, server):
         assert isinstance(refused, ThrottlingException)
         assert 0 < refused.retry_after <= 1000
 
-    # The limit is per operation: another one goes on.
+    # The limit is per action: another action still succeeds.
     assert kind(server).call("DescribeCdnDomainDetail", domains[0])["GetDomainDetailModel"]
 
 
 def call_until_refused(connect, action, params_of_threads):
-    """Calls from a thread per params until one call raises: how many were answered, and what was raised."""
+    """Calls from a thread per params until one call raises: how many succeeded, and the exception."""
     refused, answered, left = [], [], iter(range(CALLS))
 
     def work(params):

@@ -1,4 +1,4 @@
-"""`python totals.py PYTEST.xml NODE.tap`: the totals of both reports on one line; the exit status tells of failures."""
+"""`python totals.py PYTEST.xml NODE.tap`: the totals of both reports on one line; the exit status reports failures."""
 
 import pathlib
 import re

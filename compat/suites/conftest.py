@@ -1,4 +1,4 @@
-"""The site that all suites look at."""
+"""The site that all suites test."""
 
 import pytest
 

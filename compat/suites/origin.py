@@ -1,4 +1,4 @@
-"""An origin that answers whatever the suites ask: bodies both ways, ranges, redirects, trailers, WebSockets."""
+"""An origin for the suites: bodies both ways, ranges, redirects, trailers, WebSockets."""
 
 import base64
 import hashlib
@@ -29,12 +29,12 @@ WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 
 
 def content(length):
-    """The first octets of the origin's endless content."""
+    """The first bytes of the origin's endless content."""
     return (BLOCK * (length // len(BLOCK) + 1))[:length]
 
 
 class Origin:
-    """Serves HTTP/1.1 in the clear on a free port while it is entered."""
+    """Serves plaintext HTTP/1.1 on a free port. A context manager."""
 
     def __enter__(self):
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -44,11 +44,11 @@ class Origin:
 
     @property
     def websockets(self):
-        """`Via` of each request for a WebSocket: the version that the visitor speaks."""
+        """`Via` of each request for a WebSocket: the client's HTTP version."""
         return self._server.websockets
 
     def forget(self):
-        """What was before counts no more."""
+        """Resets the counts."""
         self._server.websockets.clear()
         self._server.talked.clear()
 
@@ -67,7 +67,7 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.websockets, self.talked = [], threading.Event()
 
     def handle_error(self, *_):
-        """A client that leaves early is no news."""
+        """A client that disconnects early is not an error."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -144,7 +144,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _send_trailers(self):
-        """As a gRPC server ends its answers: the outcome comes after the body."""
+        """As in gRPC responses: the status follows the body, in trailers."""
         self.send_response(200)
         self.send_header("trailer", "grpc-status, grpc-message")
         self.send_header("transfer-encoding", "chunked")

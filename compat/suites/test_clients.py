@@ -1,4 +1,4 @@
-"""HTTP clients of other hands, a WebSocket client and a browser, each with its own checks of the certificate."""
+"""Third-party HTTP clients, a WebSocket client and a browser, each with its own certificate verification."""
 
 import asyncio
 import base64
@@ -33,7 +33,7 @@ keys = pytest.mark.parametrize("name", [ECDSA, RSA])
 
 @pytest.fixture(autouse=True)
 def names_of_the_suites(monkeypatch):
-    """Names under example.com are this machine; the clients ask for addresses as they always do."""
+    """Names under example.com resolve to this machine; the clients resolve them as usual."""
     ask = socket.getaddrinfo
 
     def answer(host, *rest, **more):
@@ -46,7 +46,7 @@ def names_of_the_suites(monkeypatch):
 @keys
 def test_requests(site, name):
     with requests.Session() as session:
-        # What the surroundings say of proxies and authorities is left out.
+        # Without the proxies and CAs of the environment.
         session.trust_env, session.verify = False, str(site.ca)
         assert session.get(site.url(name)).content == PAGE
         assert session.get(site.url(name, f"/bytes/{LARGE}")).content == content(LARGE)
@@ -98,7 +98,7 @@ def test_aiohttp(site, name):
 
 @keys
 def test_websocket(site, name):
-    """Frames both ways, long ones too, and the end in order."""
+    """Frames both ways, long ones too, and a clean close."""
     talk = websocket.create_connection(
         f"wss://{name}:{site.port}/websocket", sslopt={"ca_certs": str(site.ca)}, timeout=SECONDS_MAX
     )

@@ -13,7 +13,7 @@ from website import ECDSA, MODERN, MOVED, RSA
 HTTP, TLS = {"h1": "--http1.1", "h2": "--http2"}, {"1.2": ["--tls-max", "1.2"], "1.3": ["--tlsv1.3"]}
 NAMES = {"ecdsa": ECDSA, "rsa": RSA}
 VERSION = {"h1": "1.1", "h2": "2"}
-# More than any buffer between client and origin holds.
+# More than all buffers between client and origin.
 LARGE = 24 * 1024 * 1024
 SECONDS_MAX = 60
 
@@ -64,7 +64,7 @@ def test_post(site, http, tls):
 @matrix
 @pytest.mark.parametrize("way", ["length", "chunked"])
 def test_large_upload(site, http, tls, way):
-    """A body whose length is told, and one whose end only the end tells; `Expect: 100-continue` with both."""
+    """A body with Content-Length, and one without; `Expect: 100-continue` with both."""
     sent = content(LARGE)
     options = ["-H", "transfer-encoding: chunked"] if way == "chunked" and http == "h1" else []
     file = site.folder / "upload"
@@ -120,7 +120,7 @@ def test_one_connection_carries_many_requests(site, http, tls):
 
 @matrix
 def test_trailers(site, tls):
-    """As gRPC has them, which is HTTP/2 alone. curl shows them after the head."""
+    """As gRPC has them, which is HTTP/2 alone. curl prints them after the headers."""
     shown, _ = Curl(site, "h2", tls)("/trailers", "-D", "-", "-H", "te: trailers")
     assert b"hello" in shown
     assert b"grpc-status: 0" in shown.lower() and b"grpc-message: fine" in shown.lower()
@@ -129,7 +129,7 @@ def test_trailers(site, tls):
 @pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
 @keys
 def test_h2load(site, protocol, key):
-    """Many streams on many connections: every answer comes, whole."""
+    """Many streams on many connections: every response is complete."""
     name = NAMES[key]
     done = subprocess.run(
         ["h2load", f"--connect-to=127.0.0.1:{site.port}", *(["--h1"] if protocol == "http/1.1" else [])]
@@ -151,7 +151,7 @@ def test_h2load(site, protocol, key):
 @matrix
 @keys
 def test_resumption(site, tls, key):
-    """A second connection goes on with the session of the first, and openssl tells that it did."""
+    """A second connection resumes the session of the first, as openssl reports."""
     version, file = f"-tls{tls.replace('.', '_')}", site.folder / f"session-{tls}-{key}"
     first = s_client(site, NAMES[key], version, "-sess_out", file)
     assert re.search(r"^New, TLSv", first, re.M), first
@@ -163,7 +163,7 @@ def test_resumption(site, tls, key):
 
 @keys
 def test_reconnect(site, key):
-    """openssl connects five times more with the session of the first handshake."""
+    """openssl reconnects five times with the session of the first handshake."""
     said = s_client(site, NAMES[key], "-tls1_2", "-reconnect")
     assert len(re.findall(r"^New, TLSv", said, re.M)) == 1 and len(re.findall(r"^Reused, TLSv", said, re.M)) == 5, said
 
@@ -201,7 +201,7 @@ def test_who_chooses_the_cipher_suite(site, suites, chosen):
 
 
 def s_client(site, name, *options):
-    """What openssl says of a connection on which a request is answered."""
+    """The output of openssl for a connection with one request."""
     request = f"GET / HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n\r\n"
     done = subprocess.run(
         ["openssl", "s_client", "-connect", site.edge, "-servername", name, "-CAfile", site.ca, "-ign_eof", *options],

@@ -1,4 +1,4 @@
-"""sslyze finds the edge in accord with Mozilla's profiles: intermediate by default, modern with TLS 1.3 alone."""
+"""sslyze finds that the edge complies with Mozilla's profiles: intermediate by default, modern with TLS 1.3 alone."""
 
 import json
 import pathlib
@@ -20,7 +20,7 @@ def test_profile(site, name, profile):
 
 
 def test_the_check_can_fail(site):
-    """A domain that speaks TLS 1.2 is not modern, and one whose authority is unknown is nothing."""
+    """A domain that speaks TLS 1.2 is not modern, and one whose CA is unknown complies with none."""
     status, said, _ = scan(site, ECDSA, "--mozilla_config=modern")
     assert status != 0 and "TLS versions {'TLSv1.2'} are supported" in said
 

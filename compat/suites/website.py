@@ -147,6 +147,6 @@ def _pem(certificate):
 
 
 def _revocation_list():
-    """Where the list of revoked certificates would be. Scanners want one to be named, and fetch nothing."""
+    """The URL of a CRL. Scanners require one and do not fetch it."""
     where = x509.UniformResourceIdentifier("http://crl.example.com/suites.crl")
     return x509.CRLDistributionPoints([x509.DistributionPoint([where], None, None, None)])

@@ -60,7 +60,7 @@ def running():
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeseal-tlsfuzzer-")))
         origin = stack.enter_context(Origin())
-        # A whole chain of one kind: many scripts accept signatures of no other kind, in certificates neither.
+        # A whole chain of one key type: many scripts accept no other signatures, not even in certificates.
         leaves = {kind: Authority(kind).leaf(name, kind) for kind, name in NAMES.items()}
         # An edge has one domain for clients without a server name, hence one edge for each kind of key.
         edges = {kind: stack.enter_context(_edge(folder, kind, leaf, origin)) for kind, leaf in leaves.items()}

@@ -1,4 +1,4 @@
-"""The tables of the tlsfuzzer suite are sound, and so is its reading of what the scripts print."""
+"""Tests of the tables of the tlsfuzzer suite, and of the parser of the scripts' output."""
 
 import compare
 

@@ -74,13 +74,12 @@ fn fault_text(fault: &Fault) -> String {
 }
 
 /// The remedy for a record that is sealed under a missing key.
-pub(crate) const RESTORE_KEY: &str =
-    "put this key back where the key-encryption keys come from, below the one that seals";
+pub(crate) const RESTORE_KEY: &str = "add this key to the key sources again, below the active one";
 const RESTORE: &str = "restore the store from a backup, or upload the certificate again";
 const REBUILD: &str = "stop Edgeseal and restore store.db from a backup; the record named may also be written again \
                        by the call that made it";
 
-const RECOUNT: &str = "start Edgeseal again: it counts anew when it starts";
+const RECOUNT: &str = "restart Edgeseal: it recounts at startup";
 
 /// Checks everything.
 ///
@@ -172,7 +171,7 @@ fn open_store(
         why,
     };
     let path = url.strip_prefix("sqlite:").map(PathBuf::from);
-    let path = path.ok_or_else(|| no_file("only a store in a file can be looked at".to_owned()))?;
+    let path = path.ok_or_else(|| no_file("only a store in a file can be checked".to_owned()))?;
     match SqliteSnapshot::open(&path) {
         Ok(view) => Ok(Some(view)),
         // A new directory has no store to report.
@@ -182,7 +181,7 @@ fn open_store(
             Err(no_file(cause.to_string()))
         }
         Err(error) => {
-            report.problem(error.to_string(), "put store.db back, or a backup of it");
+            report.problem(error.to_string(), "restore store.db, or a backup of it");
             Ok(None)
         }
     }
@@ -201,9 +200,9 @@ async fn read_keyring(
         Err(error) => {
             let cure = match error {
                 KekError::Missing { .. } | KekError::Variable { .. } => {
-                    "put the key-encryption keys back: nothing that is sealed opens without them"
+                    "restore the key-encryption keys: no sealed value opens without them"
                 }
-                _ => "mend the source of the key-encryption keys",
+                _ => "fix the source of the key-encryption keys",
             };
             report.problem(format!("key-encryption keys: {error}"), cure);
             Ok(None)

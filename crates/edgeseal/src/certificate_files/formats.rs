@@ -220,7 +220,7 @@ fn decrypt_pkcs8(
 ) -> Result<PrivateKeyDer<'static>, CertificateFileError> {
     let encrypted = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| CertificateFileError::Format {
         format: "a private key in PKCS#8, damaged or encrypted by an algorithm that is not taken",
-        hint: "openssl pkcs8 -topk8 -v2 aes256 writes it anew",
+        hint: "openssl pkcs8 -topk8 -v2 aes256 converts it",
     })?;
     let Some(password) = password else {
         return Err(password_error(PKCS8, None));

@@ -105,7 +105,7 @@ impl CopyReport {
     /// Prints the report.
     pub(super) fn print(&self) -> Result<(), CliError> {
         for line in &self.report.checked {
-            say!("looked at {line}")?;
+            say!("checked {line}")?;
         }
         if let Some(why) = &self.unopened_reason {
             say!("warning: what is sealed was not opened: {why}")?;

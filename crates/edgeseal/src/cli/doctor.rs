@@ -56,7 +56,7 @@ impl Command {
 
 fn print(report: &Report) -> Result<(), CliError> {
     for line in &report.checked {
-        say!("looked at {line}")?;
+        say!("checked {line}")?;
     }
     for (kind, found) in [("warning", &report.warnings), ("problem", &report.problems)] {
         for one in found {

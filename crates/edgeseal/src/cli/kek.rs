@@ -87,7 +87,7 @@ async fn wait_until_resealed(connection: &Connection, key: &str) -> Result<(), C
         match resealing["State"].as_str().unwrap_or_default() {
             "Running" => {
                 let trouble = count("Trouble");
-                let mut now = format!("{resealed} records sealed anew");
+                let mut now = format!("{resealed} records resealed");
                 if !trouble.is_empty() {
                     now = format!("{now} ({trouble})");
                 }
@@ -98,7 +98,7 @@ async fn wait_until_resealed(connection: &Connection, key: &str) -> Result<(), C
             }
             "Stuck" => {
                 return Err(CliError::Incomplete(format!(
-                    "{resealed} records were sealed anew, {} do not open and stay as they are: {}; edgeseal doctor \
+                    "{resealed} records were resealed, {} cannot be opened and are unchanged: {}; edgeseal doctor \
                      shows all of them",
                     count("Unopened"),
                     count("Trouble")
@@ -106,7 +106,7 @@ async fn wait_until_resealed(connection: &Connection, key: &str) -> Result<(), C
             }
             _ => {
                 if !connection.json {
-                    say!("{resealed} records were sealed anew; all {opened} are under key {key}")?;
+                    say!("{resealed} records were resealed; all {opened} are under key {key}")?;
                 }
                 return Ok(());
             }
@@ -158,14 +158,14 @@ fn status(body: &Value) -> Result<(), CliError> {
     output::print_table(["KEY", "", "SEALED UNDER IT"], rows)?;
     if body["Unreadable"] != 0 {
         say!(
-            "{} sealed records do not read; see edgeseal doctor",
+            "{} sealed records cannot be decoded; see edgeseal doctor",
             output::json_text(&body["Unreadable"])
         )?;
     }
     let resealing = &body["Resealing"];
     match resealing["State"].as_str().unwrap_or_default() {
         "Running" => say!(
-            "sealing anew: {} records so far {}",
+            "resealing: {} records so far {}",
             output::json_text(&resealing["Resealed"]),
             output::json_text(&resealing["Trouble"])
         ),

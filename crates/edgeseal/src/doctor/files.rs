@@ -70,7 +70,7 @@ fn check(path: &Path, cure: &'static str, report: &mut Report) -> u32 {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => {
-            let what = format!("{} cannot be looked at: {error}", path.display());
+            let what = format!("{} cannot be checked: {error}", path.display());
             report.problem(what, "run this as the user that Edgeseal runs as");
             1
         }

@@ -10,7 +10,7 @@ use super::{RESTORE, Report, expected::ExpectedState};
 use crate::{config::Config, node::context::edge_directory};
 
 const REBUILD_REPLICA: &str =
-    "stop Edgeseal and remove the files of the replica: it is made anew from the store";
+    "stop Edgeseal and remove the files of the replica: it is rebuilt from the store";
 
 /// Whether there is a replica.
 pub(super) fn exists(config: &Config) -> bool {

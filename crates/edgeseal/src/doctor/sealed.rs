@@ -36,7 +36,7 @@ pub(super) async fn examine(
                 .collect();
             report.problem(
                 format!("key-encryption key {id} is needed for {}", kinds.join(", ")),
-                "put this key back where the key-encryption keys come from",
+                "add this key to the key sources again",
             );
         }
         return Ok(());

@@ -40,7 +40,7 @@ pub(super) async fn examine(
         report.problem(
             "a server runs without its store: it serves its last good state and refuses changes"
                 .to_owned(),
-            "put the store back: it is taken up without a restart",
+            "restore the store: it is attached without a restart",
         );
         return Ok(());
     };

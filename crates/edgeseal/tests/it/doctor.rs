@@ -86,14 +86,14 @@ async fn intact_data_has_no_problem_and_is_not_changed() {
     assert_eq!(code, Some(0), "beside the server: {said}");
     assert!(!said.contains("warning"), "{said}");
     for line in [
-        "looked at 3 domains, 4 certificates, ",
-        "looked at 2 sealed records of access keys\n",
-        "looked at 4 sealed records of certificates\n",
-        "looked at 2 sealed records of session ticket keys\n",
-        "looked at 1 sealed records of signing requests\n",
-        "looked at 3 domains in the edge's replica\n",
-        "looked at the validity, names and chains of 2 certificates that are served\n",
-        "looked at 3 of 3 domains by a handshake with the edge\n",
+        "checked 3 domains, 4 certificates, ",
+        "checked 2 sealed records of access keys\n",
+        "checked 4 sealed records of certificates\n",
+        "checked 2 sealed records of session ticket keys\n",
+        "checked 1 sealed records of signing requests\n",
+        "checked 3 domains in the edge's replica\n",
+        "checked the validity, names and chains of 2 certificates that are served\n",
+        "checked 3 of 3 domains by a handshake with the edge\n",
         "everything is as it should be\n",
     ] {
         assert!(said.contains(line), "{line}: {said}");

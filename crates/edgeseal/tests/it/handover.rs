@@ -514,7 +514,7 @@ async fn a_predecessor_killed_in_a_hand_over_leaves_the_successor_serving() {
     })
     .await;
     assert_continues_alone(&mut server, next, "killed before it gave anything").await;
-    let told = "ended in the middle of the hand-over";
+    let told = "exited during the hand-over";
     assert!(server.log().contains(told), "{}", server.log());
     for delay in [0, 10, 20, 40, 80, 160] {
         let next = server.spawn(&["--take-over"]);

@@ -87,7 +87,7 @@ async fn resealing(api: &ApiClient) -> Value {
 }
 
 async fn finished(api: &ApiClient) {
-    eventually("sealing anew", async || {
+    eventually("resealing", async || {
         (resealing(api).await["State"] == "Finished").then_some(())
     })
     .await;

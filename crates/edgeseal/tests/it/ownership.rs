@@ -232,7 +232,7 @@ async fn whether_clients_resolve_to_the_edge() {
         assert!(message.contains(told) && told.is_empty() == message.is_empty());
     }
     assert_eq!(rows.len(), 4);
-    // The DNS is asked anew each time.
+    // The DNS is queried each time.
     dns.cname(names[2], "C.owned.example.EDGE.example.net")
         .await;
     let reply = api

@@ -31,7 +31,7 @@ async fn sighup_reloads_the_certificate_of_the_api() {
     fs::write(home.path().join("cert.pem"), "no certificate").unwrap();
     server.signal("HUP");
     eventually("the failure is told", async || {
-        let told = "keeps the certificate that it has";
+        let told = "reload failed: the API over TLS keeps its certificate";
         server.log().contains(told).then_some(())
     })
     .await;

@@ -33,7 +33,7 @@ pub(super) fn decrypt(
         _ => {
             return Err(CertificateFileError::Format {
                 format: "a private key in the old form of OpenSSL, with a cipher that is not taken",
-                hint: "openssl pkcs8 -topk8 -in FILE -out FILE.new writes it anew",
+                hint: "openssl pkcs8 -topk8 -in FILE -out FILE.new converts it",
             });
         }
     };

@@ -197,7 +197,7 @@ async fn invalid_records_end_the_connection() {
         ("nothing", vec![]),
         ("one byte", vec![22]),
         (
-            "HTTP in the clear",
+            "plaintext HTTP",
             b"GET / HTTP/1.1\r\nhost: www.attacked.example\r\n\r\n".to_vec(),
         ),
         (

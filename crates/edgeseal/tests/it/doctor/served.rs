@@ -97,7 +97,7 @@ async fn served_certificates_are_compared_with_the_store() {
     without.args(["--handshakes", "0"]);
     let said = String::from_utf8(without.output().unwrap().stdout).unwrap();
     assert!(
-        said.contains("looked at 0 of 1 domains by a handshake"),
+        said.contains("checked 0 of 1 domains by a handshake"),
         "{said}"
     );
     server.stop();

@@ -80,7 +80,7 @@ async fn keys_of_a_variable() {
     let said = String::from_utf8_lossy(&refusal.stderr);
     let waits = said.contains("KeyEncryption.Resealing") || said.contains("put a new key first");
     assert!(waits, "{said}");
-    let census = eventually("sealing anew", async || {
+    let census = eventually("resealing", async || {
         let census = census(&server).await;
         (census.under(first) == 0).then_some(census)
     })
@@ -122,7 +122,7 @@ async fn the_page_about_keys_is_true() {
     }
     for (said, expected) in printed.iter().zip([
         "1 access keys, 1 audit secrets, 4 certificates, 2 session ticket keys",
-        "8 records were sealed anew; all 8 are under key",
+        "8 records were resealed; all 8 are under key",
         "is retired: nothing needs it",
         "everything is as it should be",
     ]) {

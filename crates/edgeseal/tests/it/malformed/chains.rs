@@ -165,7 +165,7 @@ fn with_wrong_label(key: &str) -> String {
     pki::pem_encode("CERTIFICATE", &pki::pem_decode(key))
 }
 
-/// The version is looked at before any signature.
+/// The version is checked before any signature.
 fn version_1(sound: &TestCertificate) -> Vec<u8> {
     const V3: [u8; 5] = [0xa0, 3, 2, 1, 2];
     let mut der = sound.leaf.clone();
