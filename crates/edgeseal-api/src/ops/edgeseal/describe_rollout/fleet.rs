@@ -45,6 +45,7 @@ struct DomainProblem {
     edge_id: String,
     group: String,
     domain_name: String,
+    #[serde(rename = "Why")]
     reason: String,
 }
 

@@ -41,7 +41,7 @@ pub(super) struct EdgeRow {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clock_skew: bool,
     /// Why it is not served or not proven.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "Why", skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
