@@ -456,11 +456,7 @@ fn check_lengths(key_id: &str, nonce: &str, signature: &str) -> Result<(), Unaut
     ] {
         let bytes = text.len();
         if bytes > max {
-            return Err(Unauthenticated::TooLong {
-                name,
-                bytes: bytes,
-                max,
-            });
+            return Err(Unauthenticated::TooLong { name, bytes, max });
         }
     }
     Ok(())

@@ -153,7 +153,7 @@ impl Request {
         }
         let bytes = head_length(&raw);
         if bytes > HEAD_MAX {
-            return Err(MalformedRequest::HeadTooLong { bytes: bytes });
+            return Err(MalformedRequest::HeadTooLong { bytes });
         }
         let encoded = Zeroizing::new(std::mem::take(&mut raw.query));
         let body = Body(raw.body.ok_or(MalformedRequest::BodyTooLong)?);

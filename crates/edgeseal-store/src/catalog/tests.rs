@@ -327,7 +327,7 @@ async fn two_last_users_do_not_pass_each_other() {
     });
     hidden.await.unwrap();
     let first_try = &AtomicBool::new(true);
-    let again = &self::audit_context();
+    let again = &audit_context();
     let left = catalog.transact(again, |mut draft| async move {
         let after = domain("a.example.com", Some(new));
         draft.change_domain(one, &after).await?;
@@ -456,7 +456,7 @@ async fn one_change_may_take_a_hidden_certificate_from_all() {
         Ok::<_, Never>((draft, ()))
     });
     hidden.await.unwrap();
-    let (domains, again) = (&domains, &self::audit_context());
+    let (domains, again) = (&domains, &audit_context());
     let changed = catalog.transact(again, |mut draft| async move {
         for before in domains {
             let mut after = before.clone();
@@ -513,7 +513,7 @@ async fn content_that_comes_back_as_it_goes_stays() {
     hidden.await.unwrap();
     let again = &certificate("a");
     let row = &row(2, again);
-    let second = &self::audit_context();
+    let second = &audit_context();
     let replaced = catalog.transact(second, |mut draft| async move {
         draft.add_certificate(row, again, Quota::Unlimited).await?;
         draft

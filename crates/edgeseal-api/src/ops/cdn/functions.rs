@@ -244,7 +244,7 @@ fn check_size(settings: &[Setting]) -> Result<(), InvalidFunctions> {
         .sum();
     match settings.len() {
         count if count > SETTINGS_MAX => Err(InvalidFunctions::TooMany { count }),
-        _ if bytes > ALL_ARGUMENTS_MAX => Err(InvalidFunctions::TooLong { bytes: bytes }),
+        _ if bytes > ALL_ARGUMENTS_MAX => Err(InvalidFunctions::TooLong { bytes }),
         _ => Ok(()),
     }
 }

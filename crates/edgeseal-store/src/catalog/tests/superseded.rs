@@ -10,12 +10,12 @@ const A: &str = "a.example.com";
 const B: &str = "b.example.com";
 
 /// A call that comes after all before it.
-fn deed() -> AuditContext {
+fn later_call() -> AuditContext {
     static CALLS: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
     let now = NOW.plus_ms(CALLS.fetch_add(1, Ordering::Relaxed));
     AuditContext {
         now,
-        ..super::audit_context()
+        ..audit_context()
     }
 }
 
@@ -33,8 +33,8 @@ async fn set(
         ..row(id, &certificate)
     };
     let after = domain(&before.name.to_string(), Some(&row));
-    let (row, certificate, after, deed) = (&row, &certificate, &after, &deed());
-    let set = catalog.transact(deed, |mut draft| async move {
+    let (row, certificate, after, later_call) = (&row, &certificate, &after, &later_call());
+    let set = catalog.transact(later_call, |mut draft| async move {
         draft
             .add_certificate(row, certificate, Quota::Unlimited)
             .await?;
@@ -64,8 +64,8 @@ async fn with_uploads(catalog: &Catalog, name: &str, ids: impl IntoIterator<Item
 async fn bind(catalog: &Catalog, before: &Domain, id: i64) -> Domain {
     let row = catalog.certificate(id).await.unwrap().unwrap();
     let after = domain(&before.name.to_string(), Some(&row));
-    let (changed, deed) = (&after, &deed());
-    let bound = catalog.transact(deed, |mut draft| async move {
+    let (changed, later_call) = (&after, &later_call());
+    let bound = catalog.transact(later_call, |mut draft| async move {
         draft.change_domain(before, changed).await?;
         Ok::<_, Never>((draft, ()))
     });
@@ -119,8 +119,8 @@ async fn a_domain_keeps_the_uploads_that_it_had_last() {
     assert!(catalog.material(&centre.material).await.unwrap().is_some());
 
     // Nor does the domain leave more behind.
-    let (domain, deed) = (&bound, &deed());
-    let deleted = catalog.transact(deed, |mut draft| async move {
+    let (domain, later_call) = (&bound, &later_call());
+    let deleted = catalog.transact(later_call, |mut draft| async move {
         draft.delete_domain(domain).await?;
         Ok::<_, Never>((draft, ()))
     });
@@ -201,9 +201,9 @@ async fn one_that_its_last_domains_leave_at_once_is_superseded() {
             let (catalog, all, shared) = (catalog.clone(), Arc::clone(&all), shared.clone());
             tasks.spawn(async move {
                 let (before, after) = (domain(name, Some(&shared)), domain(name, None));
-                let (before, after, all, deed) = (&before, &after, &*all, &deed());
+                let (before, after, all, later_call) = (&before, &after, &*all, &later_call());
                 let mut is_first = true;
-                let left = catalog.transact(deed, |mut draft| {
+                let left = catalog.transact(later_call, |mut draft| {
                     let waits = std::mem::take(&mut is_first);
                     async move {
                         draft.change_domain(before, after).await?;
@@ -236,8 +236,8 @@ async fn one_that_is_bound_meanwhile_does_not_go() {
     };
     let after = domain(A, Some(&row));
     let (before, after, row, certificate) = (&a, &after, &row, &certificate);
-    let (first_try, deed) = (&AtomicBool::new(true), &deed());
-    let set = catalog.transact(deed, |mut draft| async move {
+    let (first_try, later_call) = (&AtomicBool::new(true), &later_call());
+    let set = catalog.transact(later_call, |mut draft| async move {
         draft
             .add_certificate(row, certificate, Quota::Unlimited)
             .await?;
