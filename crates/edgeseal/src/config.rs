@@ -424,7 +424,7 @@ impl Config {
     /// The settings of the API.
     ///
     /// # Errors
-    /// [`ConfigError::Value`].
+    /// [`ConfigError::InvalidValue`].
     pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
         let limits = self.rate_limits.iter();
         let memory = self.memory_max.or_else(resources::cgroup_memory_max);
@@ -495,7 +495,7 @@ impl Config {
     /// Whose origins may be at addresses that are not public.
     ///
     /// # Errors
-    /// [`ConfigError::Value`].
+    /// [`ConfigError::InvalidValue`].
     pub(crate) fn private_origins(&self) -> Result<PrivateOrigins, ConfigError> {
         parse_choice(
             "origin_private_addresses",
@@ -536,7 +536,7 @@ impl Config {
     /// The domain that clients without SNI get.
     ///
     /// # Errors
-    /// [`ConfigError::Value`].
+    /// [`ConfigError::InvalidValue`].
     pub(crate) fn default_domain(&self) -> Result<Option<DomainName>, ConfigError> {
         let Some(given) = &self.default_domain else {
             return Ok(None);
@@ -552,7 +552,7 @@ impl Config {
     /// The API over TLS; `None` if it is off.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] unless all three of its keys are given, or none.
+    /// [`ConfigError::InvalidValue`] unless all three of its keys are given, or none.
     pub(crate) fn api_tls(&self) -> Result<Option<ApiTlsConfig<'_>>, ConfigError> {
         let missing = |key| ConfigError::InvalidValue {
             key,
@@ -576,7 +576,7 @@ impl Config {
     /// Trusted load balancers that send the PROXY protocol.
     ///
     /// # Errors
-    /// [`ConfigError::Value`].
+    /// [`ConfigError::InvalidValue`].
     pub(crate) fn trusted_proxies(&self) -> Result<Vec<IpNet>, ConfigError> {
         let network = |given: &String| {
             let address = given.parse::<IpAddr>().map(IpNet::from);
@@ -622,7 +622,7 @@ impl Config {
     /// The sources of the key-encryption keys.
     ///
     /// # Errors
-    /// [`ConfigError::Value`], which never shows the value: it may be a key.
+    /// [`ConfigError::InvalidValue`], which never shows the value: it may be a key.
     pub(crate) fn kek_sources(&self) -> Result<Vec<KekSource>, ConfigError> {
         let no_source = |expected| ConfigError::InvalidValue {
             key: "kek",
@@ -643,7 +643,7 @@ impl Config {
     /// Whether a start continues although something is sealed under a missing key.
     ///
     /// # Errors
-    /// [`ConfigError::Value`].
+    /// [`ConfigError::InvalidValue`].
     pub(crate) fn accepts_lost_keys(&self) -> Result<bool, ConfigError> {
         let words = [("refuse", false), ("accept", true)];
         parse_choice("lost_keys", &self.lost_keys, "refuse or accept", &words)

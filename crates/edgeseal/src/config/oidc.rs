@@ -40,7 +40,7 @@ const fn default_issued_within_hours() -> u32 {
 /// Parses the tables.
 ///
 /// # Errors
-/// [`ConfigError::Value`] for the first invalid value.
+/// [`ConfigError::InvalidValue`] for the first invalid value.
 pub(super) fn providers(tables: &[OidcProvider]) -> Result<OidcProviders, ConfigError> {
     let mut providers: Vec<(Provider, KeySource)> = Vec::new();
     for table in tables {
