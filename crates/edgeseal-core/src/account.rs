@@ -1,4 +1,4 @@
-//! Who owns domains and who may call: accounts and their access keys.
+//! Accounts, which own domains, and the access keys that sign their calls.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{Timestamp, identity::UserName, quota::QuotaOverrides};
 
-/// The number of an account: 16 decimal digits, the first not zero.
+/// An account number: 16 decimal digits, the first not zero.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct AccountId(Box<str>);
@@ -14,42 +14,42 @@ pub struct AccountId(Box<str>);
 /// The owner of domains and certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Its number.
+    /// The account number.
     pub id: AccountId,
-    /// A name for people, unique.
+    /// A display name, unique.
     pub name: String,
-    /// The root account operates this Edgeseal: it may make accounts and set domain modes.
+    /// The root account operates this Edgeseal: it may create accounts and set domain modes.
     pub root: bool,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
-    /// Whether its origins may have addresses that are not public, if the operator chose it.
+    /// Whether its origins may have non-public addresses, if the operator set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_origins: Option<bool>,
-    /// How much it may have, as far as the operator chose it.
+    /// Quotas that the operator set for this account.
     #[serde(default, skip_serializing_if = "QuotaOverrides::is_empty")]
     pub quotas: QuotaOverrides,
 }
 
-/// A key that signs calls. Its secret is kept apart, sealed.
+/// A key that signs calls. Its secret is stored separately, sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessKey {
-    /// Its public name, sent with every call.
+    /// The access key ID, sent with every call.
     pub id: String,
-    /// Whose calls it signs.
+    /// The account whose calls it signs.
     pub account: AccountId,
-    /// The account's user that it belongs to; the account itself if none.
+    /// The user that the key belongs to; `None` if it belongs to the account itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserName>,
     /// Whether it may be used now.
     pub active: bool,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
 }
 
-/// Access keys that an account itself may have at once, besides those of its users.
+/// Most access keys of an account itself, besides those of its users.
 pub const ACCESS_KEYS_MAX: usize = 10;
 
-/// Why a text is no account number.
+/// Why parsing an account number failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an account number is 16 digits and does not start with 0")]
 pub struct InvalidAccountId;
@@ -69,7 +69,7 @@ impl AccountId {
         }
     }
 
-    /// An account number made of a random number.
+    /// An account number derived from a random number.
     #[must_use]
     pub fn from_random(random: u64) -> Self {
         const FIRST: u64 = 1_000_000_000_000_000;

@@ -1,18 +1,17 @@
-//! Addresses: whether one is anybody's to ask, for requests that somebody else can aim; and what counts
-//! as one source.
+//! IP addresses: which ones an origin may have, and which ones count as one source.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Whether the address is one of the public Internet, which anybody could ask as well as this
-/// process can.
+/// Whether the address is on the public Internet, so that anybody could connect to it as well as
+/// this process.
 ///
-/// Of IPv6 that is the unicast space that is assigned (2000::/3) and the translated form of public
-/// IPv4 addresses (RFC 6052); less the special-purpose blocks of RFC 6890's registries.
+/// For IPv6: the assigned unicast space (2000::/3) and public IPv4 addresses in their NAT64 form
+/// (RFC 6052), without the special-purpose blocks of RFC 6890's registries.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
-    // An IPv4 address in IPv6 clothes is connected to as IPv4.
+    // An IPv4-mapped IPv6 address is connected to as IPv4.
     match address.to_canonical() {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|net| net.contains(&address)),
         IpAddr::V6(address) => match nat64_target(address) {
@@ -24,29 +23,30 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Why an address is not connected to as an origin.
+/// Why an address is refused as an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginAddressError {
-    /// Not an address of one host: unspecified, multicast, broadcast or reserved.
+    /// Not a host's address: unspecified, multicast, broadcast or reserved.
     #[error("it is not the address of a host")]
     NotAHost,
-    /// On the link of this machine, where clouds put the metadata of their machines, credentials
-    /// included; or such a service elsewhere.
+    /// Link-local, where clouds put their metadata services, which hand out credentials; or a known
+    /// metadata service elsewhere.
     #[error("it is link-local, or a metadata service")]
     Metadata,
-    /// One of this process's own listeners.
+    /// A listener of this process.
     #[error("it is a listener of this very process")]
     OwnListener,
-    /// Loopback, a private network, or another block that is not of the public Internet.
+    /// Loopback, a private network, or another non-public block.
     #[error("it is not a public address, and private ones are not allowed here")]
     Private,
 }
 
 /// Whether an origin at `address` may be connected to.
 ///
-/// `listeners` are the sockets that this process listens on. One that listens on all addresses is
-/// reached by any address of this machine: `is_local` says whether an address is one. What is not
-/// an address of a host, metadata services and own listeners are refused whatever `private` says.
+/// `listeners` are the sockets on which this process listens. A listener on the unspecified address
+/// is reachable at any address of this machine; `is_local` tells whether an address is one.
+/// Addresses that no host has, metadata services and own listeners are refused whatever `private`
+/// is.
 ///
 /// # Errors
 /// [`OriginAddressError`].
@@ -79,8 +79,8 @@ pub fn check_origin(
     Ok(())
 }
 
-/// The network that one source is counted as: an address of IPv4, a /64 of IPv6, since whoever has
-/// one address of it has them all.
+/// The network that counts as one source: an IPv4 address, or an IPv6 /64, because a client that
+/// has one address of a /64 has them all.
 #[must_use]
 pub fn source_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -89,10 +89,11 @@ pub fn source_network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The networks that a source is in, the widest first, itself last.
+/// The networks that contain a source, the widest first, the source itself last.
 ///
-/// Hosters and tunnel brokers give a /48 or a /56 of IPv6 to each customer (RFC 6177), and with it
-/// thousands of sources; of IPv4 few have more than a /24, the smallest network that is routed.
+/// Hosters and tunnel brokers assign a /48 or a /56 of IPv6 to each customer (RFC 6177), and with
+/// it thousands of sources. Few customers have more IPv4 than a /24, the smallest network that is
+/// routed.
 pub fn enclosing_networks(source: IpAddr) -> impl Iterator<Item = IpNet> {
     let source = source_network(source);
     let lengths: &[u8] = match source {
@@ -103,7 +104,7 @@ pub fn enclosing_networks(source: IpAddr) -> impl Iterator<Item = IpNet> {
     lengths.iter().map(network)
 }
 
-/// The address that is connected to in the end: of an IPv4 address in IPv6 form, that one.
+/// The address that is connected to: IPv4 for an IPv4 address in IPv6 form.
 fn effective_ip(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => nat64_target(v6).map_or(IpAddr::V6(v6), IpAddr::V4),
@@ -120,7 +121,7 @@ fn is_not_a_host(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address that a NAT64 would connect to.
+/// The IPv4 address to which a NAT64 gateway translates.
 fn nat64_target(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [.., a, b, c, d] = address.octets();
     WELL_KNOWN_PREFIX
@@ -136,7 +137,8 @@ const fn v6(a: u16, b: u16, length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, 0), length)
 }
 
-/// <https://www.iana.org/assignments/iana-ipv4-special-registry>, multicast, and one more.
+/// <https://www.iana.org/assignments/iana-ipv4-special-registry>, multicast, and Azure's platform
+/// address.
 const SPECIAL_V4: &[Ipv4Net] = &[
     v4(0, 0, 0, 0, 8),        // this network
     v4(10, 0, 0, 0, 8),       // private use
@@ -169,13 +171,13 @@ const METADATA: &[IpNet] = &[
     IpNet::V6(v6(0xfd20, 0x00ce, 32)),
 ];
 
-/// RFC 4291 §2.4: what is assigned so far. Loopback, unique local, link local and multicast are
-/// outside.
+/// RFC 4291 §2.4: the unicast space assigned so far. Loopback, unique local, link-local and
+/// multicast are outside it.
 const UNICAST: Ipv6Net = v6(0x2000, 0, 3);
 /// RFC 6052 §2.1.
 const WELL_KNOWN_PREFIX: Ipv6Net = v6(0x64, 0xff9b, 96);
 
-/// <https://www.iana.org/assignments/iana-ipv6-special-registry>, as far as it is in [`UNICAST`].
+/// <https://www.iana.org/assignments/iana-ipv6-special-registry>, where it overlaps [`UNICAST`].
 const SPECIAL_V6: &[Ipv6Net] = &[
     v6(0x2001, 0, 23),      // protocol assignments, Teredo
     v6(0x2001, 0x0db8, 32), // documentation
@@ -216,9 +218,9 @@ mod tests {
         let listeners: Vec<SocketAddr> = ["127.0.0.1:7081", "[::]:7080", "192.0.2.7:443"]
             .map(|listener| listener.parse().unwrap())
             .to_vec();
-        // This machine has these besides loopback.
+        // This machine has these addresses besides loopback.
         let is_local = |ip: IpAddr| ["10.0.0.5", "8.8.4.4"].contains(&ip.to_string().as_str());
-        // Address, with private ones allowed, without.
+        // Address, result with private addresses allowed, result without.
         let table = [
             ("8.8.8.8:80", Ok(()), Ok(())),
             ("[2606:4700::1111]:443", Ok(()), Ok(())),

@@ -1,4 +1,4 @@
-//! What is let in: a chain and a key become a [`Certificate`], or the reason why not.
+//! Admission of uploads: a chain and a key become a [`Certificate`], or an error that says why not.
 
 mod admission;
 mod chain;
@@ -28,25 +28,25 @@ pub use invalid::{
 };
 pub use pem::{chain_to_pem, key_to_pem};
 
-/// Longest text of a chain that is read, in bytes: ten certificates of 3 KiB each, in base64 with
-/// its markers, leave 2 KiB for text around them.
+/// Longest chain text, in bytes: ten certificates of 3 KiB each, in base64 with their markers,
+/// leave 2 KiB for the text around them.
 pub const CHAIN_BYTES_MAX: usize = 32 * 1024;
-/// Most certificates in a chain, as sent.
+/// Most certificates in an uploaded chain.
 pub const CERTIFICATES_MAX: usize = 10;
-/// Most DNS names in a leaf. Public authorities certify 100 to 250; a listing shows them in each row.
+/// Most DNS names of a leaf. Public authorities issue 100 to 250; a listing shows them in each row.
 pub const NAMES_MAX: usize = 250;
-/// Longest text of a key that is read, in bytes: RSA of 8192 bits takes 6.3 KiB.
+/// Longest key text, in bytes: RSA of 8192 bits takes 6.3 KiB.
 pub const KEY_BYTES_MAX: usize = 16 * 1024;
 
-/// How much longer than the printed form a text may be that is kept, in bytes: what OpenSSL says of a
-/// leaf in words (5 KiB) and a root that is not served (2 KiB) fit.
+/// How much longer than the canonical PEM a stored original may be, in bytes: OpenSSL's text output
+/// for a leaf (5 KiB) and a root that is not served (2 KiB) fit.
 pub const TEXT_SURPLUS_MAX: usize = 8 * 1024;
 
-/// What is left of a validity that ends soon, in milliseconds: 30 days.
+/// Remaining validity that counts as expiring soon, in milliseconds: 30 days.
 pub const EXPIRY_WARNING_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
-/// The number of a certificate, unique over all accounts. Positive and below 2^53, so that
-/// JavaScript clients read it back unharmed.
+/// The ID of a certificate, unique over all accounts. Positive and below 2^53, so that JavaScript
+/// clients read it back unchanged.
 pub type CertificateId = i64;
 
 /// An admitted certificate: one leaf, the intermediates in serving order, the leaf's private key.
@@ -58,18 +58,19 @@ pub struct Certificate {
     pub intermediates: Vec<Vec<u8>>,
     /// The private key as PKCS#8 DER.
     pub key: Secret,
-    /// What the leaf says of itself.
+    /// What people ask about the leaf.
     pub info: CertificateInfo,
-    /// Not wrong, but worth telling the owner.
+    /// Not errors, but worth showing the owner.
     pub warnings: Vec<Warning>,
-    /// How it was written when it came.
+    /// The PEM as it was uploaded.
     pub original_pem: OriginalPem,
 }
 
-/// The texts that a certificate was uploaded as, where they are not those of [`pem`] and [`key_pem`]:
-/// reads give back what was uploaded, octet by octet, and most of what is uploaded needs no copy.
+/// The texts of an upload, where they differ from the canonical [`pem`] and [`key_pem`]: reads
+/// return what was uploaded, byte for byte, and most uploads need no copy.
 ///
-/// A text with more than [`TEXT_SURPLUS_MAX`] beside its blocks is not kept: no quota counts it.
+/// A text that exceeds its canonical form by more than [`TEXT_SURPLUS_MAX`] is not stored: no quota
+/// counts it.
 #[derive(Clone, Debug, Default)]
 pub struct OriginalPem {
     /// The chain.
@@ -78,25 +79,25 @@ pub struct OriginalPem {
     pub key: Option<Secret>,
 }
 
-/// A leaf that was read and not admitted: nothing about it is verified.
+/// A leaf that was parsed but not admitted: nothing about it is verified.
 #[derive(Clone, Debug)]
 pub struct Leaf {
-    /// Its DER.
+    /// The leaf's DER.
     pub der: Vec<u8>,
     /// SHA-256 of its public key (DER of SubjectPublicKeyInfo).
     pub spki_sha256: Digest,
-    /// The whole name of its issuer, as in `C=US, O=Example, CN=Example CA`; safe to print.
+    /// The full name of its issuer, as in `C=US, O=Example, CN=Example CA`; safe to print.
     pub issuer: String,
-    /// What it says of itself.
+    /// What people ask about it.
     pub info: CertificateInfo,
 }
 
-/// What people ask about a certificate, read from the leaf once at admission.
+/// What people ask about a certificate, read from the leaf at admission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateInfo {
     /// Common name of the subject; empty if it has none.
     pub common_name: String,
-    /// What else the subject says.
+    /// The other attributes of the subject.
     #[serde(default)]
     pub subject: Subject,
     /// DNS subject alternative names that are valid patterns, in order of appearance.
@@ -105,23 +106,23 @@ pub struct CertificateInfo {
     pub issuer: String,
     /// Organisation of the issuer; empty if it has none.
     pub issuer_organization: String,
-    /// Serial number in lower-case hex, two digits an octet.
+    /// Serial number in lower-case hex, two digits per byte.
     pub serial: String,
     /// Start of validity.
     pub not_before: Timestamp,
     /// End of validity of the leaf.
     pub not_after: Timestamp,
-    /// End of validity of the whole served chain: the earliest end in it.
+    /// End of validity of the whole served chain: the earliest end among its certificates.
     pub chain_not_after: Timestamp,
     /// SHA-256 of the leaf's DER in lower-case hex.
     pub sha256: String,
-    /// SHA-1 of the leaf's DER in lower-case hex, the fingerprint that the cloud's reads show.
+    /// SHA-1 of the leaf's DER in lower-case hex, the fingerprint that the cloud's API returns.
     pub sha1: String,
     /// Algorithm of the public key.
     pub key: KeyAlgorithm,
     /// Size of the public key in bits.
     pub key_bits: u32,
-    /// Subject of the issuer that the served chain lacks; absent if it lacks none. See
+    /// Subject of the issuer that is missing from the served chain, if one is. See
     /// [`Warning::IncompleteChain`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_issuer: Option<String>,
@@ -152,23 +153,23 @@ pub enum KeyAlgorithm {
     Ed25519,
 }
 
-/// What is not wrong, but worth telling the owner.
+/// Not an error, but worth showing the owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
-    /// The last certificate given is neither a root, nor issued by a given one, nor by a root that
-    /// clients know (Mozilla's list), nor as it seems by a private one: some clients will not find
-    /// the rest of the path.
+    /// The last certificate of the chain is not a root, and its issuer is neither in the chain nor
+    /// a root that clients know (Mozilla's list) nor apparently a private CA: some clients cannot
+    /// build the rest of the path.
     IncompleteChain {
-        /// Subject of the issuer that is missing.
+        /// Subject of the missing issuer.
         missing_issuer: String,
     },
     /// Expires within 30 days.
     ExpiresSoon {
-        /// When.
+        /// End of validity.
         not_after: Timestamp,
     },
-    /// The certificates were not given in serving order, leaf first (RFC 8446 §4.4.2). They are
-    /// served in order; servers that take a file as it is would not.
+    /// The certificates were not in serving order, leaf first (RFC 8446 §4.4.2). They are served in
+    /// order; servers that use the file as it is would not do that.
     ChainReordered,
 }
 
@@ -199,7 +200,7 @@ impl fmt::Display for KeyAlgorithm {
 }
 
 impl Certificate {
-    /// The address of what is served.
+    /// Content digest of the served chain.
     #[must_use]
     pub fn digest(&self) -> Digest {
         let chain = std::iter::once(&self.leaf).chain(&self.intermediates);
@@ -208,7 +209,7 @@ impl Certificate {
 }
 
 impl CertificateInfo {
-    /// What is worth telling at `now`, whenever the certificate came.
+    /// The warnings that apply at `now`, whenever the certificate was uploaded.
     #[must_use]
     pub fn warnings(&self, now: Timestamp) -> Vec<Warning> {
         let missing = self.missing_issuer.iter();
@@ -218,7 +219,7 @@ impl CertificateInfo {
         incomplete.chain(self.expiry_warning(now)).collect()
     }
 
-    /// The warning that the served chain ends within 30 days, or has ended, if it is so at `now`.
+    /// The warning that the served chain expires within 30 days of `now`, or has expired.
     #[must_use]
     pub const fn expiry_warning(&self, now: Timestamp) -> Option<Warning> {
         let not_after = self.chain_not_after;
@@ -236,7 +237,7 @@ impl CertificateInfo {
     }
 }
 
-/// Whether a validity that ends at `not_after` has less than 30 days left, or has ended.
+/// Whether a certificate that expires at `not_after` has less than 30 days left, or has expired.
 #[must_use]
 pub const fn is_expiring(not_after: Timestamp, now: Timestamp) -> bool {
     not_after.since_ms(now) < EXPIRY_WARNING_MS

@@ -1,49 +1,49 @@
-//! How a domain is delivered: what its owner chose beyond its certificate.
+//! How a domain is delivered: the owner's settings besides the certificate.
 //!
-//! A [`Setting`] is what the owner wrote, under whatever name: it is stored and read back as it is.
-//! A [`DeliveryConfig`] is what follows from the settings and is obeyed by the edge. Whoever writes
-//! settings derives the delivery from them; see [`crate::domain::Domain::configure`].
+//! A [`Setting`] is what the owner wrote: it is stored and read back unchanged. A
+//! [`DeliveryConfig`] is derived from the settings, and is what the edge applies. Code that writes
+//! settings derives the configuration too: see [`crate::domain::Domain::configure`].
 
 use serde::{Deserialize, Serialize};
 
 /// One named setting of a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
-    /// Its number, unique over all domains.
+    /// Its ID, unique over all domains.
     pub id: i64,
     /// Its name.
     pub name: String,
     /// Its arguments, in the order in which they were written.
     pub arguments: Vec<(String, String)>,
-    /// Whether others of its name may stand beside it; if not, it stands in their place.
+    /// Whether a domain may have several settings of this name; if not, a new one replaces the old.
     #[serde(
         rename = "several",
         default,
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub repeatable: bool,
-    /// The setting that it depends on, if it depends on one.
+    /// The setting that it depends on, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<i64>,
 }
 
-/// What the edge obeys.
+/// What the edge applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeliveryConfig {
     /// Whether HTTP/2 is offered in ALPN (RFC 7301).
     pub http2: bool,
-    /// Whether an OCSP response is stapled where the certificate's authority has one (RFC 6066 §8).
+    /// Whether an OCSP response is stapled if the certificate names a responder (RFC 6066 §8).
     pub ocsp_stapling: bool,
-    /// Versions of TLS that are spoken.
+    /// TLS versions that are accepted.
     pub tls: TlsVersions,
-    /// Whether one scheme is redirected to the other.
+    /// The redirect between HTTP and HTTPS, if any.
     pub redirect: Option<Redirect>,
-    /// Strict transport security, if it is announced.
+    /// HTTP Strict Transport Security, if enabled.
     pub hsts: Option<Hsts>,
 }
 
-/// Versions of TLS that are spoken, from the older to the newer.
+/// TLS versions that are accepted, oldest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsVersions {
@@ -60,23 +60,23 @@ pub enum TlsVersions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Redirect {
-    /// Requests over HTTP are sent to HTTPS, while HTTPS is on.
+    /// HTTP requests are redirected to HTTPS while HTTPS is on.
     ToHttps,
-    /// Requests over HTTPS are sent to HTTP.
+    /// HTTPS requests are redirected to HTTP.
     ToHttp,
 }
 
-/// Strict transport security (RFC 6797 §6.1).
+/// HTTP Strict Transport Security (RFC 6797 §6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hsts {
     /// How long browsers remember it, in seconds.
     pub max_age_s: u32,
-    /// Whether it holds for all names below the domain too.
+    /// Whether it also applies to all subdomains.
     pub include_subdomains: bool,
 }
 
 impl Default for DeliveryConfig {
-    /// HTTP/2 is offered, TLS 1.2 and 1.3 are spoken, nothing else is done.
+    /// HTTP/2 offered, TLS 1.2 and 1.3 accepted, everything else off.
     fn default() -> Self {
         Self {
             http2: true,

@@ -1,4 +1,4 @@
-//! An accelerated domain: what it is, what is bound to it, and which changes are legal.
+//! An accelerated domain: its record, the certificates bound to it, and which changes are legal.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,11 +12,11 @@ use crate::{
 /// A domain that the edge serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Domain {
-    /// Its number, unique over all accounts.
+    /// Its ID, unique over all accounts.
     pub id: i64,
     /// Its name.
     pub name: DomainPattern,
-    /// The account that it belongs to.
+    /// The account that owns it.
     pub account: AccountId,
     /// Whether it is served.
     pub state: DomainState,
@@ -28,16 +28,16 @@ pub struct Domain {
     pub coverage: Coverage,
     /// Where its content comes from.
     pub origins: Vec<Origin>,
-    /// Whether its account may have origins whose addresses are not public.
+    /// Whether its account may have origins with non-public addresses.
     #[serde(default, skip_serializing_if = "OriginPermission::is_unknown")]
     pub origin_permission: OriginPermission,
     /// Free text of the owner.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// A grouping label of the owner.
+    /// The owner's resource group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub resource_group: String,
-    /// Labels of the owner, in order of their keys.
+    /// The owner's tags, sorted by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,
     /// When it was added.
@@ -47,19 +47,19 @@ pub struct Domain {
     /// HTTPS on the production edges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub production: Option<Binding>,
-    /// HTTPS on the staging edges, where it differs from production.
+    /// HTTPS on the staging edges, if it differs from production.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staging: Option<Binding>,
-    /// What its owner chose, in order of their numbers.
+    /// The owner's settings, sorted by ID.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Setting>,
-    /// What the staging edges obey instead of a setting of the same name, or besides.
+    /// Settings that replace those of the same name, or join them, on the staging edges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub staged_settings: Vec<Setting>,
-    /// What follows from `settings`.
+    /// Derived from `settings`.
     #[serde(default)]
     pub delivery: DeliveryConfig,
-    /// What follows from `settings` under `staged_settings`; absent if nothing is staged.
+    /// Derived from `settings` overlaid with `staged_settings`; absent if nothing is staged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged_delivery: Option<DeliveryConfig>,
 }
@@ -67,30 +67,30 @@ pub struct Domain {
 /// The certificate of a domain in one environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
-    /// Whether HTTPS is on. A binding that is off is remembered for display and rollback.
+    /// Whether HTTPS is on. A binding that is off is kept for display and rollback.
     pub enabled: bool,
-    /// Which certificate.
+    /// The certificate.
     pub certificate: CertificateId,
-    /// Address of the served material.
+    /// Content digest of the served material.
     pub material: Digest,
     /// Whether a name of the certificate covers the domain.
     pub covers: bool,
-    /// When it was bound or switched.
+    /// When it was bound, or HTTPS switched.
     pub updated: Timestamp,
-    /// A second certificate, with a key of the other kind.
+    /// A second certificate, whose key has the other algorithm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub companion: Option<Companion>,
 }
 
-/// The second certificate of a domain: one with an RSA key beside one with an ECDSA key, or the
-/// other way round. On or off with the first.
+/// The second certificate of a domain: with an RSA key beside one with an ECDSA key, or the
+/// reverse. HTTPS is switched for both together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Companion {
-    /// Which certificate.
+    /// The certificate.
     pub certificate: CertificateId,
-    /// Address of the served material.
+    /// Content digest of the served material.
     pub material: Digest,
-    /// Algorithm of its key; the first certificate's is the other of RSA and ECDSA.
+    /// Algorithm of its key; the primary certificate has the other of RSA and ECDSA.
     pub key: KeyAlgorithm,
     /// Whether a name of the certificate covers the domain.
     pub covers: bool,
@@ -98,11 +98,11 @@ pub struct Companion {
     pub updated: Timestamp,
 }
 
-/// Which edges a change is for.
+/// Which edges a change applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
-    /// All edges but those of the staging group.
+    /// All edges except those of the staging group.
     Production,
     /// The edges of the staging group only.
     Staging,
@@ -130,20 +130,20 @@ pub enum DomainState {
     Deleting,
 }
 
-/// An operator's hold on the certificate of a domain.
+/// The operator's lock on the certificate of a domain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DomainMode {
-    /// No hold.
+    /// Not locked.
     #[default]
     Normal,
-    /// Held by the operator's care: changes are refused.
+    /// Locked for caution: changes are refused.
     Safe,
-    /// Held by the operator's protection: changes are forbidden.
+    /// Locked for protection: changes are forbidden.
     Protected,
 }
 
-/// What a domain delivers.
+/// What kind of content a domain delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceType {
@@ -162,7 +162,7 @@ pub enum Coverage {
     /// Inside the operator's home country.
     #[default]
     Domestic,
-    /// Outside of it.
+    /// Outside that country.
     Overseas,
     /// Everywhere.
     Global,
@@ -173,17 +173,17 @@ pub enum Coverage {
 pub struct Origin {
     /// Host name or IP address.
     pub address: String,
-    /// How `address` is to be read.
+    /// What `address` is.
     pub kind: OriginKind,
     /// TCP port.
     pub port: u16,
     /// Lower goes first, 0–100: 20 for a primary, 30 for a secondary.
     pub priority: u8,
-    /// Share among origins of the same priority, 0–100.
+    /// Share of requests among origins of the same priority, 0–100.
     pub weight: u8,
 }
 
-/// What an origin is.
+/// What kind of address an origin has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OriginKind {
@@ -191,15 +191,15 @@ pub enum OriginKind {
     Ipaddr,
     /// A host name.
     Domain,
-    /// An object store's bucket, by host name.
+    /// An object storage bucket's host name.
     Oss,
     /// A function's host name.
     FcDomain,
-    /// Any other, by host name.
+    /// Any other host name.
     Common,
 }
 
-/// Why a certificate of a domain may not be changed now.
+/// Why the certificate of a domain may not be changed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateLocked {
     /// [`DomainMode::Protected`].
@@ -211,7 +211,7 @@ pub enum CertificateLocked {
     /// Stopped, or being stopped, by its owner.
     #[error("the domain is stopped; start it first")]
     Stopped,
-    /// In any other state than online.
+    /// In any state other than online.
     #[error("the domain is {state:?}, not online")]
     NotOnline {
         /// The state.
@@ -222,41 +222,39 @@ pub enum CertificateLocked {
 /// Why a domain gets no second certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompanionError {
-    /// There is no first one.
-    #[error("the domain has no certificate that this one could stand beside")]
+    /// The domain has no certificate.
+    #[error("the domain has no certificate to add this one to")]
     NothingBound,
-    /// There is a first one, but it is not served.
-    #[error(
-        "HTTPS is off for the domain; there is no certificate that this one could stand beside"
-    )]
+    /// The domain has a certificate, but HTTPS is off.
+    #[error("HTTPS is off for the domain; there is no certificate to add this one to")]
     HttpsOff,
-    /// Both have keys of one kind.
+    /// Both keys have the same algorithm.
     #[error("the domain's certificate has a key of the same kind: {key}")]
     SameKey {
-        /// The kind.
+        /// The algorithm.
         key: KeyAlgorithm,
     },
-    /// Two such certificates do not go together.
+    /// The two algorithms are not RSA and ECDSA.
     #[error("{companion} does not go beside {primary}: one must be RSA, the other ECDSA")]
     UnsupportedPair {
-        /// The kind of the first one's key.
+        /// The algorithm of the primary certificate's key.
         primary: KeyAlgorithm,
-        /// The kind of the second one's key.
+        /// The algorithm of the second certificate's key.
         companion: KeyAlgorithm,
     },
 }
 
-/// Nothing is staged that could be published or dropped.
+/// Nothing is staged that could be published or rolled back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the domain has no staged certificate and no staged settings")]
 pub struct NothingStaged;
 
 impl DomainMode {
-    /// Whether the owner may change the certificate, or delete the domain with it: to delete and to
-    /// add it again would be a change too.
+    /// Whether the owner may change the certificate, or delete the domain: deleting and adding it
+    /// again would change the certificate too.
     ///
     /// # Errors
-    /// [`Held::Protected`] or [`Held::Safe`].
+    /// [`CertificateLocked::Protected`] or [`CertificateLocked::Safe`].
     pub const fn check_unlocked(self) -> Result<(), CertificateLocked> {
         match self {
             Self::Normal => Ok(()),
@@ -267,14 +265,14 @@ impl DomainMode {
 }
 
 impl Binding {
-    /// The certificates, the first one first, each with the address of its material.
+    /// The certificates, primary first, each with the content digest of its material.
     pub fn certificates(&self) -> impl Iterator<Item = (CertificateId, Digest)> {
         let companion = self.companion.iter();
         let companion = companion.map(|companion| (companion.certificate, companion.material));
         std::iter::once((self.certificate, self.material)).chain(companion)
     }
 
-    /// Whether all of its certificates cover the domain.
+    /// Whether all its certificates cover the domain.
     #[must_use]
     pub fn all_cover(&self) -> bool {
         self.covers && self.companion.as_ref().is_none_or(|it| it.covers)
@@ -282,10 +280,10 @@ impl Binding {
 }
 
 impl Domain {
-    /// Whether the certificate may be changed now. Mode is looked at before state.
+    /// Whether the certificate may be changed now. The mode is checked before the state.
     ///
     /// # Errors
-    /// [`Held`] says by what it is held.
+    /// [`CertificateLocked`] with the first reason.
     pub const fn check_certificate_change(&self) -> Result<(), CertificateLocked> {
         if let Err(held) = self.mode.check_unlocked() {
             return Err(held);
@@ -297,8 +295,8 @@ impl Domain {
         }
     }
 
-    /// What edges of `environment` serve: the staged binding where there is one on staging edges,
-    /// the production binding otherwise.
+    /// What edges of `environment` serve: on staging edges the staged binding if there is one,
+    /// otherwise the production binding.
     #[must_use]
     pub const fn binding(&self, environment: Environment) -> Option<&Binding> {
         match (environment, &self.staging) {
@@ -307,7 +305,7 @@ impl Domain {
         }
     }
 
-    /// Whether HTTPS is on on the production edges.
+    /// Whether HTTPS is on for the production edges.
     #[must_use]
     pub fn is_https_on(&self) -> bool {
         self.production
@@ -315,8 +313,8 @@ impl Domain {
             .is_some_and(|binding| binding.enabled)
     }
 
-    /// Binds a certificate and switches HTTPS on. A binding takes the place of both certificates that
-    /// were there, and one for production that of a staged one too: nothing old is left behind.
+    /// Binds a certificate and switches HTTPS on. The binding replaces both earlier certificates; a
+    /// production binding also discards a staged one.
     pub fn bind(&mut self, binding: Binding, environment: Environment, now: Timestamp) {
         match environment {
             Environment::Production => {
@@ -331,7 +329,7 @@ impl Domain {
     /// The binding that a second certificate would join.
     ///
     /// # Errors
-    /// [`CompanionError`] if nothing is bound, or nothing is served.
+    /// [`CompanionError`] if nothing is bound or HTTPS is off.
     pub const fn companion_base(
         &self,
         environment: Environment,
@@ -343,11 +341,11 @@ impl Domain {
         }
     }
 
-    /// Binds a second certificate beside the one that is bound, whose key is of the kind `first`. It
-    /// takes the place of an earlier second one; else it is as with [`Domain::bind`].
+    /// Binds a second certificate beside the primary one, whose key has the algorithm `first`. It
+    /// replaces an earlier second certificate and otherwise behaves like [`Domain::bind`].
     ///
     /// # Errors
-    /// [`CompanionError`]; the domain is then as it was.
+    /// [`CompanionError`]; the domain is then unchanged.
     pub fn bind_companion(
         &mut self,
         companion: Companion,
@@ -372,8 +370,7 @@ impl Domain {
         Ok(())
     }
 
-    /// Switches HTTPS off and remembers what was bound. Off stays off: without a binding nothing
-    /// changes.
+    /// Switches HTTPS off and keeps the binding. Does nothing if nothing is bound.
     pub fn disable_https(&mut self, environment: Environment, now: Timestamp) {
         let Some(mut off) = self.binding(environment).cloned() else {
             return;
@@ -394,12 +391,12 @@ impl Domain {
         }
     }
 
-    /// Puts settings in place of those that the domain has. `derive` tells what follows from some:
-    /// it is asked for production and, if anything is staged, for staging, where a staged setting
-    /// stands instead of those of its name.
+    /// Replaces the domain's settings. `derive` turns settings into a configuration; it is called
+    /// for production and, if anything is staged, for staging, where a staged setting replaces
+    /// those of its name.
     ///
     /// # Errors
-    /// What `derive` refuses; the domain is then as it was.
+    /// The error of `derive`; the domain is then unchanged.
     pub fn configure<E>(
         &mut self,
         settings: Vec<Setting>,
@@ -421,7 +418,7 @@ impl Domain {
         Ok(())
     }
 
-    /// Makes what is staged, certificate and settings, the production state.
+    /// Makes the staged certificate and settings the production state.
     ///
     /// # Errors
     /// [`NothingStaged`].
@@ -444,7 +441,7 @@ impl Domain {
         Ok(())
     }
 
-    /// Drops what is staged: staging edges serve what production edges serve.
+    /// Discards what is staged: staging edges then serve what production edges serve.
     ///
     /// # Errors
     /// [`NothingStaged`].
@@ -460,8 +457,8 @@ impl Domain {
     }
 }
 
-/// `settings` with `staged` in place of those of the same names, or beside them where several may
-/// stand, in order of their numbers.
+/// `settings` overlaid with `staged`: a staged setting replaces those of its name, or joins them if
+/// it is repeatable. Sorted by ID.
 fn overlay_staged(settings: &[Setting], staged: &[Setting]) -> Vec<Setting> {
     let replaced = |setting: &&Setting| {
         !staged

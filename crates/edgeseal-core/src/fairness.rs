@@ -1,14 +1,15 @@
-//! Who gets a scarce resource: connections, streams, connections to an origin.
+//! Fair sharing of a scarce resource: connections, streams, connections to an origin.
 //!
-//! One policy for all of them. Each source holds at most its own limit. When the resource as a whole
-//! is exhausted, whoever holds most pays: a newcomer that holds clearly less takes a place from it, and
-//! a newcomer that would itself become the largest holder is refused. A single source can therefore
-//! exhaust nothing for others, however high its own limit is, and sources that hold little are never
-//! evicted for one that holds much.
+//! One policy for all of them. Each source holds at most its own limit. When the resource as a
+//! whole is exhausted, the largest holder is evicted: a newcomer that holds clearly less takes a
+//! slot from it, and a newcomer that would itself become the largest holder is refused. So a single
+//! source can exhaust nothing for others, however high its own limit is, and sources that hold
+//! little are never evicted for one that holds much.
 //!
-//! Addresses are cheap for the owner of a network, so sources are compared by [`networks`]: first the
-//! widest with each other, then those within one of them, down to single sources. If all hold the same,
-//! an unused connection pays: see [`longest_idle`].
+//! Addresses are cheap for the owner of a network, so sources are compared by
+//! [`enclosing_networks`]: first the widest networks with each other, then those within one of
+//! them, down to single sources. If all hold the same, an unused connection is evicted: see
+//! [`longest_idle`].
 
 use std::{
     cmp::Reverse,
@@ -21,44 +22,44 @@ use ipnet::{IpNet, Ipv6Net};
 
 use crate::address::enclosing_networks;
 
-/// How many places there are.
+/// How many slots there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// In all.
+    /// In total.
     pub total: usize,
     /// For one source.
     pub per_source: usize,
 }
 
-/// Places of a resource, by the [source](crate::address::source_network) that holds them.
+/// The slots of a resource, by the [source](crate::address::source_network) that holds them.
 #[derive(Clone, Debug)]
 pub struct FairLimiter {
     capacity: Capacity,
     total: usize,
-    /// What is held from each network that holds anything: three of them for a source at most.
+    /// Slots held from each network that holds any: at most three networks for a source.
     held: HashMap<IpNet, u32>,
-    /// The networks within each network (of `None`: the widest), ordered by what they hold: the last
+    /// The networks within each network (of `None`: the widest), ordered by held slots: the last
     /// one holds most.
     ranking: BTreeSet<(Option<IpNet>, u32, IpNet)>,
 }
 
-/// How a place was come by.
+/// How a slot was acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acquired {
-    /// One was free.
+    /// A slot was free.
     Free,
-    /// None was free. One place of this source is revoked, and counted as released from now on: the
-    /// caller ends whatever used it and must not [release](Shares::release) it.
+    /// No slot was free. One slot of this source is revoked and already counted as released: the
+    /// caller ends whatever used it and must not [release](FairLimiter::release) it.
     Revoked(IpAddr),
 }
 
-/// Why there is no place.
+/// Why no slot was acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AcquireError {
-    /// The source holds as much as one source may.
+    /// The source is at its own limit.
     #[error("the source holds as much as one source may")]
     SourceLimit,
-    /// All is held, and by nobody who holds clearly more.
+    /// All slots are held, and no source holds clearly more.
     #[error("everything is held, and no source holds clearly more than this one")]
     Exhausted,
 }
@@ -66,30 +67,30 @@ pub enum AcquireError {
 /// What a connection is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionUsage {
-    /// Whether it has carried a request to its end.
+    /// Whether it has completed a request.
     pub served: bool,
-    /// For how long nothing has been under way on it; `None` while something is.
+    /// How long no request has been in flight; `None` while one is.
     pub idle: Option<Duration>,
 }
 
-/// A connection without a request yet keeps its place for this long: a slow client's handshake takes
-/// four round trips.
+/// A connection that has not yet sent a request keeps its slot this long: a slow client's handshake
+/// takes four round trips.
 const FRESH_GRACE: Duration = Duration::from_secs(2);
-/// A connection between two requests keeps its place for this long: clients send most requests of a
-/// page within it, and whoever wants to hold a place has to come again as often.
+/// A connection between two requests keeps its slot this long: clients send most requests of a page
+/// within it, and a client that only wants to hold a slot must send a request as often.
 const REUSED_GRACE: Duration = Duration::from_secs(5);
-/// After all networks.
+/// Sorts after all networks.
 const LAST: IpNet = IpNet::V6(Ipv6Net::new_assert(
     Ipv6Addr::new(!0, !0, !0, !0, !0, !0, !0, !0),
     128,
 ));
 
-/// The connection whose place a newcomer gets when [nobody has to pay](Refused::Total), of those that
-/// [may make room](Shares::may_replace_idle).
+/// The connection whose slot a newcomer gets when [no source is evicted](AcquireError::Exhausted),
+/// among those that [may be replaced](FairLimiter::may_replace_idle).
 ///
-/// It is the longest idle one of those that have never carried a request, if that is two seconds; else
-/// the longest idle one, if that is five. Clients expect an idle connection to be closed and come again
-/// (RFC 9112 section 9.5).
+/// It is the connection idle longest among those that never carried a request, if idle for two
+/// seconds; otherwise the one idle longest, if idle for five. Clients expect that an idle
+/// connection may be closed, and reconnect (RFC 9112 section 9.5).
 pub fn longest_idle<C>(connections: impl IntoIterator<Item = (C, ConnectionUsage)>) -> Option<C> {
     let gives_way = |(connection, usage): (C, ConnectionUsage)| {
         let spared = if usage.served {
@@ -107,7 +108,7 @@ pub fn longest_idle<C>(connections: impl IntoIterator<Item = (C, ConnectionUsage
 }
 
 impl FairLimiter {
-    /// All places are free.
+    /// A limiter whose slots are all free.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
         Self {
@@ -118,10 +119,10 @@ impl FairLimiter {
         }
     }
 
-    /// A place for `source`, in logarithmic time of the number of sources.
+    /// Acquires a slot for `source`, in logarithmic time of the number of sources.
     ///
     /// # Errors
-    /// [`Refused`], and nothing has changed.
+    /// [`AcquireError`]; nothing has changed then.
     pub fn acquire(&mut self, source: IpAddr) -> Result<Acquired, AcquireError> {
         if self.held_by(source) >= self.capacity.per_source {
             return Err(AcquireError::SourceLimit);
@@ -140,7 +141,7 @@ impl FairLimiter {
         Ok(acquired)
     }
 
-    /// Gives a place of `source` back. Does nothing if it holds none.
+    /// Releases a slot of `source`. Does nothing if it holds none.
     pub fn release(&mut self, source: IpAddr) {
         if self.held_by(source) > 0 {
             self.total -= 1;
@@ -148,15 +149,16 @@ impl FairLimiter {
         }
     }
 
-    /// The source that has to give a place to `source`, if there are none left: of the largest network
-    /// that holds at least two more than the one of `source` beside it, the largest source. Networks are
-    /// compared from the widest on, and within that of `source` if all are as small.
+    /// The source to evict for `source` when no slot is free: the largest source in the largest
+    /// network that holds at least two slots more than the network of `source` at the same level.
+    /// Networks are compared from the widest down; if all siblings are as small, the comparison
+    /// continues within the network of `source`.
     #[must_use]
     pub fn eviction_candidate(&self, source: IpAddr) -> Option<IpAddr> {
         let mut parent = None;
         for network in enclosing_networks(source) {
             let own = self.held_from(network);
-            // With a difference of one the two would evict each other in turns.
+            // With a difference of one, the two would evict each other in turn.
             if let Some((held, largest)) = self.largest_in(parent)
                 && held > own + 1
             {
@@ -167,9 +169,9 @@ impl FairLimiter {
         None
     }
 
-    /// Whether an [idle](longest_idle) connection of `other` may make room for one of `source`: the
-    /// first network in which the two differ holds more for `other`, if only by one. So nobody who
-    /// holds most gets what somebody else has for a moment not used.
+    /// Whether an [idle](longest_idle) connection of `other` may be closed for one of `source`: in
+    /// the first network in which the two differ, `other` holds more, if only by one. So the
+    /// largest holder never gets a slot that another source left idle for a while.
     #[must_use]
     pub fn may_replace_idle(&self, source: IpAddr, other: IpAddr) -> bool {
         let mut both = enclosing_networks(source).zip(enclosing_networks(other));
@@ -177,13 +179,13 @@ impl FairLimiter {
         differ.is_some_and(|(own, other)| self.held_from(other) > self.held_from(own))
     }
 
-    /// Places that are held.
+    /// Slots that are held.
     #[must_use]
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Places that `source` holds.
+    /// Slots that `source` holds.
     #[must_use]
     pub fn held_by(&self, source: IpAddr) -> usize {
         let held = enclosing_networks(source)
@@ -192,7 +194,8 @@ impl FairLimiter {
         held.unwrap_or_default() as usize
     }
 
-    /// The largest source of the widest network that holds most, and how much that network holds.
+    /// The largest source of the widest network that holds most, and how many slots that network
+    /// holds.
     #[must_use]
     pub fn largest(&self) -> Option<(IpAddr, usize)> {
         let (held, network) = self.largest_in(None)?;

@@ -1,4 +1,4 @@
-//! Who an account lets act for it: users and roles, and the policies that say what they may do.
+//! Users and roles, which act for an account, and the policies that say what they may do.
 
 use std::fmt;
 
@@ -6,41 +6,41 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::Timestamp;
 
-/// Users that an account may have.
+/// Most users of an account.
 pub const USERS_MAX: usize = 1000;
-/// Roles that an account may have.
+/// Most roles of an account.
 pub const ROLES_MAX: usize = 1000;
-/// Policies that an account may have of its own.
+/// Most custom policies of an account.
 pub const POLICIES_MAX: usize = 1500;
-/// Versions that a policy may have at once.
+/// Most versions of a policy at once.
 pub const POLICY_VERSIONS_MAX: usize = 5;
-/// Policies of one kind that a user or a role may have.
+/// Most policies of one kind attached to a user or role.
 pub const ATTACHED_POLICIES_MAX: usize = 20;
-/// Access keys that a user may have at once.
+/// Most access keys of a user at once.
 pub const USER_ACCESS_KEYS_MAX: usize = 2;
 
 /// Shortest session of a role, in seconds.
 pub const SESSION_MIN_S: u32 = 900;
-/// Longest session that a role can be made for, in seconds.
+/// Highest maximum session duration that a role can have, in seconds.
 pub const SESSION_MAX_S: u32 = 43_200;
-/// Longest session of a role for which nothing is said, in seconds.
+/// Maximum session duration of a role that sets none, in seconds.
 pub const SESSION_DEFAULT_S: u32 = 3600;
 
-/// Why a text is no name of a user, role or policy.
+/// Why a string is not the name of a user, role or policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIdentityName {
     /// Empty or too long.
     #[error("it has {characters} characters; 1 to {max} are allowed")]
     Length {
-        /// How many it has.
+        /// Its length in characters.
         characters: usize,
-        /// How many it may have.
+        /// The longest length allowed.
         max: usize,
     },
-    /// A character that such names do not have.
+    /// A character that is not allowed in such names.
     #[error("the character {character:?} is not allowed; letters and digits are, and {others:?}")]
     Character {
-        /// The first of them.
+        /// The first such character.
         character: char,
         /// What is allowed besides letters and digits.
         others: &'static str,
@@ -55,15 +55,15 @@ macro_rules! name {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// Checks a name. Case matters.
+            /// Parses a name. Names are case-sensitive.
             ///
             /// # Errors
-            /// [`InvalidName`].
+            /// [`InvalidIdentityName`].
             pub fn parse(text: &str) -> Result<Self, InvalidIdentityName> {
                 checked(text, $max, $others).map(|text| Self(text.into()))
             }
 
-            /// The name.
+            /// The name as a string.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -104,130 +104,130 @@ name!(
     PolicyName 128 "-"
 );
 
-/// Somebody, or something, that acts for an account with keys of its own.
+/// A person or program that acts for an account with its own access keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// Its number, for ever its own.
+    /// Its ID, never reused.
     pub id: String,
     /// Its name.
     pub name: UserName,
-    /// A name for people.
+    /// A display name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub display_name: String,
-    /// Whatever its account notes about it.
+    /// The account's notes about it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub comments: String,
-    /// Where it is written to.
+    /// Its e-mail address.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub email: String,
-    /// Where it is called.
+    /// Its phone number.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mobile: String,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
     /// When it was last changed.
     pub updated: Timestamp,
-    /// What it may do.
+    /// The policies attached to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Attachment>,
 }
 
-/// Rights that others take on for a while.
+/// A set of permissions that other identities assume for a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
-    /// Its number, for ever its own.
+    /// Its ID, never reused.
     pub id: String,
     /// Its name.
     pub name: RoleName,
-    /// Whatever its account notes about it.
+    /// The account's notes about it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Who may take it on: a trust policy that has been parsed before, as it was written.
+    /// Who may assume it: a validated trust policy, as it was written.
     #[serde(rename = "trust")]
     pub trust_policy: String,
-    /// Which users and roles the trust policy named when it was written, of those that there were then:
-    /// one that is made later under the name of one of them is not trusted. Absent in records of
-    /// releases that did not write it.
+    /// The users and roles that existed when the trust policy was written and are named in it: one
+    /// that is created later under such a name is not trusted. Absent in records of releases that
+    /// did not write it.
     #[serde(rename = "trusted", default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_identities: Vec<TrustedIdentity>,
     /// How long a session may last, in seconds.
     pub max_session_s: u32,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
     /// When it was last changed.
     pub updated: Timestamp,
-    /// What its sessions may do.
+    /// The policies attached to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Attachment>,
 }
 
-/// A user or a role that a trust policy names.
+/// A user or role that a trust policy names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustedIdentity {
     /// Its name, as [`crate::policy::IdentityName`] prints it.
     pub name: String,
-    /// Its number, for ever its own.
+    /// Its ID, never reused.
     pub id: String,
 }
 
-/// A policy that a user or a role has.
+/// A policy attached to a user or role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// Which.
+    /// The policy.
     pub policy: PolicyRef,
-    /// Since when.
+    /// When it was attached.
     pub at: Timestamp,
 }
 
 /// Names a policy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PolicyRef {
-    /// Whose policy.
+    /// System or custom.
     pub kind: PolicyKind,
     /// Its name.
     pub name: PolicyName,
 }
 
-/// Whose policy it is.
+/// Who defines a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PolicyKind {
-    /// Edgeseal's: the same in every account, and nobody changes it.
+    /// Edgeseal: the same in every account, and read-only.
     System,
-    /// The account's own.
+    /// The account.
     Custom,
 }
 
-/// A policy of an account.
+/// A custom policy of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Its name.
     pub name: PolicyName,
-    /// Whatever its account notes about it.
+    /// The account's notes about it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// What it said at times, oldest first.
+    /// Its versions, oldest first.
     pub versions: Vec<PolicyVersion>,
-    /// The number of the version that counts; it is among `versions`.
+    /// The number of the version in force, which is among `versions`.
     #[serde(rename = "default")]
     pub default_version: u32,
-    /// The number of the next version: none is used twice.
+    /// The number of the next version: numbers are not reused.
     #[serde(rename = "next")]
     pub next_version: u32,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
     /// When it was last changed.
     pub updated: Timestamp,
 }
 
-/// What a policy says, or said.
+/// One version of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyVersion {
     /// Its number, from 1.
     pub number: u32,
-    /// A policy document that has been parsed before, as it was written.
+    /// A validated policy document, as it was written.
     pub text: String,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
 }
 
@@ -250,13 +250,13 @@ impl Policy {
         }
     }
 
-    /// The version of this number.
+    /// The version with this number.
     #[must_use]
     pub fn version(&self, number: u32) -> Option<&PolicyVersion> {
         self.versions.iter().find(|one| one.number == number)
     }
 
-    /// What the policy says now.
+    /// The policy document in force.
     #[must_use]
     pub fn text(&self) -> &str {
         self.version(self.default_version)
@@ -265,7 +265,7 @@ impl Policy {
 }
 
 impl PolicyRef {
-    /// Names one of Edgeseal's own policies or one of the account's.
+    /// Names a system policy, or a custom policy of the account.
     #[must_use]
     pub const fn new(kind: PolicyKind, name: PolicyName) -> Self {
         Self { kind, name }
@@ -273,7 +273,7 @@ impl PolicyRef {
 }
 
 impl PolicyKind {
-    /// The word for it.
+    /// Its name in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -334,7 +334,7 @@ mod tests {
                 max: 64
             })
         );
-        // A slash would leave its place in the store's keys and in the names of policies.
+        // A slash would break out of its segment in the store's keys and in the names of policies.
         for text in ["a/b", "a b", "ü", "a\n", "a*", "a:b"] {
             assert!(UserName::parse(text).is_err(), "{text}");
         }

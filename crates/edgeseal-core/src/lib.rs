@@ -1,12 +1,13 @@
-//! The rules of Edgeseal: what a name, a certificate, a domain and an account are, and what may
-//! be done with them.
+//! The rules of Edgeseal: what names, certificates, domains and accounts are, and which operations
+//! on them are allowed.
 //!
-//! Everything in here is a pure function of its arguments: no I/O, no async, no clock and no
-//! randomness. `now` is always passed in, always last. The crate knows nothing of the wire format
-//! of any cloud and nothing of how things are stored.
+//! Everything here is a pure function of its arguments: no I/O, no async, no clock and no
+//! randomness. `now` is always passed in, always last. The crate knows neither the wire format of
+//! any cloud nor how things are stored.
 //!
-//! Start reading at [`name`] (what a domain is called), then [`certificate`] (what is let in),
-//! then [`domain`] (what may change and when) and [`delivery`] (how it is delivered).
+//! Start reading at [`name`] (domain names and patterns), then [`certificate`] (admission of
+//! uploads), [`domain`] (which changes are legal, and when) and [`delivery`] (how a domain is
+//! delivered).
 
 pub mod account;
 pub mod address;

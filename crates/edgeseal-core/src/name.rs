@@ -1,17 +1,17 @@
-//! What a domain is called: host names, and the patterns that stand for one or many of them.
+//! Host names, and the patterns that match one or many of them.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A host name: lower-case A-labels (RFC 5890 §2.3.2.1) joined by dots, at least two labels, no
-/// trailing dot, at most 253 octets.
+/// trailing dot, at most 253 bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomainName(Box<str>);
 
-/// What an accelerated domain or a subject alternative name stands for.
+/// A pattern of host names: an accelerated domain or a subject alternative name.
 ///
-/// A wildcard stands for exactly one label before its base (RFC 9525 §6.3): `*.example.com` is
+/// A wildcard matches exactly one label before its base (RFC 9525 §6.3): `*.example.com` matches
 /// `a.example.com`, never `a.b.example.com` and never `example.com`.
 ///
 /// Printed and stored as `example.com` and, for a wildcard, `.example.com`.
@@ -19,20 +19,20 @@ pub struct DomainName(Box<str>);
 pub enum DomainPattern {
     /// One host name.
     Exact(DomainName),
-    /// Every name of one label below this one.
+    /// Every name one label below this one.
     Wildcard(DomainName),
 }
 
-/// Why a text is no domain name.
+/// Why a string is not a domain name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDomainName {
-    /// Nothing is left after trimming.
+    /// Nothing remains after trimming.
     #[error("the name is empty")]
     Empty,
-    /// Over 253 octets in A-label form, the limit of RFC 1035 §2.3.4 without the root dot.
+    /// Longer than 253 bytes in A-label form, the limit of RFC 1035 §2.3.4 without the root dot.
     #[error("the name has {length} characters; a domain name has at most 253")]
     TooLong {
-        /// Its length in octets.
+        /// Its length in bytes.
         length: usize,
     },
     /// A single label, such as `localhost`.
@@ -41,14 +41,14 @@ pub enum InvalidDomainName {
         /// The label.
         name: String,
     },
-    /// An address is not a name.
+    /// An IP address.
     #[error("{name:?} is an IP address, not a domain name")]
     IpAddress {
         /// The address as given.
         name: String,
     },
-    /// A `*` anywhere but as the whole first label.
-    #[error("a wildcard stands only as the whole first label, as in *.example.com")]
+    /// A `*` that is not the whole first label.
+    #[error("a wildcard is allowed only as the whole first label, as in *.example.com")]
     MisplacedWildcard,
     /// IDNA processing (UTS #46, STD3 rules) refused a label.
     #[error(
@@ -61,10 +61,10 @@ pub enum InvalidDomainName {
 }
 
 impl DomainName {
-    /// Parses a host name: trims white space and one trailing dot, maps to lower-case A-labels.
+    /// Parses a host name: trims white space and one trailing dot, and maps to lower-case A-labels.
     ///
     /// # Errors
-    /// [`InvalidName`] says which rule is broken.
+    /// [`InvalidDomainName`] with the rule that is broken.
     pub fn parse(text: &str) -> Result<Self, InvalidDomainName> {
         let text = text.trim();
         let text = text.strip_suffix('.').unwrap_or(text);
@@ -90,7 +90,7 @@ impl DomainName {
         if !ascii.contains('.') {
             return Err(InvalidDomainName::SingleLabel { name: ascii });
         }
-        // All-numeric top labels are addresses in disguise (URL Standard, "ends in a number").
+        // An all-numeric last label is an IPv4 address (URL Standard, "ends in a number").
         let last = ascii.rsplit('.').next().unwrap_or_default();
         if last.bytes().all(|b| b.is_ascii_digit()) {
             return Err(InvalidDomainName::IpAddress { name: ascii });
@@ -116,7 +116,7 @@ impl DomainPattern {
     /// Parses `example.com`, `*.example.com` or `.example.com`.
     ///
     /// # Errors
-    /// [`InvalidName`] says which rule is broken.
+    /// [`InvalidDomainName`] with the rule that is broken.
     pub fn parse(text: &str) -> Result<Self, InvalidDomainName> {
         let text = text.trim();
         match text.strip_prefix("*.").or_else(|| text.strip_prefix('.')) {
@@ -139,7 +139,7 @@ impl DomainPattern {
         }
     }
 
-    /// Whether `host` is one of the names that this pattern stands for.
+    /// Whether the pattern matches `host`.
     #[must_use]
     pub fn matches(&self, host: &DomainName) -> bool {
         match self {
@@ -151,8 +151,8 @@ impl DomainPattern {
         }
     }
 
-    /// Whether every name that `other` stands for is matched by this pattern: does a certificate
-    /// with this subject alternative name cover the domain `other`?
+    /// Whether this pattern matches every name that `other` matches: does a certificate with this
+    /// subject alternative name cover the domain `other`?
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         match other {
@@ -161,7 +161,7 @@ impl DomainPattern {
         }
     }
 
-    /// The spelling of certificates and people: `*.example.com` for a wildcard.
+    /// The form used in certificates: `*.example.com` for a wildcard.
     #[must_use]
     pub fn to_san(&self) -> String {
         match self {

@@ -1,11 +1,11 @@
-//! Tokens of identity providers: who stands behind a token that a provider issued.
+//! ID tokens of OpenID Connect providers: verification and the claims in them.
 //!
 //! An OpenID Connect ID token is a JSON Web Token (RFC 7519) in a compact JSON Web Signature (RFC
-//! 7515). It is believed only if a key of the configured provider signed it with RS256 or ES256, and
-//! the key is of the kind that the algorithm needs: whatever else a token says of how it is to be
-//! checked (`none`, an HMAC, a key or an address in its header) counts for nothing.
+//! 7515). It is accepted only if a key of the configured provider signed it with RS256 or ES256,
+//! and the key has the type that the algorithm needs. Anything else that the token says about its
+//! own verification (`none`, an HMAC, a key or a URL in its header) is ignored.
 //!
-//! The order is: shape, algorithm, key, signature, and only then what the token claims.
+//! Checks run in this order: shape, algorithm, key, signature, and only then the claims.
 
 mod jwks;
 
@@ -16,139 +16,138 @@ use crate::{AccountId, Timestamp};
 
 pub use jwks::{InvalidJwks, JWKS_BYTES_MAX, Jwks};
 
-/// Characters of the longest token, as the page of `AssumeRoleWithOIDC` has it.
+/// Longest token, in bytes: the limit of the page of `AssumeRoleWithOIDC`.
 pub const TOKEN_BYTES_MAX: usize = 20_000;
 /// How far the provider's clock may be off, in milliseconds.
 pub const LEEWAY_MS: i64 = 60_000;
-/// Octets of the longest subject: OpenID Connect Core §2 allows 255 ASCII characters, and some
+/// Longest subject, in bytes: OpenID Connect Core §2 allows 255 ASCII characters, and some
 /// providers write whole paths.
 const SUBJECT_BYTES_MAX: usize = 1024;
 
-/// An identity provider whose tokens an account believes.
+/// An identity provider whose tokens an account accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
-    /// Whose roles it can open.
+    /// The account whose roles its tokens can assume.
     pub account: AccountId,
     /// Its name, unique in the account.
     pub name: String,
-    /// The issuer, exactly as its tokens say it.
+    /// The issuer, exactly as its tokens state it.
     pub issuer: String,
-    /// The audiences that tokens may be made for.
+    /// The accepted audiences of its tokens.
     pub client_ids: Vec<String>,
-    /// How long ago a token may have been issued, in milliseconds, however long it says that it is
-    /// good.
+    /// Longest accepted age of a token, in milliseconds, whatever expiry the token states.
     pub max_token_age_ms: i64,
 }
 
-/// What a believed token says.
+/// The claims of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// Who issued it; the provider's issuer.
+    /// The issuer, equal to the provider's.
     pub issuer: String,
-    /// Whom it is about.
+    /// The subject.
     pub subject: String,
-    /// For whom it was made: the first of its audiences that the provider has among its client ids.
+    /// The first of its audiences that is among the provider's client IDs.
     pub audience: String,
     /// When it was issued.
     pub issued: Timestamp,
-    /// When it ends.
+    /// When it expires.
     pub expires: Timestamp,
 }
 
-/// Why a token is not believed. What comes before [`InvalidIdToken::Signature`] may be anybody's
-/// text; such text is cut short.
+/// Why a token is rejected. Errors before [`InvalidIdToken::Signature`] may quote unauthenticated
+/// text, which is truncated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIdToken {
     /// Longer than [`TOKEN_BYTES_MAX`].
-    #[error("the token has {bytes} octets; {TOKEN_BYTES_MAX} are allowed")]
+    #[error("the token has {bytes} bytes; at most {TOKEN_BYTES_MAX} are allowed")]
     TooLong {
-        /// How many it has.
+        /// Its length in bytes.
         bytes: usize,
     },
     /// Not three parts.
-    #[error("the token has {parts} parts; a signed token has 3, with dots between them")]
+    #[error("the token has {parts} parts; a signed token has 3, separated by dots")]
     Parts {
         /// How many it has.
         parts: usize,
     },
     /// A part that is not base64url without padding.
-    #[error("the {part} of the token is not written in base64url")]
+    #[error("the {part} of the token is not base64url")]
     Encoding {
-        /// Which.
+        /// Which part.
         part: Part,
     },
-    /// A part that is no JSON object, or lacks what it needs.
-    #[error("the {part} of the token does not read: {why}")]
+    /// A part that is not a JSON object, or lacks a required member.
+    #[error("the {part} of the token cannot be decoded: {why}")]
     Json {
-        /// Which.
+        /// Which part.
         part: Part,
-        /// What is wrong; none of the token's own text.
+        /// What is wrong; it quotes none of the token.
         why: &'static str,
     },
     /// Neither RS256 nor ES256.
-    #[error("the token is signed with {given:?}; RS256 and ES256 are believed")]
+    #[error("the token is signed with {given:?}; RS256 and ES256 are accepted")]
     Algorithm {
-        /// What its header says.
+        /// The `alg` of its header.
         given: String,
     },
-    /// The header demands what is not known here (RFC 7515 §4.1.11).
-    #[error("the token's header has \"crit\": it demands what is not known here")]
+    /// The header lists critical extensions, none of which is supported (RFC 7515 §4.1.11).
+    #[error("the token's header has \"crit\": no extension is supported")]
     Critical,
-    /// The header does not name the key.
+    /// The header has no key ID.
     #[error("the token's header names no key (\"kid\")")]
     NoKeyId,
-    /// The provider has no such key, or has it for something else.
+    /// The provider has no such key for this algorithm.
     #[error("the provider has no key {kid:?} for {algorithm}")]
     UnknownKey {
-        /// What the header names.
+        /// The key ID of the header.
         kid: String,
-        /// What it would have to be for.
+        /// The algorithm that needs it.
         algorithm: &'static str,
     },
-    /// The key did not sign it.
-    #[error("the signature of the token is not that of the provider's key {kid:?}")]
+    /// The signature does not verify.
+    #[error("the signature of the token does not verify with the provider's key {kid:?}")]
     Signature {
-        /// The key.
+        /// The key ID.
         kid: String,
     },
     /// Another issuer.
-    #[error("the token was issued by {given:?}, the provider's issuer is {expected:?}")]
+    #[error("the token was issued by {given:?}; the provider's issuer is {expected:?}")]
     Issuer {
         /// The token's.
         given: String,
         /// The provider's.
         expected: String,
     },
-    /// Made for somebody else.
-    #[error("the token was made for {given:?}; none of it is a client id of the provider")]
+    /// None of its audiences is a client ID of the provider.
+    #[error("the token's audience is {given:?}; none of it is a client ID of the provider")]
     Audience {
         /// The token's audiences.
         given: Vec<String>,
     },
-    /// Its time is over.
-    #[error("the token ended at {at}; the server's clock says {now}")]
+    /// It has expired.
+    #[error("the token expired at {at}; the server's clock says {now}")]
     Expired {
-        /// When it ended.
+        /// When it expired.
         at: Timestamp,
         /// The server's time.
         now: Timestamp,
     },
     /// It was issued too long ago.
     #[error(
-        "the token was issued at {at}; the provider's tokens are believed for {max_age_ms} ms, and the server's clock says {now}"
+        "the token was issued at {at}; the provider's tokens are accepted for {max_age_ms} ms, and the server's clock says {now}"
     )]
     TooOld {
         /// When it was issued.
         at: Timestamp,
-        /// How long ago that may be.
+        /// Longest accepted age, in milliseconds.
         max_age_ms: i64,
         /// The server's time.
         now: Timestamp,
     },
-    /// Its time has not come.
-    #[error("the token is good from {at} on; the server's clock says {now}")]
+    /// It is not yet valid.
+    #[error("the token is not valid before {at}; the server's clock says {now}")]
     NotYetValid {
-        /// From when on.
+        /// When it becomes valid.
         at: Timestamp,
         /// The server's time.
         now: Timestamp,
@@ -166,7 +165,7 @@ pub enum Part {
     Signature,
 }
 
-/// The two algorithms that are believed (RFC 7518 §3.1).
+/// The accepted algorithms (RFC 7518 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -182,7 +181,7 @@ struct Header {
     crit: Option<serde_json::Value>,
 }
 
-/// What an ID token must have (OpenID Connect Core §2), and `nbf` (RFC 7519 §4.1.5).
+/// The claims that an ID token must have (OpenID Connect Core §2), and `nbf` (RFC 7519 §4.1.5).
 #[derive(Deserialize)]
 struct RawClaims {
     iss: String,
@@ -200,11 +199,10 @@ enum Audience {
     Many(Vec<String>),
 }
 
-/// Believes a token of `provider`, or says why not.
+/// Verifies a token of `provider`.
 ///
 /// # Errors
-/// [`InvalidIdToken`]. [`InvalidIdToken::UnknownKey`] may be a matter of keys that are not the
-/// newest.
+/// [`InvalidIdToken`]. [`InvalidIdToken::UnknownKey`] can mean that `keys` are outdated.
 pub fn verify(
     token: &str,
     keys: &Jwks,
@@ -212,8 +210,8 @@ pub fn verify(
     now: Timestamp,
 ) -> Result<Claims, InvalidIdToken> {
     if token.len() > TOKEN_BYTES_MAX {
-        let octets = token.len();
-        return Err(InvalidIdToken::TooLong { bytes: octets });
+        let bytes = token.len();
+        return Err(InvalidIdToken::TooLong { bytes });
     }
     let parts: Vec<&str> = token.split('.').collect();
     let [header, claims, signature] = parts[..] else {
@@ -248,7 +246,7 @@ pub fn verify(
     check_claims(decode_json(claims, Part::Payload)?, provider, now)
 }
 
-/// What a token claims, once its signature is known to be good.
+/// Checks the claims of a token whose signature has been verified.
 fn check_claims(
     claimed: RawClaims,
     provider: &Provider,
@@ -324,9 +322,9 @@ fn decode_json<T: DeserializeOwned>(text: &str, part: Part) -> Result<T, Invalid
         part,
         why: match error.classify() {
             serde_json::error::Category::Data => {
-                "a member is missing, twice there or of another type"
+                "a member is missing, duplicated or of the wrong type"
             }
-            _ => "it is no JSON object",
+            _ => "it is not a JSON object",
         },
     })
 }
@@ -336,7 +334,7 @@ fn decode(text: &str, part: Part) -> Result<Vec<u8>, InvalidIdToken> {
     decoded.map_err(|_| InvalidIdToken::Encoding { part })
 }
 
-/// A NumericDate (RFC 7519 §2), which may have a fraction. What is after the year 9999 is a mistake
+/// A NumericDate (RFC 7519 §2), which may have a fraction. A date after the year 9999 is a mistake
 /// of units.
 fn parse_numeric_date(number: &serde_json::Number) -> Result<Timestamp, InvalidIdToken> {
     const LAST: f64 = 253_402_300_799.0;
@@ -344,7 +342,7 @@ fn parse_numeric_date(number: &serde_json::Number) -> Result<Timestamp, InvalidI
     let ms = seconds.map(|seconds| (seconds * 1000.0) as i64);
     ms.map(Timestamp::from_unix_ms).ok_or(InvalidIdToken::Json {
         part: Part::Payload,
-        why: "a time is no number of seconds since 1970",
+        why: "a time is not a number of seconds since 1970",
     })
 }
 

@@ -1,13 +1,13 @@
-//! Who may do what: the one decision point.
+//! Authorization: the one decision point.
 //!
 //! An account's own key may do everything in its account; users of the account, and sessions of its
-//! roles, may do what policies let them. Only the root account, and whom it lets, operates Edgeseal
-//! itself. [`decide`] says so in one place.
+//! roles, may do what policies allow. Only the root account, and identities that it permits,
+//! operate Edgeseal itself. [`decide`] makes this decision.
 //!
 //! Policies are RAM policy documents. Read [`document`] for their grammar, [`evaluate()`] for the
-//! order of a decision, `condition.rs` for the operators.
+//! order of evaluation, `condition.rs` for the operators.
 //!
-//! Where the cloud's pages leave something open, nothing is granted because of it.
+//! Where the cloud's pages leave something open, the interpretation that grants less is used.
 
 mod budget;
 mod condition;
@@ -33,22 +33,22 @@ pub use minimal::renewal_policy;
 pub use principal::{IdentityName, Principal, PrincipalArn};
 pub use request::{Request, RequestContext, Resource};
 
-/// Whose thing is acted upon.
+/// Who owns what a request acts upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Something of the caller's own account.
+    /// A resource of the caller's own account.
     OwnAccount,
-    /// Edgeseal itself: accounts, keys of others, domain modes.
+    /// Edgeseal itself: accounts, keys of other accounts, domain modes.
     Operator,
-    /// The access keys of the account that operates Edgeseal. Such a key may do everything and lasts
-    /// until it is deleted, so no right that can be passed on, and no session, comes to one.
+    /// The access keys of the root account. Such a key may do everything and lasts until it is
+    /// deleted, so no permission that can be delegated, and no session, reaches them.
     RootKeys,
-    /// Whoever calls: who he is may be asked without a right to ask.
+    /// The caller itself: asking for its own identity needs no permission.
     Caller,
 }
 
-/// Decides whether `principal` may do what `request` asks in `sphere`. `policies` are those of the
-/// principal; an account itself has none and needs none.
+/// Decides whether `principal` may do what `request` asks for in `scope`. `policies` are those of
+/// the principal; an account itself has none and needs none.
 #[must_use]
 pub fn decide(
     principal: &Principal,
@@ -59,7 +59,7 @@ pub fn decide(
     decide_with_steps(principal, sphere, policies, request, STEPS_MAX)
 }
 
-/// As [`decide`], with another number of steps than [`STEPS_MAX`].
+/// As [`decide`], with another step limit than [`STEPS_MAX`].
 #[must_use]
 pub fn decide_with_steps(
     principal: &Principal,
@@ -77,8 +77,8 @@ pub fn decide_with_steps(
     }
 }
 
-/// As [`decide_with_steps`], of each of the request's resources by itself, in their order. The steps are
-/// for all of these decisions together.
+/// As [`decide_with_steps`], for each of the request's resources separately, in their order. All
+/// these decisions share the steps.
 #[must_use]
 pub fn decide_each_within(
     principal: &Principal,
@@ -99,7 +99,7 @@ pub fn decide_each_within(
     }
 }
 
-/// What is decided without asking policies; `None` if they decide.
+/// The verdict if it does not depend on policies; `None` if it does.
 fn unasked(principal: &Principal, sphere: Scope) -> Option<Verdict> {
     let owner = principal.owner();
     match (sphere, principal) {

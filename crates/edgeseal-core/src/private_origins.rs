@@ -1,45 +1,45 @@
-//! Whether origins may have addresses that are not public, decided where they are connected to.
+//! Whether origins may have non-public addresses. The edge that connects to them decides.
 //!
-//! An edge knows no accounts. A domain's record says what its account may
-//! ([`OriginPermission`]), every process knows what the installation allows ([`PrivateOrigins`]),
-//! and both together are the answer.
+//! An edge knows no accounts. A domain's record carries the permission of its account
+//! ([`OriginPermission`]), every process has the installation's setting ([`PrivateOrigins`]), and
+//! both together decide.
 
 use serde::{Deserialize, Serialize};
 
-/// Whose origins may have addresses that are not public: the setting of an installation.
+/// An installation's setting: whose origins may have non-public addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrivateOrigins {
-    /// Those of the root account, and of accounts that the operator allows it.
+    /// Those of the root account, and of accounts that the operator permits.
     #[default]
     Root,
-    /// Those of every account, except where the operator refuses it.
+    /// Those of every account, except where the operator forbids it.
     All,
-    /// Those of accounts that the operator allows it; root is no exception.
+    /// Those of accounts that the operator permits; root is no exception.
     None,
 }
 
-/// What a domain's record says of its account.
+/// The permission of a domain's account, as its record carries it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OriginPermission {
-    /// Nothing: a record of a release that knew no permissions. It counts as root's until the
-    /// control plane has rewritten it, so that an upgrade breaks nothing.
+    /// The record was written by a release without permissions. It counts as root's until the
+    /// control plane rewrites it, so that an upgrade breaks nothing.
     #[default]
     Unknown,
-    /// It is the root account.
+    /// The root account.
     Root,
-    /// It is another one.
+    /// Another account.
     Tenant,
-    /// The operator allows it.
+    /// The operator permits it.
     Allowed,
-    /// The operator refuses it.
+    /// The operator forbids it.
     Refused,
 }
 
 impl OriginPermission {
-    /// What the record of an account's domain says. `private_origins` is what the operator chose for
-    /// the account, if anything.
+    /// The permission to store in the domains of an account. `private_origins` is the operator's
+    /// choice for the account, if any.
     #[must_use]
     pub const fn from_account(is_root: bool, private_origins: Option<bool>) -> Self {
         match private_origins {
@@ -50,7 +50,7 @@ impl OriginPermission {
         }
     }
 
-    /// Whether the record says nothing.
+    /// Whether the record carries no permission.
     #[must_use]
     pub const fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown)
@@ -58,8 +58,7 @@ impl OriginPermission {
 }
 
 impl PrivateOrigins {
-    /// Whether an origin of a domain whose record says `permission` may have an address that is not
-    /// public.
+    /// Whether an origin of a domain with this `permission` may have a non-public address.
     #[must_use]
     pub const fn permits(self, permission: OriginPermission) -> bool {
         match permission {
@@ -78,7 +77,7 @@ mod tests {
     #[test]
     fn the_operators_choice_goes_before_the_setting() {
         use PrivateOrigins::{All, None as Nobody, Root};
-        // Whether it is root, what the operator chose for it; then what each setting permits.
+        // Whether it is root, the operator's choice for it; then what each setting permits.
         let table = [
             (true, None, [(Root, true), (All, true), (Nobody, false)]),
             (false, None, [(Root, false), (All, true), (Nobody, false)]),

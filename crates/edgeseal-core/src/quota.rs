@@ -1,9 +1,9 @@
 //! How many domains, certificates and signing requests an account may have.
 //!
-//! An installation has a quota for each kind, which holds for every account but the root account: that
-//! is the operator's own, a limit on it would protect him from himself only, and one that nobody chose
-//! would one day stop the renewals of an installation with one account. For a single account, root
-//! included, the operator may choose something else ([`QuotaOverrides`]).
+//! An installation has a quota for each kind, for every account except root. Root is the operator's
+//! own account: a limit would protect the operator only from itself, and a default limit would one
+//! day stop the renewals of an installation with a single account. The operator may set other
+//! quotas for any single account, root included ([`QuotaOverrides`]).
 
 use std::{fmt, str::FromStr};
 
@@ -14,17 +14,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub enum QuotaKind {
     /// Domains, online or not.
     Domains,
-    /// Certificates that the account sees. One that was removed while a domain has it bound does not
-    /// count: of those a domain keeps four at most.
+    /// Certificates that the account sees. A removed certificate that a domain still has bound does
+    /// not count: a domain keeps at most four of those.
     Certificates,
-    /// Signing requests whose private keys are kept, until they are forgotten.
+    /// Signing requests whose private keys are stored, until they expire.
     CsrKeys,
 }
 
 /// How many of a kind an account may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
-    /// So many.
+    /// Up to this many.
     AtMost(u32),
     /// Any number.
     Unlimited,
@@ -33,49 +33,49 @@ pub enum Quota {
 /// The quotas of an installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
-    /// Of domains.
+    /// Domains.
     pub domains: Quota,
-    /// Of certificates.
+    /// Certificates.
     pub certificates: Quota,
-    /// Of signing requests.
+    /// Signing requests.
     pub csr_keys: Quota,
 }
 
-/// What the operator chose for one account; `None`: nothing.
+/// Quotas that the operator set for one account; `None` where the installation's applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaOverrides {
-    /// Of domains.
+    /// Domains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domains: Option<Quota>,
-    /// Of certificates.
+    /// Certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates: Option<Quota>,
-    /// Of signing requests.
+    /// Signing requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csr_keys: Option<Quota>,
 }
 
-/// An account would have more than it may.
+/// The account would exceed its quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the account has {used} of {limit} {kind}, and {adding} more {} asked for", if *.adding == 1 { "is" } else { "are" })]
 pub struct OverQuota {
-    /// Of what.
+    /// What is counted.
     pub kind: QuotaKind,
     /// How many it has.
     pub used: u64,
-    /// How many more there would be.
+    /// How many would be added.
     pub adding: u64,
     /// How many it may have.
     pub limit: u32,
 }
 
-/// Why a text is no quota.
+/// Why a string is not a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a quota is a number up to {}, or \"unlimited\"", u32::MAX)]
 pub struct InvalidQuota;
 
-/// Whether an account that has `used` of a kind may have `adding` more. Who has more than the quota,
-/// because it was lowered, keeps them, and may replace one by another.
+/// Whether an account that has `used` of a kind may have `adding` more. An account that exceeds a
+/// lowered quota keeps what it has, and may replace one by another.
 ///
 /// # Errors
 /// [`OverQuota`].
@@ -94,10 +94,10 @@ pub const fn check(kind: QuotaKind, used: u64, adding: u64, quota: Quota) -> Res
 }
 
 impl QuotaKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Domains, Self::Certificates, Self::CsrKeys];
 
-    /// Whether things of this kind are forgotten after some time, by nobody's call.
+    /// Whether things of this kind expire by themselves.
     #[must_use]
     pub const fn expires(self) -> bool {
         matches!(self, Self::CsrKeys)
@@ -115,7 +115,7 @@ impl fmt::Display for QuotaKind {
 }
 
 impl Quota {
-    /// The most that may be there.
+    /// The highest number allowed.
     #[must_use]
     pub const fn at_most(self) -> u64 {
         match self {
@@ -126,9 +126,9 @@ impl Quota {
 }
 
 impl Default for Quotas {
-    /// An account has up to 10,000 domains, so that one of them takes a hundredth of what an edge is
-    /// made for; five certificates for each, the one that is bound and four that it superseded; and
-    /// 1,000 signing requests, which are kept for 400 days.
+    /// 10,000 domains, so that one account takes at most a hundredth of an edge's design capacity;
+    /// five certificates for each, the bound one and four that it superseded; and 1,000 signing
+    /// requests, which are kept for 400 days.
     fn default() -> Self {
         Self {
             domains: Quota::AtMost(10_000),
@@ -139,7 +139,7 @@ impl Default for Quotas {
 }
 
 impl Quotas {
-    /// How many of a kind an account may have for which the operator chose `chosen`.
+    /// The quota of an account, with the operator's overrides `chosen`.
     #[must_use]
     pub fn effective(&self, kind: QuotaKind, is_root: bool, chosen: &QuotaOverrides) -> Quota {
         match chosen.get(kind) {
@@ -155,7 +155,7 @@ impl Quotas {
 }
 
 impl QuotaOverrides {
-    /// What was chosen for a kind.
+    /// The override for a kind.
     #[must_use]
     pub const fn get(&self, kind: QuotaKind) -> Option<Quota> {
         match kind {
@@ -165,7 +165,7 @@ impl QuotaOverrides {
         }
     }
 
-    /// Chooses for a kind.
+    /// Sets or clears the override for a kind.
     pub const fn set(&mut self, kind: QuotaKind, quota: Option<Quota>) {
         match kind {
             QuotaKind::Domains => self.domains = quota,
@@ -174,7 +174,7 @@ impl QuotaOverrides {
         }
     }
 
-    /// Whether nothing was chosen.
+    /// Whether nothing is overridden.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -205,7 +205,7 @@ impl fmt::Display for Quota {
     }
 }
 
-/// A number, or the word.
+/// A number, or `unlimited`.
 impl Serialize for Quota {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -283,7 +283,7 @@ mod tests {
             (9, 1, Quota::AtMost(10), true),
             (9, 2, Quota::AtMost(10), false),
             (10, 1, Quota::AtMost(10), false),
-            // It was lowered since.
+            // The quota was lowered.
             (11, 1, Quota::AtMost(10), false),
             (11, 0, Quota::AtMost(10), true),
             (u64::MAX, u64::MAX, Quota::AtMost(u32::MAX), false),

@@ -1,25 +1,25 @@
-//! How many calls in a time: the generic cell rate algorithm (ITU-T I.371, Annex A) as a function.
+//! Rate limits: the generic cell rate algorithm (ITU-T I.371, Annex A) as a function.
 
 use crate::Timestamp;
 
-/// Calls allowed in a time, all of which may come at once.
+/// Calls allowed per period; all of them may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// Calls in [`RateLimit::per_ms`]; also the size of a burst. Zero refuses every call.
     pub calls: u32,
-    /// The time in milliseconds; at least 1.
+    /// The period in milliseconds; at least 1.
     pub per_ms: u32,
 }
 
-/// What a caller has used up: the theoretical arrival time of its next call, in microseconds of
-/// the same clock as `now`. The default is a caller never seen.
+/// What a caller has used up: the theoretical arrival time of its next call, in microseconds of the
+/// same clock as `now`. The default is a caller that was never seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GcraState(i64);
 
-/// The verdict on one call.
+/// The decision on one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateDecision {
-    /// Go on; remember this.
+    /// Allowed; store this state.
     Allowed(GcraState),
     /// Too soon: the next call is allowed after this many milliseconds (rounded up).
     RetryAfter {
@@ -40,22 +40,22 @@ impl RateLimit {
 }
 
 impl GcraState {
-    /// Whether nothing of it counts any more: as if the caller was never seen.
+    /// Whether the state no longer matters: as if the caller was never seen.
     #[must_use]
     pub const fn is_expired(self, now: Timestamp) -> bool {
         self.0 <= now.unix_ms().saturating_mul(1000)
     }
 }
 
-/// How far the clock may lie behind what was spent by more than a full limit before it counts as
-/// set back, in microseconds: calls that are judged out of order are milliseconds apart.
+/// How far, in microseconds, the clock may lie behind a state that exceeds a full limit before it
+/// counts as set back: calls that are decided out of order are milliseconds apart.
 const CLOCK_STEP_US: i64 = 10_000_000;
 
 /// Decides one call at `now` by a caller that has used up `spent` of `limit`. A refused call costs
 /// nothing.
 ///
-/// More than the whole limit cannot be used up, unless the clock was set back since. The caller is
-/// then treated as one who has used up all but one call, so that it waits as long as at its rate
+/// A caller cannot have used up more than the whole limit, unless the clock was set back. Such a
+/// caller is treated as if it had used up all but one call, so that it waits as its rate requires
 /// and not as long as the clock was set back.
 #[must_use]
 pub fn spend(limit: RateLimit, spent: GcraState, now: Timestamp) -> RateDecision {
@@ -84,13 +84,13 @@ pub fn spend(limit: RateLimit, spent: GcraState, now: Timestamp) -> RateDecision
     }
 }
 
-/// What is used up without one call that was allowed under `limit`.
+/// The state without one call that was allowed under `limit`.
 #[must_use]
 pub fn refund(limit: RateLimit, spent: GcraState) -> GcraState {
     GcraState(spent.0.saturating_sub(cost_us(limit)))
 }
 
-/// What a call costs, in microseconds.
+/// What one call costs, in microseconds.
 fn cost_us(limit: RateLimit) -> i64 {
     let window_us = i64::from(limit.per_ms.max(1)) * 1000;
     (window_us / i64::from(limit.calls.max(1))).max(1)
@@ -139,7 +139,7 @@ mod tests {
         let RateDecision::Allowed(spent) = spend(limit, GcraState::default(), start) else {
             panic!("refused at first")
         };
-        // How far back; of 10 s and less nothing is known, and they pass by themselves.
+        // How far back; a step of 10 s or less is not detected, and passes by itself.
         for back_ms in [12_000, 3_600_000, 86_400_000] {
             let mut now = start.plus_ms(-back_ms);
             let RateDecision::Allowed(mut spent) = spend(limit, spent, now) else {
@@ -149,7 +149,7 @@ mod tests {
                 spend(limit, spent, now),
                 RateDecision::RetryAfter { ms: 34 }
             );
-            // From then on the rate holds, no more and no less.
+            // From then on exactly the rate applies.
             let mut passed = 0;
             for _ in 0..1000 {
                 now = now.plus_ms(1);
@@ -177,7 +177,7 @@ mod tests {
 
     proptest! {
         /// In any window of `per_ms`, at most twice the burst passes (a burst plus the refill), and
-        /// waiting as told is always enough.
+        /// waiting for the returned time is always enough.
         #[test]
         fn never_more_than_burst_plus_refill(
             calls in 1_u32..50,

@@ -1,24 +1,24 @@
-//! Bytes that must not be seen.
+//! Secret bytes.
 
 use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Secret bytes: a private key, an access-key secret, a key-encryption key.
+/// A private key, an access key secret, a key-encryption key.
 ///
-/// Never prints, never serializes, is wiped when dropped. Reading it takes the deliberate
-/// [`Secret::expose`], so that every use can be found by name.
+/// It never prints or serializes its bytes, and wipes them when dropped. Reading them takes the
+/// explicit [`Secret::expose`], so that every use can be found by name.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// Takes the bytes over.
+    /// Wraps `bytes`.
     #[must_use]
     pub const fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, for the one use that needs them.
+    /// The bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0

@@ -1,49 +1,49 @@
-//! When a session-ticket key is made, used and destroyed (RFC 5077 §5.5, RFC 8446 §8.1).
+//! When a session-ticket key is created, used and destroyed (RFC 5077 §5.5, RFC 8446 §8.1).
 //!
-//! Time is cut into periods of twelve hours, the same for everybody, and each period has one key.
-//! Whoever shares keys agrees on which of them is used by looking at the clock alone:
+//! Time is divided into periods of twelve hours, the same for all edges, and each period has one
+//! key. Edges that share keys agree on the key in use by the clock alone:
 //!
-//! | at a moment of period | the key of | is | and |
+//! | in period | the key of | is | and |
 //! |---|---|---|---|
-//! | *p* | *p* + 1 | [`Next`](TicketKeyUse::Next) | is handed out, opens tickets of those whose clock is ahead |
-//! | *p* | *p* | [`Current`](TicketKeyUse::Current) | seals tickets and opens them |
-//! | *p* | *p* − 1 | [`Previous`](TicketKeyUse::Previous) | opens tickets |
+//! | *p* | *p* + 1 | [`Next`](TicketKeyUse::Next) | is distributed; decrypts tickets of edges whose clocks are ahead |
+//! | *p* | *p* | [`Current`](TicketKeyUse::Current) | encrypts and decrypts tickets |
+//! | *p* | *p* − 1 | [`Previous`](TicketKeyUse::Previous) | decrypts tickets |
 //! | *p* | any other | nothing | is destroyed |
 //!
-//! So a key is everywhere for up to twelve hours before anybody seals with it, a ticket is good for
-//! twelve hours at least, and what was recorded is out of reach of any key after a day.
+//! So every edge has a key for up to twelve hours before any edge encrypts with it, a ticket is
+//! valid for at least twelve hours, and no key can decrypt recorded traffic after a day.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// How long a key seals, and how long a ticket is good for at least, in milliseconds.
+/// How long a key encrypts tickets, and the least time a ticket is valid, in milliseconds.
 pub const PERIOD_MS: i64 = 12 * 60 * 60 * 1000;
 
-/// Twelve hours that have one ticket key, by their number since the Unix epoch.
+/// A twelve-hour period with one ticket key, numbered from the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TicketPeriod(i64);
 
-/// What a ticket key is for at a moment.
+/// What a ticket key is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TicketKeyUse {
-    /// It will seal in the next period.
+    /// It will encrypt in the next period.
     Next,
-    /// It seals.
+    /// It encrypts and decrypts.
     Current,
-    /// It has sealed until the last change.
+    /// It encrypted in the previous period, and still decrypts.
     Previous,
 }
 
 impl TicketPeriod {
-    /// The period of this moment.
+    /// The period at `now`.
     #[must_use]
     pub const fn at(now: Timestamp) -> Self {
         Self(now.unix_ms().div_euclid(PERIOD_MS))
     }
 
-    /// The one after it.
+    /// The following period.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -55,19 +55,19 @@ impl TicketPeriod {
         self.0
     }
 
-    /// When its key begins to seal.
+    /// When its key begins to encrypt.
     #[must_use]
     pub const fn begins(self) -> Timestamp {
         Timestamp::from_unix_ms(self.0.saturating_mul(PERIOD_MS))
     }
 
-    /// When its key opens nothing any more: the lifetime of a ticket after it last sealed one.
+    /// When its key decrypts no more: the lifetime of a ticket after it last encrypted one.
     #[must_use]
     pub const fn expires_at(self) -> Timestamp {
         self.begins().plus_ms(2 * PERIOD_MS)
     }
 
-    /// What its key is for; `None`: nobody is to have it.
+    /// What its key is used for; `None` if it must not exist.
     #[must_use]
     pub const fn key_use(self, now: Timestamp) -> Option<TicketKeyUse> {
         match self.0.checked_sub(Self::at(now).0) {
@@ -78,7 +78,7 @@ impl TicketPeriod {
         }
     }
 
-    /// The periods whose keys must be there, the one that seals first.
+    /// The periods whose keys must exist, the current one first.
     #[must_use]
     pub const fn required(now: Timestamp) -> [Self; 2] {
         let current = Self::at(now);

@@ -1,4 +1,4 @@
-//! Points in time as the rest of the system passes them around.
+//! Points in time.
 
 use std::fmt;
 
@@ -55,7 +55,7 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Parses exactly `yyyy-MM-ddTHH:mm:ssZ` (UTC), the only form that the signature allows.
+    /// Parses exactly `yyyy-MM-ddTHH:mm:ssZ` (UTC), the only form allowed in signed requests.
     #[must_use]
     pub fn parse_iso(text: &str) -> Option<Self> {
         let parsed = PrimitiveDateTime::parse(text, ISO_SECONDS).ok()?;
@@ -64,7 +64,7 @@ impl Timestamp {
         ))
     }
 
-    /// The calendar view, in UTC, to the second; points outside years 0–9999 are clamped.
+    /// The UTC calendar date and time, to the second; points outside years 0–9999 are clamped.
     #[must_use]
     pub fn utc(self) -> OffsetDateTime {
         const FIRST: i64 = -62_167_219_200; // 0000-01-01T00:00:00Z

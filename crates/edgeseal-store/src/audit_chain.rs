@@ -1,13 +1,13 @@
-//! The chain over an account's audit: pure rules.
+//! The hash chain over an account's audit records: pure rules.
 //!
-//! Records are written each in the transaction of its change. Shortly after, a [`Link`] names some
-//! of them by their SHA-256, names the link before it, and carries an HMAC-SHA256 (RFC 2104) under a
-//! secret of this store that only holders of a key-encryption key can open. The [`Head`] says where
-//! the chain ends, the [`Anchor`] where it begins once old records were removed; both carry a MAC
-//! too. So whoever can write to the store, but has no key-encryption key, cannot remove, change or
-//! insert anything unseen; all he can do is to put back an older state as a whole, which a head that
-//! is kept elsewhere shows. [`ChainVerifier`] checks all of it. A record's place is that in its link; its time is
-//! judged by the clock that the link says it was made at (`chain/clock.rs`).
+//! Each record is written in the transaction of its change. Shortly after, a [`Link`] names some
+//! records by their SHA-256, names the previous link, and carries an HMAC-SHA256 (RFC 2104) under a
+//! secret of this store that only holders of a key-encryption key can unseal. The [`Head`] says
+//! where the chain ends, the [`Anchor`] where it begins once old records were removed; both carry a
+//! MAC too. So a party that can write to the store, but has no key-encryption key, cannot remove,
+//! change or insert anything undetected. It can only restore an older state as a whole, which a
+//! head stored elsewhere reveals. [`ChainVerifier`] checks all of it. A record's position is that
+//! in its link; its time is checked against the clock reading in the link (`audit_chain/clock.rs`).
 
 mod clock;
 mod verifier;
@@ -22,36 +22,36 @@ pub(crate) use clock::retention_cutoff;
 pub use clock::{CLOCK_TOLERANCE_MS, ClockMonitor};
 pub use verifier::{ChainVerifier, ChainWarning, ExpectedHead, Problem, Report};
 
-/// The secret that makes the MACs.
+/// The secret key of the MACs.
 pub struct ChainKey(hmac::Key);
 
-/// An HMAC-SHA256. In JSON and for people: 64 hex digits.
+/// An HMAC-SHA256; 64 hex digits in JSON and in print.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Mac([u8; 32]);
 
-/// Some records of one account, and all that was linked before them.
+/// A link: some records of one account, and by the previous link's MAC all records before them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// Its number, from 1, without gaps.
     pub n: u64,
-    /// MAC of the link before; [`Mac::NONE`] in the first.
+    /// MAC of the previous link; [`Mac::NONE`] in the first.
     pub previous: Mac,
-    /// What the clock said when it was made; `None` in links of earlier releases.
+    /// When the link was made; `None` in links of earlier releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
     /// The records, in the order in which they were linked.
     pub records: Vec<LinkedRecord>,
-    /// Over all of the above and the account.
+    /// Over all fields above and the account.
     pub mac: Mac,
 }
 
 /// One record, by its key and its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkedRecord {
-    /// What its key ends with: time in milliseconds, `-`, id of the request.
+    /// The suffix of its key: time in milliseconds, `-`, request ID.
     pub key: String,
-    /// Of the stored octets.
+    /// SHA-256 of the stored bytes.
     pub sha256: Digest,
 }
 
@@ -64,31 +64,31 @@ pub struct Head {
     pub last: Mac,
     /// Every record that was committed up to this revision is in a link.
     pub through: u64,
-    /// Over all of the above and the account.
+    /// Over all fields above and the account.
     pub mac: Mac,
 }
 
 /// Where a chain begins once old records were removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
-    /// Number of the last link that was removed; 0 if none was.
+    /// Number of the last removed link; 0 if none was.
     pub n: u64,
     /// Its MAC; [`Mac::NONE`] if none was.
     pub last: Mac,
-    /// Records from before this moment may be gone.
+    /// Records from before this time may be gone.
     pub before: Timestamp,
-    /// Over all of the above and the account.
+    /// Over all fields above and the account.
     pub mac: Mac,
 }
 
 impl ChainKey {
-    /// Makes MACs with this secret: 32 random octets.
+    /// Makes MACs with this secret: 32 random bytes.
     #[must_use]
     pub fn new(secret: &Secret) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))
     }
 
-    /// Over parts of unambiguous length: the first says of what, the second whose.
+    /// The MAC over length-prefixed parts, starting with the purpose and the account.
     fn mac(&self, what: &str, account: &AccountId, parts: &[&[u8]]) -> Mac {
         let mut context = hmac::Context::with_key(&self.0);
         for part in [what.as_bytes(), account.as_str().as_bytes()]
@@ -105,7 +105,7 @@ impl ChainKey {
 }
 
 impl Mac {
-    /// Stands before the first link.
+    /// The predecessor of the first link.
     pub const NONE: Self = Self([0; 32]);
 
     /// Parses 64 hex digits.
@@ -118,7 +118,7 @@ impl Mac {
 }
 
 impl Link {
-    /// The link after number `n` with MAC `previous`, made `at` this moment.
+    /// The link that follows number `n` with MAC `previous`, made at `at`.
     #[must_use]
     pub fn after(
         (n, previous): (u64, Mac),
@@ -138,7 +138,7 @@ impl Link {
         link
     }
 
-    /// Whether it was made with this secret, for this account, and not changed since.
+    /// Whether it was made with this secret, for this account, and is unchanged.
     #[must_use]
     pub fn is_genuine(&self, account: &AccountId, key: &ChainKey) -> bool {
         self.mac == self.computed(account, key)
@@ -160,7 +160,7 @@ impl Link {
         key.mac(what, account, &parts)
     }
 
-    /// Newest time of its records.
+    /// The latest time of its records.
     #[must_use]
     pub fn newest(&self) -> Option<Timestamp> {
         self.records.iter().filter_map(LinkedRecord::at).max()
@@ -177,7 +177,7 @@ impl LinkedRecord {
         }
     }
 
-    /// The time that its key says.
+    /// The time in its key.
     #[must_use]
     pub fn at(&self) -> Option<Timestamp> {
         time_of(&self.key)
@@ -185,7 +185,7 @@ impl LinkedRecord {
 }
 
 impl Head {
-    /// The end of a chain.
+    /// The head after link `n` with MAC `last`.
     #[must_use]
     pub fn new((n, last): (u64, Mac), through: u64, account: &AccountId, key: &ChainKey) -> Self {
         let mut head = Self {
@@ -212,7 +212,7 @@ impl Head {
 }
 
 impl Anchor {
-    /// The beginning of a chain.
+    /// The anchor after removed link `n` with MAC `last`.
     #[must_use]
     pub fn new(
         (n, last): (u64, Mac),
@@ -243,7 +243,7 @@ impl Anchor {
     }
 }
 
-/// The time in the last part of a record's key.
+/// The time in the suffix of a record's key.
 fn time_of(key: &str) -> Option<Timestamp> {
     let (ms, _) = key.split_once('-')?;
     ms.parse().ok().map(Timestamp::from_unix_ms)

@@ -1,8 +1,9 @@
-//! Follows what is written into the audit and appends it to the chains, shortly after.
+//! Follows the audit records as they are written and links them into the chains, shortly after.
 //!
-//! Several processes on one store may do so at once: a link is appended only to the end that was
-//! read, and what the end covers is left out. After a crash it goes on from the place that was kept
-//! with the last links, or lists everything where the change log no longer goes back so far.
+//! Several processes may do so on one store at once: a link is appended only to the head that was
+//! read, and records that the head covers are skipped. After a crash the linker resumes from the
+//! checkpoint written with the last links, or lists everything if the change log no longer goes
+//! back so far.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,14 +18,14 @@ use crate::{
     record,
 };
 
-/// How long news gather before they are linked.
+/// How long new records are collected before they are linked.
 const LINK_INTERVAL: Duration = Duration::from_millis(400);
-/// News of so many records are linked without waiting for more.
+/// This many new records are linked without waiting for more.
 const LINK_AT_ONCE: usize = 500;
-/// Records of one link at most, but for those of one commit: some 150 kB.
+/// Most records of a link, unless one commit has more: about 150 kB.
 const LINK_RECORDS_MAX: usize = 1000;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How long the end waits for what was written last.
+/// How long shutdown waits for the last records.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 const ATTEMPTS: u32 = 16;
 
@@ -34,13 +35,13 @@ pub struct AuditLinker {
     key: ChainKey,
     clock: Clock,
     feed: Feed,
-    /// What is read and not linked yet.
+    /// Records that were read and not linked yet.
     pending: BTreeMap<AccountId, Vec<Pending>>,
-    /// Everything up to here is linked or in `pending`; `None` while everything is listed.
+    /// Everything up to this revision is linked or in `pending`; `None` during a listing.
     through: Option<Revision>,
 }
 
-/// Tells the time: each link says when it was made.
+/// The clock that dates the links.
 type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
 
 struct Pending {
@@ -48,18 +49,18 @@ struct Pending {
     record: LinkedRecord,
 }
 
-/// Up to where all records of all accounts are linked.
+/// The revision up to which all records of all accounts are linked.
 #[derive(Serialize, Deserialize)]
 struct Checkpoint {
     through: u64,
 }
 
 impl AuditLinker {
-    /// Makes ready to go on from where the last one ended; makes the secret of the chains if there
-    /// is none yet. `clock` tells the time.
+    /// Resumes from the last checkpoint, and creates the secret of the chains if there is none.
+    /// `clock` dates the links.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed or the keyring does not open the secret.
+    /// A [`Fault`] if the store failed or the keyring cannot unseal the secret.
     pub async fn start(
         catalog: Catalog,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
@@ -81,12 +82,12 @@ impl AuditLinker {
         })
     }
 
-    /// Links what is written until `stop` is ready, and then what was written by then. While the
-    /// store fails it tries again.
+    /// Links records until `stop` is ready, then links what was written before that. Retries while
+    /// the store fails.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
         self.run_until(stop).await;
-        // Nobody writes any more: the first event without news, or none, is the end. What is left
-        // is linked at the next start.
+        // No more writers: the first event without new records, or a timeout, is the end. Records
+        // that remain are linked at the next start.
         while let Ok(event) = tokio::time::timeout(DRAIN_TIMEOUT, self.feed.next()).await {
             let is_listing = matches!(event, Event::ListBegins | Event::Listed(_));
             let news = self.apply(event);
@@ -123,7 +124,7 @@ impl AuditLinker {
         }
     }
 
-    /// Takes one event in and links what it completes.
+    /// Applies one event and links the records that are due.
     #[cfg(test)]
     pub(crate) async fn step(&mut self) -> Result<(), Fault> {
         let event = self.feed.next().await;
@@ -131,7 +132,7 @@ impl AuditLinker {
         self.link_all().await
     }
 
-    /// How many records are new.
+    /// Returns the number of new records.
     fn apply(&mut self, event: Event) -> usize {
         match event {
             Event::ListBegins => {
@@ -146,7 +147,7 @@ impl AuditLinker {
                     .count()
             }
             Event::ListEnds { revision, .. } => {
-                // What was written while it was listed comes again as a change, in order.
+                // Records written during the listing arrive again as changes, in order.
                 for records in self.pending.values_mut() {
                     records.retain(|record| record.revision <= revision);
                 }
@@ -177,7 +178,7 @@ impl AuditLinker {
         pending.push(Pending { revision, record });
     }
 
-    /// Links everything that is pending and keeps the place; does nothing during a listing.
+    /// Links all pending records and writes the checkpoint; does nothing during a listing.
     async fn link_all(&mut self) -> Result<(), Fault> {
         let Some(through) = self.through else {
             return Ok(());
@@ -199,7 +200,8 @@ impl AuditLinker {
             write: vec![put(checkpoint_key(), &place)?],
         };
         match self.catalog.store().commit(txn).await {
-            // Two that write it at once may leave the older place: the newer only saves reading.
+            // If two processes write it at once, the older one may remain: that only costs reading
+            // again.
             Ok(_) | Err(CommitError::Conflict { .. }) => {
                 self.pending.clear();
                 Ok(())
@@ -209,7 +211,7 @@ impl AuditLinker {
     }
 }
 
-/// Appends the records of one account that are not linked yet, in order of their commits.
+/// Links the unlinked records of one account, in commit order.
 async fn link(
     catalog: &Catalog,
     (key, clock): (&ChainKey, &Clock),
@@ -224,7 +226,7 @@ async fn link(
         let head = stored
             .as_ref()
             .map(|entry| record::decode::<Head>(&entry.value));
-        // One that does not even read must hold up no other account.
+        // An undecodable head must not block other accounts.
         let Ok(head) = head.transpose() else {
             log_tampering(account, "the head of its chain does not read");
             return Ok(());
@@ -269,8 +271,8 @@ async fn link(
     Err(Fault::new("link the audit: others won again and again"))
 }
 
-/// The records of the next link, and whether they are all. Those of one commit stay together: what
-/// a head covers is said in commits.
+/// The records of the next link, and whether they are all. Records of one commit stay together,
+/// because a head covers whole commits.
 fn chunk(records: &[Pending]) -> (&[Pending], bool) {
     let Some(last) = records.get(LINK_RECORDS_MAX - 1) else {
         return (records, true);
@@ -279,7 +281,7 @@ fn chunk(records: &[Pending]) -> (&[Pending], bool) {
     (&records[..end], end == records.len())
 }
 
-/// A chain that was tampered with is left as it is: to go on would cover the traces.
+/// A tampered chain is left as it is: continuing it would hide the traces.
 fn log_tampering(account: &AccountId, why: &'static str) {
     tracing::error!(
         %account,

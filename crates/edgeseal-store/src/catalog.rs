@@ -1,8 +1,8 @@
 //! Typed reads and writes over the store.
 //!
 //! Reads are methods of [`Catalog`]. Every write goes through [`Catalog::transact`]: read, decide
-//! (pure), commit, and again if another commit came between. What was read is what the commit
-//! expects to be unchanged, so a decision is never made on a stale view.
+//! (pure), commit, and retry if another commit intervened. The commit expects everything that was
+//! read to be unchanged, so a decision is never based on stale data.
 
 mod accounts;
 mod audit;
@@ -50,10 +50,10 @@ use queues::Queues;
 pub(crate) use signing_requests::SIGNING_REQUEST_TTL_MS;
 pub use superseded::SUPERSEDED_MAX;
 
-/// How often a transaction that loses its race is tried again.
+/// Most attempts of a transaction that conflicts.
 const ATTEMPTS: u32 = 16;
 
-/// The typed face of a store. Cheap to clone.
+/// Typed access to a store. Cheap to clone.
 #[derive(Clone)]
 pub struct Catalog {
     store: SharedStore,
@@ -62,16 +62,16 @@ pub struct Catalog {
     queues: Arc<Queues>,
 }
 
-/// A change that is durable.
+/// A durable change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed<T> {
-    /// What the change yields.
+    /// The result of the change.
     pub value: T,
     /// The commit.
     pub revision: Revision,
 }
 
-/// Why a change did not happen. Nothing of it did, except after a [`Fault`]: then it may have.
+/// Why a change was not made. Nothing was written, except possibly after a [`Fault`].
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError<R> {
     /// A rule forbids it.
@@ -80,7 +80,7 @@ pub enum ChangeError<R> {
     /// The nonce of the call was used before.
     #[error("the nonce was used before")]
     NonceUsed,
-    /// It lost its race against other changes too often.
+    /// It conflicted with other changes too often.
     #[error("it lost its race against other changes too often")]
     Contended,
     /// The store failed.
@@ -89,7 +89,7 @@ pub enum ChangeError<R> {
 }
 
 impl Catalog {
-    /// A catalog over `store`, sealing secrets with `keyring`.
+    /// A catalog over `store` that seals secrets with `keyring`.
     #[must_use]
     pub fn new(store: SharedStore, keyring: Keyring) -> Self {
         let ids = Arc::new(IdAllocator::new(Arc::clone(&store)));
@@ -101,26 +101,26 @@ impl Catalog {
         }
     }
 
-    /// The store below.
+    /// The underlying store.
     #[must_use]
     pub const fn store(&self) -> &SharedStore {
         &self.store
     }
 
-    /// The keys that seal.
+    /// The keyring that seals secrets.
     #[must_use]
     pub const fn keyring(&self) -> &Keyring {
         &self.keyring
     }
 
-    /// Makes one change on behalf of `deed`, together with its audit record and, if it has one, its
-    /// nonce.
+    /// Makes one change on behalf of `audit`, together with its audit record and, if it has one,
+    /// its nonce.
     ///
-    /// `decide` is given a fresh [`Draft`] and hands it back filled. It is called again if another
-    /// commit changed what it read; so it must depend on nothing but the draft and its arguments.
+    /// `decide` gets a fresh [`Draft`] and returns it filled. It is called again if another commit
+    /// changed what it read, so it must depend only on the draft and its arguments.
     ///
     /// # Errors
-    /// [`ChangeError`]; what `decide` returns as an error is passed on.
+    /// [`ChangeError`]; errors of `decide` are passed on.
     pub async fn transact<T, R, F>(
         &self,
         deed: &AuditContext,
@@ -132,7 +132,7 @@ impl Catalog {
         let mut turn = None;
         let mut doubts = false;
         for _ in 0..ATTEMPTS {
-            // Until the store has answered: see `seal::RetiredKeys`.
+            // Held until the store has committed: see `seal::RetiredKeys`.
             let _sealing = self.keyring.seal_guard();
             let draft = Draft::new(self.clone(), deed.now, doubts);
             let (mut draft, value) = decide(draft).await?;
@@ -144,11 +144,11 @@ impl Catalog {
                 Err(CommitError::Conflict { key }) if deed.is_nonce(&key) => {
                     return Err(ChangeError::NonceUsed);
                 }
-                // Nobody came between: what was supposed was not so.
+                // No concurrent change: the assumption of absence was wrong.
                 Err(CommitError::Conflict { key }) if supposed.contains(&key) => {
                     doubts = true;
                 }
-                // Changes of one thing queue up behind each other from the second try on.
+                // From the second attempt on, changes that conflict on one key queue up.
                 Err(CommitError::Conflict { key }) if turn.is_none() => {
                     turn = Some(self.queues.join(&key).await);
                 }
@@ -159,8 +159,8 @@ impl Catalog {
         Err(ChangeError::Contended)
     }
 
-    /// Writes an audit record that belongs to no change: a refusal. Its nonce is used up with it; if
-    /// it was used meanwhile, nothing is written.
+    /// Writes an audit record for a refusal, which makes no change. Uses up the nonce too; if the
+    /// nonce was used concurrently, nothing is written.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -176,8 +176,8 @@ impl Catalog {
         }
     }
 
-    /// As [`record_refusal`](Self::record_refusal), for one that is only counted: its nonce is used
-    /// up, so that the same signed call does not pass at another node later.
+    /// As [`record_refusal`](Self::record_refusal), for a refusal that is only counted: uses up the
+    /// nonce, so that another node does not accept the same signed call later.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -193,7 +193,7 @@ impl Catalog {
         }
     }
 
-    /// Whether a change or a recorded refusal has used this nonce of an access key up, at any node.
+    /// Whether a change or a recorded refusal used this nonce of an access key, at any node.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -212,7 +212,7 @@ impl Catalog {
         }
     }
 
-    /// Forgets what has expired; see [`crate::Store::sweep`].
+    /// Removes what has expired; see [`crate::Store::sweep`].
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.

@@ -1,4 +1,4 @@
-//! What every engine must keep: one suite, run against each of them.
+//! The conformance suite, which every engine must pass.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -23,7 +23,7 @@ pub(crate) use follower::Follower;
 /// How many deletes the stores under test keep in their change log.
 pub(crate) const TOMBSTONES_KEPT: usize = 16;
 
-/// Runs everything; `make` gives a new, empty store that keeps [`TOMBSTONES_KEPT`] deletes.
+/// Runs all tests; `make` returns a new, empty store that keeps [`TOMBSTONES_KEPT`] deletes.
 pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     values(&make().await).await;
     expectations(&make().await).await;
@@ -263,7 +263,7 @@ async fn changes_in_order(store: &SharedStore) {
         (r5, vec!["d/", "e/"], vec![]),
         (r5, vec![], vec![]),
     ] {
-        // An engine may also show what was overwritten since; the latest of each key is asked for.
+        // An engine may also return overwritten values; the latest of each key is required.
         let Changes {
             items: all,
             through,
@@ -372,7 +372,7 @@ async fn expiry(store: &SharedStore) {
         !changes.items.iter().any(|item| item.key == key("n/10")),
         "no change"
     );
-    // What expired is absent for whoever expects so.
+    // An expired key satisfies `Expect::Absent`.
     let txn = Txn {
         expect: vec![Expect::Absent(key("n/10"))],
         write: vec![expiring("n/10", 200)],

@@ -1,8 +1,8 @@
-//! Whether records and indexes agree, for the doctor. Reads all of a store and changes nothing.
+//! Checks, for the doctor, that records and indexes agree. Reads a whole store and changes nothing.
 //!
-//! Two ways: each record has the index entries that it must have, and each index entry leads to a
-//! record that it belongs to. A store whose commits are all or nothing never disagrees; a disk, a
-//! hand with a SQLite tool or a defect of ours may see to that.
+//! It checks both directions: each record has its index entries, and each index entry leads to its
+//! record. In a store with atomic commits they never disagree, but a disk, an edit with a SQLite
+//! tool or a bug can break that.
 
 use edgeseal_core::{
     AccountId, DomainPattern, Timestamp,
@@ -21,23 +21,23 @@ use crate::{
     },
 };
 
-/// What was looked at, and what is wrong.
+/// What was checked, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsistencyReport {
-    /// Domains looked at.
+    /// Domains checked.
     pub domains: u64,
-    /// Certificates looked at.
+    /// Certificates checked.
     pub certificates: u64,
-    /// Entries of indexes looked at.
+    /// Index entries checked.
     pub indexed: u64,
     /// What is wrong, in the order in which it was found.
     pub findings: Vec<Finding>,
 }
 
-/// Something that is wrong.
+/// An inconsistency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The key that it was found at.
+    /// The key at which it was found.
     pub key: Key,
     /// What is wrong with it.
     pub what: String,
@@ -46,10 +46,10 @@ pub struct Finding {
 /// Records read at once.
 const PAGE: usize = 500;
 
-/// Looks at everything.
+/// Checks everything.
 ///
 /// # Errors
-/// A [`Fault`] if the store cannot be read; what does not decode is a [`Finding`].
+/// A [`Fault`] if the store cannot be read; a value that cannot be decoded is a [`Finding`].
 pub async fn check(store: &dyn Store) -> Result<ConsistencyReport, Fault> {
     let mut check = Checker {
         store,
@@ -179,7 +179,7 @@ impl Checker<'_> {
         Ok(wrong)
     }
 
-    /// Looks at the certificates of a binding; the ends of those that are there.
+    /// Checks the certificates of a binding; returns when those that exist expire.
     async fn check_binding(
         &self,
         wrong: &mut Problems,
@@ -269,7 +269,7 @@ impl Checker<'_> {
                 Some(found) => chain.push(found.value.to_vec()),
                 None => wrong.push(format!("its issuer {issuer} is not there")),
             }
-            // Without it the issuer would go while this still needs it.
+            // Without this entry the issuer would be deleted while it is still needed.
             let stored_as = tail(&entry.key).and_then(Digest::parse);
             if let Some(digest) = stored_as
                 && self
@@ -397,7 +397,7 @@ impl Checker<'_> {
         Ok(dangling_unless(belongs))
     }
 
-    /// What expires leaves the number as it is until the account needs the room.
+    /// Expired records stay in the count until the account needs the capacity.
     async fn count(&self, entry: &Entry) -> Result<Problems, Fault> {
         let Some((account, kind)) = entry.key.as_count() else {
             return Ok(dangling_unless(false));
@@ -429,7 +429,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A record; `None` also if it does not read, which is found where it stands.
+    /// A record; `None` also if it cannot be decoded, which is reported at its own key.
     async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Fault> {
         let entry = self.store.get(key).await?;
         Ok(entry.and_then(|entry| record::decode(&entry.value).ok()))
@@ -456,7 +456,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Whether there is material of this address with a private key.
+    /// Checks that the material exists and has a private key.
     async fn require_private_key(
         &self,
         wrong: &mut Problems,

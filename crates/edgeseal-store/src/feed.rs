@@ -1,70 +1,71 @@
 //! The change feed: list, then watch; list again after a compaction; never a gap.
 //!
-//! A follower applies each [`Event`] in the order in which it comes, by these rules, and is then
-//! never wrong for longer than it takes to catch up:
+//! A follower that applies each [`Event`] in order, by these rules, is never wrong for longer than
+//! it takes to catch up:
 //!
-//! 1. [`Event::ListBegins`]: remember that nothing is listed yet. Keep serving what is held.
+//! 1. [`Event::ListBegins`]: mark everything held as not listed yet, and keep serving it.
 //! 2. [`Event::Listed`]: each entry replaces what is held under its key, *whatever revision that
-//!    has* (the store may have been put back to an older state).
+//!    has* (the store may have been restored to an older state).
 //! 3. [`Event::ListEnds`]: drop what is held and was not listed since `ListBegins`.
 //! 4. [`Event::Changes`]: each item replaces (or, without a value, drops) what is held under its
-//!    key, unless what is held was changed by that commit or a later one.
+//!    key, unless that was changed by the same commit or a later one.
 //!
-//! What is guaranteed:
-//! - The first event after [`Feed::start`] is `ListBegins`. After it come `Listed` events only, then
-//!   `ListEnds` — or `ListBegins` again, if the listing must be started over. A key is listed at
-//!   most once in between, and keys come in byte order within each prefix.
-//! - `Changes` come only after a `ListEnds`, or after [`Feed::resume`]. Each stretch begins where
-//!   the last one (or the listing) ended, its items are in the order of their commits, and no
-//!   commit is split over two.
-//! - Once the `Changes` that go `through` R are applied, each key is held as R left it or as a later
-//!   commit did. When R is the newest commit, the follower holds exactly the state of the store.
-//! - The revision in `ListEnds` and each `through` may be kept, once all before is, and given to
-//!   [`Feed::resume`] after a restart. None in between: a listing that was cut short starts over.
+//! Guarantees:
+//! - After [`Feed::start`] the first event is `ListBegins`. Only `Listed` events follow it, then
+//!   `ListEnds`, or `ListBegins` again if the listing must start over. Within a listing a key is
+//!   listed at most once, and keys come in byte order within each prefix.
+//! - `Changes` come only after a `ListEnds`, or after [`Feed::resume`]. Each batch begins where the
+//!   last one (or the listing) ended, its items are in commit order, and no commit is split over
+//!   two batches.
+//! - Once the `Changes` that go `through` R are applied, each key is held as of R or a later
+//!   commit. When R is the newest commit, the follower holds exactly the state of the store.
+//! - The revision in `ListEnds` and each `through` may be stored, once everything before is, and
+//!   passed to [`Feed::resume`] after a restart. No other revision may: an interrupted listing
+//!   starts over.
 //!
-//! What is not: that every intermediate value is shown; that a change is not repeated (after a
-//! listing, some are); that an entry that expires is reported.
+//! Not guaranteed: that every intermediate value is delivered; that a change is delivered once
+//! (after a listing, some are repeated); that the expiry of an entry is reported.
 
 use std::time::Duration;
 
 use crate::{Changes, ChangesError, Entry, Fault, Key, Page, Revision, SharedStore};
 
-/// What a follower is told. The rules for applying it are those of the [module](self).
+/// An event for a follower. The [module](self) has the rules for applying it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A listing of everything begins.
     ListBegins,
-    /// Some of it, a page at a time.
+    /// One page of the listing.
     Listed(Vec<Entry>),
-    /// It is complete: what was not listed is not there.
+    /// The listing is complete: what was not listed does not exist.
     ListEnds {
-        /// Every commit up to here is in what was listed. What follows continues from here.
+        /// Every commit up to here is in the listing. Changes continue from here.
         revision: Revision,
         /// How many entries were listed.
         entries: u64,
     },
-    /// What changed since.
+    /// A batch of changes.
     Changes(Changes),
 }
 
-/// One follower's place in the change log of a store.
+/// A follower's position in the change log of a store.
 pub struct Feed {
     store: SharedStore,
     prefixes: Vec<String>,
     position: Position,
     page: usize,
-    /// Failures in a row.
+    /// Consecutive failures.
     failures: u32,
 }
 
 enum Position {
-    /// A listing is to begin.
+    /// A listing must begin.
     Start,
     Listing {
         /// Index of the prefix that is being listed.
         prefix: usize,
         after: Option<Key>,
-        /// Of the first page: changes from here make the pages one whole.
+        /// Revision of the first page: the changes after it make the pages consistent.
         since: Option<Revision>,
         entries: u64,
     },
@@ -73,12 +74,12 @@ enum Position {
     },
 }
 
-/// Entries in a page and, about, changes in a stretch: 1 MB or so.
+/// Entries in a page and, approximately, changes in a batch: about 1 MB.
 const PAGE: usize = 1000;
 
 impl Feed {
-    /// A feed of all keys that start with one of `prefixes` (at least one), from nothing: everything
-    /// is listed, then followed.
+    /// A feed of all keys that start with one of `prefixes` (at least one): a full listing, then
+    /// changes.
     #[must_use]
     pub fn start<P: Into<String>>(
         store: SharedStore,
@@ -87,8 +88,8 @@ impl Feed {
         Self::at(Position::Start, store, prefixes)
     }
 
-    /// As [`start`](Self::start), for a follower that holds the state of `after`, a revision that a
-    /// feed of the same prefixes gave it.
+    /// As [`start`](Self::start), for a follower that holds the state at `after`, a revision that
+    /// it got from a feed of the same prefixes.
     #[must_use]
     pub fn resume<P: Into<String>>(
         store: SharedStore,
@@ -105,7 +106,7 @@ impl Feed {
     ) -> Self {
         let mut prefixes: Vec<String> = prefixes.into_iter().map(Into::into).collect();
         prefixes.sort_unstable();
-        // Sorted, a prefix comes right before those that it covers; a key is then listed once.
+        // Sorted, a prefix comes right before those that it covers, so each key is listed once.
         prefixes.dedup_by(|later, kept| later.starts_with(kept.as_str()));
         debug_assert!(!prefixes.is_empty(), "a feed of nothing");
         Self {
@@ -117,17 +118,17 @@ impl Feed {
         }
     }
 
-    /// With pages of another size, to see how they join.
+    /// With another page size, to test how pages join.
     #[cfg(test)]
     pub(crate) const fn with_page(mut self, page: usize) -> Self {
         self.page = page;
         self
     }
 
-    /// The next event; waits until there is one. While the store fails it tries again for ever,
+    /// The next event; waits until there is one. While the store fails, it retries indefinitely,
     /// after 50 ms, then 1 s, doubling up to 30 s, and logs each failure.
     ///
-    /// Nothing is lost if the future is dropped before it is ready.
+    /// Cancel-safe: nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Event {
         loop {
             match self.step().await {
@@ -145,7 +146,7 @@ impl Feed {
         }
     }
 
-    /// One request to the store at most; the place moves only when it was answered.
+    /// Sends at most one request to the store; the position moves only after a successful response.
     async fn step(&mut self) -> Result<Option<Event>, Fault> {
         match &mut self.position {
             Position::Start => {
@@ -235,7 +236,7 @@ impl Feed {
     }
 }
 
-/// How long to wait after this many failures before the present one.
+/// How long to wait after this many earlier failures.
 fn backoff_delay(failures: u32) -> Duration {
     match failures {
         0 => Duration::from_millis(50),

@@ -1,8 +1,8 @@
-//! How things are called: the only place that spells keys.
+//! Keys of the store: the only place that formats them.
 //!
-//! Prefixes that grow without bound are sharded by the first octet of a hash (`domain/3f/…`), so
-//! that ranges stay bounded on engines that count the rest of a range on every page. Names never
-//! hold `/`: domain names, account numbers and digests cannot, and free text is hashed.
+//! Prefixes that grow without bound are sharded by the first byte of a hash (`domain/3f/…`), so
+//! that ranges stay bounded on engines that count the rest of a range for every page. Segments
+//! never contain `/`: domain names, account numbers and digests cannot, and free text is hashed.
 
 use std::fmt;
 
@@ -22,8 +22,8 @@ pub struct Key(Box<str>);
 
 /// All domains.
 pub const DOMAINS: &str = "domain/";
-/// What every key begins with that an account's listings go through: the values are small, and
-/// engines may keep them where they are counted and looked through fast.
+/// Common prefix of all keys that an account's listings read: the values are small, and engines may
+/// store them where counting and scanning is fast.
 pub const LISTING_PREFIX: &str = "account";
 /// All accounts.
 pub const ACCOUNTS: &str = "account/";
@@ -39,37 +39,37 @@ pub const ORIGINAL_KEYS: &str = "keytext/";
 pub const MATERIALS: &str = "material/";
 /// All signing requests.
 pub const SIGNING_REQUESTS: &str = "csr/";
-/// The changes of all domains.
+/// The history of all domains.
 pub const HISTORY: &str = "history/";
 /// All audit records.
 pub const AUDIT: &str = "audit/";
-/// The secret of the chains over audits, and no other key.
+/// The secret of the audit chains; a single key.
 pub const AUDIT_CHAIN_SECRET: &str = "meta/audit-secret";
-/// The ends of all chains over audits.
+/// The heads of all audit chains.
 pub const AUDIT_HEADS: &str = "audithead/";
 /// All edges that have reported.
 pub const EDGES: &str = "edge/";
-/// All counters that numbers are taken from.
+/// All counters from which IDs are taken.
 pub const COUNTERS: &str = "counter/";
-/// How much all accounts have of what they may have only so much of.
+/// The quota counters of all accounts.
 pub const COUNTS: &str = "count/";
-/// What listings of all accounts need of domains.
+/// The domain summaries of all accounts.
 pub const DOMAIN_SUMMARIES: &str = "accountdomain/";
-/// What listings of all accounts need of certificates.
+/// The certificate summaries of all accounts.
 pub const CERTIFICATE_SUMMARIES: &str = "accountcert/";
-/// The uploads of all domains that later ones superseded.
+/// The superseded uploads of all domains.
 pub const SUPERSEDED: &str = "superseded/";
 /// All session-ticket keys.
 pub const TICKET_KEYS: &str = "ticketkey/";
 
 impl Key {
-    /// The key with this spelling, as read back from an engine.
+    /// A key as read back from an engine.
     #[must_use]
     pub fn from_stored(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// Its spelling.
+    /// The key as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -82,39 +82,40 @@ impl Key {
         Self(format!("{DOMAINS}{}/{name}", shard(name.as_bytes())).into())
     }
 
-    /// What listings of an account need of a domain; see [`crate::record::DomainSummary`].
+    /// A domain's summary in its account; see [`crate::record::DomainSummary`].
     #[must_use]
     pub fn account_domain(account: &AccountId, name: &DomainPattern) -> Self {
         Self(format!("{}{name}", account_domains(account)).into())
     }
 
-    /// That this name exists below its parent: how a wildcard finds the names that it would cover.
+    /// Marks that this name exists below its parent: a wildcard finds the names that it would
+    /// cover.
     #[must_use]
     pub fn subdomain(parent: &str, name: &DomainName) -> Self {
         Self(format!("{}{name}", subdomains(parent)).into())
     }
 
-    /// Rewritten whenever a name or the wildcard of a family (`a.x`, `b.x`, `*.x`) is added, so that
-    /// no two additions pass each other. It outlives a change by far, and is then forgotten.
+    /// Rewritten whenever a name or the wildcard of a family (`a.x`, `b.x`, `*.x`) is added, so
+    /// that concurrent additions conflict. It expires long after any transaction has ended.
     #[must_use]
     pub fn sibling_guard(parent: &str) -> Self {
         Self(format!("family/{}/{parent}", shard(parent.as_bytes())).into())
     }
 
-    /// A certificate by number.
+    /// A certificate by ID.
     #[must_use]
     pub fn certificate(id: CertificateId) -> Self {
         let id = id.to_string();
         Self(format!("{CERTIFICATES}{}/{id}", shard(id.as_bytes())).into())
     }
 
-    /// What listings of an account need of a certificate; see [`crate::record::CertificateSummary`].
+    /// A certificate's summary in its account; see [`crate::record::CertificateSummary`].
     #[must_use]
     pub fn account_certificate(account: &AccountId, region: &str, id: CertificateId) -> Self {
         Self(format!("{}{id:019}", regional_certificates(account, region)).into())
     }
 
-    /// The certificate of this name in an account. Names are free text and therefore hashed.
+    /// The certificate with this name in an account. Names are free text and therefore hashed.
     #[must_use]
     pub fn certificate_name(account: &AccountId, name: &str) -> Self {
         Self(format!("certname/{account}/{}", hash(&[name.as_bytes()])).into())
@@ -138,27 +139,27 @@ impl Key {
         Self(format!("{ORIGINAL_KEYS}{id}").into())
     }
 
-    /// That a domain has this certificate bound.
+    /// Marks that a domain has this certificate bound.
     #[must_use]
     pub fn certificate_use(id: CertificateId, name: &DomainPattern) -> Self {
         Self(format!("{}{name}", certificate_uses(id)).into())
     }
 
-    /// Rewritten whenever a domain binds this certificate, so that a removal, which reads it, never
-    /// passes a binding.
+    /// Rewritten whenever a domain binds this certificate, so that a removal, which reads it,
+    /// conflicts with a concurrent binding.
     #[must_use]
     pub fn certificate_use_guard(id: CertificateId) -> Self {
         Self(format!("certused/{id}").into())
     }
 
-    /// That a certificate came with a call for this domain of its account, and that no domain has it
-    /// bound any more.
+    /// Marks that a certificate was uploaded with a call for this domain of its account, and that
+    /// no domain has it bound any more.
     #[must_use]
     pub fn superseded(account: &AccountId, name: &DomainPattern, id: CertificateId) -> Self {
         Self(format!("{}{id:019}", superseded(account, name)).into())
     }
 
-    /// That a certificate has this material.
+    /// Marks that a certificate has this material.
     #[must_use]
     pub fn material_use(digest: &Digest, id: CertificateId) -> Self {
         Self(format!("{}{id}", material_uses(digest)).into())
@@ -176,13 +177,13 @@ impl Key {
         Self(format!("{}{public_key}", signing_requests(account)).into())
     }
 
-    /// That an account has proven to own a root domain.
+    /// Marks that an account has proved that it owns a root domain.
     #[must_use]
     pub fn ownership(account: &AccountId, root: &DomainName) -> Self {
         Self(format!("owner/{account}/{root}").into())
     }
 
-    /// A domain that an account had and deleted.
+    /// A domain that an account deleted.
     #[must_use]
     pub fn deleted_domain(account: &AccountId, name: &DomainPattern) -> Self {
         Self(format!("{}{name}", deleted_domains(account)).into())
@@ -207,7 +208,7 @@ impl Key {
         Self(format!("issuer/{digest}").into())
     }
 
-    /// That material has this intermediate in its chain.
+    /// Marks that material has this intermediate in its chain.
     #[must_use]
     pub fn issuer_use(issuer: &Digest, material: &Digest) -> Self {
         Self(format!("{}{material}", issuer_uses(issuer)).into())
@@ -219,7 +220,7 @@ impl Key {
         Self(format!("issuerused/{issuer}").into())
     }
 
-    /// That all uses of this intermediate are known, which those of earlier releases are not.
+    /// Marks that all uses of this intermediate are recorded, which earlier releases did not do.
     #[must_use]
     pub fn issuer_uses_complete(issuer: &Digest) -> Self {
         Self(format!("issuercounted/{issuer}").into())
@@ -231,19 +232,19 @@ impl Key {
         Self(format!("{ACCOUNTS}{id}").into())
     }
 
-    /// The account of this name.
+    /// The account with this name.
     #[must_use]
     pub fn account_name(name: &str) -> Self {
         Self(format!("accountname/{}", hash(&[name.as_bytes()])).into())
     }
 
-    /// How many of a kind an account has.
+    /// The quota counter of an account for one kind.
     #[must_use]
     pub fn count(account: &AccountId, kind: QuotaKind) -> Self {
         Self(format!("{COUNTS}{account}/{}", count_name(kind)).into())
     }
 
-    /// Whose number of what a key is; `None` if it is none of these.
+    /// The account and kind of a quota counter; `None` for any other key.
     #[must_use]
     pub fn as_count(&self) -> Option<(AccountId, QuotaKind)> {
         let (account, word) = self.0.strip_prefix(COUNTS)?.split_once('/')?;
@@ -259,13 +260,13 @@ impl Key {
         Self(format!("{ACCESS_KEYS}{}", hash(&[id.as_bytes()])).into())
     }
 
-    /// That an account has this access key.
+    /// Marks that an account has this access key.
     #[must_use]
     pub fn account_access_key(account: &AccountId, id: &str) -> Self {
         Self(format!("{}{}", account_access_keys(account), hash(&[id.as_bytes()])).into())
     }
 
-    /// That a user of an account has this access key.
+    /// Marks that a user of an account has this access key.
     #[must_use]
     pub fn user_access_key(account: &AccountId, user: &UserName, id: &str) -> Self {
         let hash = hash(&[id.as_bytes()]);
@@ -284,32 +285,32 @@ impl Key {
         Self(format!("{}{name}", roles(account)).into())
     }
 
-    /// A policy of an account's own.
+    /// A custom policy of an account.
     #[must_use]
     pub fn policy(account: &AccountId, name: &PolicyName) -> Self {
         Self(format!("{}{name}", policies(account)).into())
     }
 
-    /// That a user has a policy.
+    /// Marks that a policy is attached to a user.
     #[must_use]
     pub fn user_with_policy(account: &AccountId, policy: &PolicyRef, name: &UserName) -> Self {
         Self(format!("{}{name}", users_with_policy(account, policy)).into())
     }
 
-    /// That a role has a policy.
+    /// Marks that a policy is attached to a role.
     #[must_use]
     pub fn role_with_policy(account: &AccountId, policy: &PolicyRef, name: &RoleName) -> Self {
         Self(format!("{}{name}", roles_with_policy(account, policy)).into())
     }
 
-    /// Written by every change of what users and roles of an account may do, so that whoever
-    /// remembers it sees that it changed.
+    /// Written by every change of the permissions of an account's users and roles, so that caches
+    /// notice the change.
     #[must_use]
     pub fn permissions_revision(account: &AccountId) -> Self {
         Self(format!("rights/{account}").into())
     }
 
-    /// What explanations of refusals are sealed for; nothing is stored under it.
+    /// The AAD for sealed explanations of refusals; nothing is stored under it.
     #[must_use]
     pub fn diagnosis() -> Self {
         Self("diagnosis".into())
@@ -321,69 +322,69 @@ impl Key {
         Self(format!("keyuse/{}", hash(&[id.as_bytes()])).into())
     }
 
-    /// That a nonce was used by an access key.
+    /// Marks that an access key used a nonce.
     #[must_use]
     pub fn nonce(access_key: &str, nonce: &str) -> Self {
         let hash = hash(&[access_key.as_bytes(), nonce.as_bytes()]);
         Self(format!("nonce/{}/{hash}", &hash[..2]).into())
     }
 
-    /// One change of a domain, newest last.
+    /// One change of a domain, in order of time.
     #[must_use]
     pub fn history(name: &DomainPattern, at: Timestamp, request: &str) -> Self {
         Self(format!("{}{:015}-{request}", domain_history(name), at.unix_ms()).into())
     }
 
-    /// One audit record of an account, newest last.
+    /// One audit record of an account, in order of time.
     #[must_use]
     pub fn audit(account: &AccountId, at: Timestamp, request: &str) -> Self {
         Self(format!("{}{:015}-{request}", account_audit(account), at.unix_ms()).into())
     }
 
-    /// What an audit record is called within its account; chains name records so. `None` if the key
-    /// is no audit record's.
+    /// The account and the suffix of an audit record's key; chains name records by the suffix.
+    /// `None` for any other key.
     #[must_use]
     pub fn audit_suffix(&self) -> Option<(&str, &str)> {
         self.0.strip_prefix(AUDIT)?.split_once('/')
     }
 
-    /// The audit record of this suffix.
+    /// The audit record with this suffix.
     #[must_use]
     pub fn audit_of(account: &AccountId, suffix: &str) -> Self {
         Self(format!("{}{suffix}", account_audit(account)).into())
     }
 
-    /// Stands before all audit records of an account from this moment on, and after all older ones.
+    /// Sorts before all audit records of an account from this time on, and after all older ones.
     #[must_use]
     pub fn audit_from(account: &AccountId, at: Timestamp) -> Self {
         Self(format!("{}{:015}", account_audit(account), at.unix_ms()).into())
     }
 
-    /// The secret of the chains over the audits of this store, sealed.
+    /// The secret of this store's audit chains, sealed.
     #[must_use]
     pub fn audit_chain_secret() -> Self {
         Self(AUDIT_CHAIN_SECRET.into())
     }
 
-    /// One link of the chain over an account's audit, by number.
+    /// One link of an account's audit chain, by number.
     #[must_use]
     pub fn audit_link(account: &AccountId, n: u64) -> Self {
         Self(format!("{}{n:012}", account_audit_links(account)).into())
     }
 
-    /// Where the chain over an account's audit ends.
+    /// The head of an account's audit chain.
     #[must_use]
     pub fn audit_head(account: &AccountId) -> Self {
         Self(format!("{AUDIT_HEADS}{account}").into())
     }
 
-    /// Where the chain over an account's audit begins, once old records were removed.
+    /// The anchor of an account's audit chain.
     #[must_use]
     pub fn audit_anchor(account: &AccountId) -> Self {
         Self(format!("auditanchor/{account}").into())
     }
 
-    /// The state that an edge reports.
+    /// The report of an edge.
     #[must_use]
     pub fn edge(group: &str, id: &str) -> Self {
         Self(format!("{EDGES}{group}/{id}").into())
@@ -396,19 +397,19 @@ impl Key {
         Self(format!("{}{number:012}", ticket_keys(environment)).into())
     }
 
-    /// A counter from which blocks of numbers are taken.
+    /// A counter from which blocks of IDs are taken.
     #[must_use]
     pub fn counter(name: &'static str) -> Self {
         Self(format!("{COUNTERS}{name}").into())
     }
 
-    /// What security tokens are sealed for: they are no record, so all have this one holder.
+    /// The AAD for sealed security tokens, which are not stored.
     #[must_use]
     pub fn security_token() -> Self {
         Self("securitytoken".into())
     }
 
-    /// A fact about this store itself.
+    /// Metadata of the store itself.
     #[must_use]
     pub fn meta(name: &'static str) -> Self {
         Self(format!("meta/{name}").into())
@@ -421,7 +422,7 @@ pub fn account_domains(account: &AccountId) -> String {
     format!("{DOMAIN_SUMMARIES}{account}/")
 }
 
-/// Prefix of [`Key::name_below`].
+/// Prefix of [`Key::subdomain`].
 #[must_use]
 pub fn subdomains(parent: &str) -> String {
     format!("below/{}/{parent}/", shard(parent.as_bytes()))
@@ -541,7 +542,7 @@ pub fn roles_with_policy(account: &AccountId, policy: &PolicyRef) -> String {
     format!("{}role/", with_policy(account, policy))
 }
 
-/// Prefix of all of an account that have a policy.
+/// Prefix of the users or roles of an account to which a policy is attached.
 #[must_use]
 pub fn with_policy(account: &AccountId, policy: &PolicyRef) -> String {
     let kind = match policy.kind {
@@ -584,8 +585,8 @@ fn shard(bytes: &[u8]) -> String {
     hex::encode(&digest(&SHA256, bytes).as_ref()[..1])
 }
 
-/// 128 bits of SHA-256 over length-prefixed parts: unambiguous, and nobody can find two texts with
-/// one key by chance or by 2^64 tries.
+/// 128 bits of SHA-256 over length-prefixed parts: unambiguous, and collisions take about 2^64
+/// tries.
 fn hash(parts: &[&[u8]]) -> String {
     let mut joined = Vec::new();
     for part in parts {

@@ -1,16 +1,16 @@
-//! Facts that last: what is committed here survives the process, the machine's restart and, on a
-//! replicated engine, the machine.
+//! Durable storage: what is committed here survives the process, a restart of the machine and, on a
+//! replicated engine, the loss of the machine.
 //!
 //! Three layers, bottom up:
-//! 1. [`Store`]: a few verbs over revisioned keys, implemented by [`memory`] and [`sqlite`] and held
-//!    to their promises by the suite in `conformance.rs`. [`mod@open`] chooses one by URL.
-//! 2. [`key`], [`record`], [`seal`]: how things are called, shaped and sealed.
-//! 3. [`catalog`]: typed reads and writes, each write one transaction; [`feed`]: the changes, in
-//!    order, for those who follow; [`reseal`]: everything sealed under another key, while all goes on;
-//!    [`ticket_key`]: keys that edges share.
+//! 1. [`Store`]: a few operations on revisioned keys, implemented by [`memory`] and [`sqlite`] and
+//!    checked by the suite in `conformance.rs`. [`mod@open`] chooses one by URL.
+//! 2. [`key`], [`record`], [`seal`]: key names, record types and encryption at rest.
+//! 3. [`catalog`]: typed reads and writes, each write one transaction; [`feed`]: the changes in
+//!    order, for followers; [`reseal`]: rotation of the key-encryption key without downtime;
+//!    [`ticket_key`]: session-ticket keys that edges share.
 //!
-//! Nothing in here knows the wire or TLS. Private keys pass through sealed and are opened only by
-//! who needs them.
+//! Nothing here knows the wire format or TLS. Private keys pass through sealed and are unsealed
+//! only where they are used.
 
 use std::{
     borrow::Cow,
@@ -49,15 +49,15 @@ pub use session::Session;
 /// A shared store, chosen at run time.
 pub type SharedStore = Arc<dyn Store>;
 
-/// The order in which commits become visible.
+/// The position of a commit in the order in which commits become visible.
 ///
-/// Revisions strictly increase from commit to commit. Nobody may rely on the step between two: the
-/// engines leap by a random amount each time they open, so that a revision of another life of the
-/// store (before a backup was put back) is recognised. Zero is before the first commit.
+/// Revisions strictly increase from commit to commit. The step between two is unspecified: engines
+/// jump by a random amount each time they open, so that a revision of another incarnation of the
+/// store (before a backup was restored) is recognised. Zero is before the first commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
-/// One key with its present value.
+/// A key with its current value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its key.
@@ -68,21 +68,20 @@ pub struct Entry {
     pub revision: Revision,
 }
 
-/// A change to be committed: all of it or nothing.
+/// A transaction: all of it is committed or nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Txn {
-    /// What must still be true; checked in order.
+    /// Conditions; checked in order.
     pub expect: Vec<Expect>,
-    /// What is then written. A key may stand here once.
+    /// Writes. A key may occur once.
     pub write: Vec<Write>,
 }
 
-/// The longest value that a store takes, in octets: 1 MiB, below the 1.5 MiB that etcd takes in a
-/// request.
+/// The longest value that a store accepts, in bytes: 1 MiB, below etcd's request limit of 1.5 MiB.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
 impl Txn {
-    /// What every engine asks of a transaction before it looks at its own state.
+    /// Checks that do not depend on the engine's state.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         let mut keys = HashSet::with_capacity(self.write.len());
         for write in &self.write {
@@ -102,7 +101,7 @@ impl Txn {
 /// A condition on one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// There is no such key.
+    /// The key does not exist.
     Absent(Key),
     /// The key exists and was last written by this commit.
     Unchanged(Key, Revision),
@@ -111,37 +110,36 @@ pub enum Expect {
 /// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// The key has this value from now on.
+    /// Sets the key to a value.
     Put {
         /// The key.
         key: Key,
         /// Its value; at most [`VALUE_BYTES_MAX`].
         value: Bytes,
-        /// When the store may forget it. It may be seen for a while after; that it expires is no
-        /// change that followers see.
+        /// When the store may remove it. It may remain visible for a while after that; followers
+        /// are not told of its expiry.
         expires: Option<Timestamp>,
     },
-    /// The key is gone. No error if it never was.
+    /// Removes the key. Not an error if it does not exist.
     Delete(Key),
-    /// The number at the key, in decimal digits, is larger by `by` from now on; or smaller, but never
-    /// below zero.
+    /// Adds `by` to the decimal number at the key; the result is never below zero.
     ///
-    /// It is a condition too: the number must be there, and if it grows, must not become larger than
-    /// `at_most`. If that does not hold at the moment of the commit, the commit is a conflict at this
-    /// key. Unlike reading and [putting](Self::Put) it, additions of many commits are no conflicts.
+    /// This is a condition too: the number must exist and, if it grows, must not exceed `at_most`.
+    /// If that does not hold when the transaction commits, the commit conflicts at this key. Unlike
+    /// a read followed by a [put](Self::Put), concurrent additions do not conflict.
     Add {
         /// The key.
         key: Key,
-        /// How much is added.
+        /// The amount to add.
         by: i64,
-        /// The largest number that it may grow to.
+        /// The limit up to which it may grow.
         at_most: u64,
     },
 }
 
 impl Write {
-    /// What is written in place of this, once the present value of its key is known: an addition is the
-    /// number that it comes to, and `None` if its condition does not hold.
+    /// The write to execute, given the current value of the key: an addition becomes a put of its
+    /// result, or `None` if its condition does not hold.
     pub(crate) fn resolve(&self, value: Option<&[u8]>) -> Option<Cow<'_, Self>> {
         let Self::Add { key, by, at_most } = self else {
             return Some(Cow::Borrowed(self));
@@ -163,7 +161,7 @@ impl Write {
     }
 }
 
-/// The number that [`Write::Add`] adds to; `None` if the value is none.
+/// The number that [`Write::Add`] adds to; `None` if the value is not a number.
 pub(crate) fn parse_counter(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
@@ -175,12 +173,12 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// Whether more follow after the last entry.
     pub has_more: bool,
-    /// The newest commit that the page can show. [`Store::changes`] from the first page's revision
-    /// on makes several pages one consistent whole.
+    /// The newest commit that the page can show. Applying [`Store::changes`] from the first page's
+    /// revision on makes several pages consistent.
     pub revision: Revision,
 }
 
-/// A stretch out of the middle of a listing, with the length of the whole.
+/// A range of a listing, by offset and limit, with the total count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The entries, in byte order of the keys.
@@ -190,7 +188,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Counts one more entry, and keeps it if it is in the stretch.
+    /// Counts one more entry, and keeps it if it is in the range.
     fn add<E>(
         &mut self,
         skip: usize,
@@ -205,16 +203,16 @@ impl Window {
     }
 }
 
-/// Tells by key and value whether an entry is wanted. Runs where the engine reads, so it must be
-/// quick and must not block.
+/// Decides by key and value whether an entry is included. Runs where the engine reads, so it must
+/// be fast and must not block.
 pub type EntryFilter = Arc<dyn Fn(&str, &[u8]) -> bool + Send + Sync>;
 
-/// A stretch of the change log.
+/// A batch of the change log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// Changes in order of their revisions. Of several changes of one key, the latest is enough.
+    /// Changes in order of their revisions. Only the latest change of a key is guaranteed.
     pub items: Vec<Change>,
-    /// Every change up to here, of the keys asked for, is in `items` or was before.
+    /// Every change up to here, of the requested keys, is in `items` or an earlier batch.
     pub through: Revision,
 }
 
@@ -223,34 +221,34 @@ pub struct Changes {
 pub struct Change {
     /// The key.
     pub key: Key,
-    /// Its new value, or `None` if it is gone.
+    /// Its new value, or `None` if it was deleted.
     pub value: Option<Bytes>,
     /// The commit that changed it.
     pub revision: Revision,
 }
 
-/// Why a commit did not happen. Nothing of it did.
+/// Why a transaction was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The first expectation that does not hold, or else the first [`Write::Add`] whose condition does
-    /// not.
+    /// The first expectation that does not hold, or else the first [`Write::Add`] whose condition
+    /// does not hold. Nothing was written.
     #[error("{key} has changed meanwhile")]
     Conflict {
         /// Its key.
         key: Key,
     },
-    /// The store failed. Whether the change is durable is unknown until it is read back.
+    /// The store failed. Whether the transaction is durable is unknown until it is read back.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
-/// Why there are no changes to read.
+/// Why changes cannot be returned.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangesError {
-    /// The log does not reach back that far, or the store never was at that revision: list again.
+    /// The log does not go back so far, or the store never was at that revision: list again.
     #[error("the change log starts after revision {oldest:?}")]
     Compacted {
-        /// Changes after this revision can be had.
+        /// Changes after this revision are available.
         oldest: Revision,
     },
     /// The store failed.
@@ -258,19 +256,19 @@ pub enum ChangesError {
     Fault(#[from] Fault),
 }
 
-/// The store failed: disk, network, a broken record. Opaque on purpose; the log shows the causes.
+/// The store failed: disk, network, a corrupt record. Opaque on purpose; the log shows the causes.
 #[derive(Debug, thiserror::Error)]
 #[error("store failure: {operation}")]
 pub struct Fault {
-    /// What was being done.
+    /// The operation that failed.
     pub operation: &'static str,
-    /// Why it failed.
+    /// The cause.
     #[source]
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Fault {
-    /// A failure without a cause of another kind.
+    /// A failure without an underlying error.
     #[must_use]
     pub const fn new(what: &'static str) -> Self {
         Self {
@@ -279,7 +277,7 @@ impl Fault {
         }
     }
 
-    /// A failure with its cause, for use in `map_err`.
+    /// A failure with its cause, for `map_err`.
     pub fn of<E: std::error::Error + Send + Sync + 'static>(
         what: &'static str,
     ) -> impl FnOnce(E) -> Self {
@@ -290,35 +288,36 @@ impl Fault {
     }
 }
 
-/// Four verbs over revisioned keys, a way to count, and a broom.
+/// A key-value store with revisions: reads, listings, transactions, a change log, and an expiry
+/// sweep.
 ///
 /// Terms: a *commit* is one accepted [`Txn`]. It is *visible* once a read can show it and *durable*
 /// once it survives a power cut.
 ///
 /// Guarantees:
-/// - [`commit`](Self::commit) returns only when the commit is durable and visible. It is all or
-///   nothing, and conditions hold at the very moment of the commit.
+/// - [`commit`](Self::commit) returns only when the commit is durable and visible. It is atomic,
+///   and its conditions hold at the instant of the commit.
 /// - Revisions strictly increase in the order in which commits become visible.
-/// - A read that starts after a commit returned shows it (or something newer).
-/// - [`changes`](Self::changes) misses nothing: it shows the last change of every key asked for, in
-///   order, or says [`Compacted`](ChangesError::Compacted).
+/// - A read that starts after a commit returned shows it (or a later state).
+/// - [`changes`](Self::changes) misses nothing: it returns the last change of every requested key,
+///   in order, or fails with [`Compacted`](ChangesError::Compacted).
 /// - A crash loses no commit that returned.
 ///
-/// Not guaranteed: that every intermediate value of a key is shown by `changes`; that several pages
-/// of a list are one snapshot; that an expired key is gone at once.
+/// Not guaranteed: that `changes` returns every intermediate value of a key; that several pages of
+/// a list are one snapshot; that an expired key disappears at once.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// The present value of `key`.
+    /// The current value of `key`.
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault>;
 
     /// At most `limit` entries whose keys start with `prefix` and, in byte order, come after
     /// `after`.
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault>;
 
-    /// As [`list`](Self::list), backwards: entries that come before `before` (or, without it, at the
-    /// end), the last one first.
+    /// As [`list`](Self::list), in reverse: entries before `before` (or, without it, from the end),
+    /// the last one first.
     ///
-    /// This way of doing it reads all of them; engines that can go backwards do.
+    /// This default reads all of them; engines that can scan backwards override it.
     async fn list_reverse(
         &self,
         prefix: &str,
@@ -354,21 +353,21 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    /// The present values of several keys, in their order, all as they were at one moment: of a commit
-    /// that writes several of them either all is shown or nothing.
+    /// The current values of several keys, in their order, in one snapshot: of a commit that writes
+    /// several of them, either all writes are visible or none.
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault>;
 
-    /// At most `limit` entries whose keys start with `prefix`, from the one on that has `skip` others
-    /// before it; and how many there are in all.
+    /// At most `limit` entries whose keys start with `prefix`, after the first `skip` ones, and the
+    /// total count.
     ///
-    /// Engines that can count do so, and show one moment; this way of doing it reads all of them and
-    /// shows what several pages show.
+    /// Engines that can count override this default and return one snapshot; the default reads all
+    /// entries, page by page.
     async fn window(&self, prefix: &str, skip: usize, limit: usize) -> Result<Window, Fault> {
         self.select(prefix, Arc::new(|_, _| true), skip, limit)
             .await
     }
 
-    /// As [`window`](Self::window), of the wanted entries only. Looks at all entries; keeps only
+    /// As [`window`](Self::window), of the matching entries only. Reads all entries; keeps only
     /// those that it returns.
     async fn select(
         &self,
@@ -397,18 +396,17 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    /// Makes the change durable and visible, or nothing. A transaction that writes one key twice or
-    /// a value that is too long is a [`Fault`]. Once the future was polled, dropping it does not
-    /// take the change back.
+    /// Commits a transaction. One that writes a key twice, or a value that is too long, is a
+    /// [`Fault`]. Once the future was polled, dropping it does not cancel the commit.
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError>;
 
-    /// The changes after `after` of keys that start with one of `prefixes`, about `limit` of them
-    /// at most; never a part of one commit. Waits until there is a commit after `after`; then
-    /// returns, perhaps with no item, if none of the commits touched such a key. A call does a
-    /// bounded amount of work, so `through` may stay behind the newest commit without any item.
+    /// The changes after `after` to keys that start with one of `prefixes`, about `limit` at most;
+    /// never a part of a commit. Waits until there is a commit after `after`, then returns,
+    /// possibly without items, if no commit touched such a key. A call does a bounded amount of
+    /// work, so `through` may be behind the newest commit even without items.
     ///
-    /// `after` must be a revision that this store gave out, or zero. Any other (the file was
-    /// replaced by an older copy) is answered like one that the log does not reach back to.
+    /// `after` must be a revision that this store returned, or zero. Any other (the file was
+    /// replaced by an older copy) fails with [`Compacted`](ChangesError::Compacted).
     async fn changes(
         &self,
         after: Revision,
@@ -416,16 +414,16 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Changes, ChangesError>;
 
-    /// Forgets keys that expired before `now` and, where the engine needs it, old parts of the
+    /// Removes keys that expired before `now` and, where the engine needs it, old parts of the
     /// change log. To be called every few seconds; does a bounded amount of work and returns how
     /// many expired keys it removed.
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault>;
 
-    /// Waits until this store has lost what it writes to, and says how: its file was removed, or another
-    /// one has taken its place. By then no commit to such a file is acknowledged any more, and every
-    /// verb fails. What to do is to let go of the store and to open it again, once it is back.
+    /// Waits until this store has lost its storage, and returns how: its file was removed or
+    /// replaced. By then no commit is acknowledged any more, and every operation fails. The caller
+    /// drops the store and reopens it once the storage is back.
     ///
-    /// Engines that notice nothing of the kind never return.
+    /// Engines that cannot detect this never return.
     async fn lost(&self) -> Fault {
         std::future::pending().await
     }

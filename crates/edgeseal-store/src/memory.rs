@@ -1,5 +1,4 @@
-//! A store in memory: for tests and for `memory:`. Keeps every promise but one: nothing outlives
-//! the process.
+//! A store in memory: for tests and for `memory:`. Keeps every guarantee except durability.
 
 use std::{
     borrow::Cow,
@@ -29,18 +28,18 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Present keys and, until compaction, deleted ones.
+    /// Current keys and, until compaction, deleted ones.
     slots: BTreeMap<Key, Slot>,
     /// Every slot by its revision.
     log: BTreeSet<(Revision, Key)>,
-    /// The deleted ones of `log`.
+    /// The deleted keys in `log`.
     tombstones: BTreeSet<(Revision, Key)>,
-    /// Present keys that expire.
+    /// Current keys that expire.
     expiring: BTreeSet<(Timestamp, Key)>,
-    /// Where this life of the store begins.
+    /// First revision of this incarnation of the store.
     first_revision: Revision,
     head: Revision,
-    /// Deletes up to here are forgotten.
+    /// Deletes up to here were compacted.
     compacted: Revision,
 }
 
@@ -52,7 +51,7 @@ struct Slot {
     expires: Option<Timestamp>,
 }
 
-/// Expired keys that one sweep removes at most.
+/// Most expired keys that one sweep removes.
 const SWEEP_LIMIT: usize = 10_000;
 
 impl MemoryStore {
@@ -78,7 +77,7 @@ impl MemoryStore {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code that holds the lock panics half-way through a change.
+        // No code panics in the middle of a change while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -123,7 +122,7 @@ impl Store for MemoryStore {
         for write in write {
             state.write(write, revision);
         }
-        // Under the lock, so that followers never see the head go back.
+        // Under the lock, so that followers never see the head decrease.
         self.head.send_replace(revision);
         Ok(revision)
     }
@@ -176,7 +175,7 @@ impl State {
     }
 
     fn list_back(&self, prefix: &str, before: Option<&Key>, limit: usize) -> Page {
-        // No key holds the last of all code points, so this is after every key with the prefix.
+        // No key contains the last code point, so this sorts after every key with the prefix.
         let end = Key::from_stored(&format!("{prefix}\u{10ffff}"));
         let end = before.map_or(&end, |before| before.min(&end));
         let mut rest = self
@@ -205,7 +204,7 @@ impl State {
         Ok(())
     }
 
-    /// The writes with the numbers that additions come to.
+    /// Replaces additions by puts of their results.
     fn resolve(&self, writes: Vec<Write>) -> Result<Vec<Write>, CommitError> {
         let resolved = writes.into_iter().map(|write| {
             let entry = self.entry(write.key());
@@ -225,10 +224,10 @@ impl State {
                 value,
                 expires,
             } => (key, Some(value), expires),
-            // What never was needs no trace.
+            // A key that never existed leaves no tombstone.
             Write::Delete(key) if self.entry(&key).is_none() => return,
             Write::Delete(key) => (key, None, None),
-            // What `resolve` made of it was written.
+            // `resolve` has replaced it.
             Write::Add { .. } => return,
         };
         self.remove(&key);

@@ -1,4 +1,4 @@
-//! Which engine: chosen at run time by URL.
+//! Opens a store by URL.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -33,19 +33,19 @@ pub async fn open(url: &str) -> Result<SharedStore, OpenError> {
     }
 }
 
-/// Why a store does not open. The messages are for the operator.
+/// Why a store cannot be opened. The messages are for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL names no engine.
-    #[error("{url:?} is no store: use sqlite:PATH, memory: or etcd://HOST:PORT")]
+    #[error("{url:?} is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT")]
     UnknownScheme {
         /// The URL as given, without user and password.
         url: String,
     },
-    /// The URL names etcd, and this build is without it.
+    /// The URL names etcd, which this build does not include.
     #[error("this build has no etcd: use sqlite:PATH or memory:")]
     NoEtcd,
-    /// Another process has the file open, or another part of this one.
+    /// Another process, or another part of this one, has the file open.
     #[error(
         "{} is in use by {}: one process owns the file; stop that one, or give this one another path",
         path.display(),
@@ -54,10 +54,10 @@ pub enum OpenError {
     Locked {
         /// The database.
         path: PathBuf,
-        /// The process that holds it, if it says so.
+        /// The process that holds it, if known.
         holder: Option<u32>,
     },
-    /// The file is not a store: something else, cut off or damaged. It was not touched.
+    /// The file is not a store: another kind of file, truncated or corrupt. It was not modified.
     #[error("{} is not a store that can be read: {why}; it was left as it is", path.display())]
     Unreadable {
         /// The database.
@@ -65,13 +65,13 @@ pub enum OpenError {
         /// What is wrong with it.
         why: String,
     },
-    /// The disk takes no more. What was there before was left as it was.
+    /// The disk is full. Existing data was not modified.
     #[error("no space left on the disk of {}", path.display())]
     DiskFull {
-        /// What was to be written there.
+        /// The path that could not be written.
         path: PathBuf,
     },
-    /// A later release wrote the file. It was not touched.
+    /// A later release wrote the file. It was not modified.
     #[error(
         "{} was written by a newer release (schema {found}, this one knows up to {known}); it was left as it is",
         path.display()
@@ -81,12 +81,12 @@ pub enum OpenError {
         path: PathBuf,
         /// Its schema version.
         found: i64,
-        /// The newest that this release knows.
+        /// The newest version that this release knows.
         known: i64,
     },
-    /// A development version before the first release wrote the file. It was not touched.
+    /// A development version before the first release wrote the file. It was not modified.
     #[error(
-        "{} was written before the first release (schema {found}, this one knows {known}); it was left as it is: move it away and start anew",
+        "{} was written before the first release (schema {found}, this one knows {known}); it was left as it is: move it away and start again",
         path.display()
     )]
     OlderSchema {
@@ -94,19 +94,19 @@ pub enum OpenError {
         path: PathBuf,
         /// Its schema version.
         found: i64,
-        /// The one that this release knows.
+        /// The version that this release knows.
         known: i64,
     },
-    /// A file or directory cannot be made, read or locked.
+    /// A file or directory cannot be created, read or locked.
     #[error("{}: {cause}", path.display())]
     Io {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
         /// Why.
         #[source]
         cause: io::Error,
     },
-    /// The engine failed while it opened.
+    /// The engine failed to open.
     #[error("{}: {fault}", path.display())]
     Fault {
         /// The database.
@@ -117,21 +117,21 @@ pub enum OpenError {
     },
 }
 
-/// Deletes that the change log keeps by default: at 100 octets each some 10 MB, and days of a busy
+/// Deletes that the change log keeps by default: at 100 bytes each about 10 MB, and days of a busy
 /// fleet.
 pub(crate) const TOMBSTONES_KEPT: usize = 100_000;
 
-/// How far a store leaps when it opens: 1 to 2^32. A store that was put back from a backup leaps
-/// elsewhere than the store that it replaces did, so the revisions that followers hold from that
-/// life are not among its own (but by a chance of about commits / 2^32), and they list again.
-/// 2^31 openings fit into the positive 64-bit integers of the engines.
+/// How far the revision jumps when a store opens: 1 to 2^32. A store restored from a backup jumps
+/// by another amount than the store that it replaces did, so the revisions that followers hold from
+/// that incarnation are not among its own (except with a probability of about commits / 2^32), and
+/// the followers list again. 2^31 openings fit into the engines' positive 64-bit integers.
 pub(crate) fn revision_jump() -> Result<u64, Fault> {
     let mut bytes = [0; 4];
     rand::fill(&mut bytes).map_err(Fault::of("read random octets"))?;
     Ok(u64::from(u32::from_ne_bytes(bytes)) + 1)
 }
 
-/// For messages: what stands between `//` and `@` is nobody's business.
+/// For messages: hides the credentials between `//` and `@`.
 fn without_password(url: &str) -> String {
     match (url.find("//"), url.rfind('@')) {
         (Some(start), Some(end)) if start + 2 < end => {
@@ -163,19 +163,19 @@ mod tests {
             ),
             (
                 "redis://me:secret@host/",
-                "\"redis://…@host/\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+                "\"redis://…@host/\" is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT",
             ),
             (
                 "store.db",
-                "\"store.db\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+                "\"store.db\" is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT",
             ),
             (
                 "sqlite:",
-                "\"sqlite:\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+                "\"sqlite:\" is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT",
             ),
             (
                 "memory:x",
-                "\"memory:x\" is no store: use sqlite:PATH, memory: or etcd://HOST:PORT",
+                "\"memory:x\" is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT",
             ),
         ] {
             let error = open(url).await.err().map(|error| error.to_string());

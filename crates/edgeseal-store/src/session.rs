@@ -1,10 +1,10 @@
-//! Temporary keys: what a security token says.
+//! Sessions of roles, and the security tokens that carry them.
 //!
-//! A token holds the whole session, sealed under the active key-encryption key, so that a session
-//! needs no record in the store and every API node that has the keyring can read it. Nobody else
-//! can read or make one. The plain text is `1 ‖ fields (postcard)`, the token is its sealed form
-//! (see [`crate::seal`]) in base64url without padding (RFC 4648 §5). A token lasts as long as the
-//! keyring holds the key that sealed it, whatever its own time says.
+//! A token contains the whole session, sealed under the active key-encryption key, so a session
+//! needs no record in the store and every API node with the keyring can read it. No other party can
+//! read or create one. The plaintext is `1 ‖ fields (postcard)`; the token is its sealed form (see
+//! [`crate::seal`]) in base64url without padding (RFC 4648 §5). A token becomes invalid when its
+//! key leaves the keyring, even before it expires.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use edgeseal_core::{AccountId, Secret, Timestamp};
@@ -13,49 +13,49 @@ use zeroize::Zeroizing;
 
 use crate::{Key, Keyring, catalog::random_text, seal::UnsealError};
 
-/// Characters of the longest token that is looked at: a session policy of 2,048 characters of four
-/// octets, names, and some room.
+/// Longest token that is decoded, in characters: a session policy of 2,048 characters of four
+/// bytes, names, and some margin.
 pub const TOKEN_CHARS_MAX: usize = 16 * 1024;
 
-/// One session of a role, and its temporary key.
+/// A session of a role, with its temporary key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The account that the role belongs to.
     pub account: AccountId,
     /// The role's name.
     pub role: String,
-    /// The role's number: a role that is made anew under the same name is another one.
+    /// The role's ID: a role that is recreated under the same name has another one.
     pub role_id: String,
-    /// The session's name, chosen by whoever assumed the role.
+    /// The session's name, chosen by the principal that assumed the role.
     pub name: String,
-    /// The policy that narrows the session down, as it was given.
+    /// The session policy, as it was written.
     pub policy: Option<String>,
-    /// The first moment at which it is over.
+    /// When it expires (exclusive).
     pub expires: Timestamp,
-    /// The temporary key's public name: `STS.` and letters and digits.
+    /// The temporary access key ID: `STS.` and letters and digits.
     pub access_key: String,
     /// The temporary key's secret: letters and digits.
     pub secret: Secret,
 }
 
-/// Why a text is no security token of this Edgeseal.
+/// Why a string is not a security token of this Edgeseal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidToken {
     /// It is longer than [`TOKEN_CHARS_MAX`].
     #[error("it is longer than {TOKEN_CHARS_MAX} characters")]
     TooLong,
     /// It is not base64url without padding.
-    #[error("it is not written in base64url")]
+    #[error("it is not base64url")]
     Encoding,
     /// It was not sealed here, was changed, or its key-encryption key is gone.
     #[error(transparent)]
     Sealed(#[from] UnsealError),
-    /// It was sealed here and says something else, or says it as another release does.
+    /// It was sealed here, but is not a token or has another version.
     #[error("it was made by another release")]
     UnsupportedVersion,
 }
 
-/// The fields as they are written. The order is the format: a change needs another version.
+/// The serialized fields. Their order is the format: changing it needs another version.
 #[derive(Serialize, Deserialize)]
 struct TokenPayload<'a> {
     account: AccountId,
@@ -70,7 +70,7 @@ struct TokenPayload<'a> {
 
 const VERSION: u8 = 1;
 
-/// A new temporary key: its public name and its secret, of 143 and 262 random bits.
+/// A new temporary key: its ID and its secret, of 143 and 262 random bits.
 #[must_use]
 pub fn temporary_key() -> (String, Secret) {
     let access_key = format!("STS.{}", random_text::<24>());
@@ -84,11 +84,12 @@ impl Session {
         URL_SAFE_NO_PAD.encode(keyring.seal(&self.plain(), &Key::security_token()))
     }
 
-    /// Reads a security token. Whether the session is over, and whether the token belongs to the
-    /// key that signed, is for the caller to see.
+    /// Decodes a security token. The caller checks whether the session has expired, and whether the
+    /// token belongs to the key that signed the call.
     ///
     /// # Errors
-    /// [`InvalidToken`] unless [`Session::seal`] made exactly this text under a key of the ring.
+    /// [`InvalidToken`] unless [`Session::seal`] made exactly this token under a key of the
+    /// keyring.
     pub fn open(token: &str, keyring: &Keyring) -> Result<Self, InvalidToken> {
         if token.len() > TOKEN_CHARS_MAX {
             return Err(InvalidToken::TooLong);
@@ -137,8 +138,8 @@ impl Session {
             &self.access_key,
         ];
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
-        // A length of at most ten octets before each text, and the time. One buffer that never
-        // grows leaves no copy of the secret behind.
+        // A length of at most ten bytes before each string, and the time. A buffer that never grows
+        // leaves no copy of the secret behind.
         let room = 1 + bytes + self.secret.expose().len() + 10 * (texts.len() + 3);
         let mut buffer = Zeroizing::new(vec![0; room]);
         buffer[0] = VERSION;

@@ -1,8 +1,9 @@
-//! Session-ticket keys, shared by all edges of an environment: made by whoever misses one first.
+//! Session-ticket keys, shared by all edges of an environment, and created by the first edge that
+//! needs one.
 //!
-//! When a key is used is a matter of [`edgeseal_core::ticket`]. Each period has one record, and the
-//! record of a period is written once: of two that race, both get the key of the one that came first.
-//! The store forgets a record when its key opens nothing any more.
+//! [`edgeseal_core::ticket`] decides when a key is used. Each period has one record, which is
+//! written once: if two edges race, both get the key that was committed first. The store removes a
+//! record when its key no longer decrypts anything.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -15,37 +16,37 @@ use crate::{
     seal::{UnsealError, random},
 };
 
-/// Octets of a name.
+/// Bytes of a key name.
 pub const NAME_LEN: usize = 16;
-/// Octets of a key.
+/// Bytes of a key.
 pub const KEY_LEN: usize = 32;
 
-/// A key in the clear.
+/// An unsealed ticket key.
 #[derive(Debug)]
 pub struct TicketKey {
-    /// The period in which it seals.
+    /// The period in which it encrypts.
     pub period: TicketPeriod,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
-    /// What it is called in tickets. Random and no secret.
+    /// Its name in tickets; random, not secret.
     pub name: [u8; NAME_LEN],
-    /// The key, [`KEY_LEN`] octets.
+    /// The key, [`KEY_LEN`] bytes.
     pub key: Secret,
 }
 
-/// Why a record yields no key.
+/// Why a record contains no usable key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TicketKeyError {
-    /// It does not read, or is of another period than its key says.
-    #[error("the record does not read")]
+    /// It cannot be decoded, or its period differs from that of its key.
+    #[error("the record cannot be decoded")]
     Unreadable,
-    /// It does not open.
-    #[error("the ticket key does not open: {0}")]
+    /// It cannot be unsealed.
+    #[error("the ticket key cannot be unsealed: {0}")]
     Sealed(#[from] UnsealError),
 }
 
 impl TicketKey {
-    /// A new random one.
+    /// A new random key.
     #[must_use]
     pub fn generate(period: TicketPeriod, now: Timestamp) -> Self {
         let key = Zeroizing::new(random::<KEY_LEN>());
@@ -57,7 +58,7 @@ impl TicketKey {
         }
     }
 
-    /// Opens the record that stands under `holder`.
+    /// Unseals the record stored under `holder`.
     ///
     /// # Errors
     /// [`TicketKeyError`].
@@ -66,7 +67,8 @@ impl TicketKey {
         let record: TicketKeyRecord = record::decode(value).map_err(unreadable)?;
         let sealed = STANDARD.decode(&record.sealed_key);
         let sealed = sealed.map_err(|_| TicketKeyError::Unreadable)?;
-        // It opens for its holder only: so the holder tells the period, whatever the record says.
+        // It can be unsealed for its own key only, so that key determines the period, whatever the
+        // record says.
         let opened = keyring.open(&sealed, holder)?;
         let of_holder = [Environment::Production, Environment::Staging]
             .map(|environment| Key::ticket_key(environment, record.period))
@@ -84,7 +86,7 @@ impl TicketKey {
         })
     }
 
-    /// The record of this key, sealed for `holder` under the key that seals now.
+    /// The record of this key, sealed for `holder` under the active key-encryption key.
     ///
     /// # Errors
     /// Never in practice.
@@ -100,7 +102,7 @@ impl TicketKey {
     }
 }
 
-/// The record of a period's key: the one that is there, or a new one.
+/// The record of a period's key: the existing one, or a new one.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
@@ -115,7 +117,7 @@ pub async fn get_or_create(
     if let Some(entry) = store.get(&key).await? {
         return Ok(entry);
     }
-    // Until the store has answered: see `seal::RetiredKeys`.
+    // Held until the store has committed: see `seal::RetiredKeys`.
     let _sealing = keyring.seal_guard();
     let value = TicketKey::generate(period, now).seal(keyring, &key)?;
     match store.commit(create_txn(&key, &value, period)).await {
@@ -223,7 +225,7 @@ mod tests {
                 "{other}"
             );
         }
-        // Sealed for this very place, but of another period.
+        // Sealed for this very record, but with another period.
         let moved = TicketKey::generate(period.next(), NOW);
         let value = moved.seal(&keyring, &holder).unwrap();
         let opened = TicketKey::open(&keyring, &holder, &value).map(|key| key.period);

@@ -16,37 +16,38 @@ use super::{
 use crate::{Secret, Timestamp};
 use zeroize::Zeroizing;
 
-/// Lets an uploaded chain and key in, or says why not.
+/// Admits an uploaded chain and key.
 ///
-/// The first of these checks that fails answers; where one looks at both texts, the chain goes
-/// first:
+/// The first of these checks that fails is reported; where a check applies to both texts, the chain
+/// goes first:
 ///
 /// 1. the key is only white space: [`InvalidCertificate::BlankKey`];
 /// 2. lengths and number of certificates: [`TooLong`];
-/// 3. characters that PEM cannot carry: [`InvalidCertificate::ChainText`], then
+/// 3. characters that PEM cannot contain: [`InvalidCertificate::ChainText`], then
 ///    [`InvalidCertificate::KeyText`];
-/// 4. base64 of the certificate and private-key blocks: [`Undecodable`];
+/// 4. base64 of the certificate and private-key blocks: [`InvalidBase64`];
 /// 5. the chain's blocks: broken markers, a key among them, no certificate: [`InvalidChain`];
-/// 6. each certificate by itself, in order: X.509 version 3 with sound extensions:
+/// 6. each certificate by itself, in order: X.509 version 3 with well-formed extensions:
 ///    [`InvalidFormat`](super::InvalidFormat);
-/// 7. the certificates together are one chain from one leaf: [`InvalidChain`] again;
-/// 8. signed with a broken hash, which takes the leaf to be known: `InvalidFormat` again;
-/// 9. DNS names of the leaf, as many as there are: [`TooLong`] again;
+/// 7. the certificates form one chain from one leaf: [`InvalidChain`] again;
+/// 8. signatures with broken hashes, once the leaf is known: `InvalidFormat` again;
+/// 9. the number of the leaf's DNS names: [`TooLong`] again;
 /// 10. the key's blocks: broken markers, a certificate instead, none, several, a passphrase:
 ///     [`InvalidKeyBlock`];
 /// 11. the key itself: [`InvalidKey`];
 /// 12. the key is not the leaf's: [`InvalidCertificate::Mismatch`];
 /// 13. signatures and authority along the path: [`Untrusted`](super::Untrusted);
-/// 14. an end that is past, then a start that is to come, on the path:
-///     [`InvalidCertificate::Expired`], [`InvalidCertificate::NotYetValid`].
+/// 14. expired, then not yet valid certificates on the path: [`InvalidCertificate::Expired`],
+///     [`InvalidCertificate::NotYetValid`].
 ///
 /// Accepted on purpose: CRLF, a missing final line break, blank lines, text and blocks of other
-/// kinds around the wanted ones, a leaf alone, a self-signed leaf, a root (it is not served),
+/// kinds around the expected ones, a single leaf, a self-signed leaf, a root (it is not served),
 /// certificates in any order and more than once, and certificates that the path does not need (they
-/// are dropped). Whether a name of the leaf covers a domain is not asked here.
+/// are dropped). Whether a name of the leaf covers a domain is not checked here.
 ///
 /// # Errors
-/// [`InvalidCertificate`], whose text is made for the one who uploaded and shows no part of the key.
+/// [`InvalidCertificate`], whose message is written for the uploader and contains no part of the
+/// key.
 pub fn admit(
     chain_pem: &str,
     key_pem: &str,
@@ -88,13 +89,13 @@ fn original_pem(chain_pem: &str, key_pem: &str, read: &Certificate) -> OriginalP
     }
 }
 
-/// Whether a text is kept beside what prints as `printed`.
+/// Whether a text is stored besides its canonical form `printed`.
 fn is_kept(text: &str, printed: &str) -> bool {
     text != printed && text.len() <= printed.len() + TEXT_SURPLUS_MAX
 }
 
-/// Reads the leaf out of a chain without a key. What is checked, and answered, is what steps 2 to 9
-/// of [`admit`] say of the chain; nothing is verified and time does not count.
+/// Reads the leaf out of a chain without a key. Checks and errors are those of steps 2 to 9 of
+/// [`admit`], for the chain; no signature and no validity period is checked.
 ///
 /// # Errors
 /// [`InvalidCertificate`], as [`admit`].
@@ -174,7 +175,7 @@ fn check_chain_blocks(chain: &PemDocument<'_>) -> Result<(), InvalidChain> {
     Ok(())
 }
 
-/// Demands exactly one private-key block that needs no passphrase.
+/// Requires exactly one private-key block that needs no passphrase.
 fn check_key_block(key: &PemDocument<'_>) -> Result<KeyFormat, InvalidKeyBlock> {
     if let Some(broken) = key.boundary_error() {
         return Err(InvalidKeyBlock::Boundary(broken));
@@ -232,12 +233,12 @@ fn check_match(chain: &Chain<'_>, key: &PrivateKey) -> Result<(), InvalidCertifi
     })
 }
 
-/// The name of the issuer that clients will miss above the last certificate that is served.
+/// The name of the issuer that clients miss above the last served certificate.
 ///
-/// Nobody sends a root, and whether a private one is known to its clients cannot be known here. So
-/// an issuer is missing above a leaf unless it is a root that clients know; above an intermediate
-/// only if that says besides where its issuer is to be had (RFC 5280 §4.2.2.1), which authorities of
-/// the public Internet do.
+/// Servers do not send roots, and whether clients know a private root cannot be known here. So an
+/// issuer counts as missing above a leaf unless it is a root that clients know; above an
+/// intermediate only if that also says where its issuer is available (RFC 5280 §4.2.2.1), as public
+/// authorities' certificates do.
 fn missing_issuer(last: &ParsedCertificate<'_>, is_leaf: bool) -> Option<String> {
     let issuer = last.x509.issuer();
     let is_missing = (is_leaf || last.has_ca_issuers_url()) && !is_known_root(issuer.as_raw());
@@ -263,7 +264,7 @@ fn assemble(
 ) -> Result<Certificate, InvalidKey> {
     let leaf = chain.leaf();
     let intermediates = || path.intermediates.iter().map(|at| &chain.certificates[*at]);
-    // The key is the leaf's, and was read; so the leaf's algorithm is one that can be served.
+    // The key is the leaf's and was parsed, so the leaf's algorithm can be served.
     let mut facts = CertificateInfo::of(leaf).ok_or(InvalidKey::Malformed)?;
     let ends = intermediates().map(ParsedCertificate::not_after);
     facts.chain_not_after = ends.fold(facts.not_after, Timestamp::min);

@@ -1,4 +1,4 @@
-//! Which certificate is the leaf, and whether the others belong to it.
+//! Finds the leaf, and checks that the other certificates belong to it.
 
 use x509_parser::oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY;
 
@@ -9,20 +9,20 @@ use super::{
     subject::short_name,
 };
 
-/// Certificates that form one chain: exactly one of them has issued none of the others.
+/// Certificates of one chain: exactly one of them issued none of the others.
 pub(super) struct Chain<'a> {
-    /// In the order of their blocks, each once.
+    /// In block order, without duplicates.
     pub(super) certificates: Vec<ParsedCertificate<'a>>,
     /// Index of the leaf.
     pub(super) leaf: usize,
 }
 
 impl<'a> Chain<'a> {
-    /// Finds the leaf: the certificate that issued no other one, by the names of subject and
-    /// issuer. One that is issued by its own name was issued by another of that name only if the
-    /// signature says so: else a self-signed certificate would pass for the child of an unrelated
-    /// one for the same name. Where names leave no leaf (a private CA that signs under its own
-    /// name), the signatures decide. A certificate that is alone is the leaf, self-signed or not.
+    /// Finds the leaf: the certificate that issued no other one, by subject and issuer names. A
+    /// self-issued certificate counts as issued by another one of the same name only if the
+    /// signature verifies; otherwise a self-signed certificate would pass for the child of an
+    /// unrelated one with the same name. If names leave no leaf (a private CA that signs under its
+    /// own name), the signatures decide. A single certificate is the leaf, self-signed or not.
     pub(super) fn of(certificates: Vec<ParsedCertificate<'a>>) -> Result<Self, InvalidChain> {
         let mut leaves = non_issuers(&certificates, |issuer, child| {
             issuer.is_named_issuer_of(child)
@@ -46,8 +46,8 @@ impl<'a> Chain<'a> {
         &self.certificates[self.leaf]
     }
 
-    /// Refuses what clients refuse whatever the rest says: broken hashes, except on roots, whose
-    /// signatures nobody looks at, and a compressed point in the leaf.
+    /// Refuses what clients always refuse: broken hashes, except on roots, whose signatures nobody
+    /// verifies, and a compressed point in the leaf.
     pub(super) fn check_format(&self) -> Result<(), InvalidFormat> {
         for (index, certificate) in self.certificates.iter().enumerate() {
             if index == self.leaf || !certificate.is_self_issued() {
@@ -57,7 +57,7 @@ impl<'a> Chain<'a> {
         let leaf = self.leaf();
         let key = leaf.x509.public_key();
         let is_ec = key.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY;
-        // 2 and 3 begin a compressed point (SEC 1 §2.3.3).
+        // 2 and 3 start a compressed point (SEC 1 §2.3.3).
         if is_ec && matches!(key.subject_public_key.data.first(), Some(2 | 3)) {
             let certificate = leaf.block_ref();
             return Err(InvalidFormat::CompressedKey { certificate });
@@ -66,7 +66,7 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Indices of the certificates that `issued` none of the others.
+/// Indices of the certificates that issued none of the others, according to `issued`.
 fn non_issuers(
     certificates: &[ParsedCertificate<'_>],
     issued: impl Fn(&ParsedCertificate<'_>, &ParsedCertificate<'_>) -> bool,
@@ -80,7 +80,7 @@ fn non_issuers(
         .collect()
 }
 
-/// Why several certificates have issued none of the others. `leaves` are two or more indices.
+/// Why there are several leaves. `leaves` are two or more indices.
 fn diagnose_leaves(certificates: &[ParsedCertificate<'_>], leaves: &[usize]) -> InvalidChain {
     let named = |at: usize| certificates[at].block_ref();
     let is_end_entity = |at: &&usize| certificates[**at].check_ca().is_err();
@@ -106,7 +106,7 @@ fn diagnose_leaves(certificates: &[ParsedCertificate<'_>], leaves: &[usize]) -> 
     }
 }
 
-/// Follows the names of issuers from `leaf` as far as they lead.
+/// Follows issuer names from `leaf` as far as they lead.
 fn follow_issuer_names(certificates: &[ParsedCertificate<'_>], leaf: usize) -> usize {
     let mut passed = vec![leaf];
     let mut at = leaf;

@@ -3,12 +3,12 @@ use std::fmt;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// SHA-256 over the DER of the leaf and then of each intermediate: the address of what is served.
+/// SHA-256 over the DER of the leaf and then of each intermediate: identifies what is served.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// The address of a leaf with its intermediates in serving order.
+    /// The digest of a leaf with its intermediates in serving order.
     pub fn of_chain<'a>(ders: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         for der in ders {
@@ -17,7 +17,7 @@ impl Digest {
         Self::from_digest(context.finish())
     }
 
-    /// The address of one DER value, such as an intermediate.
+    /// The digest of one DER value, such as an intermediate.
     #[must_use]
     pub fn of(der: &[u8]) -> Self {
         Self::of_chain([der])

@@ -14,15 +14,15 @@ use super::{
 use crate::DomainPattern;
 
 impl CertificateInfo {
-    /// Reads the facts of a certificate that stands alone: the end of its chain is its own end.
-    /// Nothing is verified. `None` if it is not an X.509 v3 certificate, or is for a key of an
-    /// algorithm that cannot be served.
+    /// Reads a certificate that stands alone: its chain ends when it does. Nothing is verified.
+    /// `None` if it is not an X.509 v3 certificate, or its key has an algorithm that cannot be
+    /// served.
     #[must_use]
     pub fn from_der(der: &[u8]) -> Option<Self> {
         Self::of(&ParsedCertificate::parse(1, der).ok()?)
     }
 
-    /// The facts of a leaf; `None` if its key is of an algorithm that cannot be served.
+    /// Reads a leaf; `None` if its key has an algorithm that cannot be served.
     pub(super) fn of(leaf: &ParsedCertificate<'_>) -> Option<Self> {
         let x509 = &leaf.x509;
         let key = PublicKey::of(x509.public_key());
@@ -52,7 +52,7 @@ fn names(x509: &X509Certificate<'_>) -> Vec<DomainPattern> {
     dns_names(x509).filter_map(pattern).collect()
 }
 
-/// The same as they stand there.
+/// The same, as written in the certificate.
 pub(super) fn dns_names<'a>(x509: &'a X509Certificate<'_>) -> impl Iterator<Item = &'a str> {
     let extension = x509.get_extension_unique(&OID_X509_EXT_SUBJECT_ALT_NAME);
     let names = match extension.ok().flatten().map(|it| it.parsed_extension()) {
@@ -65,8 +65,8 @@ pub(super) fn dns_names<'a>(x509: &'a X509Certificate<'_>) -> impl Iterator<Item
     })
 }
 
-/// A DNS name as TLS clients read it: what people may write otherwise (`.example.com`, U-labels, a
-/// final dot, white space) is not the same name in a certificate.
+/// Parses a DNS name as TLS clients do: other ways to write a name (`.example.com`, U-labels, a
+/// trailing dot, white space) are not the same name in a certificate.
 fn pattern(name: &str) -> Option<DomainPattern> {
     let plain = name.bytes().all(|b| b.is_ascii_graphic());
     let as_written = plain && !name.starts_with('.') && !name.ends_with('.');
@@ -75,10 +75,10 @@ fn pattern(name: &str) -> Option<DomainPattern> {
         .flatten()
 }
 
-/// Longest number that is shown, in bytes; RFC 5280 §4.1.2.2 allows 20.
+/// Longest serial number that is shown, in bytes; RFC 5280 §4.1.2.2 allows 20.
 const SERIAL_MAX: usize = 64;
 
-/// Lower-case hex, without the octet that only says that the number is positive.
+/// Lower-case hex, without the leading zero byte that only marks the number as positive.
 fn serial(x509: &X509Certificate<'_>) -> String {
     let number = match x509.raw_serial() {
         [0, rest @ ..] if !rest.is_empty() => rest,

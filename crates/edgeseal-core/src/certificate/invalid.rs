@@ -1,8 +1,8 @@
-//! Why an upload is not let in.
+//! Why an upload is refused.
 //!
 //! Each variant of [`InvalidCertificate`] is one kind of refusal, in the order in which admission
-//! looks for them; what exactly is wrong, and where, is in its fields. The texts are made for the
-//! one who uploaded. No text and no field holds a part of a private key.
+//! checks for them; its fields say what is wrong and where. The messages are written for the
+//! uploader. Neither messages nor fields contain a part of a private key.
 
 mod text;
 
@@ -15,34 +15,34 @@ pub use text::{
     UnexpectedContent,
 };
 
-/// Why an upload is not let in.
+/// Why an upload is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCertificate {
     /// The key is only white space.
     #[error("the private key is only white space")]
     BlankKey,
-    /// More than admission reads.
+    /// The upload exceeds a limit.
     #[error(transparent)]
     TooLong(#[from] TooLong),
-    /// The chain holds characters that PEM cannot carry.
+    /// The chain contains characters that PEM cannot contain.
     #[error("the certificate chain cannot be PEM: {0}")]
     ChainText(InvalidPemCharacter),
-    /// The key holds characters that PEM cannot carry.
+    /// The key contains characters that PEM cannot contain.
     #[error("the private key cannot be PEM: {0}")]
     KeyText(InvalidPemCharacter),
-    /// The markers of a block are there, but what is between them is not base64.
+    /// A block has its markers, but its content is not base64.
     #[error(transparent)]
     Base64(#[from] InvalidBase64),
-    /// The text is no chain: not its blocks, and not what they hold together.
+    /// The blocks of the chain are broken, or are not one chain.
     #[error(transparent)]
     Chain(#[from] InvalidChain),
-    /// A certificate block is no certificate that may be served.
+    /// A certificate block is not a certificate that may be served.
     #[error(transparent)]
     Format(#[from] InvalidFormat),
-    /// The text does not hold exactly one private-key block that can be read.
+    /// The key text does not contain exactly one readable private-key block.
     #[error(transparent)]
     KeyBlock(#[from] InvalidKeyBlock),
-    /// The private-key block is no key that can be served.
+    /// The private-key block is not a key that can be served.
     #[error(transparent)]
     Key(#[from] InvalidKey),
     /// The key is not the key of the leaf.
@@ -50,17 +50,17 @@ pub enum InvalidCertificate {
     Mismatch {
         /// The leaf.
         leaf: BlockRef,
-        /// What kind of key the leaf has, such as `ECDSA P-256`.
+        /// The kind of the leaf's key, such as `ECDSA P-256`.
         leaf_key: String,
-        /// What kind of key was given.
+        /// The kind of the uploaded key.
         key: String,
-        /// The certificate of the chain that it is the key of, if there is one.
+        /// The certificate of the chain to which the key belongs, if any.
         belongs_to: Option<BlockRef>,
     },
-    /// A certificate of the chain was not issued by the one that claims to be its issuer.
+    /// The issuer that a certificate of the chain names did not issue it, or may not issue.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
-    /// The leaf, or an intermediate that the chain needs, is past its end.
+    /// The leaf, or an intermediate that the chain needs, has expired.
     #[error("{certificate} expired at {not_after}")]
     Expired {
         /// Which one.
@@ -68,7 +68,7 @@ pub enum InvalidCertificate {
         /// The last second of its validity.
         not_after: Timestamp,
     },
-    /// The leaf, or an intermediate that the chain needs, is before its start.
+    /// The leaf, or an intermediate that the chain needs, is not yet valid.
     #[error("{certificate} is not valid before {not_before}")]
     NotYetValid {
         /// Which one.
@@ -78,10 +78,10 @@ pub enum InvalidCertificate {
     },
 }
 
-/// More than admission reads.
+/// The upload exceeds a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooLong {
-    /// The text of the chain.
+    /// The length of the chain text.
     #[error("the certificate chain has {bytes} bytes; at most {max} are accepted", max = super::CHAIN_BYTES_MAX)]
     Chain {
         /// Its length.
@@ -93,13 +93,13 @@ pub enum TooLong {
         /// How many.
         count: usize,
     },
-    /// The names in the leaf.
+    /// The number of names in the leaf.
     #[error("the certificate has {count} names; at most {max} are accepted", max = super::NAMES_MAX)]
     Names {
         /// How many.
         count: usize,
     },
-    /// The text of the key.
+    /// The length of the key text.
     #[error("the private key has {bytes} bytes; at most {max} are accepted", max = super::KEY_BYTES_MAX)]
     Key {
         /// Its length.
@@ -107,25 +107,27 @@ pub enum TooLong {
     },
 }
 
-/// The text is no chain.
+/// The chain text is not one chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidChain {
-    /// The markers of the blocks are broken.
+    /// The markers of a block are broken.
     #[error("the certificate chain is broken: {0}")]
     Boundary(InvalidPemBoundary),
     /// A private key among the certificates.
-    #[error("the certificate chain holds a private key, in line {line}; send the key apart")]
+    #[error(
+        "the certificate chain contains a private key, in line {line}; send the key separately"
+    )]
     PrivateKey {
         /// The line of its BEGIN marker, from 1.
         line: usize,
     },
-    /// No certificate in it.
-    #[error("the certificate chain holds no CERTIFICATE block: {found}")]
+    /// The text contains no certificate.
+    #[error("the certificate chain contains no CERTIFICATE block: {found}")]
     NoCertificate {
-        /// What is there instead.
+        /// What the text contains instead.
         found: UnexpectedContent,
     },
-    /// Two certificates of which neither is an issuer.
+    /// Two certificates, neither of which issued another.
     #[error("{first} and {second} are both leaf certificates; a chain has one")]
     TwoLeaves {
         /// The one that comes first in the text.
@@ -133,43 +135,43 @@ pub enum InvalidChain {
         /// The other one.
         second: BlockRef,
     },
-    /// A certificate stands where the issuer of another should be.
+    /// A certificate is out of place: it is not the issuer of the last one.
     #[error(
         "certificate block {} is not the issuer of block {}: block {} names {wanted} as its issuer, block {} is {}",
         .issuer.block, .child.block, .child.block, .issuer.block, .issuer.subject
     )]
     WrongIssuer {
-        /// The last certificate of the chain that begins at the leaf.
+        /// The last certificate of the chain that starts at the leaf.
         child: BlockRef,
         /// The name of its issuer.
         wanted: String,
-        /// What is there instead.
+        /// The certificate that is there instead.
         issuer: BlockRef,
     },
-    /// A certificate that belongs to another chain.
+    /// A certificate of another chain.
     #[error("{certificate} is not part of the chain: it issued none of the other certificates")]
     Unrelated {
         /// Which one.
         certificate: BlockRef,
     },
-    /// Every certificate is the issuer of another one.
-    #[error("no certificate of the chain is a leaf: each is the issuer of another one")]
+    /// Every certificate issued another one.
+    #[error("no certificate of the chain is a leaf: each issued another one")]
     NoLeaf,
 }
 
-/// A certificate block is no certificate that may be served.
+/// A certificate block is not a certificate that may be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFormat {
     /// Not DER of an X.509 certificate.
     #[error("certificate block {block} is not an X.509 certificate")]
     NotX509 {
-        /// Its number, from 1.
+        /// Block number, from 1.
         block: usize,
     },
-    /// Bytes after the certificate.
+    /// Trailing bytes after the certificate.
     #[error("certificate block {block} has {bytes} bytes after the end of the certificate")]
     TrailingBytes {
-        /// Its number, from 1.
+        /// Block number, from 1.
         block: usize,
         /// How many.
         bytes: usize,
@@ -182,21 +184,21 @@ pub enum InvalidFormat {
         /// Its version.
         version: u32,
     },
-    /// An extension that matters does not parse or is there twice (RFC 5280 §4.2).
-    #[error("{certificate} has an extension {extension} that is malformed or there twice")]
+    /// An extension that admission reads does not parse or is duplicated (RFC 5280 §4.2).
+    #[error("{certificate} has a malformed or duplicated extension {extension}")]
     Extension {
         /// Which one.
         certificate: BlockRef,
         /// Name of the extension.
         extension: &'static str,
     },
-    /// The signed part names another signature algorithm than the signature (RFC 5280 §4.1.1.2).
+    /// The signed part and the signature name different algorithms (RFC 5280 §4.1.1.2).
     #[error("{certificate} names two different signature algorithms")]
     AlgorithmsDiffer {
         /// Which one.
         certificate: BlockRef,
     },
-    /// Signed with a hash that is broken.
+    /// Signed with a broken hash.
     #[error("{certificate} is signed with {hash}, which is no longer accepted")]
     WeakSignature {
         /// Which one.
@@ -204,15 +206,15 @@ pub enum InvalidFormat {
         /// The hash: `MD5` or `SHA-1`, or an older one.
         hash: &'static str,
     },
-    /// The TLS library does not read the leaf: it could be stored, but not served.
-    #[error("{certificate} cannot be served: the TLS library says {reason}")]
+    /// The TLS library rejects the leaf: it could be stored, but not served.
+    #[error("{certificate} cannot be served: the TLS library reports {reason}")]
     Unservable {
         /// Which one.
         certificate: BlockRef,
-        /// What it says.
+        /// The library's error.
         reason: String,
     },
-    /// The leaf's point is compressed; TLS needs it uncompressed (RFC 8422 §5.1.1).
+    /// The leaf's public key is a compressed point; TLS needs it uncompressed (RFC 8422 §5.1.1).
     #[error("{certificate} has its public key in compressed form, which TLS does not allow")]
     CompressedKey {
         /// Which one.
@@ -220,22 +222,22 @@ pub enum InvalidFormat {
     },
 }
 
-/// The text does not hold exactly one private-key block that can be read.
+/// The key text does not contain exactly one readable private-key block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeyBlock {
-    /// The markers of the blocks are broken.
+    /// The markers of a block are broken.
     #[error("the private key is broken: {0}")]
     Boundary(InvalidPemBoundary),
-    /// A certificate in place of the key.
-    #[error("a certificate was sent in place of the private key, in line {line}")]
+    /// A certificate instead of the key.
+    #[error("a certificate was sent instead of the private key, in line {line}")]
     Certificate {
         /// The line of its BEGIN marker, from 1.
         line: usize,
     },
-    /// No key in it.
+    /// The text contains no key.
     #[error("there is no private-key block: {found}")]
     NoKey {
-        /// What is there instead.
+        /// What the text contains instead.
         found: UnexpectedContent,
     },
     /// More than one key.
@@ -254,15 +256,15 @@ pub enum InvalidKeyBlock {
     },
 }
 
-/// The private-key block is no key that can be served.
+/// The private-key block is not a key that can be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
-    /// Neither PKCS#8, PKCS#1 nor SEC1, or its parts contradict each other.
+    /// Not PKCS#8, PKCS#1 or SEC1, or inconsistent.
     #[error(
-        "the private-key block does not hold a sound private key in PKCS#8, PKCS#1 or SEC1 form"
+        "the private-key block does not contain a valid private key in PKCS#8, PKCS#1 or SEC1 form"
     )]
     Malformed,
-    /// An RSA key of a size that is not accepted.
+    /// An RSA key of an unaccepted size.
     #[error("the private key is RSA of {bits} bits; 2048 to 4096 are accepted")]
     RsaSize {
         /// Its size.
@@ -278,7 +280,7 @@ pub enum InvalidKey {
     },
 }
 
-/// A certificate of the chain was not issued by the one that claims to be its issuer.
+/// The issuer that a certificate of the chain names did not issue it, or may not issue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
     /// The signature does not verify.
@@ -286,47 +288,47 @@ pub enum Untrusted {
         "the signature of {child} does not verify with the key of {issuer}, which has the name of its issuer"
     )]
     Signature {
-        /// The signed one.
+        /// The signed certificate.
         child: BlockRef,
-        /// The one that should have signed.
+        /// The certificate that should have signed it.
         issuer: BlockRef,
     },
-    /// The signature is of a kind that cannot be verified here.
+    /// The signature algorithm is not supported.
     #[error(
         "the signature of {child} cannot be verified with the key of {issuer}: algorithm {algorithm} is not supported"
     )]
     SignatureAlgorithm {
-        /// The signed one.
+        /// The signed certificate.
         child: BlockRef,
-        /// The one that should have signed.
+        /// The certificate that should have signed it.
         issuer: BlockRef,
         /// Object identifier of the algorithm.
         algorithm: String,
     },
-    /// The issuer may not issue (RFC 5280 §4.2.1.9 and §4.2.1.3).
-    #[error("{issuer} may not issue certificates, but stands as the issuer of {child}: {reason}")]
+    /// The issuer is not a CA (RFC 5280 §4.2.1.9 and §4.2.1.3).
+    #[error("{issuer} may not issue certificates, but is named as the issuer of {child}: {reason}")]
     NotACa {
-        /// The issued one.
+        /// The issued certificate.
         child: BlockRef,
-        /// The one that may not issue.
+        /// The certificate that is not a CA.
         issuer: BlockRef,
-        /// Why it may not.
+        /// Why it is not a CA.
         reason: NotACa,
     },
 }
 
-/// Why a certificate may not issue.
+/// Why a certificate is not a CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotACa {
-    /// No basic constraints, or they say so.
+    /// No basic constraints, or `cA` is false.
     #[error("its basic constraints do not make it a CA")]
     BasicConstraints,
-    /// Its key usage leaves `keyCertSign` out.
+    /// Its key usage lacks `keyCertSign`.
     #[error("its key usage does not allow certificate signing")]
     KeyUsage,
 }
 
-/// A certificate of the upload as errors call it.
+/// How errors identify a certificate of the upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockRef {
     /// Number of its block among the certificate blocks, from 1.

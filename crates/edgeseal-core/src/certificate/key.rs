@@ -1,4 +1,4 @@
-//! Private keys: which ones can be served, and their one stored form.
+//! Private keys: which ones can be served, and their canonical form.
 
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
@@ -18,8 +18,8 @@ use x509_parser::{
 use super::{KeyAlgorithm, invalid::InvalidKey};
 use crate::Secret;
 
-/// Sizes of RSA keys that are accepted: below 2048 bits they are not safe (NIST SP 800-131A), and
-/// above 4096 every handshake costs many times as much, for everybody on the edge.
+/// Accepted sizes of RSA keys: below 2048 bits they are not safe (NIST SP 800-131A), and above 4096
+/// every handshake costs many times as much, at the expense of all clients of the edge.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
 const RSA: &str = "1.2.840.113549.1.1.1";
@@ -35,23 +35,23 @@ pub(super) struct PrivateKey {
     pub(super) pkcs8: Secret,
     /// DER of its `SubjectPublicKeyInfo`.
     pub(super) spki_der: Vec<u8>,
-    /// What kind it is, in words.
+    /// What kind it is, in readable form.
     pub(super) description: String,
 }
 
-/// What is known of a public key without using it.
+/// A public key's algorithm and size.
 pub(super) struct PublicKey {
     /// Its algorithm, if it can be served.
     pub(super) algorithm: Option<KeyAlgorithm>,
     /// Its size; 0 if unknown.
     pub(super) bits: u32,
-    /// Both in words, such as `ECDSA P-256`.
+    /// Both in readable form, such as `ECDSA P-256`.
     pub(super) description: String,
 }
 
 impl PrivateKey {
-    /// Reads PKCS#8 (RFC 5208, RFC 5958), PKCS#1 (RFC 8017 §A.1.2) or SEC1 (RFC 5915), told apart
-    /// by their structure: labels are often wrong.
+    /// Parses PKCS#8 (RFC 5208, RFC 5958), PKCS#1 (RFC 8017 §A.1.2) or SEC1 (RFC 5915). The
+    /// structure decides which: labels are often wrong.
     pub(super) fn parse(der: &[u8]) -> Result<Self, InvalidKey> {
         let structure = Structure::of(der).ok_or(InvalidKey::Malformed)?;
         let (pkcs8, public) = match structure {
@@ -115,7 +115,7 @@ impl PublicKey {
     }
 }
 
-/// What a private key is, read from its outermost elements only.
+/// The form of a private key, from its outermost elements only.
 enum Structure {
     Rsa { bits: usize },
     Ec { curve: String },
@@ -129,7 +129,7 @@ impl Structure {
         match tags(&parts)[..] {
             [Tag::Integer, Tag::Sequence, Tag::OctetString, ..] => Self::of_pkcs8(&parts),
             [Tag::Integer, Tag::OctetString, ..] => Self::of_sec1(&parts),
-            // version, n, e, d, p, q and three helpers of the Chinese remainder theorem
+            // version, n, e, d, p, q and three CRT parameters
             [
                 Tag::Integer,
                 Tag::Integer,
@@ -172,7 +172,7 @@ impl Structure {
         let [_, key, rest @ ..] = parts else {
             return None;
         };
-        // [0] holds the curve; without it, the length tells: ceil(log2(n)/8) octets (RFC 5915 §3).
+        // [0] holds the curve; without it, the length decides: ceil(log2(n)/8) bytes (RFC 5915 §3).
         let named = rest.iter().find(|part| part.tag() == Tag(0));
         let named = named.and_then(|part| Oid::from_der(part.data).ok());
         let curve = match (named, key.data.len()) {
@@ -243,12 +243,12 @@ fn ed25519_key(der: &[u8]) -> Result<(Secret, Vec<u8>), InvalidKey> {
     ))
 }
 
-/// The library says little of why; what can be told was told before.
+/// The library's reason says little; specific causes were checked before.
 const fn rejected(_why: KeyRejected) -> InvalidKey {
     InvalidKey::Malformed
 }
 
-/// The elements of a `SEQUENCE` that is the whole of `der`.
+/// The elements of a `SEQUENCE` that spans all of `der`.
 fn elements(der: &[u8]) -> Option<Vec<Any<'_>>> {
     let (after, outer) = Any::from_der(der).ok()?;
     if !after.is_empty() || outer.tag() != Tag::Sequence {
@@ -268,28 +268,28 @@ fn tags(parts: &[Any<'_>]) -> Vec<Tag> {
     parts.iter().map(Any::tag).collect()
 }
 
-/// Size of a positive `INTEGER`.
+/// Size in bits of a positive `INTEGER`.
 fn bit_length(integer: &Any<'_>) -> Option<usize> {
-    let first = integer.data.iter().position(|octet| *octet != 0)?;
+    let first = integer.data.iter().position(|byte| *byte != 0)?;
     let significant = &integer.data[first..];
     let leading = significant.first()?.leading_zeros() as usize;
     Some(significant.len() * 8 - leading)
 }
 
-/// An `AlgorithmIdentifier` from its elements.
+/// Parses an `AlgorithmIdentifier` from its contents.
 fn parse_algorithm_identifier(contents: &[u8]) -> Option<AlgorithmIdentifier<'_>> {
     let (rest, algorithm) = Oid::from_der(contents).ok()?;
     let parameters = Any::from_der(rest).ok().map(|(_, any)| any);
     Some(AlgorithmIdentifier::new(algorithm, parameters))
 }
 
-/// The curve that the parameters name, if they name one (RFC 5480 §2.1.1).
+/// The curve that the parameters name, if any (RFC 5480 §2.1.1).
 fn curve_of(algorithm: &AlgorithmIdentifier<'_>) -> Option<String> {
     let curve = algorithm.parameters()?.as_oid().ok()?;
     Some(curve.to_id_string())
 }
 
-/// An algorithm or curve in words, or its number.
+/// A readable name of an algorithm or curve, or else its OID.
 fn oid_name(id: &str) -> String {
     match id {
         P256 => "ECDSA P-256",
@@ -311,7 +311,7 @@ fn oid_name(id: &str) -> String {
     .to_owned()
 }
 
-/// A number of any length, cut to what a sentence bears.
+/// An OID of any length, cut to fit a sentence.
 fn truncate(id: &str) -> String {
     id.chars().take(64).collect()
 }

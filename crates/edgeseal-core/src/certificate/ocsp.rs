@@ -1,9 +1,9 @@
-//! What an authority says of a certificate (OCSP, RFC 6960): the question, and which answers are
-//! fit to be stapled to a handshake (RFC 6066 §8).
+//! OCSP (RFC 6960): requests for a certificate's status, and which responses may be stapled to a
+//! handshake (RFC 6066 §8).
 //!
-//! An answer counts only if the certificate's issuer signed it, or a responder whom the issuer
-//! appointed for this (RFC 6960 §4.2.2.2), if it is of this very certificate and of now. That the
-//! answer is *revoked* is believed on the same terms.
+//! A response is accepted only if the certificate's issuer signed it, or a responder to which the
+//! issuer delegated this (RFC 6960 §4.2.2.2), and if it is about this certificate and current. A
+//! status of *revoked* is accepted on the same terms.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use der::{
@@ -25,7 +25,7 @@ use x509_parser::{
 use super::signature;
 use crate::Timestamp;
 
-/// The question whether a certificate is revoked, and what is needed to judge the answer.
+/// A request for the status of a certificate, and what is needed to verify the response.
 #[derive(Clone, Debug)]
 pub struct OcspQuery {
     request: Vec<u8>,
@@ -33,62 +33,62 @@ pub struct OcspQuery {
     issuer: Vec<u8>,
 }
 
-/// An answer that says *good* and may be stapled.
+/// A response with the status *good*, which may be stapled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoodStatus {
-    /// From when on it is known to be so.
+    /// When the status was known to be correct.
     pub this_update: Timestamp,
-    /// Until when the answer counts.
+    /// When the response expires.
     pub next_update: Timestamp,
 }
 
-/// Why an answer may not be stapled.
+/// Why a response may not be stapled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OcspError {
-    /// It does not read.
-    #[error("the answer is no OCSP response")]
+    /// It cannot be decoded.
+    #[error("the response is not an OCSP response")]
     Malformed,
-    /// The responder has no answer.
-    #[error("the responder says {0}")]
+    /// The responder returned an error.
+    #[error("the responder returned {0}")]
     ResponderError(&'static str),
-    /// It is not of this certificate.
-    #[error("the answer is about another certificate")]
+    /// It is about another certificate.
+    #[error("the response is about another certificate")]
     CertificateMismatch,
-    /// Neither the issuer nor one appointed by it has signed the answer.
-    #[error("the answer is signed by nobody who may")]
+    /// Neither the issuer nor a delegated responder signed it.
+    #[error("the response is not signed by an authorized responder")]
     UnauthorizedResponder,
-    /// The signature does not verify, or is of a kind that does not count.
-    #[error("the signature of the answer does not verify")]
+    /// The signature does not verify, or its algorithm is not accepted.
+    #[error("the signature of the response does not verify")]
     BadSignature,
-    /// It is of the future.
-    #[error("the answer counts from {this_update} on")]
+    /// It is not yet valid.
+    #[error("the response is not valid before {this_update}")]
     NotYetValid {
-        /// When it begins to count.
+        /// When it becomes valid.
         this_update: Timestamp,
     },
-    /// It is of the past.
-    #[error("the answer counted until {next_update}")]
+    /// It has expired.
+    #[error("the response expired at {next_update}")]
     Expired {
-        /// When it ended to count.
+        /// When it expired.
         next_update: Timestamp,
     },
-    /// It does not say until when it counts.
-    #[error("the answer does not say until when it counts")]
+    /// It has no expiry.
+    #[error("the response has no nextUpdate")]
     MissingNextUpdate,
     /// The responder does not know the certificate.
     #[error("the responder does not know the certificate")]
     Unknown,
     /// The certificate is revoked.
-    #[error("the certificate is revoked since {revoked_at}")]
+    #[error("the certificate was revoked at {revoked_at}")]
     Revoked {
-        /// Since when.
+        /// When.
         revoked_at: Timestamp,
     },
 }
 
-/// How far the clock of a responder may be ahead, in milliseconds.
+/// How far a responder's clock may be ahead, in milliseconds.
 const CLOCK_SKEW_MS: i64 = 5 * 60 * 1000;
-/// Certificates of an answer that are looked at.
+/// Most certificates of a response that are tried.
 const SIGNERS_MAX: usize = 4;
 
 const ID_SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.14.3.2.26");
@@ -98,7 +98,7 @@ const ID_OCSP: &str = "1.3.6.1.5.5.7.48.1";
 /// `status_request` (RFC 7633 §4, RFC 6066 §8).
 const STATUS_REQUEST: u16 = 5;
 
-/// Whether the leaf demands that a response is stapled (RFC 7633). Cheap for those that do not.
+/// Whether the leaf requires a stapled response (RFC 7633). Cheap for leaves that do not.
 #[must_use]
 pub fn must_staple(leaf: &[u8]) -> bool {
     /// `1.3.6.1.5.5.7.1.24` in DER.
@@ -115,7 +115,7 @@ pub fn must_staple(leaf: &[u8]) -> bool {
     features.is_some_and(|features| features.contains(&STATUS_REQUEST))
 }
 
-/// Where the leaf says that it can be asked about over plain HTTP: the first such address.
+/// The leaf's first OCSP responder with a plain HTTP URL.
 #[must_use]
 pub fn responder_url(leaf: &[u8]) -> Option<String> {
     let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
@@ -140,7 +140,7 @@ fn is_plain_http(uri: &str) -> bool {
     scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
 }
 
-/// `CertID` with the hash that every responder knows (RFC 5019 §2.1.1).
+/// `CertID` with the hash that every responder supports (RFC 5019 §2.1.1).
 #[derive(Sequence)]
 struct CertIdDer<'a> {
     hash: Sha1,
@@ -155,7 +155,7 @@ struct Sha1 {
     parameters: Null,
 }
 
-/// `BasicOCSPResponse` with what is signed left as it came.
+/// `BasicOCSPResponse` with the signed part kept as received.
 #[derive(Sequence)]
 struct BasicResponse<'a> {
     signed: AnyRef<'a>,
@@ -166,8 +166,8 @@ struct BasicResponse<'a> {
 }
 
 impl OcspQuery {
-    /// The question about a leaf; `None` if one of the two does not read, or `issuer` has not the
-    /// name of the leaf's issuer.
+    /// A request for a leaf; `None` if a certificate cannot be decoded, or `issuer` does not have
+    /// the leaf's issuer name.
     #[must_use]
     pub fn new(leaf: &[u8], issuer: &[u8]) -> Option<Self> {
         let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
@@ -193,16 +193,16 @@ impl OcspQuery {
         })
     }
 
-    /// DER of the `OCSPRequest`. Without a nonce: the answer is kept for longer than a moment.
+    /// DER of the `OCSPRequest`. It has no nonce, because the response is cached.
     #[must_use]
     pub fn request(&self) -> &[u8] {
         &self.request
     }
 
-    /// Judges the DER of an `OCSPResponse`.
+    /// Verifies the DER of an `OCSPResponse`.
     ///
     /// # Errors
-    /// [`OcspError`] unless it says of the certificate that it is good, and may say so.
+    /// [`OcspError`] unless the status is *good* and an authorized responder signed it.
     pub fn verify_response(
         &self,
         response: &[u8],
@@ -227,7 +227,7 @@ impl OcspQuery {
 
     fn matches(&self, single: &SingleResponse) -> bool {
         let (asked, answered) = (&self.cert_id, &single.cert_id);
-        // With or without the parameters that SHA-1 does not have.
+        // The parameters of SHA-1 may be NULL or absent.
         asked.hash_algorithm.oid == answered.hash_algorithm.oid
             && asked.issuer_name_hash == answered.issuer_name_hash
             && asked.issuer_key_hash == answered.issuer_key_hash
@@ -257,7 +257,7 @@ impl OcspQuery {
         };
         let (_, issuer) =
             X509Certificate::from_der(&self.issuer).map_err(|_| OcspError::Malformed)?;
-        // One that is appointed may have the name of the issuer.
+        // A delegated responder may have the name of the issuer.
         let mut result = if matches_responder_id(responder, &issuer) {
             verifies(&issuer)
         } else {
@@ -300,7 +300,7 @@ fn cert_id(leaf: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> der::Res
     CertId::from_der(&about.to_der()?)
 }
 
-/// Why there is no answer; `None` if there is one.
+/// The error in a response status; `None` if it is successful.
 const fn response_error(status: OcspResponseStatus) -> Option<&'static str> {
     match status {
         OcspResponseStatus::Successful => None,
@@ -312,7 +312,7 @@ const fn response_error(status: OcspResponseStatus) -> Option<&'static str> {
     }
 }
 
-/// Whether the answer says that this one signed it.
+/// Whether the response names this certificate as its signer.
 fn matches_responder_id(responder: &ResponderId, signer: &X509Certificate<'_>) -> bool {
     match responder {
         ResponderId::ByName(name) => name
@@ -325,7 +325,7 @@ fn matches_responder_id(responder: &ResponderId, signer: &X509Certificate<'_>) -
     }
 }
 
-/// Whether the issuer has appointed this one to answer for it.
+/// Whether the issuer delegated OCSP signing to this certificate.
 fn is_delegated_responder(
     signer: &X509Certificate<'_>,
     issuer: &X509Certificate<'_>,

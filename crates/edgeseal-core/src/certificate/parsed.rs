@@ -1,4 +1,4 @@
-//! One certificate block: what admission asks of it, whatever its place in the chain.
+//! One parsed certificate block, with the checks that do not depend on its position in the chain.
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::{
@@ -22,18 +22,18 @@ use crate::Timestamp;
 
 /// A certificate of the upload.
 pub(super) struct ParsedCertificate<'a> {
-    /// Number of its block, from 1.
+    /// Block number, from 1.
     pub(super) block: usize,
     pub(super) der: &'a [u8],
     pub(super) x509: X509Certificate<'a>,
-    /// Identifier of its own key, if it says so (RFC 5280 §4.2.1.2).
+    /// Its subject key identifier, if any (RFC 5280 §4.2.1.2).
     subject_key_id: Option<&'a [u8]>,
-    /// Identifier of its issuer's key, if it says so (RFC 5280 §4.2.1.1).
+    /// Its authority key identifier, if any (RFC 5280 §4.2.1.1).
     authority_key_id: Option<&'a [u8]>,
     ca: Result<(), NotACa>,
 }
 
-/// Extensions that decide something here, and what errors call them.
+/// The extensions that admission reads, and their names in errors.
 const CHECKED_EXTENSIONS: [(Oid<'static>, &str); 5] = [
     (OID_X509_EXT_SUBJECT_ALT_NAME, "subjectAltName"),
     (OID_X509_EXT_BASIC_CONSTRAINTS, "basicConstraints"),
@@ -46,8 +46,8 @@ const CHECKED_EXTENSIONS: [(Oid<'static>, &str); 5] = [
 ];
 
 impl<'a> ParsedCertificate<'a> {
-    /// Whether the TLS library reads it as a leaf: it knows fewer extensions, and refuses unknown
-    /// critical ones (RFC 5280 §4.2).
+    /// Checks that the TLS library accepts it as a leaf: the library knows fewer extensions, and
+    /// refuses unknown critical ones (RFC 5280 §4.2).
     pub(super) fn check_servable(&self) -> Result<(), InvalidFormat> {
         let der = CertificateDer::from_slice(self.der);
         let read = webpki::EndEntityCert::try_from(&der);
@@ -57,8 +57,8 @@ impl<'a> ParsedCertificate<'a> {
         })
     }
 
-    /// Parses the certificate of block `block`: X.509 version 3, whole, with sound extensions. Says
-    /// nothing of its signature, which is judged once its place in the chain is known.
+    /// Parses the certificate of block `block`: X.509 version 3, no trailing bytes, well-formed
+    /// extensions. Its signature is checked later, once its position in the chain is known.
     pub(super) fn parse(block: usize, der: &'a [u8]) -> Result<Self, InvalidFormat> {
         let (rest, x509) =
             X509Certificate::from_der(der).map_err(|_| InvalidFormat::NotX509 { block })?;
@@ -123,7 +123,7 @@ impl<'a> ParsedCertificate<'a> {
         Ok(())
     }
 
-    /// Refuses a signature over a hash that is broken.
+    /// Refuses a signature with a broken hash.
     pub(super) fn check_signature_hash(&self) -> Result<(), InvalidFormat> {
         match signature::weak_hash(&self.x509.signature_algorithm) {
             None => Ok(()),
@@ -134,24 +134,24 @@ impl<'a> ParsedCertificate<'a> {
         }
     }
 
-    /// Whether it may issue (RFC 5280 §4.2.1.9 and §4.2.1.3).
+    /// Checks that it is a CA (RFC 5280 §4.2.1.9 and §4.2.1.3).
     pub(super) const fn check_ca(&self) -> Result<(), NotACa> {
         self.ca
     }
 
-    /// Whether its subject is the name that `child` calls its issuer. Names are compared octet by
-    /// octet, as TLS libraries do.
+    /// Whether its subject equals the issuer name of `child`. Names are compared byte by byte, as
+    /// TLS libraries do.
     pub(super) fn is_named_issuer_of(&self, child: &Self) -> bool {
         self.x509.subject().as_raw() == child.x509.issuer().as_raw()
     }
 
-    /// Whether it is a root: issued by itself, as far as names and key identifiers tell. The
-    /// signature of a root on itself proves nothing and is not looked at.
+    /// Whether it is a root: self-issued, according to names and key identifiers. The signature of
+    /// a root on itself proves nothing and is not verified.
     pub(super) fn is_self_issued(&self) -> bool {
         self.is_named_issuer_of(self) && self.key_id_match(self) != KeyIdMatch::Mismatch
     }
 
-    /// What the key identifiers say of this certificate as the issuer of `child`.
+    /// Compares the key identifiers of this certificate, as the issuer, and `child`.
     pub(super) fn key_id_match(&self, child: &Self) -> KeyIdMatch {
         match (child.authority_key_id, self.subject_key_id) {
             (Some(wanted), Some(own)) if wanted == own => KeyIdMatch::Match,
@@ -160,7 +160,7 @@ impl<'a> ParsedCertificate<'a> {
         }
     }
 
-    /// Whether it says where the certificate of its issuer is to be had (RFC 5280 §4.2.2.1).
+    /// Whether it says where its issuer's certificate is available (RFC 5280 §4.2.2.1).
     pub(super) fn has_ca_issuers_url(&self) -> bool {
         const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
         let mut extensions = self.x509.extensions().iter();
@@ -190,7 +190,7 @@ impl<'a> ParsedCertificate<'a> {
         now < self.not_before()
     }
 
-    /// How errors call it.
+    /// How errors identify it.
     pub(super) fn block_ref(&self) -> BlockRef {
         BlockRef {
             block: self.block,
@@ -199,13 +199,14 @@ impl<'a> ParsedCertificate<'a> {
     }
 }
 
-/// What key identifiers say of an issuer, best first. They are hints: the signature decides.
+/// How the key identifiers of an issuer and its child compare, best first. They are hints: the
+/// signature decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum KeyIdMatch {
-    /// The issuer's key is the wanted one.
+    /// The identifiers match.
     Match,
     /// At least one identifier is missing.
     Unknown,
-    /// The issuer has another key than the wanted one.
+    /// The identifiers differ.
     Mismatch,
 }

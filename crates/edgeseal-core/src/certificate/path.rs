@@ -10,27 +10,28 @@ use super::{
 };
 use crate::Timestamp;
 
-/// A path from the leaf upwards.
+/// A path from the leaf towards a root.
 #[derive(Default)]
 pub(super) struct Path {
     /// Indices of the intermediates in serving order, without leaf and root.
     pub(super) intermediates: Vec<usize>,
-    /// Whether it ends at a given root, or the leaf has issued itself.
+    /// Whether it ends at an uploaded root, or the leaf is self-issued.
     pub(super) complete: bool,
 }
 
-/// Finds the path that is served.
+/// Finds the path to serve.
 ///
-/// The shortest one to a given root; without a root, the longest of the shortest ones to a
-/// certificate whose issuer was not given. Where several certificates have the name of an issuer
-/// (cross-signed or renewed ones), the one with the wanted key identifier goes first, then the one
-/// that is valid longest, then the smaller DER: never the order in the upload. Each certificate is
-/// looked at once, so a circle of cross-signatures ends. Certificates off the path are dropped.
+/// That is the shortest path to an uploaded root; without a root, the longest of the shortest paths
+/// to a certificate whose issuer was not uploaded. If several certificates have the name of an
+/// issuer (cross-signed or renewed ones), the one with the matching key identifier goes first, then
+/// the one that is valid longest, then the smaller DER; the order of the upload never matters. Each
+/// certificate is visited once, so a cycle of cross-signatures ends. Certificates off the path are
+/// dropped.
 ///
 /// # Errors
-/// [`InvalidCertificate::Untrusted`] if every way up is blocked by a signature that does not verify
-/// or by an issuer that is no CA; then [`InvalidCertificate::Expired`] and
-/// [`InvalidCertificate::NotYetValid`], if no way is free of such certificates. The validity of a
+/// [`InvalidCertificate::Untrusted`] if every path is blocked by a signature that does not verify
+/// or by an issuer that is not a CA; then [`InvalidCertificate::Expired`] and
+/// [`InvalidCertificate::NotYetValid`], if no path is free of such certificates. The validity of a
 /// root does not matter: it is not served.
 pub(super) fn find(chain: &Chain<'_>, now: Timestamp) -> Result<Path, InvalidCertificate> {
     let mut search = Search::new(chain);
@@ -40,7 +41,7 @@ pub(super) fn find(chain: &Chain<'_>, now: Timestamp) -> Result<Path, InvalidCer
     let path = match (path, search.blocked_by) {
         (Some(path), _) => path,
         (None, Some(why)) => return Err(why.into()),
-        // Never: a way that is not blocked ends somewhere.
+        // Unreachable: a path that is not blocked has an end.
         (None, None) => Path::default(),
     };
     let served = || {
@@ -64,16 +65,16 @@ pub(super) fn find(chain: &Chain<'_>, now: Timestamp) -> Result<Path, InvalidCer
 
 struct Search<'c, 'a> {
     chain: &'c Chain<'a>,
-    /// Whether the certificate of a column issued that of a row, once it was checked.
+    /// Whether the certificate of the column issued that of the row, if already checked.
     checked: Vec<Option<Result<(), Untrusted>>>,
-    /// The first thing that blocked the way in the last run.
+    /// The first thing that blocked a path in the last run.
     blocked_by: Option<Untrusted>,
 }
 
-/// A certificate on the way up.
+/// A certificate on a path.
 struct Step {
     at: usize,
-    /// Index of the step below; `None` for the leaf.
+    /// Index of the previous step; `None` for the leaf.
     below: Option<usize>,
     depth: usize,
 }
@@ -88,8 +89,8 @@ impl<'c, 'a> Search<'c, 'a> {
         }
     }
 
-    /// Breadth first from the leaf, through intermediates that are `usable` and through roots.
-    /// `None` if every way is blocked.
+    /// Breadth-first search from the leaf, through intermediates that are `usable` and through
+    /// roots. `None` if every path is blocked.
     fn run(&mut self, usable: impl Fn(&ParsedCertificate<'_>) -> bool) -> Option<Path> {
         let chain = self.chain;
         self.blocked_by = None;
@@ -108,8 +109,8 @@ impl<'c, 'a> Search<'c, 'a> {
             if alone && chain.certificates[at].is_self_issued() {
                 return Some(Path::through(&steps, current, true));
             }
-            // Those that are reached have their place already; this is not the child of theirs that
-            // leads on.
+            // Already reached issuers have their position; the path does not continue through this
+            // child.
             issuers.retain(|issuer| !reached[*issuer]);
             if issuers.is_empty() && deepest.is_none_or(|deepest| steps[deepest].depth < depth) {
                 deepest = Some(current);
@@ -135,7 +136,7 @@ impl<'c, 'a> Search<'c, 'a> {
         deepest.map(|end| Path::through(&steps, end, false))
     }
 
-    /// The certificates that have the name of the issuer of `child`, best first.
+    /// The certificates whose subject is the issuer name of `child`, best first.
     fn named_issuers(&self, child: usize) -> Vec<usize> {
         let certificates = &self.chain.certificates;
         let child_certificate = &certificates[child];
@@ -150,7 +151,7 @@ impl<'c, 'a> Search<'c, 'a> {
         issuers
     }
 
-    /// Whether `issuer` issued `child` and was allowed to. Verifies each pair once.
+    /// Whether `issuer` is a CA and issued `child`. Verifies each pair once.
     fn check(&mut self, child: usize, issuer: usize) -> Result<(), Untrusted> {
         let certificates = &self.chain.certificates;
         let slot = &mut self.checked[child * certificates.len() + issuer];
@@ -160,7 +161,7 @@ impl<'c, 'a> Search<'c, 'a> {
 }
 
 impl Path {
-    /// The way from the leaf to `end`, which is left out if it is a root.
+    /// The path from the leaf to `end`, which is left out if it is a root.
     fn through(steps: &[Step], end: usize, complete: bool) -> Self {
         let mut intermediates = Vec::new();
         let mut current = &steps[end];

@@ -1,8 +1,8 @@
-//! Text to blocks and back (RFC 7468, and the headers of RFC 1421 §4.6 that old keys carry).
+//! Parsing and printing of PEM (RFC 7468, and the headers of RFC 1421 §4.6 in old keys).
 //!
-//! The library that decodes does not say where a block stands, that it is encrypted, or that a line
-//! break is missing; the person who uploaded needs to know. So blocks are found here, with their
-//! lines, and only decoded there.
+//! The decoding library does not report where a block is, that it is encrypted, or that a line
+//! break is missing, and the uploader needs to know. So blocks and their lines are found here, and
+//! only decoded by the library.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls_pki_types::pem::{PemObject, SectionKind};
@@ -15,8 +15,7 @@ use super::invalid::{
 };
 use crate::Secret;
 
-/// Prints certificates as PEM, each in a block of its own with lines of 64 characters, the last one
-/// with a line break too.
+/// Prints certificates as PEM, one block each, with lines of 64 characters and a final line break.
 #[must_use]
 pub fn chain_to_pem(leaf: &[u8], intermediates: &[Vec<u8>]) -> String {
     let mut text = String::new();
@@ -26,11 +25,11 @@ pub fn chain_to_pem(leaf: &[u8], intermediates: &[Vec<u8>]) -> String {
     text
 }
 
-/// Prints a private key (PKCS#8 DER) as PEM. The text is wiped when it is dropped.
+/// Prints a private key (PKCS#8 DER) as PEM. The text is wiped on drop.
 #[must_use]
 pub fn key_to_pem(pkcs8: &Secret) -> Zeroizing<String> {
     let body = Zeroizing::new(STANDARD.encode(pkcs8.expose()));
-    // Room for all of it, so that no copy is left behind by growing.
+    // Full capacity up front, so that growing leaves no copy behind.
     let mut text = Zeroizing::new(String::with_capacity(2 * body.len() + 128));
     write_block(&mut text, "PRIVATE KEY", &body);
     text
@@ -51,7 +50,7 @@ fn write_block(text: &mut String, label: &str, mut body: &str) {
     text.push_str("-----\n");
 }
 
-/// An uploaded text and the blocks in it.
+/// An uploaded text and its blocks.
 pub(super) struct PemDocument<'a> {
     text: &'a str,
     blocks: Vec<Block<'a>>,
@@ -67,41 +66,42 @@ pub(super) struct Block<'a> {
     state: State,
 }
 
-/// How far a block got.
+/// The outcome of parsing a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
     Closed,
-    /// A broken marker, or the BEGIN of another block, came before its END.
+    /// A broken marker, or another BEGIN, came before its END.
     Broken,
 }
 
-/// What a block's label says that it holds.
+/// What a block contains, by its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BlockKind {
     /// `CERTIFICATE`, or its old synonym `X509 CERTIFICATE`. Not `TRUSTED CERTIFICATE`, which
-    /// carries more than a certificate.
+    /// contains more than a certificate.
     Certificate,
     /// Any label that ends in `PRIVATE KEY`.
     PrivateKey(KeyFormat),
-    /// Anything else; the label if it is a known one, so that no unknown text gets into an error.
+    /// Anything else; with the label if it is a known one, so that no unknown text gets into an
+    /// error.
     Other(Option<&'static str>),
 }
 
-/// Private keys by label.
+/// Private-key formats by label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyFormat {
-    /// PKCS#8, PKCS#1 or SEC1; which one is read from the DER, as labels are often wrong.
+    /// PKCS#8, PKCS#1 or SEC1; the DER decides which, as labels are often wrong.
     Plain,
-    /// PKCS#8 under a passphrase.
+    /// PKCS#8, encrypted with a passphrase.
     Encrypted,
-    /// The format of `ssh_key_error-keygen`.
+    /// The format of `ssh-keygen`.
     OpenSsh,
-    /// The old format for DSA.
+    /// The traditional format for DSA.
     Dsa,
 }
 
-/// Labels that an error may name.
+/// Labels that an error may show.
 const OTHER_LABELS: [&str; 11] = [
     "TRUSTED CERTIFICATE",
     "CERTIFICATE REQUEST",
@@ -117,7 +117,7 @@ const OTHER_LABELS: [&str; 11] = [
 ];
 
 impl<'a> PemDocument<'a> {
-    /// Finds the blocks of any text. A byte order mark at its start is passed over.
+    /// Finds the blocks of any text. A byte order mark at its start is skipped.
     pub(super) fn scan(text: &'a str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut found = Self {
@@ -183,12 +183,12 @@ impl<'a> PemDocument<'a> {
         }
     }
 
-    /// Only the first fault counts: the others may follow from it.
+    /// Only the first error counts: the others may follow from it.
     fn set_boundary_error(&mut self, why: InvalidPemBoundary) {
         self.boundary_error.get_or_insert(why);
     }
 
-    /// The first fault of the markers.
+    /// The first marker error.
     pub(super) const fn boundary_error(&self) -> Option<InvalidPemBoundary> {
         self.boundary_error
     }
@@ -207,7 +207,7 @@ impl<'a> PemDocument<'a> {
             .filter(|block| matches!(block.kind, BlockKind::PrivateKey(_)))
     }
 
-    /// What is there, for one who found no block of the kind that was wanted.
+    /// What the text contains, when it has no block of the expected kind.
     pub(super) fn unexpected_content(&self) -> UnexpectedContent {
         if let Some(block) = self.blocks.first() {
             return UnexpectedContent::Other {
@@ -224,12 +224,12 @@ impl<'a> PemDocument<'a> {
         }
     }
 
-    /// The first character that PEM cannot carry.
+    /// Finds the first character that PEM cannot contain.
     pub(super) fn check_characters(&self) -> Result<(), InvalidPemCharacter> {
-        // All that is usually there: looked at fast, and the rest is told apart below.
+        // Fast path for the usual characters; the rest is examined below.
         let is_plain = |line: &str| {
             let mut bytes = line.bytes();
-            bytes.all(|octet| matches!(octet, b' '..=b'~' | b'\t') && octet != b'\\')
+            bytes.all(|byte| matches!(byte, b' '..=b'~' | b'\t') && byte != b'\\')
         };
         let lines = lines(self.text).enumerate();
         for (index, line) in lines.filter(|(_, line)| !is_plain(line)) {
@@ -251,7 +251,7 @@ impl<'a> PemDocument<'a> {
 }
 
 impl Block<'_> {
-    /// Whether a passphrase is needed: the label says so, or the headers do (RFC 1421 §4.6.1.1).
+    /// Whether it needs a passphrase, by its label or its headers (RFC 1421 §4.6.1.1).
     pub(super) fn is_encrypted(&self) -> bool {
         self.kind == BlockKind::PrivateKey(KeyFormat::Encrypted)
             || self.body.iter().any(|line| {
@@ -260,13 +260,13 @@ impl Block<'_> {
             })
     }
 
-    /// The octets in it. A block that did not close has none; that is told later.
+    /// Decodes its content. A block that was not closed has none, which is reported later.
     pub(super) fn decode(&self, name: BlockName) -> Result<Zeroizing<Vec<u8>>, InvalidBase64> {
         if self.state != State::Closed {
             return Ok(Zeroizing::default());
         }
         let skip = self.header_lines();
-        // The label chooses how to decode: in constant time for keys.
+        // The label selects the decoder: constant-time for keys.
         let label = match self.kind {
             BlockKind::Certificate => "CERTIFICATE",
             BlockKind::PrivateKey(_) | BlockKind::Other(_) => "PRIVATE KEY",
@@ -279,7 +279,7 @@ impl Block<'_> {
         let decoded = <(SectionKind, Vec<u8>)>::from_pem_slice(text.as_bytes());
         let why = match decoded.map(|(_, der)| Zeroizing::new(der)) {
             Ok(der) if is_whole(&der) => return Ok(der),
-            // With four `+` missing the rest is base64 again, but the DER is too short.
+            // With four `+` missing the rest is valid base64, but the DER is too short.
             Ok(der) => match self.base64_error(skip) {
                 Some(why) => why,
                 None => return Ok(der),
@@ -293,7 +293,7 @@ impl Block<'_> {
         })
     }
 
-    /// Lines of headers (`Name: value`) with the blank line after them.
+    /// The number of header lines (`Name: value`), with the blank line after them.
     fn header_lines(&self) -> usize {
         let first = self.body.first().copied().unwrap_or_default();
         if !first.contains(':') {
@@ -345,7 +345,7 @@ impl BlockKind {
     }
 }
 
-/// A line that begins or ends a block, or means to.
+/// A line that starts or ends a block, or looks as if it did.
 enum Boundary<'a> {
     Begin(&'a str),
     End(&'a str),
@@ -353,7 +353,7 @@ enum Boundary<'a> {
 }
 
 impl<'a> Boundary<'a> {
-    /// Reads a line without white space around it.
+    /// Parses a line without surrounding white space.
     fn parse(line: &'a str) -> Option<Self> {
         if !line.contains('-') {
             return None;
@@ -384,14 +384,14 @@ impl<'a> Boundary<'a> {
     }
 }
 
-/// Lines that end in LF, CRLF or, in a text without any LF, CR.
+/// Lines ending in LF, CRLF or, in a text without any LF, CR.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     let end = if text.contains('\n') { '\n' } else { '\r' };
     text.split(end)
         .map(|line| line.strip_suffix('\r').unwrap_or(line))
 }
 
-/// Whether these octets are one DER value to the last octet, by its length alone.
+/// Whether `der` is exactly one DER value, by its length alone.
 fn is_whole(der: &[u8]) -> bool {
     Any::from_der(der).is_ok_and(|(rest, _)| rest.is_empty())
 }

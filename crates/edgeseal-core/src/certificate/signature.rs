@@ -1,4 +1,4 @@
-//! Signatures of certificates: which hashes are refused, and whether one verifies.
+//! Signatures of certificates: verification, and which hashes are refused.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1,
@@ -15,16 +15,16 @@ use x509_parser::{
 
 const RSASSA_PSS: &str = "1.2.840.113549.1.1.10";
 
-/// Why a signature does not count.
+/// Why a signature is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignatureError {
     /// Another key made it, or the signed part was changed.
     Invalid,
-    /// Its algorithm is not known here.
+    /// Its algorithm is not supported.
     Unsupported,
 }
 
-/// The broken hash that a signature algorithm is built on, if it is (RFC 9155, RFC 6194, RFC 6151).
+/// The broken hash that a signature algorithm uses, if any (RFC 9155, RFC 6194, RFC 6151).
 pub(super) fn weak_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
     match algorithm.algorithm.to_id_string().as_str() {
         "1.2.840.113549.1.1.2" => Some("MD2"),
@@ -36,7 +36,7 @@ pub(super) fn weak_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static 
         | "1.2.840.10040.4.3" // DSA
         | "1.3.14.3.2.27" => Some("SHA-1"),
         RSASSA_PSS => {
-            // SHA-1 is what the parameters mean by saying nothing (RFC 4055 §3.1).
+            // Absent parameters mean SHA-1 (RFC 4055 §3.1).
             let parameters = algorithm.parameters()?;
             let parameters = RsaSsaPssParams::try_from(parameters).ok()?;
             let hash = parameters.hash_algorithm_oid().to_id_string();
@@ -72,7 +72,7 @@ pub(super) fn verify_signed(
     })
 }
 
-/// ECDSA with SHA-512 or on P-521, which the certificate library leaves out.
+/// ECDSA with SHA-512 or on P-521, which the certificate library does not support.
 fn extra_ecdsa_algorithm(
     signature: &AlgorithmIdentifier<'_>,
     signer: &SubjectPublicKeyInfo<'_>,

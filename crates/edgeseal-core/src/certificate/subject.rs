@@ -1,4 +1,4 @@
-//! Distinguished names in words. They may hold anything; what gets out of here is safe to print.
+//! Distinguished names as text. They can contain anything; the results are safe to print.
 
 use super::Subject;
 use x509_parser::{
@@ -6,12 +6,13 @@ use x509_parser::{
     x509::{AttributeTypeAndValue, X509Name},
 };
 
-/// Longest piece of a name that is shown, in characters (RFC 5280 allows 64 in a common name).
+/// Longest attribute that is shown, in characters (RFC 5280 allows 64 in a common name).
 const ATTRIBUTE_CHARS_MAX: usize = 128;
-/// Longest whole name that is shown, in characters.
+/// Longest full name that is shown, in characters.
 const NAME_CHARS_MAX: usize = 1024;
 
-/// A name for an error or a warning: the common name, else the organisation, as in `CN=Example CA`.
+/// A name for an error or a warning: the common name, or else the organisation, as in `CN=Example
+/// CA`.
 pub(super) fn short_name(name: &X509Name<'_>) -> String {
     let common = common_name(name);
     if !common.is_empty() {
@@ -37,14 +38,14 @@ pub(super) fn organization(name: &X509Name<'_>) -> String {
         .unwrap_or_default()
 }
 
-/// The whole name in the order of the certificate, as in `C=US, O=Example, CN=Example CA`.
+/// The full name in the order of the certificate, as in `C=US, O=Example, CN=Example CA`.
 pub(super) fn full_name(name: &X509Name<'_>) -> String {
     let text = name.to_string();
     let printable = text.chars().filter(|c| !is_invisible(*c));
     printable.take(NAME_CHARS_MAX).collect()
 }
 
-/// What a subject says beside its common name.
+/// The attributes of a subject besides its common name.
 pub(super) fn subject(name: &X509Name<'_>) -> Subject {
     let first = |mut values: Box<dyn Iterator<Item = &AttributeTypeAndValue<'_>> + '_>| {
         values.next().map(text).unwrap_or_default()
@@ -57,7 +58,7 @@ pub(super) fn subject(name: &X509Name<'_>) -> Subject {
     }
 }
 
-/// The value as text, whatever string type it has (RFC 5280 §4.1.2.4).
+/// The value as text, whatever its string type (RFC 5280 §4.1.2.4).
 fn text(attribute: &AttributeTypeAndValue<'_>) -> String {
     let value = attribute.attr_value();
     let decoded = if value.tag() == Tag::BmpString {
@@ -71,7 +72,7 @@ fn text(attribute: &AttributeTypeAndValue<'_>) -> String {
     printable.take(ATTRIBUTE_CHARS_MAX).collect()
 }
 
-/// Control characters, and those that reorder or hide the text around them (UAX #9 §2).
+/// Control characters, and characters that reorder or hide the text around them (UAX #9 §2).
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')

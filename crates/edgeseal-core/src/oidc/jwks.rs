@@ -6,32 +6,32 @@ use serde::Deserialize;
 
 use super::Algorithm;
 
-/// Octets of the longest key set: what large providers have is a tenth of it.
+/// Largest key set, in bytes: ten times those of large providers.
 pub const JWKS_BYTES_MAX: usize = 128 * 1024;
-/// Octets of a coordinate on P-256.
+/// Bytes of a coordinate on P-256.
 const P256_COORDINATE_BYTES: usize = 32;
-/// Octets of an RSA modulus: 2048 to 8192 bits.
+/// Bytes of an RSA modulus: 2048 to 8192 bits.
 const RSA_MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
-/// The public keys of a provider (RFC 7517 §5), as far as tokens can be checked with them.
+/// The public keys of a provider (RFC 7517 §5) that can verify tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Jwks {
     keys: Vec<Key>,
 }
 
-/// Why a text is no set of keys.
+/// Why parsing a key set failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJwks {
     /// Longer than [`JWKS_BYTES_MAX`].
-    #[error("the key set has {bytes} octets; {JWKS_BYTES_MAX} are allowed")]
+    #[error("the key set has {bytes} bytes; at most {JWKS_BYTES_MAX} are allowed")]
     TooLong {
-        /// How many it has.
+        /// Its length in bytes.
         bytes: usize,
     },
-    /// No JSON object with a list `keys`.
-    #[error("the key set is no JSON object with a list \"keys\"")]
+    /// Not a JSON object with a list `keys`.
+    #[error("the key set is not a JSON object with a list \"keys\"")]
     Json,
-    /// No key in it can check a token.
+    /// No key in it can verify a token.
     #[error("the key set has no key for RS256 or ES256 that has a \"kid\"")]
     Empty,
 }
@@ -73,15 +73,15 @@ struct Jwk {
 }
 
 impl Jwks {
-    /// Reads a key set. Keys of other kinds, for other uses, malformed or without a `kid` are passed
-    /// over, as RFC 7517 §5 asks.
+    /// Parses a key set. Keys of other kinds, for other uses, malformed or without a `kid` are
+    /// skipped, as RFC 7517 §5 asks.
     ///
     /// # Errors
     /// [`InvalidJwks`].
     pub fn parse(json: &[u8]) -> Result<Self, InvalidJwks> {
         if json.len() > JWKS_BYTES_MAX {
-            let octets = json.len();
-            return Err(InvalidJwks::TooLong { bytes: octets });
+            let bytes = json.len();
+            return Err(InvalidJwks::TooLong { bytes });
         }
         let set: Set = serde_json::from_slice(json).map_err(|_| InvalidJwks::Json)?;
         let keys = set.keys.into_iter().filter_map(Key::from_jwk).collect();
@@ -92,7 +92,8 @@ impl Jwks {
         Ok(set)
     }
 
-    /// Whether the key `kid` signed `message`; `None` if there is no such key for `algorithm`.
+    /// Whether the signature of `message` verifies with the key `kid`; `None` if there is no such
+    /// key for `algorithm`.
     pub(super) fn verify(
         &self,
         kid: &str,
@@ -131,8 +132,8 @@ impl PublicKey {
     fn rsa(modulus: &str, exponent: &str) -> Option<Self> {
         let modulus = decode(modulus)?;
         let exponent = decode(exponent)?;
-        // RFC 7518 §6.3.1.1: no leading zeros; some providers write one all the same.
-        let zeros = modulus.iter().take_while(|octet| **octet == 0).count();
+        // RFC 7518 §6.3.1.1 forbids leading zeros; some providers write one anyway.
+        let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
         let modulus = modulus[zeros..].to_vec();
         let good = RSA_MODULUS_BYTES.contains(&modulus.len()) && !exponent.is_empty();
         good.then_some(Self::Rsa { modulus, exponent })

@@ -85,8 +85,8 @@ impl Issuer {
     }
 }
 
-fn b64(octets: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(octets)
+fn b64(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 fn keys(keys: &[Value]) -> Jwks {
@@ -246,9 +246,9 @@ fn claims_and_their_limits() {
         part: Part::Payload,
         why,
     };
-    let missing = json_error("a member is missing, twice there or of another type");
+    let missing = json_error("a member is missing, duplicated or of the wrong type");
     let subject = json_error("\"sub\" is empty or too long");
-    let time = json_error("a time is no number of seconds since 1970");
+    let time = json_error("a time is not a number of seconds since 1970");
     let issuer_is = |given: &str| InvalidIdToken::Issuer {
         given: given.to_owned(),
         expected: ISSUER.to_owned(),
@@ -326,14 +326,14 @@ fn shapes_that_are_no_token() {
             "W10.b.c".to_owned(),
             InvalidIdToken::Json {
                 part: Part::Header,
-                why: "a member is missing, twice there or of another type",
+                why: "a member is missing, duplicated or of the wrong type",
             },
         ),
         (
             format!("{twice}.e30.AA"),
             InvalidIdToken::Json {
                 part: Part::Header,
-                why: "a member is missing, twice there or of another type",
+                why: "a member is missing, duplicated or of the wrong type",
             },
         ),
         ("e2.b.c".to_owned(), encoding(Part::Header)),
@@ -341,7 +341,7 @@ fn shapes_that_are_no_token() {
             "ew.b.c".to_owned(),
             InvalidIdToken::Json {
                 part: Part::Header,
-                why: "it is no JSON object",
+                why: "it is not a JSON object",
             },
         ),
         (
@@ -387,12 +387,12 @@ fn keys_that_cannot_check_a_token_are_passed_over() {
         let alone = json!({"keys": [odd]}).to_string();
         assert_eq!(Jwks::parse(alone.as_bytes()), Err(InvalidJwks::Empty));
     }
-    let octets = JWKS_BYTES_MAX + 1;
+    let bytes = JWKS_BYTES_MAX + 1;
     for (text, why) in [
         (b"".to_vec(), InvalidJwks::Json),
         (b"[]".to_vec(), InvalidJwks::Json),
         (b"{}".to_vec(), InvalidJwks::Json),
-        (vec![b' '; octets], InvalidJwks::TooLong { bytes: octets }),
+        (vec![b' '; bytes], InvalidJwks::TooLong { bytes }),
     ] {
         assert_eq!(Jwks::parse(&text), Err(why));
     }

@@ -1,15 +1,15 @@
-//! What a decision costs, counted as it is made.
+//! The cost of a decision, counted during evaluation.
 
 use std::cell::Cell;
 
-/// Steps that a decision takes at most. A step is a few nanoseconds: a glob that is seen not to match
-/// is one, a search for a text is one for each four octets that it looks through.
+/// Most steps of a decision. A step takes a few nanoseconds: a glob rejected early is one, a
+/// substring search is one for each four bytes searched.
 ///
-/// Twenty policies of a hundred resources each, compared with fifty domains, are 100,000 comparisons;
-/// most end with their first step.
+/// Twenty policies of a hundred resources each, for fifty domains, are 100,000 comparisons; most
+/// end after one step.
 pub const STEPS_MAX: u32 = 1_000_000;
 
-/// What is left of them. Once a cost does not fit, nothing is left.
+/// The remaining steps. Once a cost exceeds them, none remain.
 #[derive(Debug)]
 pub(super) struct StepBudget {
     remaining: Cell<u32>,
@@ -24,8 +24,8 @@ impl StepBudget {
         }
     }
 
-    /// Takes `cost`, unless there is less: then whatever is being compared must end, and what it came
-    /// to counts for nothing.
+    /// Takes `cost` if that many steps remain. If not, the current comparison must end and its
+    /// result is ignored.
     pub(super) fn spend(&self, cost: usize) -> bool {
         let left = u32::try_from(cost)
             .ok()
@@ -37,13 +37,13 @@ impl StepBudget {
         left.is_some()
     }
 
-    /// How many are left.
+    /// The remaining steps.
     #[cfg(test)]
     pub(super) const fn remaining(&self) -> u32 {
         self.remaining.get()
     }
 
-    /// Whether a cost did not fit.
+    /// Whether a cost exceeded the remaining steps.
     pub(super) const fn is_exhausted(&self) -> bool {
         self.exhausted.get()
     }

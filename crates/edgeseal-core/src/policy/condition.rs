@@ -1,7 +1,7 @@
-//! Conditions: an operator, a key of the request, and the values that it is compared with.
+//! Conditions: an operator, a condition key, and the values to compare the request's value with.
 //!
-//! The operators are those of the cloud's page "Conditional operators" (read 2026-11). There is no
-//! `…IfExists` and no `Null`: the cloud refuses them, and so do we.
+//! The operators are those of the cloud's page "Conditional operators" (read 2026-11). `…IfExists`
+//! and `Null` are refused, as the cloud refuses them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +18,7 @@ use super::{
     request::{ConditionKey, ConditionValue},
 };
 
-/// One key under one operator.
+/// A condition on one key with one operator.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Condition {
     operator: &'static Operator,
@@ -32,7 +32,7 @@ pub(super) struct Condition {
 struct Operator {
     name: &'static str,
     comparison: Comparison,
-    /// Holds where the test fails for every value.
+    /// Holds if the test fails for every value.
     negated: bool,
 }
 
@@ -56,7 +56,7 @@ enum Relation {
     GreaterOrEqual,
 }
 
-/// The values of the policy, ready to compare.
+/// The values of the policy, parsed for comparison.
 #[derive(Clone, Debug, PartialEq)]
 enum Operands {
     Texts,
@@ -69,7 +69,7 @@ enum Operands {
     Networks(Vec<IpNet>),
 }
 
-/// A decimal number in units of 10⁻⁹: exact, so that two that differ never compare as equal.
+/// A decimal number in units of 10⁻⁹: exact, so that different numbers never compare as equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Number(i128);
 
@@ -113,7 +113,7 @@ pub(super) fn operator_names() -> impl Iterator<Item = &'static str> {
 }
 
 impl Condition {
-    /// Reads the element `Condition`: one condition for each key of each operator.
+    /// Parses the element `Condition`: one condition for each key of each operator.
     pub(super) fn read_all(node: &Node, path: &JsonPath<'_>) -> Result<Vec<Self>, InvalidPolicy> {
         let mut conditions: Vec<Self> = Vec::new();
         for (name, keys) in node.object(path)? {
@@ -173,28 +173,28 @@ impl Condition {
         self.operator.name
     }
 
-    /// Whether it asks for a tag of what is acted upon.
+    /// Whether it reads a tag of the resource.
     pub(super) const fn reads_tags(&self) -> bool {
         matches!(self.key, ConditionKey::ResourceTag(_))
     }
 
-    /// Its key.
+    /// Its condition key.
     pub(super) const fn key(&self) -> &ConditionKey {
         &self.key
     }
 
-    /// Its values as they were given.
+    /// Its values as they were written.
     pub(super) fn values(&self) -> &[Box<str>] {
         &self.raw_values
     }
 
-    /// Whether it holds, in a statement of this effect.
+    /// Whether it holds, in a statement with this effect.
     ///
-    /// Several values are alternatives: one that fits is enough, and a negated operator holds where
-    /// none fits. If the request has no such key, or one that cannot be compared, then operators do
-    /// not hold: so the cloud does for `Bool` and `acs:MFAPresent`. For negated operators its pages
-    /// are silent. Here they hold in a `Deny` and not in an `Allow`, so that no `Allow` ever applies
-    /// because something about a request is unknown.
+    /// Several values are alternatives: one match is enough, and a negated operator holds if none
+    /// matches. If the request lacks the key, or has a value that cannot be compared, positive
+    /// operators do not hold: the cloud does the same for `Bool` and `acs:MFAPresent`. For negated
+    /// operators the cloud's pages are silent. Here they hold in a `Deny` and not in an `Allow`, so
+    /// that no `Allow` ever applies because something about a request is unknown.
     pub(super) fn holds(&self, effect: Effect, asked: &PreparedRequest<'_>) -> bool {
         let known = asked.value(&self.key);
         match known.and_then(|known| self.matches(known, asked.steps)) {
@@ -203,7 +203,7 @@ impl Condition {
         }
     }
 
-    /// Whether one of the operands fits; `None` if the value is nothing that they compare with.
+    /// Whether one of the operands matches; `None` if the value cannot be compared with them.
     fn matches(&self, known: &PreparedValue<'_>, steps: &StepBudget) -> Option<bool> {
         let value = &known.value;
         if !steps.spend(self.raw_values.len()) {
@@ -254,7 +254,7 @@ impl Condition {
 }
 
 impl Comparison {
-    /// Whether `text` is a value that this test can have.
+    /// Checks that `text` is a valid value for this test.
     fn check(self, text: &str, path: &JsonPath<'_>) -> Result<(), InvalidPolicy> {
         if text.contains("${") {
             return Err(InvalidPolicy::Variable {
@@ -287,7 +287,7 @@ impl Comparison {
         })
     }
 
-    /// Values that [`Self::check`] let through, ready to compare.
+    /// Parses values that passed [`Self::check`] for comparison.
     fn operands(self, given: &[Box<str>]) -> Operands {
         let texts = given.iter().map(|text| &**text);
         match self {
@@ -349,8 +349,8 @@ impl Number {
     }
 }
 
-/// Seconds since the Unix epoch of an ISO 8601 date with time and zone, in the profile of RFC 3339.
-/// Fractions of a second are cut off, as they are from the time of a request.
+/// Parses an ISO 8601 date with time and zone, in the profile of RFC 3339, into seconds since the
+/// Unix epoch. Fractions of a second are dropped, as they are from a request's time.
 fn parse_date(text: &str) -> Option<i64> {
     if text.as_bytes().get(10) != Some(&b'T') {
         return None;
@@ -365,8 +365,8 @@ fn parse_bool(text: &str) -> Option<bool> {
         .find_map(|(name, value)| name.eq_ignore_ascii_case(text).then_some(value))
 }
 
-/// The networks that an operand of `IpAddress` stands for: an address, a CIDR block, or the older
-/// form with `*` for the last octets (`10.1.*`; `*` alone is every address).
+/// Parses an operand of `IpAddress` into networks: an address, a CIDR block, or the older form with
+/// `*` for the last octets (`10.1.*`; `*` alone is every address).
 fn parse_networks(text: &str) -> Option<Vec<IpNet>> {
     if text == "*" {
         return Some(vec![
@@ -384,7 +384,7 @@ fn parse_networks(text: &str) -> Option<Vec<IpNet>> {
     Some(vec![unmap(network)])
 }
 
-/// `10.1.*` and `10.1.*.*`: `at` is where the first `*` stands.
+/// `10.1.*` and `10.1.*.*`: `at` is the index of the first `*`.
 fn parse_wildcard_ipv4(text: &str, at: usize) -> Option<IpNet> {
     let (octets, stars) = text.split_at(at);
     let octets: Vec<&str> = octets.strip_suffix('.')?.split('.').collect();
@@ -398,7 +398,7 @@ fn parse_wildcard_ipv4(text: &str, at: usize) -> Option<IpNet> {
     Ipv4Net::new(ip, bits).ok().map(IpNet::V4)
 }
 
-/// A network of mapped IPv4 addresses (RFC 4291 §2.5.5.2) as the IPv4 network that it is.
+/// Converts a network of mapped IPv4 addresses (RFC 4291 §2.5.5.2) to the IPv4 network.
 fn unmap(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else {
         return network;

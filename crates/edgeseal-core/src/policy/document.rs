@@ -1,4 +1,4 @@
-//! Policy documents: parsed once, then compared many times.
+//! Policy documents: parsed once, then evaluated many times.
 //!
 //! ```text
 //! policy    = { "Version": "1", "Statement": [ statement, … ] | statement }
@@ -9,14 +9,14 @@
 //! ```
 //!
 //! The grammar is that of the cloud's pages "Policy structure and syntax" and "Policy elements"
-//! (read 2026-11; `NotResource` is in older ones only). What they do not have is refused and not
-//! passed over: a word that is skipped turns a `Deny` into nothing. Names of elements, effects and
-//! resources are case-sensitive; actions and the names of domains are not. The region of a resource
-//! counts for nothing: nothing here is in one. Without an account it means every account where that
+//! (read 2026-11; `NotResource` is in older ones only). Anything else is refused and not skipped:
+//! skipping a word turns a `Deny` into nothing. Names of elements, effects and resources are
+//! case-sensitive; actions and domain names are not. The region of a resource is ignored, because
+//! resources here have no region. A resource without an account matches every account where that
 //! makes a policy allow less, and is refused elsewhere.
 //!
-//! The limit on the text bounds everything else: 6,144 characters hold fewer than 1,600 values. What
-//! comparing them may cost has a limit of its own, [`STEPS_MAX`](super::STEPS_MAX).
+//! The length limit bounds everything else: 6,144 characters contain fewer than 1,600 values. The
+//! cost of evaluation has a limit of its own, [`STEPS_MAX`](super::STEPS_MAX).
 
 mod resource;
 mod serialize;
@@ -37,14 +37,14 @@ use super::{
     principal::{IdentityName, TrustedPrincipal},
 };
 
-/// Characters that a policy may have (the cloud's limit for custom policies). Policies of a session
-/// have a lower one, which their caller checks.
+/// Most characters of a policy (the cloud's limit for custom policies). Session policies have a
+/// lower limit, which their caller checks.
 pub const POLICY_CHARS_MAX: usize = 6144;
 
-/// A policy for an identity or a session: what may be done with what.
+/// A policy for an identity or a session: which actions it may perform on which resources.
 ///
-/// Two documents are equal if their statements are, however they are spaced. It serializes into
-/// JSON that parses into an equal document.
+/// Two documents are equal if their statements are, whatever their white space. A document
+/// serializes into JSON that parses into an equal document.
 #[derive(Clone, Debug)]
 pub struct Document {
     text: Box<str>,
@@ -52,21 +52,21 @@ pub struct Document {
 }
 
 /// The trust policy of a role: who may assume it. Its statements have `Principal` instead of
-/// `Resource`, and actions of `sts` only.
+/// `Resource`, and only actions of `sts`.
 ///
-/// Equality and serialization are those of [`Document`].
+/// Equality and serialization are as for [`Document`].
 #[derive(Clone, Debug)]
 pub struct TrustDocument {
     text: Box<str>,
     pub(super) statements: Vec<TrustStatement>,
 }
 
-/// What a statement does.
+/// The effect of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Effect {
-    /// It permits, unless another one denies.
+    /// Allows the request, unless another statement denies it.
     Allow,
-    /// It denies, whatever others permit.
+    /// Denies the request, whatever other statements allow.
     Deny,
 }
 
@@ -98,7 +98,7 @@ impl Document {
     /// Parses a policy for an identity or a session.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] with the first thing that is wrong.
+    /// [`InvalidPolicy`] with the first error.
     pub fn parse(json: &str) -> Result<Self, InvalidPolicy> {
         Ok(Self {
             statements: parse_statements(json, |node, path| {
@@ -108,11 +108,12 @@ impl Document {
         })
     }
 
-    /// Parses one that has been taken before, perhaps by a release that took more: a resource that
-    /// [`parse`](Self::parse) refuses since it can match nothing stands for nothing here.
+    /// Parses a policy that was accepted before, perhaps by a release that accepted more: a
+    /// resource that [`parse`](Self::parse) refuses because it can match nothing matches nothing
+    /// here.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] with the first thing that is wrong.
+    /// [`InvalidPolicy`] with the first error.
     pub fn parse_stored(json: &str) -> Result<Self, InvalidPolicy> {
         let read =
             |node: &Node, path: &JsonPath<'_>| Statement::read(node, path, read_stored_resource);
@@ -122,20 +123,20 @@ impl Document {
         })
     }
 
-    /// The text as it was given.
+    /// The document as it was written.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether it asks for tags of what is acted upon.
+    /// Whether a condition reads tags of the resource.
     #[must_use]
     pub fn reads_tags(&self) -> bool {
         let conditions = self.statements.iter().flat_map(|one| &one.conditions);
         conditions.into_iter().any(Condition::reads_tags)
     }
 
-    /// A document without statements, which no text parses into.
+    /// A document without statements, which no string parses into.
     pub(super) fn granting_nothing(text: &str) -> Self {
         Self {
             text: text.into(),
@@ -148,7 +149,7 @@ impl TrustDocument {
     /// Parses the trust policy of a role.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] with the first thing that is wrong.
+    /// [`InvalidPolicy`] with the first error.
     pub fn parse(json: &str) -> Result<Self, InvalidPolicy> {
         Ok(Self {
             statements: parse_statements(json, TrustStatement::read)?,
@@ -156,7 +157,7 @@ impl TrustDocument {
         })
     }
 
-    /// The text as it was given.
+    /// The document as it was written.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -164,8 +165,8 @@ impl TrustDocument {
 }
 
 impl TrustDocument {
-    /// The users and roles that it names; of accounts, services and identity providers there is
-    /// nothing to tell.
+    /// The users and roles that it names. Accounts, services and identity providers are not
+    /// included.
     pub fn identities(&self) -> impl Iterator<Item = IdentityName> {
         let principals = self.statements.iter().flat_map(|one| &one.principals);
         principals.filter_map(TrustedPrincipal::identity)
@@ -212,19 +213,19 @@ impl Statement {
         })
     }
 
-    /// Whether this statement is about what is asked.
+    /// Whether this statement applies to the request.
     pub(super) fn applies(&self, asked: &PreparedRequest<'_>) -> bool {
         self.actions.matches(asked.action, asked.steps)
             && self.resources.matches(&asked.name, asked.steps)
             && self.conditions_hold(asked)
     }
 
-    /// Whether this statement, a `Deny`, is about what else the resource is: see
-    /// [`Resource::with_alias`](super::Resource::known_as) and
+    /// Whether this statement, a `Deny`, applies to a resource related to the requested one: see
+    /// [`Resource::with_alias`](super::Resource::with_alias) and
     /// [`Resource::within`](super::Resource::within).
     ///
-    /// An exception (`NotAction`, `NotResource`) holds for a thing by whichever name it makes it, so
-    /// that a second name does not take away what a policy leaves alone.
+    /// An exception (`NotAction`, `NotResource`) applies to a resource under any of its names, so
+    /// that an alias does not revoke what a policy exempts.
     pub(super) fn denies_related(&self, asked: &PreparedRequest<'_>) -> bool {
         let Some(denied_as) = asked.related() else {
             return false;
@@ -264,7 +265,7 @@ impl TrustStatement {
         })
     }
 
-    /// Whether this statement is about what is asked; its principals come on top.
+    /// Whether this statement applies to the request; its principals are checked separately.
     pub(super) fn applies(&self, asked: &PreparedRequest<'_>) -> bool {
         let holds = |condition: &Condition| condition.holds(self.effect, asked);
         self.actions.matches(asked.action, asked.steps) && self.conditions.iter().all(holds)
@@ -302,13 +303,13 @@ impl PatternSet {
         self.matches_any(&[subject], steps)
     }
 
-    /// Whether it has a thing with several names.
+    /// Whether the set contains a resource with several names.
     fn matches_any(&self, names: &[&Haystack<'_>], steps: &StepBudget) -> bool {
         let is_one = |glob: &Glob| names.iter().any(|name| glob.matches(name, steps));
         self.globs.iter().any(is_one) != self.negated
     }
 
-    /// Whether it names something that may be in `arn`. What is excepted names nothing.
+    /// Whether it names something that may be within `arn`. An exception names nothing.
     fn overlaps(&self, arn: &str, steps: &StepBudget) -> bool {
         !self.negated && self.globs.iter().any(|glob| glob.overlaps(arn, steps))
     }
@@ -334,7 +335,7 @@ impl Effect {
     }
 }
 
-/// Reads what all policies have in common, and each statement with `read`.
+/// Parses what all policies have in common, and each statement with `read`.
 fn parse_statements<S>(
     json: &str,
     read: impl Fn(&Node, &JsonPath<'_>) -> Result<S, InvalidPolicy>,
@@ -375,7 +376,7 @@ fn read_action(node: &Node, path: &JsonPath<'_>) -> Result<Glob, InvalidPolicy> 
     }
 }
 
-/// An action that a trust policy can be about.
+/// An action that a trust policy may have.
 fn read_trust_action(node: &Node, path: &JsonPath<'_>) -> Result<Glob, InvalidPolicy> {
     let glob = read_action(node, path)?;
     let text = glob.as_str();
@@ -391,7 +392,7 @@ fn read_trust_action(node: &Node, path: &JsonPath<'_>) -> Result<Glob, InvalidPo
     }
 }
 
-/// A text without variables and control characters.
+/// A string without variables and control characters.
 fn parse_text<'n>(node: &'n Node, path: &JsonPath<'_>) -> Result<&'n str, InvalidPolicy> {
     let text = node.text(path)?;
     if text.contains("${") {

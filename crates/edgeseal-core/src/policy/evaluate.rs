@@ -1,4 +1,4 @@
-//! The decision: policies on one side, a request on the other.
+//! Evaluation of a request against policies.
 
 use super::{
     budget::{STEPS_MAX, StepBudget},
@@ -9,12 +9,12 @@ use super::{
     request::{Request, RequestContext, Resource},
 };
 
-/// Everything that bears on a request of a user or of a session.
+/// All policies that apply to a request of a user or session.
 #[derive(Clone, Copy, Debug)]
 pub struct Policies<'a> {
-    /// The policies of the identity: its own and those of its groups, or those of the role.
+    /// The policies of the identity: those of the user and its groups, or those of the role.
     pub identity: &'a [AttachedPolicy<'a>],
-    /// What the session is narrowed down to: the `Policy` with which the role was assumed.
+    /// The session policy: the `Policy` with which the role was assumed.
     pub session: Option<&'a Document>,
 }
 
@@ -26,101 +26,101 @@ impl Policies<'_> {
     };
 }
 
-/// A policy that an identity has.
+/// A policy attached to an identity.
 #[derive(Clone, Copy, Debug)]
 pub struct AttachedPolicy<'a> {
     /// Its name.
     pub name: &'a str,
-    /// What it says.
+    /// The policy document.
     pub document: &'a Document,
 }
 
-/// A decision that carries its reason.
+/// A decision with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// What is decided.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Why; `None` where no policy was asked.
+    /// The reason; `None` if no policy was evaluated.
     pub reason: Option<Reason>,
 }
 
-/// What is decided.
+/// The outcome of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Go on.
+    /// The request is allowed.
     Allowed,
-    /// A statement denies it.
+    /// A statement denies the request.
     ExplicitDeny,
-    /// No statement allows it.
+    /// No statement allows the request.
     ImplicitDeny,
 }
 
-/// Why it is decided so.
+/// Why a decision has its verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A statement says so: the first that denies or, if none does, the first of the identity's
-    /// that allows.
+    /// A statement decided: the first that denies or, if none does, the first of the identity's
+    /// policies that allows.
     Statement {
         /// The layer of the policy.
         layer: Layer,
-        /// The name of the policy, where policies of the layer have one.
+        /// The name of the policy, if policies of the layer have names.
         policy: Option<String>,
-        /// Which of its statements, counted from 0.
+        /// The index of the statement, from 0.
         statement: usize,
-        /// For which of the request's resources, counted from 0.
+        /// The index of the request's resource, from 0.
         resource: usize,
     },
-    /// No statement of this layer allows it.
+    /// No statement of this layer allows the request.
     NoAllow {
-        /// The layer; the outermost if several lack one.
+        /// The layer; the outermost if several do not allow it.
         layer: Layer,
-        /// For which of the request's resources, counted from 0.
+        /// The index of the request's resource, from 0.
         resource: usize,
     },
-    /// To compare the policies with the request takes more steps than a decision may have. Nothing is
-    /// allowed then.
+    /// Evaluating the policies takes more steps than a decision may. Nothing is allowed then.
     TooManySteps {
-        /// At which of the request's resources, counted from 0.
+        /// The index of the request's resource, from 0.
         resource: usize,
     },
 }
 
-/// Where policies are, from the outermost to the innermost. Each layer that is there must allow.
+/// Layers of policies, from the outermost to the innermost. Each layer that is present must allow
+/// the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
-    /// Those of the session.
+    /// The session policy.
     Session,
-    /// Those of the identity.
+    /// The policies of the identity.
     Identity,
     /// The trust policy of a role.
     Trust,
 }
 
-/// Octets of the longest resource name that is compared: an account, a service and a domain name of
-/// 253 characters need fewer than 400. Nothing longer exists, so nobody has a right to it.
+/// Longest resource name that is compared, in bytes: an account, a service and a domain name of 253
+/// characters need fewer than 400. Nothing has a longer name, so a request for one is denied.
 const ARN_BYTES_MAX: usize = 512;
 
-/// The action by which a role is assumed, in lower case.
+/// The action that assumes a role, in lower case.
 const ASSUME_ROLE: &str = "sts:assumerole";
 
-/// Decides on a request of a user or of a session.
+/// Decides on a request of a user or session.
 ///
-/// The order is that of the cloud's page "How RAM evaluates policies": a `Deny` that applies, in any
-/// layer and to any of the resources, decides; else each layer must have an `Allow` for each of the
-/// resources. It takes [`STEPS_MAX`] steps at most.
+/// The order is that of the cloud's page "How RAM evaluates policies": a `Deny` that applies, in
+/// any layer and to any of the resources, decides; otherwise each layer must have an `Allow` for
+/// each of the resources. It takes at most [`STEPS_MAX`] steps.
 #[must_use]
 pub fn evaluate(policies: &Policies<'_>, request: &Request<'_>) -> Decision {
     evaluate_with_steps(policies, request, STEPS_MAX)
 }
 
-/// As [`evaluate`], with another number of steps. More steps never change a decision that fewer were
-/// enough for.
+/// As [`evaluate`], with another step limit. More steps never change a decision for which fewer
+/// sufficed.
 #[must_use]
 pub fn evaluate_with_steps(policies: &Policies<'_>, request: &Request<'_>, steps: u32) -> Decision {
     evaluate_with_budget(policies, request, &StepBudget::new(steps))
 }
 
-/// As [`evaluate_with_steps`], with steps that are still there afterwards.
+/// As [`evaluate_with_steps`], with a budget that can be used further.
 pub(super) fn evaluate_with_budget(
     policies: &Policies<'_>,
     request: &Request<'_>,
@@ -143,8 +143,8 @@ pub(super) fn evaluate_with_budget(
         .unwrap_or_else(nothing_asked)
 }
 
-/// Decides on each of the resources by itself, in their order. All decisions together take this many
-/// steps at most; from the resource on for which they do not suffice, nothing is allowed.
+/// Decides on each of the resources separately, in their order. All decisions share `steps`; from
+/// the first resource for which they do not suffice, nothing is allowed.
 #[must_use]
 pub fn evaluate_each_within(
     policies: &Policies<'_>,
@@ -159,7 +159,7 @@ pub fn evaluate_each_within(
     decisions
 }
 
-/// Decides on one resource after the other, until `go_on` says no.
+/// Decides on one resource after the other, until `go_on` returns false.
 fn visit(
     policies: &Policies<'_>,
     request: &Request<'_>,
@@ -181,20 +181,20 @@ fn visit(
     }
 }
 
-/// Whoever wants to assume a role.
+/// A principal that asks to assume a role.
 #[derive(Clone, Copy, Debug)]
 pub struct AssumingPrincipal<'a> {
     /// Its name.
     pub arn: &'a PrincipalArn,
-    /// Whether it is another user or role than the one that had the name when the trust policy was
-    /// written. An `Allow` by that name is then not meant for it; a `Deny` is.
+    /// Whether the user or role was recreated under its name after the trust policy was written. An
+    /// `Allow` for that name then does not apply to it; a `Deny` does.
     pub is_recreated: bool,
 }
 
 /// Decides whether the trust policy of a role lets `assumer` assume it.
 ///
-/// This is one half: the principal, if it is a user or a role, also needs [`evaluate`] to allow
-/// `sts:AssumeRole` on the role's own name. The key of an account itself assumes nothing.
+/// This is one half: a user or role also needs [`evaluate`] to allow `sts:AssumeRole` on the role's
+/// ARN. The key of an account itself assumes no role.
 #[must_use]
 pub fn may_assume(
     trust: &TrustDocument,
@@ -223,7 +223,7 @@ pub fn may_assume(
     found.decide(Layer::Trust, None, 0)
 }
 
-/// Decides on one resource, the one of this index.
+/// Decides on the resource with this index.
 fn evaluate_one(
     policies: &Policies<'_>,
     asked: &PreparedRequest<'_>,
@@ -264,7 +264,7 @@ fn evaluate_one(
     }
 }
 
-/// What one document says, with the statement that says so.
+/// The result of one document, with the deciding statement.
 #[derive(Clone, Copy)]
 enum StatementMatch {
     Deny(usize),
@@ -273,8 +273,8 @@ enum StatementMatch {
 }
 
 impl StatementMatch {
-    /// Asks statements whether they apply: those that deny until one does, those that allow only
-    /// while it makes a difference.
+    /// Finds the first `Deny` that applies, or else the first `Allow`. `Allow` statements are
+    /// evaluated only while they can change the result.
     fn first_match<F: Fn() -> bool>(
         statements: impl Iterator<Item = (Effect, F)>,
         denials_only: bool,
@@ -325,13 +325,13 @@ impl Decision {
         }
     }
 
-    /// Whether it is one only because the steps did not suffice.
+    /// Whether the request is denied only because the steps did not suffice.
     #[must_use]
     pub const fn exceeded_steps(&self) -> bool {
         matches!(self.reason, Some(Reason::TooManySteps { .. }))
     }
 
-    /// Whether to go on.
+    /// Whether the request is allowed.
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
         matches!(self.verdict, Verdict::Allowed)

@@ -1,4 +1,4 @@
-//! Texts with wildcards: actions, resources and the operands of `StringLike`.
+//! Globs: strings with wildcards, as in actions, resources and the operands of `StringLike`.
 
 use std::{borrow::Cow, cell::OnceCell};
 
@@ -9,43 +9,43 @@ use positions::Positions;
 
 mod positions;
 
-/// A text in which `*` stands for any characters, none included, and `?` for exactly one.
+/// A string in which `*` matches any characters, including none, and `?` exactly one.
 ///
-/// Nothing escapes a wildcard: the grammar has no escape.
+/// A wildcard cannot be escaped: the grammar has no escape.
 #[derive(Clone, Debug)]
 pub(super) struct Glob {
     source: Box<str>,
-    /// The text that is compared, if that is another one.
+    /// The string that is compared, if it differs from the one given.
     canonical: Option<Box<str>>,
     compiled: CompiledGlob,
-    /// The form of the text in lower case, if that is another one.
+    /// The lower-case form, if it differs.
     lower_case: Option<CompiledGlob>,
 }
 
-/// Whether ASCII letters are the same in both cases.
+/// Whether ASCII letters match in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Case {
     Sensitive,
     Insensitive,
 }
 
-/// A text that is compared with many globs; what can be found out once is.
+/// A string that is matched against many globs, with what can be computed once.
 #[derive(Clone, Debug)]
 pub(super) struct Haystack<'a> {
     text: Cow<'a, str>,
     case: Case,
     bigrams: BigramFilter,
-    /// For globs with `?`, which are rare: found when the first one needs it.
+    /// For globs with `?`, which are rare: computed at the first one.
     positions: OnceCell<Positions>,
 }
 
-/// Which octets stand side by side in a text, each pair in one of 128 bits. What a glob has side by
-/// side, any text that it matches has, too; a text that lacks one of its bits cannot match. Most
+/// Which bytes are adjacent in a string, each pair hashed to one of 128 bits. Every string that a
+/// glob matches contains the glob's pairs; a string that lacks one of its bits cannot match. Most
 /// comparisons end here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BigramFilter(u128);
 
-/// What there is to compare, found once when the policy is parsed.
+/// The parsed glob, computed once per policy.
 #[derive(Clone, Debug)]
 struct CompiledGlob {
     bigrams: BigramFilter,
@@ -60,8 +60,8 @@ enum Shape {
     Exact(Box<str>),
     /// One `*`, at the end.
     Prefix(Box<str>),
-    /// Anything else: what stands before the first wildcard, from there to the last one, and after
-    /// it. No text shorter than `least_bytes` matches.
+    /// Anything else: the parts before the first wildcard, between the first and the last, and
+    /// after the last. No string shorter than `least_bytes` matches.
     Mixed {
         head: Box<str>,
         middle: Middle,
@@ -70,18 +70,18 @@ enum Shape {
     },
 }
 
-/// What starts and ends with a wildcard.
+/// The part from the first to the last wildcard.
 #[derive(Clone, Debug)]
 enum Middle {
-    /// `*` alone, or between, before and after texts that follow each other in any distance. Each
-    /// is found as far left as can be, so the cost is the sum of the lengths.
+    /// Only `*`, alone or around literal parts that follow each other at any distance. Each part is
+    /// matched as far left as possible, so the cost is the sum of the lengths.
     Stars(Box<[Finder<'static>]>),
-    /// With `?`; the cost is the product of the lengths, by 64.
+    /// With `?`; the cost is the product of the lengths, divided by 64.
     Mixed(Box<str>),
 }
 
 impl Glob {
-    /// The glob that `given` is.
+    /// Parses a glob.
     pub(super) fn new(given: &str) -> Self {
         let lower_case = given.to_ascii_lowercase();
         Self {
@@ -92,7 +92,7 @@ impl Glob {
         }
     }
 
-    /// The glob that `canonical` is, given in the spelling `given`.
+    /// Parses the glob `canonical`, which was written as `given`.
     pub(super) fn with_canonical(given: &str, canonical: &str) -> Self {
         Self {
             source: given.into(),
@@ -101,9 +101,9 @@ impl Glob {
         }
     }
 
-    /// Whether this and `arn`, the full name of a resource with wildcards, may be names of one thing.
-    /// Of full names each part is compared with its own, so that no `*` for a region reaches over
-    /// the account. Case matters.
+    /// Whether this glob and `arn`, a full resource name with wildcards, can match the same
+    /// resource. Full names are compared part by part, so that a `*` for the region does not extend
+    /// over the account. Case-sensitive.
     pub(super) fn overlaps(&self, arn: &str, steps: &StepBudget) -> bool {
         const PARTS: usize = 5;
         let compared = self.canonical.as_deref().unwrap_or(&self.source);
@@ -121,13 +121,12 @@ impl Glob {
         }
     }
 
-    /// The text as it was given.
+    /// The glob as it was written.
     pub(super) fn as_str(&self) -> &str {
         &self.source
     }
 
-    /// Whether the subject is one of the texts that this stands for; some answer if that takes more
-    /// than there is of `steps`.
+    /// Whether the glob matches the subject. If `steps` do not suffice, the result is meaningless.
     pub(super) fn matches(&self, subject: &Haystack<'_>, steps: &StepBudget) -> bool {
         if !steps.spend(1) {
             return false;
@@ -140,11 +139,11 @@ impl Glob {
     }
 }
 
-/// Whether two texts with wildcards have a text in common. The cost is the product of their lengths.
+/// Whether some string matches both globs. The cost is the product of their lengths.
 fn overlap(one: &str, other: &str) -> bool {
     let other: Vec<char> = other.chars().collect();
-    // Whether what is left of `one` overlaps with what is left of `other`, for each place in the
-    // latter; filled from the end.
+    // Whether the rest of `one` overlaps with the rest of `other`, for each index in the latter;
+    // filled from the end.
     let mut after: Vec<bool> = (0..=other.len())
         .map(|at| other[at..].iter().all(|c| *c == '*'))
         .collect();
@@ -170,8 +169,8 @@ impl PartialEq for Glob {
 }
 
 impl<'a> Haystack<'a> {
-    /// The subject `text`. Where case is ignored it comes in lower case, so that it is folded once
-    /// and not for each glob.
+    /// The subject `text`. For case-insensitive matching the caller passes it in lower case, so
+    /// that it is folded once and not for each glob.
     pub(super) fn new(text: impl Into<Cow<'a, str>>, case: Case) -> Self {
         let text = text.into();
         Self {
@@ -182,7 +181,7 @@ impl<'a> Haystack<'a> {
         }
     }
 
-    /// The text, as globs see it.
+    /// The string, as globs match it.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
@@ -270,7 +269,7 @@ impl Middle {
         Self::Stars(texts.map(|text| Finder::new(text).into_owned()).collect())
     }
 
-    /// Whether it stands for the subject from `from` to `to`.
+    /// Whether it matches the subject from `from` to `to`.
     fn matches(&self, subject: &Haystack<'_>, from: usize, to: usize, steps: &StepBudget) -> bool {
         match self {
             Self::Mixed(glob) => subject.positions(steps).is_some_and(|positions| {
@@ -303,7 +302,7 @@ mod tests {
         Glob::new(glob).matches(&Haystack::new(text, case), &StepBudget::new(u32::MAX))
     }
 
-    /// The meaning, written as plainly as can be.
+    /// A reference implementation, as simple as possible.
     fn naive(glob: &[char], text: &[char]) -> bool {
         match (glob, text) {
             ([], []) => true,
@@ -329,8 +328,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// Texts as long as both globs together suffice: each character of one is met by one of the
-        /// other or by nothing.
+        /// Strings as long as both globs together suffice: each character of one matches one of the
+        /// other or nothing.
         #[test]
         fn overlapping_globs_have_a_text_in_common(one in "[ab*?]{0,4}", other in "[ab*?]{0,4}") {
             let texts = (0..=8_u32).flat_map(|length| (0..1_u32 << length).map(move |bits| {
@@ -378,7 +377,7 @@ mod tests {
         }
     }
 
-    /// Texts and globs over several words of positions, with characters that lie across two.
+    /// Strings and globs over several words of positions, with characters that span two words.
     #[test]
     fn long_texts() {
         let text = format!("{}é{}€b{}", "a".repeat(63), "a".repeat(61), "a".repeat(200));
@@ -401,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_hostile_glob_costs_little() {
-        // The product of the lengths would be 40 times 3,000 comparisons of 3,000 octets.
+        // A naive product would be 40 times 3,000 comparisons of 3,000 bytes.
         let subject = "a".repeat(6000) + "z";
         let subject = Haystack::new(&subject, Sensitive);
         let glob = Glob::new(&format!("*{}b?*z", "a?".repeat(1500)));
@@ -410,7 +409,7 @@ mod tests {
             assert!(!glob.compiled.shape.matches(&subject, &steps));
         }
         let (glob, text) = ("*a".repeat(3000) + "b", "a".repeat(6000));
-        // Exponential backtracking would not come back from this.
+        // Exponential backtracking would not terminate here.
         assert!(!matches(&glob, &text, Sensitive));
     }
 }

@@ -1,9 +1,10 @@
-//! Why a text is no policy, and where.
+//! Errors in policy documents, with their location.
 
-/// Why a text is no policy document.
+/// Why a string is not a policy document.
 ///
-/// `path` says where in the document, as in `Statement[2].Condition.IpAddress.acs:SourceIp[0]`.
-/// What the text says is quoted cut to 64 characters, with control characters escaped.
+/// `path` is the location in the document, as in
+/// `Statement[2].Condition.IpAddress.acs:SourceIp[0]`. Quoted text is cut to 64 characters, with
+/// control characters escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPolicy {
     /// Longer than a policy may be.
@@ -11,7 +12,7 @@ pub enum InvalidPolicy {
     TooLong {
         /// Its length in characters.
         length: usize,
-        /// What is allowed.
+        /// The limit.
         max: usize,
     },
     /// Not JSON (RFC 8259).
@@ -22,69 +23,69 @@ pub enum InvalidPolicy {
         /// Counted from 1.
         column: usize,
     },
-    /// A value of another type than the grammar has there. Numbers and Booleans stand in quotation
-    /// marks like all other values.
+    /// A value of another type than the grammar requires. Numbers and Booleans are written in
+    /// quotation marks like all other values.
     #[error("{path} is {found}; it must be {expected}")]
     Type {
         /// Where.
         path: String,
         /// What is there.
         found: &'static str,
-        /// What should be there.
+        /// What is required.
         expected: &'static str,
     },
-    /// An element is not there.
+    /// A required element is missing.
     #[error("{path} has no {element}")]
     Missing {
-        /// Of what.
+        /// Where.
         path: String,
-        /// Which; of two the first.
+        /// The missing element; of two alternatives the first.
         element: &'static str,
     },
-    /// An element that the grammar does not have. Names are case-sensitive.
-    #[error("{path} is no element of a policy; names are case-sensitive")]
+    /// An unknown element. Names are case-sensitive.
+    #[error("{path} is not an element of a policy; names are case-sensitive")]
     Unknown {
         /// Where.
         path: String,
     },
-    /// An operator that there is not; `…IfExists`, `Null` and set operators are none of RAM's.
-    #[error("{path} is no condition operator")]
+    /// An unknown operator; RAM has no `…IfExists`, `Null` or set operators.
+    #[error("{path} is not a condition operator")]
     UnknownOperator {
         /// Where.
         path: String,
     },
-    /// The same name twice. Readers differ in which one counts, so neither does.
-    #[error("{path} is there twice")]
+    /// A duplicate name. JSON readers differ in which one they use, so neither is used.
+    #[error("{path} is duplicated")]
     Duplicate {
         /// Where.
         path: String,
     },
-    /// Both of two elements that exclude each other.
+    /// Two elements that exclude each other.
     #[error("{path} has both {element} and Not{element}")]
     Both {
-        /// In what.
+        /// Where.
         path: String,
-        /// Which.
+        /// The element.
         element: &'static str,
     },
-    /// A list or an object with nothing in it.
+    /// An empty list or object.
     #[error("{path} is empty")]
     Empty {
         /// Where.
         path: String,
     },
-    /// A text that is not of the form that is needed there.
+    /// A string in the wrong format.
     #[error("{path} is {given:?}; it must be {expected}")]
     Value {
         /// Where.
         path: String,
-        /// What it says.
+        /// The string.
         given: String,
-        /// The form that is needed.
+        /// The required format.
         expected: &'static str,
     },
-    /// `${…}`. Policy variables are not evaluated; taken by the letter they would never match, and
-    /// a `Deny` with one would deny nothing.
+    /// `${…}`. Policy variables are not evaluated; taken literally they would never match, and a
+    /// `Deny` with one would deny nothing.
     #[error("{path} has a variable, ${{…}}; policy variables are not supported")]
     Variable {
         /// Where.
@@ -92,7 +93,7 @@ pub enum InvalidPolicy {
     },
 }
 
-/// At most 64 characters of `text`, without control characters.
+/// At most 64 characters of `text`, with control characters escaped.
 pub(super) fn truncate(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().take(64).map(shown).collect()

@@ -1,4 +1,4 @@
-//! JSON as a tree that keeps what serde would drop: the order of names, and names given twice.
+//! JSON as a tree that keeps what serde drops: the order of names, and duplicate names.
 
 use std::fmt;
 
@@ -14,11 +14,11 @@ pub(super) enum Node {
     Text(String),
     List(Vec<Self>),
     Object(Vec<(String, Self)>),
-    /// A type that no policy has anywhere.
+    /// A type that occurs nowhere in policies.
     Other(&'static str),
 }
 
-/// Where a node stands: a chain of steps on the stack, written out only for a refusal.
+/// The location of a node: a linked list on the stack, printed only in an error.
 #[derive(Clone, Copy)]
 pub(super) enum JsonPath<'a> {
     Root,
@@ -53,7 +53,7 @@ impl Node {
         Ok(found)
     }
 
-    /// The names and values of an object, which is not empty and has no name twice.
+    /// The names and values of an object that is not empty and has no duplicate names.
     pub(super) fn object(&self, path: &JsonPath<'_>) -> Result<&[(String, Self)], InvalidPolicy> {
         let Self::Object(entries) = self else {
             return Err(self.wrong_type(path, "an object"));
@@ -73,7 +73,7 @@ impl Node {
         Ok(entries)
     }
 
-    /// A text.
+    /// The string.
     pub(super) fn text(&self, path: &JsonPath<'_>) -> Result<&str, InvalidPolicy> {
         match self {
             Self::Text(text) => Ok(text),
@@ -81,7 +81,7 @@ impl Node {
         }
     }
 
-    /// What `read` makes of one value, or of each value of a list that has at least one.
+    /// The results of `read` for a single value, or for each value of a nonempty list.
     pub(super) fn each<T>(
         &self,
         path: &JsonPath<'_>,

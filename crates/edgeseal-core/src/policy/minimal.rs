@@ -1,12 +1,12 @@
-//! The least that somebody who renews certificates needs.
+//! The minimal policy for renewing certificates.
 
 use serde_json::json;
 
 use super::{document::Document, invalid::InvalidPolicy, request::Resource};
 use crate::{AccountId, DomainPattern};
 
-/// The actions on single domains: the present one, the one of older tools, and those by which tools
-/// look before and after.
+/// Actions on single domains: the current one to set a certificate, the one of older tools, and
+/// those with which tools read before and after.
 const DOMAIN_ACTIONS: [&str; 4] = [
     "cdn:SetCdnDomainSSLCertificate",
     "cdn:SetDomainServerCertificate",
@@ -14,23 +14,23 @@ const DOMAIN_ACTIONS: [&str; 4] = [
     "cdn:DescribeCdnDomainDetail",
 ];
 
-/// The certificate centre, which has no rights on single certificates: upload, and find what has
-/// been uploaded before.
+/// Actions of the certificate service, which has no permissions on single certificates: upload, and
+/// find earlier uploads.
 const CERTIFICATE_ACTIONS: [&str; 3] = [
     "yundun-cert:UploadUserCertificate",
     "yundun-cert:ListUserCertificateOrder",
     "yundun-cert:GetUserCertificateDetail",
 ];
 
-/// The smallest policy with which the usual tools put certificates on `domains` of `account`.
+/// The minimal policy with which common tools deploy certificates to `domains` of `account`.
 ///
-/// It sets certificates on these domains and no others; it lists the account's domains by name and
-/// uploads to and reads from the certificate centre, since tools do both and neither can be narrowed
-/// down. Nothing can be deleted with it, no domain be stopped, and no redirect be set.
+/// It sets certificates on these domains only. It also lists the account's domains, and uploads to
+/// and reads from the certificate service, because tools do both and neither can be restricted
+/// further. It permits no deletion, no stopping of a domain and no redirect.
 ///
 /// # Errors
-/// [`InvalidPolicy::TooLong`] for more domains than fit in one policy (about 80 of usual length);
-/// [`InvalidPolicy::Empty`] for none.
+/// [`InvalidPolicy::TooLong`] if the domains do not fit in one policy (about 80 of usual length);
+/// [`InvalidPolicy::Empty`] if there are none.
 pub fn renewal_policy(
     account: &AccountId,
     domains: &[DomainPattern],

@@ -1,4 +1,4 @@
-//! A request as it is compared with statements: each text of it is prepared once for all of them.
+//! A request prepared for evaluation: each string is processed once for all statements.
 
 use std::cell::OnceCell;
 
@@ -8,7 +8,7 @@ use super::{
     request::{ConditionKey, ConditionValue, PreparedRelated, RequestContext, Resource},
 };
 
-/// The circumstances of a request.
+/// The context of a request.
 pub(super) struct PreparedContext<'a> {
     source_ip: Option<PreparedValue<'a>>,
     now: PreparedValue<'a>,
@@ -17,7 +17,7 @@ pub(super) struct PreparedContext<'a> {
     other_keys: Vec<(&'a str, PreparedValue<'a>)>,
 }
 
-/// One action on one resource, in some circumstances.
+/// One action on one resource, with its context.
 pub(super) struct PreparedRequest<'a> {
     pub(super) action: &'a Haystack<'a>,
     pub(super) name: Haystack<'a>,
@@ -28,7 +28,7 @@ pub(super) struct PreparedRequest<'a> {
     related: OnceCell<Option<PreparedRelated<'a>>>,
 }
 
-/// The value of a circumstance, and its text once a condition asks for it.
+/// The value of a condition key; its text is computed when a condition needs it.
 pub(super) struct PreparedValue<'a> {
     pub(super) value: ConditionValue<'a>,
     text: OnceCell<Haystack<'a>>,
@@ -80,7 +80,7 @@ impl<'a> PreparedRequest<'a> {
         }
     }
 
-    /// The value of `key`, if the request has one.
+    /// The value of `key`, if the request has it.
     pub(super) fn value(&self, key: &ConditionKey) -> Option<&PreparedValue<'a>> {
         let PreparedContext {
             source_ip,
@@ -99,7 +99,7 @@ impl<'a> PreparedRequest<'a> {
         }
     }
 
-    /// What else a `Deny` of the resource may be about.
+    /// A related resource to which a `Deny` may apply.
     pub(super) fn related(&self) -> Option<&PreparedRelated<'a>> {
         let denied_as = self.related.get_or_init(|| self.resource.prepare_related());
         denied_as.as_ref()
@@ -123,21 +123,20 @@ impl<'a> PreparedValue<'a> {
         }
     }
 
-    /// The value as string operators see it.
+    /// The value as string operators compare it.
     pub(super) fn text(&self) -> &Haystack<'a> {
         self.text
             .get_or_init(|| Haystack::new(self.value.text(), Case::Sensitive))
     }
 
-    /// The same in lower case: of every character by itself, so that folding does not depend on its
-    /// neighbours.
+    /// The same in lower case, character by character, so that folding does not depend on context.
     pub(super) fn lowercase(&self) -> &str {
         self.lowercase
             .get_or_init(|| to_lowercase(self.text().text()))
     }
 }
 
-/// Lower case of every character by itself.
+/// Lower case, character by character.
 pub(super) fn to_lowercase(text: &str) -> Box<str> {
     let folded: String = text.chars().flat_map(char::to_lowercase).collect();
     folded.into_boxed_str()

@@ -1,4 +1,4 @@
-//! Who acts, and whom the trust policy of a role names.
+//! Principals, and the principals that the trust policy of a role names.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::account::{Account, AccountId};
 
-/// Whoever calls, once the signature is known to be good.
+/// The authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// The key of an account itself.
+    /// An account itself, by its own key.
     Account(Account),
     /// A RAM user.
     User {
@@ -22,23 +22,23 @@ pub enum Principal {
         account: Account,
         /// Its name, unique in the account.
         name: String,
-        /// Its number.
+        /// Its ID.
         id: String,
     },
-    /// Whoever assumed a role, for one session.
+    /// A session of an assumed role.
     Role {
         /// The account that the role belongs to.
         account: Account,
         /// The role's name, unique in the account.
         role: String,
-        /// The role's number.
+        /// The role's ID.
         id: String,
-        /// The session's name, chosen by whoever assumed the role.
+        /// The session's name, chosen by the principal that assumed the role.
         session: String,
     },
 }
 
-/// The name by which policies, audit and `GetCallerIdentity` know a principal.
+/// The name of a principal in policies, audit records and `GetCallerIdentity`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PrincipalArn {
     /// `acs:ram::{account}:root`.
@@ -65,7 +65,7 @@ pub enum PrincipalArn {
     Federated(String),
 }
 
-/// The name of a user or a role, which can be deleted and made anew.
+/// The name of a user or a role, which may be deleted and created again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityName {
     /// `acs:ram::{account}:user/{name}`.
@@ -84,7 +84,7 @@ pub enum IdentityName {
     },
 }
 
-/// Whom a trust policy names.
+/// A principal in a trust policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TrustedPrincipal {
     kind: PrincipalKind,
@@ -105,21 +105,21 @@ enum PrincipalMatcher {
     Account(AccountId),
     /// `…:role/{role}`: all sessions of the role.
     RoleSessions { account: AccountId, role: String },
-    /// Exactly this one.
+    /// Exactly this principal.
     Exact(PrincipalArn),
 }
 
-/// The principals of a statement, kind by kind.
+/// The principals of a statement, grouped by kind.
 pub(super) struct ByKind<'a>(&'a [TrustedPrincipal]);
 
 impl Principal {
-    /// The account whose things this principal acts on.
+    /// The account whose resources this principal acts on.
     #[must_use]
     pub const fn account_id(&self) -> &AccountId {
         &self.owner().id
     }
 
-    /// The same with all that is known of it.
+    /// The same, with the account's attributes.
     #[must_use]
     pub const fn owner(&self) -> &Account {
         match self {
@@ -129,7 +129,7 @@ impl Principal {
         }
     }
 
-    /// The number of the user or of the role, never given to another; an account has its own.
+    /// The ID of the user or role, never reused; `None` for an account.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         match self {
@@ -158,7 +158,7 @@ impl Principal {
 }
 
 impl TrustedPrincipal {
-    /// Reads the element `Principal` of a trust policy.
+    /// Parses the element `Principal` of a trust policy.
     pub(super) fn read_all(node: &Node, path: &JsonPath<'_>) -> Result<Vec<Self>, InvalidPolicy> {
         const KINDS: [PrincipalKind; 3] = [
             PrincipalKind::Ram,
@@ -190,8 +190,8 @@ impl TrustedPrincipal {
         })
     }
 
-    /// Whether `principal` is meant. The key of an account itself never is: accounts cannot assume
-    /// roles.
+    /// Whether it names `principal`. The key of an account itself never matches: accounts cannot
+    /// assume roles.
     pub(super) fn matches(&self, principal: &PrincipalArn) -> bool {
         match (&self.matcher, principal) {
             (
@@ -210,7 +210,7 @@ impl TrustedPrincipal {
         }
     }
 
-    /// The user or role that it names, if it names one: in a session of a role the role.
+    /// The user or role that it names, if any: for a role session the role.
     pub(super) fn identity(&self) -> Option<IdentityName> {
         match &self.matcher {
             PrincipalMatcher::Exact(arn) => arn.identity(),
@@ -222,7 +222,7 @@ impl TrustedPrincipal {
         }
     }
 
-    /// For serialization.
+    /// Groups principals for serialization.
     pub(super) const fn by_kind(all: &[Self]) -> ByKind<'_> {
         ByKind(all)
     }
@@ -268,7 +268,7 @@ impl PrincipalKind {
     }
 }
 
-/// What follows the account in the name of an identity.
+/// Parses the part of an identity's name after the account.
 fn parse_identity(account: AccountId, name: &str) -> Option<PrincipalMatcher> {
     if name == "root" {
         return Some(PrincipalMatcher::Account(account));
@@ -299,20 +299,20 @@ fn parse_identity(account: AccountId, name: &str) -> Option<PrincipalMatcher> {
     }
 }
 
-/// `acs:ram::{account}:{name}`.
+/// Splits `acs:ram::{account}:{name}`.
 fn parse_arn(text: &str) -> Option<(AccountId, &str)> {
     let (account, name) = text.strip_prefix("acs:ram::")?.split_once(':')?;
     Some((AccountId::parse(account).ok()?, name))
 }
 
-/// The characters that names of users, roles, sessions and providers have.
+/// Whether all characters are allowed in names of users, roles, sessions and providers.
 fn is_name(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || b".-_@".contains(&b);
     !text.is_empty() && text.bytes().all(good)
 }
 
 impl PrincipalArn {
-    /// The user, or the role of the session, if it is one.
+    /// The user, or the role of the session; `None` for others.
     #[must_use]
     pub fn identity(&self) -> Option<IdentityName> {
         match self {

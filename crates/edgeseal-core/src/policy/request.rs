@@ -1,24 +1,24 @@
-//! The other side of a decision: what is asked, on what, in which circumstances.
+//! Requests to evaluate: an action, resources and a context.
 
 use std::{borrow::Cow, fmt, net::IpAddr};
 
 use super::glob::{Case, Haystack};
 use crate::{AccountId, DomainPattern, Timestamp};
 
-/// What somebody asks to do.
+/// A request to evaluate.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// `service:Operation`, as in `cdn:SetCdnDomainSSLCertificate`.
     pub action: &'a str,
-    /// Everything that it would act upon. The request is allowed if each of these is; a request
-    /// that names nothing is not.
+    /// Every resource that it would act upon. The request is allowed if each of them is; a request
+    /// without resources is denied.
     pub resources: &'a [Resource],
-    /// The circumstances.
+    /// The request context.
     pub context: &'a RequestContext,
 }
 
-/// Something that is acted upon: its name, and the tags that `acs:ResourceTag/<key>` reads. Tags
-/// are here and not in the context, since those of two domains in one request differ.
+/// A resource: its name, and the tags that `acs:ResourceTag/<key>` reads. Tags are here and not in
+/// the context, because two domains in one request have different tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     name: ResourceName,
@@ -26,52 +26,52 @@ pub struct Resource {
     related: Option<RelatedResource>,
 }
 
-/// A name, ready to be compared with globs.
+/// A resource name, prepared for globs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ResourceName {
     arn: String,
     case: Case,
-    /// The name in lower case, if case is ignored and there are capitals.
+    /// The name in lower case, if matching ignores case and the name has capitals.
     lower_case: Option<String>,
 }
 
-/// What else a `Deny` of a resource may be about, though no `Allow` is.
+/// A resource related to the requested one, to which a `Deny` may apply but no `Allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum RelatedResource {
-    /// The same deed done to the same thing in the words of another service.
+    /// The same operation on the same resource, as another service names them.
     Alias { action: String, name: ResourceName },
-    /// Something in here: which, the action does not tell.
+    /// An unspecified resource within this name.
     Within(String),
 }
 
-/// As [`RelatedResource`], for a comparison: one of the two.
+/// As [`RelatedResource`], prepared for evaluation: one of the two is set.
 pub(super) struct PreparedRelated<'a> {
-    /// Another action on a thing with another name.
+    /// The other action and the other name.
     pub(super) alias: Option<(Haystack<'a>, Haystack<'a>)>,
-    /// Something in here.
+    /// The name that contains the resource.
     pub(super) within: Option<&'a str>,
 }
 
-/// The circumstances of a request, as conditions see them.
+/// The request context, as conditions see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestContext {
-    /// `acs:CurrentTime`: when the request came; conditions see it to the second.
+    /// `acs:CurrentTime`: when the request arrived; conditions see it to the second.
     pub now: Timestamp,
-    /// `acs:SourceIp`: from where it came. An IPv4 address mapped into IPv6 is the IPv4 address.
+    /// `acs:SourceIp`: the source address. An IPv4-mapped IPv6 address counts as IPv4.
     pub source_ip: Option<IpAddr>,
-    /// `acs:SecureTransport`: whether it came over TLS.
+    /// `acs:SecureTransport`: whether it arrived over TLS.
     pub secure_transport: Option<bool>,
-    /// `acs:MFAPresent`: whether a second factor was shown at the login. Requests signed with an
-    /// access key had no login, so the cloud has no such key for them, and neither should callers.
+    /// `acs:MFAPresent`: whether a second factor was used at login. Requests signed with an access
+    /// key had no login, so the cloud has no such key for them, and callers should not set it.
     pub mfa_present: Option<bool>,
-    /// Other keys and their values, such as `sts:ExternalId`. A key that has a field of its own, or
-    /// that belongs to the resource, is not read from here.
+    /// Other condition keys and their values, such as `sts:ExternalId`. A key that has its own
+    /// field, or that belongs to the resource, is not read from here.
     pub other_keys: Vec<(String, String)>,
 }
 
-/// The name of a circumstance, in the spelling of the documentation. The cloud's pages do not say
-/// whether case matters; here it does not, except in the key of a tag, since a `Deny` that is
-/// spelt `acs:SourceIP` must not be blind.
+/// A condition key, written as in the documentation. The cloud's pages do not say whether case
+/// matters; here it does not, except in the key of a tag, so that a `Deny` on `acs:SourceIP` is not
+/// ineffective.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConditionKey {
     SourceIp,
@@ -80,11 +80,11 @@ pub(super) enum ConditionKey {
     MfaPresent,
     /// `acs:ResourceTag/<key>`.
     ResourceTag(Box<str>),
-    /// Any other; absent unless the caller put it there.
+    /// Any other; absent unless the caller set it.
     Other(Box<str>),
 }
 
-/// The value of a circumstance.
+/// The value of a condition key.
 pub(super) enum ConditionValue<'a> {
     Text(&'a str),
     Address(IpAddr),
@@ -95,9 +95,9 @@ pub(super) enum ConditionValue<'a> {
 const RESOURCE_TAG: &str = "acs:ResourceTag/";
 
 impl Resource {
-    /// The resource called `arn`, without tags. Names of domains are compared without regard to case,
-    /// all others with. `*` stands for nothing in particular, as actions without rights on single
-    /// resources have it.
+    /// The resource called `arn`, without tags. Domain names are case-insensitive, all other names
+    /// case-sensitive. `*` names no particular resource, for actions without permissions on single
+    /// resources.
     #[must_use]
     pub fn new(arn: impl Into<String>) -> Self {
         Self {
@@ -111,23 +111,23 @@ impl Resource {
     /// `acs:cdn:*:{account}:domain/{name}`.
     ///
     /// The wildcard domain is `domain/.example.com`. A policy for `domain/*.example.com` therefore
-    /// covers the wildcard domain itself (`*` may stand for nothing), `a.example.com` and
+    /// covers the wildcard domain itself (`*` also matches nothing), `a.example.com` and
     /// `a.b.example.com`, and not `example.com`. A policy for `domain/.example.com` covers the
-    /// wildcard domain alone: `a.example.com` is another domain with a certificate of its own.
+    /// wildcard domain alone: `a.example.com` is another domain with its own certificate.
     #[must_use]
     pub fn domain(service: &str, account: &AccountId, name: &DomainPattern) -> Self {
         Self::new(format!("acs:{service}:*:{account}:domain/{name}"))
     }
 
-    /// The same with a tag.
+    /// Adds a tag.
     #[must_use]
     pub fn with_tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.push((key.into(), value.into()));
         self
     }
 
-    /// The same, which another service calls `arn`, and for which it calls the action `action`: a
-    /// `Deny` in its words counts. An `Allow` in them does not.
+    /// Adds the name `arn` and the action `action` under which another service knows this
+    /// operation: a `Deny` of that applies too, an `Allow` of that does not.
     #[must_use]
     pub fn with_alias(mut self, action: &str, arn: impl Into<String>) -> Self {
         self.related = Some(RelatedResource::Alias {
@@ -137,8 +137,8 @@ impl Resource {
         self
     }
 
-    /// The same, for something that is somewhere in `arn`, a name with wildcards, without being
-    /// named: a `Deny` of anything that may be in there counts.
+    /// States that the resource is somewhere within `arn`, a name with wildcards, without being
+    /// named: a `Deny` of anything that may be within it applies.
     #[must_use]
     pub fn within(mut self, arn: impl Into<String>) -> Self {
         self.related = Some(RelatedResource::Within(arn.into()));
@@ -157,12 +157,12 @@ impl Resource {
         tags.map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// Its name as globs take it.
+    /// Its name, for matching with globs.
     pub(super) fn haystack(&self) -> Haystack<'_> {
         self.name.haystack()
     }
 
-    /// What else a `Deny` of it may be about.
+    /// Its related resource, prepared for evaluation.
     pub(super) fn prepare_related(&self) -> Option<PreparedRelated<'_>> {
         Some(match self.related.as_ref()? {
             RelatedResource::Alias { action, name } => PreparedRelated {
@@ -182,8 +182,8 @@ impl Resource {
 
 impl ResourceName {
     fn new(arn: String) -> Self {
-        // Host names have no case (RFC 4343): a `Deny` must not miss its domain by a capital letter,
-        // however much of the name its wildcards leave out.
+        // Host names are case-insensitive (RFC 4343): a `Deny` must not miss its domain because of
+        // a capital letter, however much of the name its wildcards leave out.
         let is_domain = arn.contains(":domain/");
         let has_capitals = arn.bytes().any(|byte| byte.is_ascii_uppercase());
         Self {
@@ -203,7 +203,7 @@ impl ResourceName {
 }
 
 impl RequestContext {
-    /// The circumstances of a request of which nothing is known but the time.
+    /// A context with nothing but the time.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
         Self {
@@ -215,7 +215,7 @@ impl RequestContext {
         }
     }
 
-    /// The same with one more of [`Self::others`].
+    /// Adds a key to [`Self::other_keys`].
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.other_keys.push((key.into(), value.into()));
@@ -269,7 +269,7 @@ impl fmt::Display for ConditionKey {
 }
 
 impl<'a> ConditionValue<'a> {
-    /// The value as string operators see it.
+    /// The value as string operators compare it.
     pub(super) fn text(&self) -> Cow<'a, str> {
         match self {
             Self::Text(text) => Cow::Borrowed(text),

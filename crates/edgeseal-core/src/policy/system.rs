@@ -1,4 +1,4 @@
-//! The policies that every account has without making them.
+//! System policies, which every account has.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use super::document::Document;
 
 /// A policy that comes with Edgeseal and cannot be changed.
 pub struct SystemPolicy {
-    /// Its name, that of the cloud.
+    /// Its name, as in the cloud.
     pub name: &'static str,
     /// What it is for.
     pub description: &'static str,
@@ -15,12 +15,12 @@ pub struct SystemPolicy {
 
 /// All system policies, by name.
 ///
-/// `AdministratorAccess` is everything in the account. What operates Edgeseal itself, for all accounts,
-/// is left out: a test of the api compares it with the table of actions.
+/// `AdministratorAccess` allows everything in the account. Actions that operate Edgeseal itself,
+/// for all accounts, are left out: a test of `edgeseal-api` compares it with the table of actions.
 ///
-/// As on the cloud's pages (read 2026-11): the two of DCDN, `AliyunCDNReadOnlyAccess`,
-/// `AliyunRAMReadOnlyAccess` and `AliyunSTSAssumeRoleAccess`. Of the others we found what they are
-/// for and not the text: those are written in the shape of their siblings.
+/// Taken from the cloud's pages (read 2026-11): the two of DCDN, `AliyunCDNReadOnlyAccess`,
+/// `AliyunRAMReadOnlyAccess` and `AliyunSTSAssumeRoleAccess`. For the others the pages give the
+/// purpose and not the document: those are written like their siblings.
 pub static SYSTEM_POLICIES: [SystemPolicy; 10] = [
     policy("AdministratorAccess", "Everything in the account.", || {
         parse(ADMINISTRATOR)
@@ -65,7 +65,7 @@ pub fn find(name: &str) -> Option<&'static SystemPolicy> {
 }
 
 impl SystemPolicy {
-    /// What it says; parsed at the first use.
+    /// Its document; parsed on first use.
     #[must_use]
     pub fn document(&self) -> &Document {
         &self.document
@@ -84,7 +84,7 @@ const fn policy(
     }
 }
 
-/// A text below that did not parse would grant nothing; a test sees to it that each does.
+/// A document below that did not parse would grant nothing; a test checks that each parses.
 fn parse(text: &str) -> Document {
     Document::parse(text).unwrap_or_else(|_| Document::granting_nothing(text))
 }

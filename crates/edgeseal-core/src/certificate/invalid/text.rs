@@ -1,8 +1,8 @@
-//! What is wrong with a text before anything in it is decoded.
+//! Errors in a PEM text that are found before its content is decoded.
 
 use std::fmt;
 
-/// A character that PEM cannot carry.
+/// A character that PEM cannot contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPemCharacter {
     /// NUL, another control character, or anything but ASCII.
@@ -15,15 +15,15 @@ pub enum InvalidPemCharacter {
         /// The character.
         character: char,
     },
-    /// A line break spelt as a backslash and a letter.
-    #[error("line {line} has a line break spelt as two characters, \\n; send real line breaks")]
+    /// A line break written as a backslash and a letter.
+    #[error("line {line} has a line break written as two characters, \\n; send real line breaks")]
     EscapedLineBreak {
         /// Line, from 1.
         line: usize,
     },
 }
 
-/// The markers of a block are there, but what is between them is not base64.
+/// A block has its markers, but its content is not base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{block}, which begins in line {line}, is not base64: {reason}")]
 pub struct InvalidBase64 {
@@ -38,14 +38,14 @@ pub struct InvalidBase64 {
 /// What is wrong with base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Base64Error {
-    /// A `+` became a space on the way.
+    /// A `+` became a space in transit.
     #[error("line {line} has a space where a + may have been; encode + as %2B in a form or query")]
     PlusAsSpace {
         /// Line, from 1.
         line: usize,
     },
-    /// A character that base64 does not have.
-    #[error("line {line} has a character that base64 does not have")]
+    /// A character outside the base64 alphabet.
+    #[error("line {line} has a character that is not base64")]
     Character {
         /// Line, from 1.
         line: usize,
@@ -55,21 +55,21 @@ pub enum Base64Error {
     Length,
 }
 
-/// How errors call a block.
+/// How errors identify a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockName {
-    /// The certificate block of this number, from 1.
+    /// The certificate block with this number, from 1.
     Certificate(usize),
     /// A private-key block.
     PrivateKey,
 }
 
-/// What a text holds instead of the block that was looked for.
+/// What a text contains instead of the expected block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnexpectedContent {
     /// Blocks of other kinds.
     Other {
-        /// The label of the first one, if it is a known one.
+        /// The label of the first block, if it is a known one.
         label: Option<&'static str>,
         /// The line of its BEGIN marker, from 1.
         line: usize,
@@ -80,10 +80,10 @@ pub enum UnexpectedContent {
     Nothing,
 }
 
-/// Markers of blocks that are broken.
+/// Broken block markers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPemBoundary {
-    /// A marker shares its line with other text.
+    /// A marker that shares its line with other text.
     #[error("line {line} has a marker and other text; the line breaks around the marker are gone")]
     MissingLineBreak {
         /// Line, from 1.
@@ -95,21 +95,21 @@ pub enum InvalidPemBoundary {
         /// Line, from 1.
         line: usize,
     },
-    /// A line that is nearly a marker.
+    /// A line that looks like a marker, but is not one.
     #[error(
-        "line {line} is not quite a marker; one has five dashes, BEGIN or END, a label, and five dashes"
+        "line {line} is not a valid marker; a marker has five dashes, BEGIN or END, a label, and five dashes"
     )]
     Malformed {
         /// Line, from 1.
         line: usize,
     },
-    /// A block without an end.
+    /// A block without an END line.
     #[error("the block that begins in line {line} has no END line")]
     Unterminated {
         /// The line of its BEGIN marker, from 1.
         line: usize,
     },
-    /// A block whose END line has another label than its BEGIN line.
+    /// A block whose END label differs from its BEGIN label.
     #[error("line {line} ends another kind of block than the one that begins in line {begin}")]
     LabelMismatch {
         /// The line of the END marker, from 1.
@@ -117,7 +117,7 @@ pub enum InvalidPemBoundary {
         /// The line of the BEGIN marker, from 1.
         begin: usize,
     },
-    /// An end without a block.
+    /// An END line without a BEGIN line.
     #[error("line {line} ends a block that has not begun")]
     MissingBegin {
         /// Line, from 1.

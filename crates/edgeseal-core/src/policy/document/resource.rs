@@ -1,4 +1,4 @@
-//! The names of resources in policies, as they are compared.
+//! Resource names in policies, in canonical form.
 
 use std::borrow::Cow;
 
@@ -11,15 +11,15 @@ use super::{
     invalid_value, parse_text,
 };
 
-/// What a resource without an account stands for: the resources of every account, where that makes a
-/// policy allow less, or nothing, as its letters say.
+/// What a resource without an account matches: the resources of every account, where that makes a
+/// policy allow less, or nothing, as it literally says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MissingAccount {
     EveryAccount,
     NoAccount,
 }
 
-/// As [`read_stored_resource`]; refused is also one that is spelt so that it matches nothing.
+/// As [`read_stored_resource`], but also refuses a resource written in a form that matches nothing.
 pub(super) fn read_resource(
     node: &Node,
     path: &JsonPath<'_>,
@@ -39,9 +39,9 @@ pub(super) fn read_resource(
     Ok(glob)
 }
 
-/// `*`, or `acs:service:region:account:name` with wildcards anywhere. One with fewer parts and no
-/// `*` to make up for them could match nothing. Domains are compared in A-labels without a dot at
-/// the end (see [`crate::DomainName`]), however they are spelt.
+/// `*`, or `acs:service:region:account:name` with wildcards anywhere. A name with fewer parts and
+/// no `*` to cover them could match nothing. Domains are converted to A-labels without a trailing
+/// dot (see [`crate::DomainName`]) before they are compared.
 pub(super) fn read_stored_resource(
     node: &Node,
     path: &JsonPath<'_>,
@@ -64,15 +64,15 @@ pub(super) fn read_stored_resource(
     }
 }
 
-/// Parts of the full name of a resource.
+/// Parts of a full resource name.
 const PARTS: usize = 5;
-/// Which of them is the region.
+/// Index of the region.
 const REGION: usize = 2;
-/// Which of them is the account.
+/// Index of the account.
 const ACCOUNT: usize = 3;
 
-/// A resource with `*` for its region: nothing here is in one, whichever a policy names, and the
-/// cloud prints the names of users and roles without.
+/// Replaces the region by `*`: resources here have no region, whichever a policy names, and the
+/// cloud prints the names of users and roles without one.
 fn with_any_region(text: &str, anyones: MissingAccount) -> Cow<'_, str> {
     let mut parts: Vec<&str> = text.splitn(PARTS, ':').collect();
     if parts.len() < PARTS {
@@ -85,7 +85,7 @@ fn with_any_region(text: &str, anyones: MissingAccount) -> Cow<'_, str> {
     Cow::Owned(parts.join(":"))
 }
 
-/// A resource with its domain as domains are stored; `None` if it matches none however it is read.
+/// Converts the domain in a resource to its stored form; `None` if it can match no domain.
 fn canonicalize(text: &str) -> Option<String> {
     let is_wildcard = |c: char| matches!(c, '*' | '?');
     let is_domain = text.contains("domain/")

@@ -1,4 +1,4 @@
-//! Documents as JSON: the same meaning in one spelling.
+//! Documents as canonical JSON.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -24,7 +24,7 @@ fn serialize<T: Serialize, S: Serializer>(
     let mut map = serializer.serialize_map(Some(2))?;
     map.serialize_entry("Version", "1")?;
     match statements {
-        // Never longer than what it was parsed from, so that the limit cannot refuse it.
+        // Never longer than its source, so that the length limit cannot refuse it.
         [one] => map.serialize_entry("Statement", one)?,
         several => map.serialize_entry("Statement", several)?,
     }
@@ -71,7 +71,7 @@ fn end_with_conditions<M: SerializeMap>(
 /// All conditions of a statement.
 struct Conditions<'a>(&'a [Condition]);
 
-/// Those of one operator.
+/// The conditions with one operator.
 struct Keys<'a>(&'a [Condition]);
 
 /// The values of one key.

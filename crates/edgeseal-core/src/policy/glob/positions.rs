@@ -1,26 +1,26 @@
-//! Globs with `?`, compared with all positions of a text at once.
+//! Matching of globs with `?` against all positions of a string at once.
 //!
-//! The state is the set of positions that what was read of the glob can end at, as a bit vector; each
-//! octet of the glob is one pass over it (the idea of Shift-And, Baeza-Yates and Gonnet 1992, with
-//! the roles of pattern and text exchanged). The cost is the length of the glob times the length of
-//! the text in words of 64, whatever both are made of: there is no text that makes it walk back.
+//! The state is the set of positions at which the part of the glob read so far can end, as a bit
+//! vector; each byte of the glob is one pass over it (the idea of Shift-And, Baeza-Yates and Gonnet
+//! 1992, with the roles of pattern and text exchanged). The cost is the length of the glob times
+//! the length of the string in 64-bit words, whatever their content: nothing makes it backtrack.
 
-/// A text, prepared for comparisons: where each octet stands in it.
+/// A string prepared for matching: the positions of each byte.
 #[derive(Clone, Debug)]
 pub(super) struct Positions {
     bytes: usize,
-    /// Words of one row.
+    /// Words per row.
     words: usize,
-    /// Where the first octet of a character stands.
+    /// The positions of the first byte of each character.
     leads: Box<[u64]>,
-    /// Whether every character is one octet.
+    /// Whether every character is one byte.
     ascii: bool,
-    /// The row of each octet in `rows`, or `NONE`.
+    /// The row of each byte in `rows`, or `NONE`.
     row_of: [u8; 256],
     rows: Vec<u64>,
 }
 
-/// The octet is not in the text. UTF-8 never has more than 243 different ones.
+/// The byte does not occur in the string. UTF-8 never has more than 243 different bytes.
 const NONE: u8 = u8::MAX;
 
 impl Positions {
@@ -51,12 +51,13 @@ impl Positions {
         positions
     }
 
-    /// Words that each octet of a glob takes a pass over.
+    /// Words that a pass for one byte of a glob visits.
     pub(super) const fn words(&self) -> usize {
         self.words
     }
 
-    /// Whether `glob` stands for the part of the text from `from` to `to`, both between characters.
+    /// Whether `glob` matches the part of the string from `from` to `to`, both on character
+    /// boundaries.
     pub(super) fn matches(&self, glob: &str, from: usize, to: usize) -> bool {
         if from > to || to > self.bytes {
             return false;
@@ -82,15 +83,15 @@ impl Positions {
         ends[to / 64] >> (to % 64) & 1 == 1
     }
 
-    /// One character from each position.
+    /// Advances each position by one character.
     fn take_one(&self, ends: &mut [u64]) -> bool {
         let mut any = advance(ends, &self.leads);
-        // The rest of its octets. A character has four at most (RFC 3629 section 3).
+        // The rest of its bytes. A character has at most four (RFC 3629 section 3).
         for _ in 0..if self.ascii { 0 } else { 3 } {
             any = false;
             let mut carry = 0;
             for (at, (word, leads)) in ends.iter_mut().zip(&self.leads).enumerate() {
-                // Positions within a character, and not at the end of the text.
+                // Positions within a character, and before the end of the string.
                 let within = *word & !leads & below(self.bytes, at);
                 let moved = within << 1 | carry;
                 carry = within >> 63;
@@ -102,7 +103,7 @@ impl Positions {
     }
 }
 
-/// Positions of `among` move on by one, others are dropped. Whether any is left.
+/// Advances the positions in `among` by one and drops the others. Returns whether any is left.
 fn advance(ends: &mut [u64], among: &[u64]) -> bool {
     let (mut carry, mut any) = (0, 0);
     for (word, among) in ends.iter_mut().zip(among) {
@@ -114,7 +115,7 @@ fn advance(ends: &mut [u64], among: &[u64]) -> bool {
     any != 0
 }
 
-/// Each position from the first one on.
+/// Sets every position from the first one on.
 fn fill_from_first(ends: &mut [u64]) -> bool {
     let Some(first) = ends.iter().position(|word| *word != 0) else {
         return false;
@@ -124,7 +125,7 @@ fn fill_from_first(ends: &mut [u64]) -> bool {
     true
 }
 
-/// The positions below `bytes`, of the word `at`.
+/// The positions below `bytes` in word `at`.
 const fn below(bytes: usize, at: usize) -> u64 {
     let start = at * 64;
     if bytes >= start + 64 {
@@ -136,7 +137,7 @@ const fn below(bytes: usize, at: usize) -> u64 {
     }
 }
 
-/// Whether it is the first octet of a character.
+/// Whether it is the first byte of a character.
 const fn is_lead(byte: u8) -> bool {
     byte & 0xc0 != 0x80
 }
