@@ -1,5 +1,5 @@
-//! Stored shapes. Metadata is JSON with a version, so that an operator can read it and a later
-//! release can migrate it; material is binary.
+//! Record types. Metadata is versioned JSON, so that an operator can read it and a later release
+//! can migrate it; material is binary.
 
 use bytes::Bytes;
 use edgeseal_core::{
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::Fault;
 
-/// A JSON shape with its version. `1` is the only one so far; a release that changes a shape adds a
-/// version and converts older ones in [`decode`].
+/// A JSON record with its version. `1` is the only version so far; a release that changes a record
+/// adds a version and converts older ones in [`decode`].
 #[derive(Serialize)]
 struct Versioned<T> {
     v: u32,
@@ -22,7 +22,7 @@ struct Versioned<T> {
     record: T,
 }
 
-/// The version of a shape.
+/// The version of a record.
 #[derive(Deserialize)]
 struct Version {
     v: u32,
@@ -38,70 +38,70 @@ pub struct AccessKeyRecord {
     pub sealed_secret: String,
 }
 
-/// A certificate of an account: who has it, how it is called, where its material is.
+/// A certificate of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateRecord {
-    /// Its number.
+    /// Its ID.
     pub id: CertificateId,
-    /// Whose it is.
+    /// The account that owns it.
     pub account: AccountId,
     /// Its name, unique in the account.
     pub name: String,
-    /// How it came here.
+    /// How it was uploaded.
     pub source: CertificateSource,
-    /// Region of the certificate centre that it belongs to.
+    /// The region of the certificate service that it belongs to.
     pub region: String,
-    /// The domain whose call it came with, of several the first: once no domain has it bound, it is
-    /// one of that domain's superseded uploads. Absent in the certificate centre, and in records of
-    /// releases that did not say it.
+    /// The domain with whose call it was first uploaded: once no domain has it bound, it becomes
+    /// one of that domain's superseded uploads. Absent for uploads to the certificate service, and
+    /// in records of releases that did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploaded_for: Option<DomainPattern>,
-    /// Address of its material.
+    /// Content digest of its material.
     pub material: Digest,
     /// Whether the material has a private key.
     pub has_key: bool,
     /// Whether its owner revoked or disabled it.
     #[serde(default)]
     pub revoked: bool,
-    /// Whether its owner removed it while a domain used it: it goes with its last binding, and is
-    /// shown only where it is bound until then.
+    /// Whether its owner removed it while a domain used it: it is deleted with its last binding,
+    /// and until then shown only where it is bound.
     #[serde(default)]
     pub removed: bool,
-    /// A grouping label of the owner.
+    /// The owner's resource group.
     #[serde(default)]
     pub resource_group: String,
-    /// Labels of the owner.
+    /// The owner's tags.
     #[serde(default)]
     pub tags: Vec<(String, String)>,
-    /// What the leaf says.
+    /// What people ask about the leaf.
     #[serde(rename = "facts")]
     pub info: CertificateInfo,
-    /// When it came here.
+    /// When it was uploaded.
     pub created: Timestamp,
 }
 
-/// A deployment: certificates for domains of one account, and how it ended for each.
+/// A deployment: certificates for domains of one account, with the result for each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentRecord {
-    /// Its number.
+    /// Its ID.
     pub id: i64,
     /// A name that its owner gave it.
     pub name: String,
-    /// The certificates, in the order in which they are looked at.
+    /// The certificates, in order of preference.
     pub certificates: Vec<CertificateId>,
-    /// What it is for.
+    /// The domains, each with its certificate and result.
     pub domains: Vec<DeployedDomain>,
-    /// When it was asked for.
+    /// When it was requested.
     pub created: Timestamp,
     /// When it last ran.
     pub changed: Timestamp,
-    /// Who asked for it: the number of a user, a role or the account, as long as that is told apart
-    /// from those of others.
+    /// The creator: the ID of a user, a role or the account, for as long as creators are
+    /// distinguished.
     #[serde(default)]
     pub created_by: String,
 }
 
-/// Who asked for a deployment, without the rest of it.
+/// Only the creator of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct DeploymentCreator {
     /// See [`DeploymentRecord::created_by`].
@@ -112,23 +112,23 @@ pub struct DeploymentCreator {
 /// One domain of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeployedDomain {
-    /// The domain's number.
+    /// The domain's ID.
     pub id: i64,
     /// Its name.
     pub name: DomainPattern,
-    /// The certificate that is for it.
+    /// The certificate chosen for it.
     pub certificate: CertificateId,
-    /// What it had before.
+    /// The certificate that it had before.
     pub before: Option<CertificateId>,
     /// Why it does not have the certificate now.
     pub failure: Option<String>,
 }
 
-/// What listings filter domains by. Kept beside the account's index of its domains, so that a
-/// listing reads the records of one page only. Borrows: a listing decodes all of them.
+/// What listings filter domains by. Stored in the account's index of its domains, so that a listing
+/// reads the records of one page only. It borrows, because a listing decodes all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainSummary<'a> {
-    /// Its number.
+    /// Its ID.
     pub id: i64,
     /// Whether it is served.
     pub state: DomainState,
@@ -138,25 +138,25 @@ pub struct DomainSummary<'a> {
     pub coverage: Coverage,
     /// When it was last changed.
     pub modified: Timestamp,
-    /// A grouping label of the owner.
+    /// The owner's resource group.
     pub resource_group: &'a str,
-    /// Labels of the owner.
+    /// The owner's tags.
     #[serde(borrow)]
     pub tags: Vec<(&'a str, &'a str)>,
     /// Host names or IP addresses of its origins.
     #[serde(borrow)]
     pub origins: Vec<&'a str>,
-    /// Its certificate, if HTTPS is on on the production edges.
+    /// Its certificate, if HTTPS is on for the production edges.
     pub served: Option<BindingSummary>,
     /// Names of its settings, each once.
     #[serde(borrow)]
     pub settings: Vec<&'a str>,
 }
 
-/// The certificate of a domain with HTTPS on, as far as listings look at it.
+/// The certificate of a domain with HTTPS on, as listings need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindingSummary {
-    /// Which certificate; of two the first.
+    /// The certificate; the primary one of two.
     pub certificate: CertificateId,
     /// End of validity of the served chain; of two chains the earlier.
     pub expires: Timestamp,
@@ -169,11 +169,11 @@ pub struct CertificateSummary<'a> {
     pub name: &'a str,
     /// Common name of its subject.
     pub common_name: &'a str,
-    /// Its DNS names as people write them, separated by commas.
+    /// Its DNS names in the form used in certificates, separated by commas.
     pub names: std::borrow::Cow<'a, str>,
     /// Whether its owner revoked or disabled it.
     pub revoked: bool,
-    /// A grouping label of the owner.
+    /// The owner's resource group.
     pub resource_group: &'a str,
     /// End of validity of the leaf.
     pub not_after: Timestamp,
@@ -186,40 +186,40 @@ pub struct OriginalKeyRecord {
     pub sealed_text: String,
 }
 
-/// A request for a certificate whose private key was made here and stays here.
+/// A certificate signing request whose private key was generated here and never leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SigningRequestRecord {
     /// The private key (PKCS#8 DER), sealed for [`crate::Key::signing_request`]; base64.
     pub sealed_key: String,
-    /// Common name that the certificate is asked for.
+    /// Common name in the request.
     pub common_name: String,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
 }
 
-/// When something happened that there is nothing else to say of.
+/// A point in time, with nothing else to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimestampRecord {
     /// When.
     pub at: Timestamp,
 }
 
-/// How a certificate came here.
+/// How a certificate was uploaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CertificateSource {
     /// With the call that bound it to a domain.
     Upload,
-    /// Through the certificate centre.
+    /// To the certificate service.
     Centre,
 }
 
-/// What the edge serves: addressed by [`Digest`], never changed.
+/// What the edge serves: identified by its [`Digest`], immutable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Material {
     /// DER of the leaf.
     pub leaf: Vec<u8>,
-    /// Addresses of the intermediates in serving order; see [`crate::Key::issuer`].
+    /// Digests of the intermediates in serving order; see [`crate::Key::issuer`].
     pub issuers: Vec<[u8; 32]>,
     /// The private key (PKCS#8 DER), sealed for [`crate::Key::material`]; empty if there is none.
     pub sealed_key: Vec<u8>,
@@ -230,11 +230,11 @@ pub struct Material {
 pub struct HistoryRecord {
     /// When.
     pub at: Timestamp,
-    /// Who: the access key that signed the call.
+    /// The access key that signed the call.
     pub access_key: String,
-    /// The call.
+    /// The action.
     pub action: String,
-    /// For which edges, where that matters.
+    /// The environment, if the action has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
     /// SHA-256 of the leaf served before; absent if none was.
@@ -249,66 +249,66 @@ pub struct HistoryRecord {
     /// SHA-256 of the companion's leaf after; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_companion: Option<String>,
-    /// The number of the certificate bound after.
+    /// The ID of the certificate bound after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateId>,
-    /// The number of the companion bound after; absent if there is none.
+    /// The ID of the companion bound after; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub companion: Option<CertificateId>,
-    /// Id of the request.
+    /// The request ID.
     #[serde(rename = "request")]
     pub request_id: String,
 }
 
-/// One call that changed something or was refused.
+/// A call that changed something or was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {
     /// When.
     pub at: Timestamp,
-    /// Whose account.
+    /// The account whose audit this is.
     pub account: AccountId,
-    /// Who: `acs:ram::{account}:root`, `…:user/{name}` or `…:assumed-role/{role}/{session}`. Empty in
-    /// records of releases that did not write it.
+    /// The caller: `acs:ram::{account}:root`, `…:user/{name}` or `…:assumed-role/{role}/{session}`.
+    /// Empty in records of releases that did not write it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub principal: String,
-    /// The access key that signed the call; empty if it is one of another account.
+    /// The access key that signed the call; empty if it belongs to another account.
     pub access_key: String,
     /// Address of the peer.
     pub source: String,
-    /// The call.
+    /// The action.
     pub action: String,
-    /// The domain or other thing acted upon, as given.
+    /// The domain or other resource acted upon, as given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub resource: String,
-    /// `OK` or the code of the refusal.
+    /// `OK` or the error code.
     pub code: String,
-    /// What domains serve before and after, one entry for each domain and environment whose binding
+    /// What domains serve before and after: one entry for each domain and environment whose binding
     /// the call changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bindings: Vec<BindingChange>,
-    /// Warnings and the detail of a refusal; never key material.
+    /// Warnings and the detail of an error; never key material.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// Id of the request.
+    /// The request ID.
     #[serde(rename = "request")]
     pub request_id: String,
 }
 
-/// The secret of the chains over the audits.
+/// The secret of the audit chains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditSecretRecord {
     /// The secret, sealed for [`crate::Key::audit_chain_secret`]; base64.
     pub sealed_secret: String,
 }
 
-/// A key that seals session tickets during one period.
+/// A key that encrypts session tickets during one period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TicketKeyRecord {
     /// The period.
     pub period: TicketPeriod,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
-    /// The name that stands in its tickets (16 octets) and the key (32), sealed for
+    /// The key name in its tickets (16 bytes) and the key (32), sealed for
     /// [`crate::Key::ticket_key`]; base64.
     pub sealed_key: String,
 }
@@ -318,7 +318,7 @@ pub struct TicketKeyRecord {
 pub struct BindingChange {
     /// The domain.
     pub domain: DomainPattern,
-    /// On which edges.
+    /// The environment.
     pub environment: Environment,
     /// SHA-256 of the leaf before, in hex; absent if HTTPS was off or nothing was bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -334,47 +334,47 @@ pub struct BindingChange {
     pub after_companion: Option<String>,
 }
 
-/// The leaves that a domain serves, each by its SHA-256 in hex; none with HTTPS off.
+/// The leaves that a domain serves, by their SHA-256 in hex; none if HTTPS is off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServedLeaves {
-    /// Of the first certificate.
+    /// Of the primary certificate.
     pub primary: Option<String>,
     /// Of the companion.
     pub companion: Option<String>,
 }
 
-/// What an edge reports of itself.
+/// The report of an edge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgeRecord {
     /// Its name.
     pub id: String,
     /// Its group.
     pub group: String,
-    /// Every change up to this revision is served.
+    /// Every change up to this revision is applied.
     pub revision: u64,
     /// When it reported.
     pub at: Timestamp,
-    /// Domains that it serves.
+    /// The number of domains that it serves.
     pub domains: u64,
-    /// Records that it could not use and for which it serves the last good state: the first ones in
+    /// Records that it cannot use and for which it serves the last good state: the first ones in
     /// order of their names.
     pub quarantined: Vec<Quarantined>,
-    /// How many of these there are in all; 0 in reports of releases that named all of them.
+    /// The total number of them; 0 in reports of releases that listed all.
     #[serde(default)]
     pub quarantined_total: u64,
-    /// Domains of which a handshake showed something else than it should, or nothing: the first ones
-    /// in order of their names.
+    /// Domains for which a handshake showed something unexpected, or nothing: the first ones in
+    /// order of their names.
     #[serde(default)]
     pub unproved: Vec<Unproved>,
-    /// How many of these there are in all.
+    /// The total number of them.
     #[serde(default)]
     pub unproved_total: u64,
-    /// Leaves that it read from real handshakes with its own listener, latest first. Some only: the
-    /// room in a report is limited, and in bulk a sample is read.
+    /// Leaves that it read from real handshakes with its own listener, latest first. Not all of
+    /// them: a report is limited in size, and bulk changes are sampled.
     pub proofs: Vec<Proof>,
 }
 
-/// A record that an edge could not use.
+/// A record that an edge cannot use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {
     /// The domain.
@@ -384,17 +384,17 @@ pub struct Quarantined {
     pub reason: String,
 }
 
-/// A domain of which a handshake with the own listener did not show what it should.
+/// A domain for which a handshake with the edge's own listener did not show the expected state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unproved {
     /// The domain.
     pub domain: DomainPattern,
-    /// What was seen in place of it.
+    /// What the handshake showed instead.
     #[serde(rename = "why")]
     pub reason: String,
-    /// The commit of the state that should have been seen.
+    /// The commit of the expected state.
     pub revision: u64,
-    /// When it was first not seen, by the clock of the edge.
+    /// When it was first not shown, by the edge's clock.
     pub since: Timestamp,
 }
 
@@ -403,21 +403,21 @@ pub struct Unproved {
 pub struct Proof {
     /// The domain.
     pub domain: DomainPattern,
-    /// SHA-256 of the leaf in hex, or `None` if the handshake was refused, as it must be with HTTPS
-    /// off.
+    /// SHA-256 of the leaf in hex, or `None` if the handshake was rejected, as it must be while
+    /// HTTPS is off.
     pub sha256: Option<String>,
-    /// SHA-256 in hex of the leaf that clients of the other kind get, where a domain has two
-    /// certificates. `sha256` is then the first one's.
+    /// SHA-256 in hex of the leaf served to clients of the other key algorithm, if a domain has two
+    /// certificates. `sha256` is then that of the primary one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub companion: Option<String>,
-    /// The commit of the state that was seen; 0 in reports of releases that did not say it.
+    /// The commit of the state that was shown; 0 in reports of releases that did not write it.
     #[serde(default)]
     pub revision: u64,
-    /// When it was read, by the clock of the edge.
+    /// When it was read, by the edge's clock.
     #[serde(default)]
     pub at: Timestamp,
-    /// When the call came that made the change, by the clock of the API; absent if the edge did not
-    /// get this state as a change but found it, as after a start.
+    /// When the call that made the change was received, by the API's clock; absent if the edge did
+    /// not receive this state as a change but found it, for example at start.
     #[serde(rename = "changed", default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<Timestamp>,
 }
@@ -465,13 +465,14 @@ impl<'a> CertificateSummary<'a> {
     }
 }
 
-/// The version of both kinds of summaries.
+/// The version of both kinds of summary.
 ///
-/// A change of their shapes needs another one: the form says nothing of itself, and what another shape
-/// left would be read as something else. [`crate::Catalog::rebuild_summaries`] writes those of other versions anew.
+/// A change of their shapes needs another version: the encoding does not describe itself, so an
+/// older summary would be misread. [`crate::Catalog::rebuild_summaries`] rewrites summaries of
+/// other versions.
 const SUMMARY_VERSION: u8 = 2;
 
-/// Whether a summary is of the version that this release writes.
+/// Whether a summary has the version that this release writes.
 #[must_use]
 pub fn is_summary_current(value: &[u8]) -> bool {
     value.first() == Some(&SUMMARY_VERSION)
@@ -487,10 +488,10 @@ pub fn encode_summary<T: Serialize>(summary: &T) -> Result<Bytes, Fault> {
     Ok(Bytes::from(bytes))
 }
 
-/// Decodes a summary, without copying its texts.
+/// Decodes a summary, borrowing its strings.
 ///
 /// # Errors
-/// A [`Fault`] if the value is no summary of a version that this release knows.
+/// A [`Fault`] if the value is not a summary of a version that this release knows.
 pub fn decode_summary<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, Fault> {
     match value.split_first() {
         Some((&SUMMARY_VERSION, rest)) => {
@@ -517,9 +518,9 @@ pub fn encode<T: Serialize>(record: &T) -> Result<Bytes, Fault> {
 /// # Errors
 /// A [`Fault`] if the value is not of this shape or of a newer version than this release knows.
 pub fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, Fault> {
-    // Not flattened: every value would be built in an intermediate form first, at several times the
-    // cost, and an edge decodes a million records when it starts. All that `encode` writes begins
-    // with its version; of anything else the whole text is gone through for it.
+    // Not flattened: serde would buffer every value in an intermediate form, at several times the
+    // cost, and an edge decodes a million records at start. Everything that `encode` writes begins
+    // with its version; any other value is parsed a second time for it.
     if !value.starts_with(br#"{"v":1,"#) {
         let version: Version =
             serde_json::from_slice(value).map_err(Fault::of("decode a record"))?;

@@ -1,13 +1,13 @@
-//! Everything that is sealed, brought under the key that seals now, while all goes on.
+//! Resealing: re-encrypts every sealed value under the active key-encryption key, without downtime.
 //!
-//! A *pass* goes through every record of every kind in [`SEALED_KINDS`], opens it, and seals anew
-//! what is under another key: one transaction for each record, which expects it unchanged, so that
-//! no change of anybody is lost. Passes follow one another until one of them finds nothing to do:
-//! that one is the proof. A pass is paced, so that callers are not held up.
+//! A *pass* visits every record of every kind in [`SEALED_KINDS`], unseals it, and reseals it if it
+//! is under another key: one transaction per record, which expects it unchanged, so that no
+//! concurrent change is lost. Passes are repeated until one finds nothing to do, which proves
+//! completion. Passes are paced, so that callers are not delayed.
 //!
-//! [`begin`] writes down under which key everything is to be, [`finish`] that it is. Between the two
-//! lies whatever the process lived through: the next one finds [`is_finished`] false and starts over,
-//! which costs a look at what is done already.
+//! [`begin`] records the key under which everything is to be sealed, [`finish`] that it is. If the
+//! process stops in between, the next one finds [`is_finished`] false and starts over, which only
+//! costs reading what is done already.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,31 +23,31 @@ mod kinds;
 
 pub use kinds::{SEALED_KINDS, SealedKind};
 
-/// How many records are sealed under which key.
+/// How many records are sealed under each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SealedCounts {
-    /// By key, then by the name of the kind.
+    /// By key, then by kind name.
     pub records: BTreeMap<KeyId, BTreeMap<&'static str, u64>>,
-    /// Records that do not read: nobody can say what they are sealed under.
+    /// Records that cannot be decoded, so their key is unknown.
     pub unreadable: u64,
 }
 
-/// What a pass has done.
+/// The result of a pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResealPass {
-    /// Sealed values looked at and opened.
+    /// Sealed values that were unsealed.
     pub opened: u64,
-    /// Of these, sealed anew.
+    /// Of these, resealed.
     pub resealed: u64,
-    /// Of these, changed by somebody else meanwhile: the next pass looks again.
+    /// Of these, changed concurrently: the next pass visits them again.
     pub conflicts: u64,
-    /// Records whose sealed value does not open or read.
+    /// Records whose sealed value cannot be unsealed or decoded.
     pub failed: u64,
-    /// The first of them, with the reason.
+    /// The first of these failures, with the reason.
     pub first_failure: Option<(Key, String)>,
 }
 
-/// Under which key everything is, or is to be.
+/// The key under which everything is sealed, or is to be.
 #[derive(Serialize, Deserialize)]
 struct ResealRecord {
     under: String,
@@ -59,10 +59,10 @@ struct ResealRecord {
 const PAGE: usize = 256;
 /// Records written at once.
 const BATCH_MAX: u32 = 64;
-/// Batches a second, as far as the pace allows: a caller waits behind one at most.
+/// Most batches per second, if the pace allows: a caller waits for one at most.
 const BATCHES_PER_SECOND: u32 = 20;
 
-/// Counts what is sealed.
+/// Counts the sealed values by key.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
@@ -84,7 +84,7 @@ pub async fn count_sealed(store: &dyn Store) -> Result<SealedCounts, Fault> {
     Ok(census)
 }
 
-/// Whether everything is known to be sealed under the key that seals now.
+/// Whether everything is known to be sealed under the active key.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
@@ -92,8 +92,8 @@ pub async fn is_finished(store: &dyn Store, keyring: &Keyring) -> Result<bool, F
     Ok(finished_under(store).await? == Some(keyring.active()))
 }
 
-/// The key that everything is known to be sealed under; `None` if there is no such key, or a change
-/// to another one is under way.
+/// The key under which everything is known to be sealed; `None` if there is no such key, or a
+/// change to another one is in progress.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
@@ -105,10 +105,11 @@ pub async fn finished_under(store: &dyn Store) -> Result<Option<KeyId>, Fault> {
     Ok(record.finished.and_then(|_| KeyId::parse(&record.under)))
 }
 
-/// Writes down that everything is to be sealed under `under`.
+/// Records that everything is to be sealed under `under`.
 ///
-/// Done before anything is sealed under it, so that no process takes a store for finished in which
-/// something is under another key. What was handed to the store before is visible once this returns.
+/// Called before anything is sealed under that key, so that no process considers a store finished
+/// that contains values under another key. Everything handed to the store before is visible once
+/// this returns.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
@@ -116,7 +117,7 @@ pub async fn begin(store: &dyn Store, under: KeyId) -> Result<(), Fault> {
     write_marker(store, under, None).await
 }
 
-/// Writes down that everything is sealed under `under`.
+/// Records that everything is sealed under `under`.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
@@ -124,11 +125,11 @@ pub async fn finish(store: &dyn Store, under: KeyId, now: Timestamp) -> Result<(
     write_marker(store, under, Some(now)).await
 }
 
-/// Seals anew what is under another key than the one that seals, `per_second` records a second at
-/// most. `tell` hears of each step.
+/// Reseals what is under another key than the active one, at most `per_second` records a second.
+/// Calls `on_progress` after each step.
 ///
 /// # Errors
-/// A [`Fault`] if the store failed; what was done until then stays done.
+/// A [`Fault`] if the store failed; records resealed by then stay so.
 pub async fn pass(
     store: &dyn Store,
     keyring: &Keyring,
@@ -148,7 +149,7 @@ pub async fn pass(
                 writes.extend(pass.inspect(kind, keyring, entry));
             }
             on_progress(&pass);
-            // As long as it took: at most half of the time of whoever reads.
+            // Sleeps as long as the batch took: readers get at least half of the time.
             sleep(began.elapsed()).await;
             while !writes.is_empty() {
                 let began = Instant::now();
@@ -170,7 +171,7 @@ pub async fn pass(
 }
 
 impl SealedCounts {
-    /// How many records are under a key.
+    /// How many records are sealed under a key.
     #[must_use]
     pub fn under(&self, id: KeyId) -> u64 {
         self.records
@@ -198,13 +199,13 @@ impl SealedCounts {
 }
 
 impl ResealPass {
-    /// Whether it found everything as it should be.
+    /// Whether it found nothing to do and nothing wrong.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         self.resealed == 0 && self.conflicts == 0
     }
 
-    /// Opens a record; the change of it, if it is under another key.
+    /// Unseals a record; returns the transaction to reseal it, if it is under another key.
     fn inspect(&mut self, kind: &SealedKind, keyring: &Keyring, entry: &Entry) -> Option<Txn> {
         match reseal_one(kind, keyring, entry) {
             Ok(Inspection::NoSealedValue) => None,
@@ -226,7 +227,7 @@ impl ResealPass {
         }
     }
 
-    /// Commits some changes at once.
+    /// Commits several transactions concurrently.
     async fn write(&mut self, store: &dyn Store, txns: Vec<Txn>) -> Result<(), Fault> {
         let commits: Vec<_> = txns.into_iter().map(|txn| store.commit(txn)).collect();
         for result in futures_util::future::join_all(commits).await {
@@ -240,7 +241,7 @@ impl ResealPass {
     }
 }
 
-/// What was found in a record.
+/// What a record contains.
 enum Inspection {
     /// No sealed value.
     NoSealedValue,
@@ -272,7 +273,7 @@ fn reseal_one(kind: &SealedKind, keyring: &Keyring, entry: &Entry) -> Result<Ins
     }))
 }
 
-/// What is wrong with a record, without the frame of a store failure around it.
+/// The reason of a failure, without the store failure's prefix.
 fn reason(fault: &Fault) -> String {
     match &fault.cause {
         Some(cause) => format!("{}: {cause}", fault.operation),

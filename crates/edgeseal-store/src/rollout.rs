@@ -1,12 +1,12 @@
-//! How far a change has come: what follows from the reports of edges, and no more than that.
+//! The progress of a rollout, derived only from the reports of edges.
 //!
-//! Terms: an edge *serves* a state if it says that it has followed the commit and nothing it says
-//! speaks against it. The state is *proved* there if the report also holds a handshake with the
-//! edge's own listener that showed it. A report that is too old proves nothing: who wrote it may be
-//! gone.
+//! Terms: an edge *serves* a state if it reports that it has applied the commit and nothing in the
+//! report contradicts that. The state is *proved* there if the report also contains a handshake
+//! with the edge's own listener that showed it. A report that is too old proves nothing: its edge
+//! may be gone.
 //!
-//! Everything here is pure. Ages are differences between two clocks, that of the edge and that of
-//! whoever asks: they are to be right to within a minute. A report from the future counts as new.
+//! Everything here is pure. Ages are differences between the clock of the edge and that of the
+//! reader, which must agree to within a minute. A report from the future counts as new.
 
 use std::fmt;
 
@@ -17,26 +17,26 @@ use crate::{
     record::{EdgeRecord, Proof},
 };
 
-/// Between two reports of an edge that has nothing new to say.
+/// Interval between reports of an edge with nothing new.
 pub const HEARTBEAT_MS: i64 = 60_000;
-/// An edge is silent once three heartbeats are missing: one may be late, a second one lost to a
-/// store that is restarted.
+/// An edge is silent once three heartbeats are missing: one may be late, and a second one lost
+/// while the store restarts.
 pub const SILENT_AFTER_MS: i64 = 3 * HEARTBEAT_MS;
-/// What an edge said last may be forgotten after a day without another word.
+/// The store may remove the last report of an edge after a day without another.
 pub const REPORT_TTL_MS: i64 = 24 * 60 * HEARTBEAT_MS;
 
 /// The group whose edges serve staged certificates.
 pub const STAGING_GROUP: &str = "staging";
 
-/// A state of a domain that edges are to serve.
+/// A state of a domain that edges must serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutTarget {
     /// The domain.
     pub domain: DomainPattern,
-    /// The commit; later ones are as good.
+    /// The commit; later ones satisfy it too.
     pub revision: Revision,
-    /// The newest state of the domain; `None` if the domain is gone. Must have been read after the
-    /// reports: else they may show a later one.
+    /// The newest state of the domain; `None` if the domain was deleted. Must be read after the
+    /// reports; otherwise they may show a later state.
     pub latest: Option<LatestState>,
 }
 
@@ -45,31 +45,31 @@ pub struct RolloutTarget {
 pub struct LatestState {
     /// The commit.
     pub revision: Revision,
-    /// When the call came that made it.
+    /// When the call that made it was received.
     pub changed: Timestamp,
     /// What a handshake must show.
     pub expected: ExpectedHandshake,
 }
 
-/// What a handshake shows.
+/// What a handshake should show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExpectedHandshake {
-    /// A refusal.
+    /// A rejection.
     Rejected,
-    /// Each of these leaves, the first certificate's first: SHA-256 in hex.
+    /// Each of these leaves, the primary certificate's first: SHA-256 in hex.
     Leaves(Vec<String>),
-    /// It cannot be said.
+    /// Unknown.
     Unknown,
 }
 
-/// What an edge is to a target.
+/// The state of an edge with regard to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EdgeState {
-    /// It serves it.
+    /// It serves the target.
     Serving,
-    /// It has not come that far.
+    /// It has not applied the commit.
     Behind,
-    /// It followed, but a handshake did not show it.
+    /// It applied the commit, but a handshake did not show it.
     Unproved,
     /// It cannot use the newest record, and serves the last good state.
     Quarantined,
@@ -80,43 +80,44 @@ pub enum EdgeState {
 /// Why an edge is not known to serve a target, or why that is not proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatusReason<'a> {
-    /// The last report is so old.
+    /// The last report is too old.
     Silent {
         /// Its age.
         age_ms: i64,
     },
     /// The record cannot be used.
     Quarantined {
-        /// What is wrong with it, in the words of the edge.
+        /// What is wrong with it, as the edge reports it.
         reason: &'a str,
     },
-    /// Another commit is the last that it followed.
+    /// The last commit that it applied is another one.
     Behind,
-    /// So many domains are quarantined that the report does not name all of them; this may be one.
+    /// More domains are quarantined than the report lists; this may be one of them.
     PossiblyQuarantined {
         /// How many are.
         total: u64,
     },
-    /// A handshake did not show it.
+    /// A handshake did not show the target.
     Unproved {
-        /// What was seen, in the words of the edge.
+        /// What it showed, as the edge reports it.
         reason: &'a str,
     },
-    /// A handshake showed something that the store does not say.
+    /// A handshake showed something that differs from the store.
     Mismatch,
-    /// No handshake was reported: a sample is read in bulk, and reports keep the latest proofs only.
+    /// No handshake was reported: bulk changes are sampled, and reports contain the latest proofs
+    /// only.
     NoProof,
 }
 
-/// How an edge stands to a target.
+/// The status of an edge with regard to a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutStatus<'a> {
-    /// In a word.
+    /// The state.
     pub state: EdgeState,
-    /// The handshake that shows the target, or a later state of the domain.
+    /// The handshake that showed the target, or a later state of the domain.
     pub proof: Option<&'a Proof>,
-    /// Whether nothing is left to wait for: it is proved, or the domain is gone and the edge has
-    /// followed that. What is gone cannot be read from a handshake.
+    /// Whether there is nothing left to wait for: it is proved, or the domain was deleted and the
+    /// edge has applied that. A handshake cannot prove a deletion.
     pub settled: bool,
     /// What is missing.
     pub reason: Option<StatusReason<'a>>,
@@ -133,13 +134,13 @@ impl EdgeRecord {
         }
     }
 
-    /// Age of the report; none if it is from the future.
+    /// Age of the report; zero if it is from the future.
     #[must_use]
     pub fn age_ms(&self, now: Timestamp) -> i64 {
         now.since_ms(self.at).max(0)
     }
 
-    /// Whether the report is too old to believe that the edge still runs.
+    /// Whether the report is too old to conclude that the edge still runs.
     #[must_use]
     pub fn is_silent(&self, now: Timestamp) -> bool {
         self.age_ms(now) > SILENT_AFTER_MS
@@ -151,7 +152,7 @@ impl EdgeRecord {
         self.quarantined_total.max(self.quarantined.len() as u64)
     }
 
-    /// How this edge stands to `target`.
+    /// The status of this edge with regard to `target`.
     #[must_use]
     pub fn status(&self, target: &RolloutTarget, now: Timestamp) -> RolloutStatus<'_> {
         let without = |state, why| RolloutStatus {
@@ -210,8 +211,8 @@ impl EdgeRecord {
         }
     }
 
-    /// Whether the domain, which the report does not name as quarantined, may be all the same: the
-    /// ones that are named are the first in order.
+    /// Whether a domain that the report does not list may be quarantined anyway: the report lists
+    /// the first ones in order.
     fn may_be_quarantined(&self, name: &DomainPattern) -> bool {
         let named = self.quarantined.len() as u64;
         self.quarantined_total > named
@@ -223,8 +224,8 @@ impl EdgeRecord {
 }
 
 impl RolloutTarget {
-    /// Whether a proof says what the store says. A proof of a state that is not the newest cannot be
-    /// compared any more.
+    /// Whether a proof agrees with the store. A proof of a state that is not the newest can no
+    /// longer be compared.
     fn agrees(&self, proof: &Proof) -> bool {
         let Some(newest) = &self.latest else {
             return true;
@@ -243,9 +244,9 @@ impl RolloutTarget {
 }
 
 impl Proof {
-    /// From the call that made the change until the handshake that showed it. Negative if the two
-    /// clocks disagree by more than that; `None` if the edge found the state rather than being told
-    /// of it.
+    /// Time from the call that made the change to the handshake that showed it. Negative if the
+    /// clocks disagree by more than that; `None` if the edge found the state instead of receiving
+    /// it as a change.
     #[must_use]
     pub fn propagation_ms(&self) -> Option<i64> {
         Some(self.at.since_ms(self.changed_at?))

@@ -1,9 +1,10 @@
-//! Secrets at rest: AES-256-GCM under a key-encryption key that is not in the store.
+//! Encryption at rest: secrets under AES-256-GCM, with a key-encryption key (KEK) that is not in
+//! the store.
 //!
-//! A sealed value is `1 ‖ id of the KEK (4 octets) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`. The
-//! associated data is the store key of the record that holds it, so that a sealed value moved to
-//! another record does not open. Nonces are random: at 2^32 sealings under one KEK the chance of a
-//! repeat reaches 2^-33 (NIST SP 800-38D §8.3); rotate long before.
+//! A sealed value is `1 ‖ KEK ID (4 bytes) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`. The associated
+//! data is the store key of its record, so a sealed value that is moved to another record cannot be
+//! unsealed. Nonces are random: after 2^32 seals under one KEK the probability of a repeat reaches
+//! 2^-33 (NIST SP 800-38D §8.3); rotate long before.
 
 use std::{
     fmt,
@@ -26,65 +27,65 @@ const VERSION: u8 = 1;
 const ID_LEN: usize = 4;
 const HEADER_LEN: usize = 1 + ID_LEN + NONCE_LEN;
 
-/// The key-encryption keys: one seals, all open.
+/// The key-encryption keys: the active one seals, all unseal.
 ///
-/// Clones share them: [`Keyring::replace`] is seen by everybody who holds one.
+/// Clones share them: [`Keyring::replace`] takes effect in all clones.
 #[derive(Clone)]
 pub struct Keyring {
     ring: Arc<RwLock<Arc<KeySet>>>,
 }
 
-/// The keys of one moment; the first one seals.
+/// The current keys; the first one is active.
 struct KeySet {
     keys: Vec<(KeyId, Arc<LessSafeKey>)>,
 }
 
-/// Held by who seals until what was sealed is committed; see [`RetiredKeys::released`].
+/// Held from sealing until the sealed value is committed; see [`RetiredKeys::drained`].
 pub struct SealGuard {
     _ring: Arc<KeySet>,
 }
 
-/// Keys that do not seal any more, but may have sealed what is not committed yet.
+/// Keys that no longer seal, but may have sealed values that are not committed yet.
 pub struct RetiredKeys {
     ring: Weak<KeySet>,
 }
 
-/// Names a key-encryption key: the start of the SHA-256 of the key.
+/// Identifies a key-encryption key: the start of the key's SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; ID_LEN]);
 
-/// Why a text is no keyring.
+/// Why parsing a keyring failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeyring {
-    /// No line holds a key.
+    /// The text contains no key.
     #[error("there is no key-encryption key in it")]
     Empty,
-    /// A line is not 32 octets in base64.
-    #[error("line {line} is not a key-encryption key: 32 octets in base64")]
+    /// A line is not 32 bytes in base64.
+    #[error("line {line} is not a key-encryption key: 32 bytes in base64 are expected")]
     Malformed {
-        /// Its number, from 1.
+        /// The line, from 1.
         line: usize,
     },
 }
 
-/// Why a keyring does not take another one's place.
+/// Why a keyring cannot replace another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("key-encryption key {missing} is in use and is not among the new ones")]
 pub struct MissingKey {
-    /// A key that the present keyring opens with and the other does not have.
+    /// A key of the current keyring that the new one lacks.
     pub missing: KeyId,
 }
 
-/// Why a key stays in the keyring.
+/// Why a key cannot be removed from the keyring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RemoveKeyError {
-    /// It seals.
+    /// It is the active key.
     #[error("key-encryption key {id} is the one that seals")]
     Active {
         /// The key.
         id: KeyId,
     },
-    /// It is not there.
+    /// The keyring does not contain it.
     #[error("there is no key-encryption key {id} in the keyring")]
     Unknown {
         /// The key.
@@ -92,23 +93,23 @@ pub enum RemoveKeyError {
     },
 }
 
-/// Why a sealed value does not open.
+/// Why a value cannot be unsealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnsealError {
-    /// It was sealed under a key-encryption key that is not in the keyring.
+    /// Its key-encryption key is not in the keyring.
     #[error("it needs key-encryption key {needed}, which is not in the keyring")]
     UnknownKey {
         /// The key that is needed.
         needed: KeyId,
     },
-    /// It was changed, cut, or moved from another record.
-    #[error("it was changed, cut or moved since it was sealed")]
+    /// It was changed, truncated, or moved from another record.
+    #[error("it was changed, truncated or moved since it was sealed")]
     Broken,
 }
 
 impl Keyring {
-    /// Parses a keyring: one key a line, 32 octets in base64; the first seals, all open. Empty
-    /// lines and lines that start with `#` are passed over, and so is a key that stands there again.
+    /// Parses a keyring: one key per line, 32 bytes in base64; the first is active. Empty lines,
+    /// lines that start with `#`, and duplicate keys are skipped.
     ///
     /// # Errors
     /// [`InvalidKeyring`], which never shows a part of a key.
@@ -132,8 +133,8 @@ impl Keyring {
         })
     }
 
-    /// The text of a keyring without the line of one key; everything else stays as it was. `None`
-    /// if no line holds that key.
+    /// A keyring's text without the line of one key; everything else is unchanged. `None` if no
+    /// line contains that key.
     ///
     /// # Errors
     /// [`InvalidKeyring`] if the text does not parse.
@@ -155,26 +156,26 @@ impl Keyring {
         Ok(found.then_some(kept))
     }
 
-    /// A new random key in the form that [`Keyring::parse`] reads.
+    /// A new random key in the format of [`Keyring::parse`].
     #[must_use]
     pub fn generate() -> Zeroizing<String> {
         let bytes = Zeroizing::new(random::<32>());
         Zeroizing::new(STANDARD.encode(bytes.as_slice()))
     }
 
-    /// The key that seals.
+    /// The active key, which seals.
     #[must_use]
     pub fn active(&self) -> KeyId {
         self.current().active().0
     }
 
-    /// All keys; the first one seals.
+    /// All keys; the active one first.
     #[must_use]
     pub fn ids(&self) -> Vec<KeyId> {
         self.current().keys.iter().map(|(id, _)| *id).collect()
     }
 
-    /// Opens and seals with the keys of `with` from now on, here and in every clone.
+    /// Replaces the keys by those of `with`, here and in every clone.
     ///
     /// # Errors
     /// [`MissingKey`] if `with` lacks a key that this one has; nothing has changed then.
@@ -190,11 +191,11 @@ impl Keyring {
         })
     }
 
-    /// Opens with this key no more, here and in every clone. The caller has made sure that nothing
-    /// is sealed under it.
+    /// Removes a key, here and in every clone. The caller has made sure that nothing is sealed
+    /// under it.
     ///
     /// # Errors
-    /// [`RemoveKeyError`] if it is the key that seals, or not there.
+    /// [`RemoveKeyError`] if it is the active key, or not in the keyring.
     pub fn remove_key(&self, id: KeyId) -> Result<(), RemoveKeyError> {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         if ring.active().0 == id {
@@ -210,8 +211,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// To be taken before something is sealed that is to be stored, and held until the store has
-    /// answered.
+    /// Must be held from before a value is sealed until the store has committed it.
     #[must_use]
     pub fn seal_guard(&self) -> SealGuard {
         SealGuard {
@@ -219,7 +219,7 @@ impl Keyring {
         }
     }
 
-    /// Seals `plain` for the record `holder`.
+    /// Seals `plain` for the record with the key `holder`.
     #[must_use]
     pub fn seal(&self, plain: &Secret, holder: &Key) -> Vec<u8> {
         let nonce = random::<NONCE_LEN>();
@@ -242,10 +242,10 @@ impl Keyring {
         sealed
     }
 
-    /// Opens what was sealed for the record `holder`.
+    /// Unseals a value that was sealed for the record with the key `holder`.
     ///
     /// # Errors
-    /// [`OpenError`] names the key that is needed, or says that the value is broken.
+    /// [`UnsealError`] with the missing key, or because the value is corrupt.
     pub fn open(&self, sealed: &[u8], holder: &Key) -> Result<Secret, UnsealError> {
         let needed = KeyId::of_sealed(sealed).ok_or(UnsealError::Broken)?;
         let ring = self.current();
@@ -280,8 +280,8 @@ impl KeySet {
 }
 
 impl RetiredKeys {
-    /// Waits until nobody is between sealing with the keys of before and the store's answer. Calls
-    /// last milliseconds, so looking now and then is enough.
+    /// Waits until every value sealed with the retired keys has been committed or given up. Commits
+    /// take milliseconds, so polling suffices.
     pub async fn drained(&self) {
         const LOOK_EVERY: Duration = Duration::from_millis(5);
         while self.ring.strong_count() > 0 {
@@ -291,7 +291,7 @@ impl RetiredKeys {
 }
 
 impl KeyId {
-    /// Reads the eight hex digits that an id is shown as.
+    /// Parses the eight hex digits as which an ID is printed.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut id = [0; ID_LEN];
@@ -299,7 +299,7 @@ impl KeyId {
         Some(Self(id))
     }
 
-    /// The key that a sealed value was sealed under; `None` if it is no sealed value.
+    /// The key under which a value was sealed; `None` if it is not a sealed value.
     #[must_use]
     pub fn of_sealed(sealed: &[u8]) -> Option<Self> {
         let well_formed = sealed.len() >= HEADER_LEN && sealed[0] == VERSION;
@@ -314,10 +314,10 @@ impl KeyId {
     }
 }
 
-/// A line that is no key.
+/// A line that is not a key.
 struct Malformed;
 
-/// The key of a line; `None` if the line is empty or a comment.
+/// The key in a line; `None` if the line is empty or a comment.
 fn parse_line(line: &str) -> Result<Option<(KeyId, LessSafeKey)>, Malformed> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {

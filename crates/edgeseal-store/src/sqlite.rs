@@ -1,17 +1,17 @@
 //! A store in one SQLite file, owned by one process.
 //!
-//! - One writer thread takes what waits in a bounded queue and commits it together: one `fsync` for
-//!   many transactions (`sqlite/writer.rs`). It alone counts revisions, in the transaction that
+//! - One writer thread commits the transactions waiting in a bounded queue together: one `fsync`
+//!   for many transactions (`sqlite/writer.rs`). Only it assigns revisions, in the transaction that
 //!   uses them.
-//! - What was read or written lately is answered from memory (`sqlite/recent.rs`).
-//! - Readers are further connections to the same file. None keeps a snapshot across calls, so that
-//!   the write-ahead log can always be folded back (`sqlite/read.rs`).
-//! - A lock file beside the database keeps a second process out (`sqlite/file.rs`).
-//! - Files that were removed or replaced while they are open are noticed before a commit to them is
-//!   acknowledged (`sqlite/files.rs`).
+//! - Recently read or written values are cached in memory (`sqlite/cache.rs`).
+//! - Readers are additional connections to the same file. None keeps a snapshot across calls, so
+//!   that the write-ahead log can always be checkpointed (`sqlite/read.rs`).
+//! - A lock file next to the database excludes other processes (`sqlite/file.rs`).
+//! - Removal or replacement of open files is detected before a commit to them is acknowledged
+//!   (`sqlite/file_watch.rs`).
 //!
-//! The file may be looked at with any SQLite tool while it is open. [`StoreBackup`] copies it meanwhile, and
-//! puts such a copy in its place while no process owns it.
+//! Any SQLite tool may read the file while it is open. [`StoreBackup`] copies it while it is in
+//! use, and restores such a copy while no process owns the file.
 
 use std::{path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -49,25 +49,25 @@ pub struct SqliteStore {
     readers: Option<Arc<Readers>>,
     cache: Arc<ReadCache>,
     file_watch: Arc<FileWatch>,
-    /// Revisions of earlier lives of the file, oldest first: from, to.
+    /// Revision ranges of earlier incarnations of the file, oldest first: from, to.
     incarnations: Vec<(Revision, Revision)>,
-    /// Where this life of the file begins.
+    /// First revision of this incarnation of the file.
     first_revision: Revision,
     head: watch::Receiver<Revision>,
     queue: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
 }
 
-/// Transactions that wait for the writer; more make their callers wait.
+/// Transactions that can wait for the writer; beyond that, callers wait.
 const QUEUE: usize = 1024;
-/// Rounds of [`writer::SWEEP_CHUNK`] keys in one sweep. Commits go between two rounds.
+/// Rounds of [`writer::SWEEP_CHUNK`] keys in one sweep. Other commits run between rounds.
 const SWEEP_ROUNDS: usize = 10;
-/// How often the files are looked for while nothing is committed.
+/// How often the files are checked while nothing is committed.
 const FILE_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 impl SqliteStore {
-    /// Opens the store in this file, or makes it: the file with mode 0600, missing directories with
-    /// 0700. Blocks for some milliseconds, longer after a crash.
+    /// Opens the store in this file, or creates it: the file with mode 0600, missing directories
+    /// with 0700. Blocks for some milliseconds, longer after a crash.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -118,10 +118,10 @@ impl SqliteStore {
         })
     }
 
-    /// Commits what waits, folds the write-ahead log back and lets go of the file. Dropping the
+    /// Commits what is queued, checkpoints the write-ahead log and closes the file. Dropping the
     /// store does the same, but blocks the thread.
     pub async fn close(self) {
-        // The only failure is a panic of the writer, which the log shows.
+        // It can only fail if the writer panicked, which is logged.
         let _ = task::spawn_blocking(move || drop(self)).await;
     }
 
@@ -157,7 +157,7 @@ impl SqliteStore {
         if self.issued(after, known) {
             return Ok(());
         }
-        // A read may have shown a commit whose announcement is still under way.
+        // A read may have shown a commit that has not been announced yet.
         let LogBounds { head, compacted } = self.scan(read::log_bounds).await?;
         if self.issued(after, head) {
             return Ok(());
@@ -169,7 +169,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
-        // First: it also says whether what is in memory may still be shown.
+        // First: this also checks whether cached values may still be returned.
         let readers = self.readers()?;
         if let Some(entry) = self.cache.get(key) {
             return Ok(Some(entry));
@@ -201,7 +201,7 @@ impl Store for SqliteStore {
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-        /// So few wait for no listing.
+        /// So few keys do not wait behind a listing.
         const FEW: usize = 8;
         let readers = self.readers()?;
         if let Some(entries) = self.cache.get_many(keys) {
@@ -282,7 +282,7 @@ impl Store for SqliteStore {
     async fn lost(&self) -> Fault {
         loop {
             let files = Arc::clone(&self.file_watch);
-            // A disk that stalls must hold up nobody else.
+            // A stalled disk must not block other tasks.
             let looked = task::spawn_blocking(move || files.check()).await;
             if let Ok(Err(gone)) = looked {
                 return gone.into();
@@ -294,7 +294,8 @@ impl Store for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        // Readers first: the last connection to close folds the log back, and only the writer may.
+        // Readers first: the last connection to close checkpoints the log, and only the writer may
+        // do that.
         self.readers = None;
         self.queue = None;
         if let Some(writer) = self.writer.take()

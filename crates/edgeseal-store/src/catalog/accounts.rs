@@ -15,7 +15,7 @@ use crate::{
 /// The name of the account that operates this Edgeseal.
 pub const ROOT_ACCOUNT_NAME: &str = "root";
 
-/// A new access key, with the only sight of its secret.
+/// A new access key with its secret, which is never shown again.
 #[derive(Clone, Debug)]
 pub struct NewAccessKey {
     /// The key.
@@ -24,14 +24,14 @@ pub struct NewAccessKey {
     pub secret: Secret,
 }
 
-/// Whose access key it must be, for a change of it.
+/// The required owner of an access key that is changed.
 #[derive(Clone, Copy, Debug)]
 pub enum KeyOwner<'a> {
-    /// The account's own or one of its users'.
+    /// The account or any of its users.
     Any,
-    /// The account's own.
+    /// The account itself.
     Account,
-    /// This user's.
+    /// This user.
     User(&'a UserName),
 }
 
@@ -45,7 +45,7 @@ impl KeyOwner<'_> {
     }
 }
 
-/// A number for a new account.
+/// A random number for a new account.
 #[must_use]
 pub fn random_account_id() -> AccountId {
     let mut bytes = [0; 8];
@@ -73,14 +73,14 @@ impl NewAccessKey {
     }
 }
 
-/// Letters and digits, each as likely as the others.
+/// Letters and digits, uniformly distributed.
 pub(crate) fn random_text<const LENGTH: usize>() -> String {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut text = String::with_capacity(LENGTH);
     while text.len() < LENGTH {
         let mut octet = [0];
         fill_random(&mut octet);
-        // 62 × 4 = 248: what is above would make the first letters likelier.
+        // 62 × 4 = 248: higher values would make the first letters more likely.
         if octet[0] < 248 {
             text.push(char::from(ALPHABET[usize::from(octet[0] % 62)]));
         }
@@ -88,7 +88,7 @@ pub(crate) fn random_text<const LENGTH: usize>() -> String {
     text
 }
 
-/// Decimal digits, each as likely as the others.
+/// Decimal digits, uniformly distributed.
 pub(super) fn random_digits<const LENGTH: usize>() -> String {
     let mut text = String::with_capacity(LENGTH);
     while text.len() < LENGTH {
@@ -106,7 +106,7 @@ fn fill_random(octets: &mut [u8]) {
         .expect("the operating system's random source never fails once it is seeded");
 }
 
-/// Why an account or a key of it is not changed.
+/// Why an account or an access key of it is not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
     /// The name belongs to another account.
@@ -118,7 +118,7 @@ pub enum AccountError {
     /// There is no such account.
     #[error("there is no account {account}")]
     NoAccount {
-        /// Its number.
+        /// The account number.
         account: AccountId,
     },
     /// There is no such user in the account.
@@ -129,7 +129,7 @@ pub enum AccountError {
         /// The user.
         user: UserName,
     },
-    /// The account, or its user, has as many keys as it may.
+    /// The account, or its user, has the maximum number of keys.
     #[error("{} has {max} access keys already; delete one first", owner_description(.account, .user.as_ref()))]
     TooManyKeys {
         /// The account.
@@ -147,7 +147,7 @@ pub enum AccountError {
         /// The key.
         key: String,
     },
-    /// The last active key of the root account is needed to operate Edgeseal.
+    /// The root account keeps its last active key, to operate Edgeseal.
     #[error("{key} is the last active key of the root account; make another one first")]
     LastRootKey {
         /// The key.
@@ -232,7 +232,7 @@ impl Catalog {
     /// Makes an account with its first access key.
     ///
     /// # Errors
-    /// [`AccountError::NameTaken`], or why the store did not do it.
+    /// [`AccountError::NameTaken`], or the failure of the store.
     pub async fn create_account(
         &self,
         deed: &AuditContext,
@@ -262,7 +262,7 @@ impl Catalog {
     /// Makes another access key of an account or of one of its users.
     ///
     /// # Errors
-    /// [`AccountError`], or why the store did not do it.
+    /// [`AccountError`], or the failure of the store.
     pub async fn create_access_key(&self, deed: &AuditContext, key: &NewAccessKey) -> Changed<()> {
         let account = &key.key.account;
         let user = key.key.user.as_ref();
@@ -299,7 +299,7 @@ impl Catalog {
     /// Switches an access key on or off.
     ///
     /// # Errors
-    /// [`AccountError`], or why the store did not do it.
+    /// [`AccountError`], or the failure of the store.
     pub async fn set_access_key_active(
         &self,
         deed: &AuditContext,
@@ -326,7 +326,7 @@ impl Catalog {
     /// Removes an access key.
     ///
     /// # Errors
-    /// [`AccountError`], or why the store did not do it.
+    /// [`AccountError`], or the failure of the store.
     pub async fn delete_access_key(
         &self,
         deed: &AuditContext,
@@ -391,8 +391,8 @@ impl Catalog {
 }
 
 impl super::Draft {
-    /// Reads and rewrites an account, so that two changes of its keys never pass each other: limits
-    /// over all its keys hold. Returns whether there is such an account.
+    /// Reads and rewrites an account, so that concurrent changes of its keys conflict: limits over
+    /// all its keys hold. Returns whether the account exists.
     pub(super) async fn touch_account(&mut self, id: &AccountId) -> Result<bool, Fault> {
         let key = Key::account(id);
         let Some(account) = self.get::<Account>(&key).await? else {
@@ -416,7 +416,7 @@ impl super::Draft {
         self.put(holder, &row)
     }
 
-    /// Makes an access key that of the user with another name.
+    /// Moves an access key to a user's new name.
     pub(super) async fn move_access_key(
         &mut self,
         key: &AccessKey,
@@ -444,7 +444,7 @@ impl super::Draft {
     }
 }
 
-/// Where its account, or its user, finds a key.
+/// The index key by which its account, or its user, finds an access key.
 pub(crate) fn access_key_index(key: &AccessKey) -> Key {
     match &key.user {
         Some(user) => Key::user_access_key(&key.account, user, &key.id),

@@ -18,23 +18,23 @@ use crate::{
 
 const PAGE: usize = 1000;
 
-/// Which part of an account's audit is wanted.
+/// A range of an account's audit records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditQuery<'a> {
-    /// From this moment on.
+    /// From this time (inclusive).
     pub from: Option<Timestamp>,
-    /// Up to this moment, without it.
+    /// To this time (exclusive).
     pub until: Option<Timestamp>,
     /// Whether the newest come first.
     pub newest_first: bool,
-    /// The name of the record after which to go on, as [`AuditPage`] shows it.
+    /// The suffix of the record after which to continue, as in [`AuditPage`].
     pub after: Option<&'a str>,
 }
 
 /// Some audit records of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditPage {
-    /// The records, each with its name within the account; `None` if one does not read.
+    /// The records, each with its key suffix; `None` if one cannot be decoded.
     pub records: Vec<(String, Option<AuditRecord>)>,
     /// Whether more follow.
     pub has_more: bool,
@@ -84,10 +84,10 @@ impl Catalog {
         })
     }
 
-    /// The secret of the chains; `None` if none was made yet.
+    /// The secret of the audit chains; `None` if none exists yet.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed or the keyring does not open it.
+    /// A [`Fault`] if the store failed or the keyring cannot unseal it.
     pub async fn chain_key(&self) -> Result<Option<ChainKey>, Fault> {
         let holder = Key::audit_chain_secret();
         let Some(record) = self.read::<AuditSecretRecord>(&holder).await? else {
@@ -103,7 +103,7 @@ impl Catalog {
         Ok(Some(ChainKey::new(&secret)))
     }
 
-    /// As [`chain_key`](Self::chain_key), and makes one if there is none.
+    /// As [`chain_key`](Self::chain_key), but creates the secret if there is none.
     pub(crate) async fn get_or_create_chain_key(&self) -> Result<ChainKey, Fault> {
         loop {
             if let Some(key) = self.chain_key().await? {
@@ -131,7 +131,7 @@ impl Catalog {
         }
     }
 
-    /// The accounts that have audit records, links or a head, in order of their numbers.
+    /// The accounts that have audit records, links or a head, sorted by number.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -147,15 +147,15 @@ impl Catalog {
                 let rest = entry.key.as_str().strip_prefix(prefix).unwrap_or_default();
                 let account = rest.split('/').next().unwrap_or_default();
                 found.extend(AccountId::parse(account));
-                // Past everything of this account.
+                // Continue after all records of this account.
                 after = Some(Key::from_stored(&format!("{prefix}{account}/\u{10ffff}")));
             }
         }
         Ok(found.into_iter().collect())
     }
 
-    /// Checks the audit of one account against its chain. What is read must be one moment, or
-    /// records that are removed or linked meanwhile are taken for tampering.
+    /// Verifies the audit records of one account against its chain. The store must be a snapshot;
+    /// otherwise records that are removed or linked concurrently look like tampering.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -215,7 +215,7 @@ impl Catalog {
         Ok(digests.collect())
     }
 
-    /// What is stored; something that is not genuine if it does not read.
+    /// The stored head or anchor; `unreadable` if it cannot be decoded.
     async fn end<T: DeserializeOwned>(&self, key: &Key, unreadable: T) -> Result<Option<T>, Fault> {
         let entry = self.store.get(key).await?;
         Ok(entry.map(|entry| record::decode(&entry.value).unwrap_or(unreadable)))

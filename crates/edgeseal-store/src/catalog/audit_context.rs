@@ -6,35 +6,35 @@ use crate::{
     record::{self, AuditRecord, BindingChange},
 };
 
-/// One call on whose behalf something is changed or refused: who, from where, what, when.
+/// The context of a call that changes something or is refused: who, from where, what, when.
 #[derive(Clone, Debug)]
 pub struct AuditContext {
-    /// Whose account.
+    /// The account whose audit it is.
     pub account: AccountId,
-    /// Who acts, as policies name it.
+    /// The principal's ARN.
     pub principal: String,
     /// The access key that signed the call.
     pub access_key: String,
     /// Address of the peer.
     pub source: String,
-    /// The call.
+    /// The action.
     pub action: String,
-    /// What it acts upon, as given; empty if nothing in particular.
+    /// The resource acted upon, as given; empty if none in particular.
     pub resource: String,
-    /// Id of the request, unique.
+    /// The request ID, unique.
     pub request_id: String,
     /// The nonce that the call uses up.
     pub nonce: Option<NonceUse>,
-    /// When.
+    /// When the call was received.
     pub now: Timestamp,
 }
 
-/// A nonce that a change uses up, so that the same signed call changes nothing twice.
+/// A nonce that a change uses up, so that a replayed call changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NonceUse {
     /// The nonce.
     pub nonce: String,
-    /// When it may be forgotten: no signature that holds it is accepted any more.
+    /// When the store may remove it: signatures that contain it are no longer accepted.
     pub expires: Timestamp,
 }
 
@@ -43,7 +43,7 @@ impl AuditContext {
         self.nonce_key().as_ref() == Some(key)
     }
 
-    /// Adds what every change carries: audit record and nonce.
+    /// Adds the audit record and the nonce to a transaction.
     pub(super) fn attach(
         &self,
         txn: &mut Txn,
@@ -56,8 +56,8 @@ impl AuditContext {
         Ok(())
     }
 
-    /// Adds a second record of a change, in the audit of another account whose things it acts upon.
-    /// Which key signed is between the caller and his own account.
+    /// Adds a second audit record for another account whose resources the change acts upon. It does
+    /// not name the access key, which concerns only the caller and its account.
     pub(super) fn attach_for_account(
         &self,
         account: &AccountId,

@@ -12,11 +12,11 @@ use crate::{
     record::{self, CertificateRecord, CertificateSummary, Material},
 };
 
-/// Domains that one change can take a certificate from, with room.
+/// Most domains whose certificates one change can unbind, with margin.
 pub(super) const RELEASED_MAX: usize = 100;
 
 impl Catalog {
-    /// A certificate, whoever owns it.
+    /// A certificate of any account.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -68,7 +68,7 @@ impl Catalog {
         Ok(!page.entries.is_empty())
     }
 
-    /// What is served under this address.
+    /// The material with this digest.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -93,7 +93,7 @@ impl Catalog {
 }
 
 impl Draft {
-    /// A number for a new certificate.
+    /// An ID for a new certificate.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -101,7 +101,7 @@ impl Draft {
         self.catalog.ids.certificate().await
     }
 
-    /// A number for a new domain.
+    /// An ID for a new domain.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -120,7 +120,8 @@ impl Draft {
         self.get_certificate(&Key::certificate(id)).await
     }
 
-    /// Whether an account has a certificate of this name, where that would be a surprise.
+    /// Whether an account has a certificate with this name, for a caller that expects that it has
+    /// not.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -166,8 +167,8 @@ impl Draft {
         }
     }
 
-    /// Writes a new certificate with its name, its indexes and, unless the store has it, its
-    /// material, unless its account has as many as the quota. The private key is sealed here.
+    /// Adds a certificate with its name, its indexes and, unless the store has it, its material.
+    /// Fails if its account has reached the quota. The private key is sealed here.
     ///
     /// # Errors
     /// [`AddError`].
@@ -203,7 +204,8 @@ impl Draft {
         &mut self,
         id: CertificateId,
     ) -> Result<Option<String>, Fault> {
-        // Read first: a binding that comes after the listing rewrites it, and the commit fails.
+        // Read first: a binding that is added after the listing rewrites it, and the commit
+        // conflicts.
         self.has(&Key::certificate_use_guard(id)).await?;
         let prefix = key::certificate_uses(id);
         let mut after = None;
@@ -212,7 +214,7 @@ impl Draft {
             let Some(user) = page.entries.into_iter().next() else {
                 return Ok(None);
             };
-            // That it leaves meanwhile must not go unseen; one that has just left is none.
+            // A concurrent unbinding must conflict; a use that this change deletes does not count.
             if self.has(&user.key).await? {
                 return Ok(user.key.as_str().strip_prefix(&prefix).map(str::to_owned));
             }
@@ -220,7 +222,7 @@ impl Draft {
         }
     }
 
-    /// Writes what an owner changed of a certificate: its name, which no other has, its labels.
+    /// Writes an owner's changes of a certificate: its name, which must be unused, and its labels.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -239,8 +241,8 @@ impl Draft {
         self.put_certificate(after)
     }
 
-    /// Takes a certificate that domains have bound out of its owner's sight: its name is free, no
-    /// listing shows it, and it goes with its last binding.
+    /// Hides a certificate that domains have bound from its owner: its name becomes free, no
+    /// listing shows it, and it is deleted with its last binding.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -259,8 +261,9 @@ impl Draft {
         self.repoint_content(row, &others).await
     }
 
-    /// Removes a certificate that no domain has bound; with the last certificate of the same
-    /// content, leaf and key go too, and with the last leaf below it an intermediate.
+    /// Deletes a certificate that no domain has bound; with the last certificate of the same
+    /// content its material is deleted too, and with the last material that uses it an
+    /// intermediate.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -294,14 +297,14 @@ impl Draft {
             self.delete(used);
             self.delete_material(&row.material).await?;
         } else {
-            // Written, so that two last users who leave at once do not each see the other.
+            // Written, so that two concurrent deletions of the last users conflict.
             self.put_bytes(used, Bytes::new());
         }
         Ok(())
     }
 
-    /// Other certificates with the same material once this change is made, each with its account. Of
-    /// a thousand and more some are enough.
+    /// Other certificates with the same material after this change, each with its account. The
+    /// listing is limited, because any one is enough.
     async fn others_with_material(
         &self,
         row: &CertificateRecord,
@@ -320,8 +323,8 @@ impl Draft {
             .collect())
     }
 
-    /// If the account is led to this certificate by its content, it is led to another one of its
-    /// own from now on, if it has one.
+    /// If the account's content index leads to this certificate, points it to another one with the
+    /// same content, if the account has one.
     async fn repoint_content(
         &mut self,
         row: &CertificateRecord,
@@ -354,12 +357,12 @@ impl Draft {
         Ok(())
     }
 
-    /// Removes material with the intermediates that no other has.
+    /// Deletes material, with the intermediates that no other material uses.
     async fn delete_material(&mut self, digest: &Digest) -> Result<(), Fault> {
         let key = Key::material(digest);
         let material = self.get_bytes(&key).await?;
         self.delete(key);
-        // One that does not read tells of none, and the doctor of it.
+        // Undecodable material names no intermediates; the doctor reports it.
         let material = material.and_then(|stored| record::decode_material(&stored).ok());
         let issuers = material.map(|material| material.issuers);
         for issuer in issuers.into_iter().flatten().map(Digest) {
@@ -369,15 +372,17 @@ impl Draft {
         Ok(())
     }
 
-    /// Authorities issue thousands of certificates under one intermediate: while others have it, nothing
-    /// is expected of a key that every upload rewrites. Of two last users that leave at once each sees
-    /// the other, and the intermediate stays until its next use ends.
+    /// Authorities issue thousands of certificates under one intermediate: while other material
+    /// uses it, the commit expects nothing of a key that every upload rewrites. If the last two
+    /// users are deleted concurrently, each sees the other, and the intermediate stays until its
+    /// next use ends.
     async fn delete_issuer_if_unused(&mut self, issuer: &Digest) -> Result<(), Fault> {
         let counted = Key::issuer_uses_complete(issuer);
         if self.is_issuer_used(issuer).await? || !self.has(&counted).await? {
             return Ok(());
         }
-        // Read before the second look: a use that comes after that rewrites it, and the commit fails.
+        // Read before the second check: a use that is added after it rewrites the key, and the
+        // commit conflicts.
         let used = Key::issuer_use_guard(issuer);
         self.has(&used).await?;
         if !self.is_issuer_used(issuer).await? {
@@ -388,10 +393,10 @@ impl Draft {
         Ok(())
     }
 
-    /// Whether material has it once this change is made.
+    /// Whether material uses it after this change.
     async fn is_issuer_used(&self, issuer: &Digest) -> Result<bool, Fault> {
         let prefix = key::issuer_uses(issuer);
-        // So many at most leave in one change.
+        // One change deletes at most this many uses.
         let page = self.catalog.store.list(&prefix, None, RELEASED_MAX).await?;
         let stays = |entry: &Entry| !self.deletes(&entry.key);
         let is_stored = page.has_more || page.entries.iter().any(stays);
@@ -405,7 +410,7 @@ impl Draft {
     ) -> Result<(), Fault> {
         let key = Key::material(digest);
         if self.assume_absent(&key).await? {
-            // A removal of the last certificate that had it must not pass this one.
+            // Must conflict with a removal of the last certificate that uses the material.
             self.put_bytes(Key::material_use_guard(digest), Bytes::new());
             return Ok(());
         }
@@ -431,7 +436,7 @@ impl Draft {
     }
 }
 
-/// Where a name or a content leads.
+/// The target of a name or content index.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct Pointer {
     pub(crate) certificate: CertificateId,

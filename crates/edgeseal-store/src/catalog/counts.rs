@@ -1,9 +1,9 @@
-//! How much each account has of what it may have only so much of.
+//! Quota counters: how many domains, certificates and signing requests each account has.
 //!
-//! A number beside the records, one for each account and kind, which every change that adds or removes
-//! something moves in its own transaction ([`Write::Add`](crate::Write::Add)): so no two calls pass
-//! each other at a quota, and calls below it are no conflicts. A store of an earlier release has no
-//! such numbers. The first change that needs one counts what is there.
+//! A counter is stored for each account and kind. Every change that adds or removes something
+//! updates it in the same transaction ([`Write::Add`](crate::Write::Add)), so concurrent calls
+//! cannot exceed a quota, and calls below the quota do not conflict. Stores of earlier releases
+//! have no counters: the first change that needs one counts the records.
 
 use bytes::Bytes;
 use edgeseal_core::{
@@ -14,13 +14,13 @@ use edgeseal_core::{
 use super::{Catalog, ChangeError, Draft};
 use crate::{CommitError, Expect, Fault, Key, Txn, Write, key, parse_counter};
 
-/// How often a count that others overtake is taken again.
+/// Most attempts of a recount that conflicts.
 const ATTEMPTS: u32 = 16;
 
-/// Why something is not added.
+/// Why something was not added.
 #[derive(Debug, thiserror::Error)]
 pub enum AddError {
-    /// The account has as many as it may.
+    /// The account has reached its quota.
     #[error(transparent)]
     OverQuota(#[from] OverQuota),
     /// The store failed.
@@ -37,20 +37,20 @@ impl<R: From<OverQuota>> From<AddError> for ChangeError<R> {
     }
 }
 
-/// A number that was not what it should be, and is now.
+/// A counter that was wrong and has been corrected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CountCorrection {
-    /// Whose.
+    /// The account.
     pub account: AccountId,
-    /// Of what.
+    /// The kind.
     pub kind: QuotaKind,
-    /// What it said.
+    /// The wrong value; `None` if the counter was missing.
     pub recorded: Option<u64>,
-    /// What is there.
+    /// The number of records.
     pub actual: u64,
 }
 
-/// What one change adds to a number.
+/// What one change adds to a counter.
 #[derive(Clone, Copy)]
 pub(super) struct CounterDelta {
     by: i64,
@@ -70,8 +70,8 @@ impl Catalog {
         }
     }
 
-    /// Compares what is counted with what is there, for all accounts, and corrects what differs: a
-    /// release that does not count may have had the store, and what expires leaves without a call.
+    /// Compares all counters with the records, and corrects wrong ones: a release without counters
+    /// may have written to the store, and records expire without a call.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -88,7 +88,7 @@ impl Catalog {
         Ok(corrected)
     }
 
-    /// Counts what is there; what was corrected, if anything was.
+    /// Counts the records; returns the correction, if one was needed.
     async fn recount(
         &self,
         account: &AccountId,
@@ -98,7 +98,8 @@ impl Catalog {
         for _ in 0..ATTEMPTS {
             let entry = self.store.get(&key).await?;
             let was = entry.as_ref().and_then(|entry| parse_counter(&entry.value));
-            // After the number: what comes or goes from here on moves it, and the commit fails.
+            // After the counter: a later change of the records updates the counter, and the commit
+            // conflicts.
             let is = self.count_records(account, kind).await?;
             if was == Some(is) {
                 return Ok(None);
@@ -124,7 +125,7 @@ impl Catalog {
                         actual: is,
                     }));
                 }
-                // Whoever made one where there was none has counted, too.
+                // The process that created the missing counter has counted, too.
                 Err(CommitError::Conflict { .. }) if was.is_none() => return Ok(None),
                 Err(CommitError::Conflict { .. }) => {}
                 Err(CommitError::Fault(fault)) => return Err(fault),
@@ -141,7 +142,7 @@ impl Catalog {
         Ok(counted.total as u64)
     }
 
-    /// What the number says; counts if there is none.
+    /// The value of a counter; counts the records if there is none.
     async fn stored_count(&self, account: &AccountId, kind: QuotaKind) -> Result<u64, Fault> {
         let key = Key::count(account, kind);
         for _ in 0..ATTEMPTS {
@@ -156,7 +157,7 @@ impl Catalog {
 }
 
 impl Draft {
-    /// One more of a kind.
+    /// Adds one to a counter.
     pub(super) async fn increment_count(
         &mut self,
         account: &AccountId,
@@ -167,13 +168,13 @@ impl Draft {
         self.fit(account, kind, by, quota).await
     }
 
-    /// What the change adds to a number so far.
+    /// What this change adds to a counter so far.
     pub(super) fn added_of(&self, account: &AccountId, kind: QuotaKind) -> i64 {
         let added = self.counter_deltas.get(&Key::count(account, kind));
         added.map_or(0, |added| added.by)
     }
 
-    /// Adds so many in all, and no others, if the quota allows them.
+    /// Sets what this change adds in total, if the quota allows it.
     pub(super) async fn fit(
         &mut self,
         account: &AccountId,
@@ -181,7 +182,8 @@ impl Draft {
         by: i64,
         quota: Quota,
     ) -> Result<(), AddError> {
-        // Not expected to stay so: the commit looks again, with what others have added meanwhile.
+        // Not part of the commit's expectations: the commit checks the limit again, with concurrent
+        // additions.
         let mut used = self.catalog.stored_count(account, kind).await?;
         let over = |used| quota::check(kind, used, by.max(0).unsigned_abs(), quota);
         if over(used).is_err() && kind.expires() {
@@ -195,13 +197,13 @@ impl Draft {
         Ok(())
     }
 
-    /// One less of a kind.
+    /// Subtracts one from a counter.
     pub(super) async fn decrement_count(
         &mut self,
         account: &AccountId,
         kind: QuotaKind,
     ) -> Result<(), Fault> {
-        // A number that is made later would not have it.
+        // A counter created later would not include it.
         self.catalog.stored_count(account, kind).await?;
         let key = Key::count(account, kind);
         let at_most = u64::MAX;
@@ -213,7 +215,7 @@ impl Draft {
         Ok(())
     }
 
-    /// The numbers that the change moves.
+    /// The writes for the counters that this change updates.
     pub(super) fn take_counter_deltas(&mut self) -> impl Iterator<Item = Write> + use<> {
         let added = std::mem::take(&mut self.counter_deltas).into_iter();
         added.filter_map(|(key, CounterDelta { by, at_most })| {

@@ -1,4 +1,4 @@
-//! Deployments: certificates that were bound to many domains by one call, and how that ended.
+//! Deployments: calls that bind certificates to many domains, and their results.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -13,12 +13,12 @@ use crate::{
     record::{DeploymentCreator, DeploymentRecord},
 };
 
-/// How many an account has at most; a new one takes the place of the oldest of whoever has most.
+/// Most deployments of an account; a new one replaces the oldest of the creator that has most.
 pub const DEPLOYMENTS_MAX: usize = 100;
-/// Longest reason that is kept of why a domain does not have its certificate, in characters: one that
-/// names all names of a certificate would be written for each domain of a deployment.
+/// Longest stored reason why a domain does not have its certificate, in characters: a reason that
+/// lists all names of a certificate would be repeated for each domain of a deployment.
 const FAILURE_MAX: usize = 500;
-/// How long one is shown after its last change: 30 days.
+/// How long a deployment is kept after its last change: 30 days.
 const DEPLOYMENT_TTL_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 impl Catalog {
@@ -51,7 +51,7 @@ impl Catalog {
         newest_first(&window.entries, total)
     }
 
-    /// As [`deployments`](Self::deployments), of those that `wanted` takes.
+    /// As [`deployments`](Self::deployments), of those that `wanted` accepts.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -63,7 +63,7 @@ impl Catalog {
     ) -> Result<Listing<DeploymentRecord>, Fault> {
         let prefix = key::deployments(account);
         let wanted: EntryFilter = Arc::new(move |_, value| {
-            // One that does not read is shown as broken rather than lost.
+            // An undecodable deployment is included, so that it is reported and not lost.
             record::decode(value).map_or(true, |deployment| wanted(&deployment))
         });
         let all = self.store.select(&prefix, Arc::clone(&wanted), 0, 0);
@@ -74,7 +74,7 @@ impl Catalog {
     }
 }
 
-/// Where a part of a listing is, counted from its end, in one that is the other way round.
+/// Converts an offset and limit from the end of a listing to its opposite order.
 fn from_the_end(total: usize, span: Pagination) -> (usize, usize) {
     let end = total.saturating_sub(span.offset);
     let skip = end.saturating_sub(span.limit);
@@ -91,7 +91,7 @@ fn newest_first(oldest_first: &[Entry], total: usize) -> Result<Listing<Deployme
 }
 
 impl Draft {
-    /// A number for a new deployment.
+    /// An ID for a new deployment.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -111,8 +111,8 @@ impl Draft {
         self.get(&Key::deployment(account, id)).await
     }
 
-    /// Writes a new deployment; where the account has [`DEPLOYMENTS_MAX`], the oldest of whoever has
-    /// most goes: nobody's last ones are pushed out by many of another.
+    /// Adds a deployment. If the account has [`DEPLOYMENTS_MAX`], the oldest of the creator that
+    /// has most is removed, so that one creator cannot displace those of another.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -122,7 +122,7 @@ impl Draft {
         deployment: &DeploymentRecord,
     ) -> Result<(), Fault> {
         let prefix = key::deployments(account);
-        // Calls at the same moment may leave some more, which later ones take away.
+        // Concurrent calls may leave a few more, which later ones remove.
         let page = self.catalog.store.list(&prefix, None, 2 * DEPLOYMENTS_MAX);
         let page = page.await?;
         if page.entries.len() >= DEPLOYMENTS_MAX {
@@ -140,7 +140,7 @@ impl Draft {
         self.put_deployment(account, deployment)
     }
 
-    /// Writes a deployment. Of reasons longer than 500 characters the beginning is kept.
+    /// Writes a deployment. Reasons are cut to 500 characters.
     ///
     /// # Errors
     /// Never in practice; see [`record::encode`].
@@ -160,14 +160,14 @@ impl Draft {
         self.put_until(key, &kept, deployment.changed.plus_ms(DEPLOYMENT_TTL_MS))
     }
 
-    /// Forgets a deployment. What it bound stays bound.
+    /// Deletes a deployment. What it bound stays bound.
     pub fn delete_deployment(&mut self, account: &AccountId, id: i64) {
         self.delete(Key::deployment(account, id));
     }
 }
 
-/// Which deployments of these creators, the oldest first, make room for another one of `new` where
-/// `most` are kept: one after the other the oldest of whoever has most, of several such the oldest.
+/// Which deployments by these creators, oldest first, a new one of `new` displaces if `most` are
+/// kept: repeatedly the oldest of the creator that has most; on a tie the oldest of these.
 fn displaced(creators: &[&str], new: &str, most: usize) -> BTreeSet<usize> {
     let mut counts = HashMap::from([(new, 1_usize)]);
     for creator in creators {
@@ -178,7 +178,7 @@ fn displaced(creators: &[&str], new: &str, most: usize) -> BTreeSet<usize> {
         let kept = creators.iter().enumerate();
         let kept = kept.filter(|(index, _)| !gone.contains(index));
         let oldest_first = kept.rev();
-        // Of equals the last is taken, which is the oldest.
+        // On a tie `max_by_key` returns the last one, which is the oldest.
         let Some((index, creator)) = oldest_first.max_by_key(|(_, creator)| counts[**creator])
         else {
             break;

@@ -15,13 +15,14 @@ use crate::{
     },
 };
 
-/// How long a family is remembered after a name was added, in milliseconds: changes take seconds.
+/// How long a sibling guard is kept after a name was added, in milliseconds: transactions take
+/// seconds.
 const SIBLING_GUARD_TTL_MS: i64 = 60 * 60 * 1000;
-/// How long a deleted domain is remembered, in milliseconds: 90 days.
+/// How long a deleted domain is listed, in milliseconds: 90 days.
 const DELETED_DOMAIN_TTL_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 
 impl Catalog {
-    /// A domain, whoever owns it.
+    /// A domain of any account.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -29,7 +30,7 @@ impl Catalog {
         self.read(&Key::domain(name)).await
     }
 
-    /// A number for a new setting of a domain.
+    /// An ID for a new setting of a domain.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -37,7 +38,7 @@ impl Catalog {
         self.ids.setting().await
     }
 
-    /// The changes of a domain, oldest first, with the revision of each.
+    /// The history of a domain, oldest first, with the revision of each change.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -66,7 +67,7 @@ impl Draft {
         self.get(&Key::domain(name)).await
     }
 
-    /// Writes a new domain with its indexes, unless its account has as many as the quota.
+    /// Adds a domain with its indexes. Fails if its account has reached the quota.
     ///
     /// # Errors
     /// [`AddError`].
@@ -84,8 +85,8 @@ impl Draft {
         Ok(self.put_domain(None, domain).await?)
     }
 
-    /// Writes a changed domain with its indexes. A certificate that its owner removed goes with its
-    /// last binding.
+    /// Writes a changed domain with its indexes. A certificate that its owner removed is deleted
+    /// with its last binding.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -94,7 +95,7 @@ impl Draft {
     }
 
     async fn put_domain(&mut self, before: Option<&Domain>, after: &Domain) -> Result<(), Fault> {
-        // First: what is released below may be gone after.
+        // First: certificates that are released below may be deleted.
         self.note_bindings(before, Some(after)).await?;
         let had = before.map(bound_certificates).unwrap_or_default();
         let has = bound_certificates(after);
@@ -110,7 +111,7 @@ impl Draft {
         self.put(Key::domain(&after.name), after)
     }
 
-    /// Tells the audit which leaves a domain serves before and after, where that changes.
+    /// Adds to the audit record which leaves a domain serves before and after, if they change.
     async fn note_bindings(
         &mut self,
         before: Option<&Domain>,
@@ -190,7 +191,8 @@ impl Draft {
         base: &DomainName,
         account: &AccountId,
     ) -> Result<Option<String>, Fault> {
-        // Read first: a name that is added after the listing changes it, and the commit fails.
+        // Read first: a name that is added after the listing changes the guard, and the commit
+        // conflicts.
         self.touch_sibling_guard(base.as_str()).await?;
         let prefix = key::subdomains(base.as_str());
         let mut after = None;
@@ -222,7 +224,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Removes a domain. Its history stays, and for 90 days it is listed among those deleted.
+    /// Deletes a domain. Its history stays, and for 90 days it is listed as deleted.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -278,8 +280,8 @@ impl Draft {
     }
 }
 
-/// What is bound for these edges and switched on. A domain with nothing staged has nothing bound for
-/// staging, although staging edges then serve what production has.
+/// The enabled binding for these edges. A domain with nothing staged has no binding for staging,
+/// although staging edges then serve the production one.
 pub(super) fn served_binding(domain: &Domain, environment: Environment) -> Option<&Binding> {
     let binding = match environment {
         Environment::Production => &domain.production,
@@ -288,14 +290,14 @@ pub(super) fn served_binding(domain: &Domain, environment: Environment) -> Optio
     binding.as_ref().filter(|binding| binding.enabled)
 }
 
-/// The first certificate and the companion.
+/// The IDs of the primary certificate and the companion.
 fn ids(binding: &Binding) -> (CertificateId, Option<CertificateId>) {
     let companion = binding.companion.as_ref();
     let companion = companion.map(|companion| companion.certificate);
     (binding.certificate, companion)
 }
 
-/// The certificates that a domain has bound, each once; one that is switched off is bound too.
+/// The certificates that a domain has bound, without duplicates; a disabled binding counts too.
 pub(crate) fn bound_certificates(domain: &Domain) -> Vec<CertificateId> {
     let bindings = domain.production.iter().chain(&domain.staging);
     let mut ids: Vec<CertificateId> = bindings
@@ -307,8 +309,8 @@ pub(crate) fn bound_certificates(domain: &Domain) -> Vec<CertificateId> {
     ids
 }
 
-/// Where an exact name stands below its parent; wildcards and names right below a top-level domain
-/// stand nowhere.
+/// The parent of an exact name, with the key that marks the name below it; `None` for wildcards and
+/// for names directly below a top-level domain.
 pub(crate) fn subdomain_key(name: &DomainPattern) -> Option<(&str, Key)> {
     let DomainPattern::Exact(host) = name else {
         return None;

@@ -10,32 +10,32 @@ use crate::{
     record::{self, BindingChange, CertificateRecord},
 };
 
-/// A change in the making: remembers what it read and collects what it writes.
+/// A change in progress: records what it read and collects what it writes.
 #[derive(Clone)]
 pub struct Draft {
     pub(super) catalog: Catalog,
     pub(super) now: Timestamp,
     read: BTreeMap<Key, (Expect, Option<Bytes>)>,
-    /// Keys that were supposed to be absent, and not read.
+    /// Keys that were assumed absent, and not read.
     assumed_absent: BTreeSet<Key>,
-    /// Whether an earlier attempt supposed so in vain: then all is read.
+    /// Whether such an assumption was wrong in an earlier attempt: then all keys are read.
     verify_assumptions: bool,
-    /// Certificates that were read or written, as they are now: a change looks at each many times.
+    /// Cache of certificates that were read or written: a change reads each one many times.
     certificates: BTreeMap<Key, CertificateRecord>,
     write: BTreeMap<Key, Option<Bytes>>,
     expires: BTreeMap<Key, Timestamp>,
-    /// What is added to the numbers of what accounts have.
+    /// What the change adds to quota counters.
     pub(super) counter_deltas: BTreeMap<Key, CounterDelta>,
-    /// Domains, each with its account, of whose uploads the change supersedes some.
+    /// Domains, each with its account, for which the change supersedes uploads.
     pub(super) superseding: BTreeSet<(AccountId, DomainPattern)>,
     notes: Vec<String>,
     bindings: Vec<BindingChange>,
-    /// Further accounts in whose audits the change is recorded.
+    /// Other accounts in whose audit the change is recorded too.
     also_recorded_in: BTreeSet<AccountId>,
 }
 
 impl Draft {
-    /// An attempt; one that `doubts` comes after one that supposed a key to be absent, in vain.
+    /// A new attempt; `doubts` if an earlier one wrongly assumed a key absent.
     pub(super) const fn new(catalog: Catalog, now: Timestamp, doubts: bool) -> Self {
         Self {
             catalog,
@@ -54,19 +54,19 @@ impl Draft {
         }
     }
 
-    /// Adds a sentence to the audit record: a warning that refuses nothing.
+    /// Adds a note to the audit record, such as a warning.
     pub fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
-    /// Writes the change into the audit of `account` as well, whose things it acts upon on behalf of
-    /// another account. The two records have the same request id. Nothing more happens if the account
-    /// is the caller's own.
+    /// Records the change in the audit of `account` too, because it acts upon that account's
+    /// resources on behalf of another one. Both records have the same request ID. Does nothing if
+    /// it is the caller's own account.
     pub fn also_record_in(&mut self, account: &AccountId) {
         self.also_recorded_in.insert(account.clone());
     }
 
-    /// Adds to the audit record what a domain serves before and after.
+    /// Adds to the audit record which leaves a domain serves before and after.
     pub(super) fn note_binding(&mut self, change: BindingChange) {
         self.bindings.push(change);
     }
@@ -84,8 +84,8 @@ impl Draft {
         Ok(self.get_bytes(key).await?.is_some())
     }
 
-    /// As [`Draft::has`], for a key that is hardly ever there: it is not read, but supposed to be
-    /// absent, and only if the commit finds it all the same is it read by the next attempt.
+    /// As [`Draft::has`], for a key that hardly ever exists: instead of reading it, the change
+    /// assumes it absent. Only if the commit finds that wrong does the next attempt read it.
     pub(super) async fn assume_absent(&mut self, key: &Key) -> Result<bool, Fault> {
         let known = self.write.contains_key(key) || self.read.contains_key(key);
         if known || self.verify_assumptions {
@@ -97,7 +97,7 @@ impl Draft {
         Ok(false)
     }
 
-    /// The keys that were supposed to be absent.
+    /// The keys that were assumed absent.
     pub(super) fn take_assumed_absent(&mut self) -> BTreeSet<Key> {
         std::mem::take(&mut self.assumed_absent)
     }
@@ -134,7 +134,7 @@ impl Draft {
         Ok(())
     }
 
-    /// As [`Draft::put`]; the store may forget it from then on.
+    /// As [`Draft::put`], with an expiry.
     pub(super) fn put_until<T: Serialize>(
         &mut self,
         key: Key,
@@ -145,7 +145,7 @@ impl Draft {
         self.put(key, value)
     }
 
-    /// As [`Draft::put_bytes`]; the store may forget it from then on.
+    /// As [`Draft::put_bytes`], with an expiry.
     pub(super) fn put_bytes_until(&mut self, key: Key, value: Bytes, expires: Timestamp) {
         self.expires.insert(key.clone(), expires);
         self.put_bytes(key, value);
@@ -161,7 +161,7 @@ impl Draft {
         self.write.contains_key(key)
     }
 
-    /// What the change puts under a prefix.
+    /// The values that the change puts under a prefix.
     pub(super) fn puts_under(&self, prefix: &str) -> impl Iterator<Item = (Key, Bytes)> {
         self.write
             .range(Key::from_stored(prefix)..)
@@ -215,7 +215,7 @@ impl Draft {
         if let Some(written) = self.write.get(key) {
             return Ok(written.clone());
         }
-        // A second read agrees with the first, or the commit fails as it should.
+        // A second read agrees with the first; otherwise the commit conflicts, as it should.
         if let Some((_, value)) = self.read.get(key) {
             return Ok(value.clone());
         }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Catalog {
-    /// What each edge reported last.
+    /// The last report of each edge.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -23,8 +23,8 @@ impl Catalog {
             .collect()
     }
 
-    /// Forgets all reports of edges: for a process that owns the store alone and has not started its
-    /// edge yet, whatever stands there is of an earlier life.
+    /// Deletes all edge reports: when a process that owns the store exclusively starts, before it
+    /// starts its edge, all reports are from an earlier run.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -54,9 +54,9 @@ impl Catalog {
         }
     }
 
-    /// What edges of `environment` are to serve of a domain since the commit `revision`, or since its
-    /// newest one if none is given or the domain has not changed since; `None` if none is given and
-    /// there is no such domain. To be compared with reports that were read before.
+    /// The state of a domain that edges of `environment` must serve as of commit `revision`; as of
+    /// its newest commit if none is given or the domain has not changed since. `None` if none is
+    /// given and the domain does not exist. To be compared with reports that were read before.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -82,8 +82,8 @@ impl Catalog {
         }))
     }
 
-    /// The commit that a request made of a domain, as far as its history is looked at: the latest
-    /// thousand changes.
+    /// The commit of a domain that a request made, if it is among the latest thousand changes of
+    /// its history.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -95,7 +95,7 @@ impl Catalog {
         const LOOKED_AT: usize = 1000;
         let history = key::domain_history(domain);
         let page = self.store.list_reverse(&history, None, LOOKED_AT).await?;
-        // A key ends with its request.
+        // A history key ends with the request ID.
         let mut entries = page.entries.iter();
         let found = entries.find(|entry| {
             let rest = entry.key.as_str().strip_suffix(request);
@@ -136,8 +136,8 @@ impl Catalog {
         Ok(ExpectedHandshake::Leaves(leaves))
     }
 
-    /// At how many live edges of `environment` the commit `revision` is proved for all of `domains`,
-    /// and how many live edges there are.
+    /// The number of live edges of `environment` at which commit `revision` is proved for all
+    /// `domains`, and the number of live edges.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -153,7 +153,7 @@ impl Catalog {
         self.count_proved_in(&edges, wanted, now).await
     }
 
-    /// As [`proved`](Self::proved), by these reports, which the caller has read.
+    /// As [`count_proved`](Self::count_proved), for reports that the caller has read.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.

@@ -1,8 +1,8 @@
 //! Users, roles and policies of accounts.
 //!
-//! A user and a role hold the names of their policies in their own records; an index leads back from
-//! a policy to those who have it. Every change of what somebody may do writes [`Key::rights`] of the
-//! account, so that whoever remembers rights knows when to forget them.
+//! Users and roles store the names of their policies in their own records; an index leads from a
+//! policy to the identities that it is attached to. Every change of permissions writes
+//! [`Key::permissions_revision`] of the account, so that caches of permissions are invalidated.
 
 mod attachments;
 mod policies;
@@ -23,23 +23,23 @@ pub use attachments::Entities;
 
 type Changed<T> = Result<Committed<T>, ChangeError<IdentityError>>;
 
-/// Some of many, in byte order of their names.
+/// A page of a listing, in byte order of the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CursorPage<T> {
-    /// Those of this page.
+    /// The items of this page.
     pub items: Vec<T>,
     /// Whether more follow.
     pub has_more: bool,
 }
 
-/// Who a caller is, as of one moment.
+/// An identity with its account, read in one snapshot.
 #[derive(Clone, Debug)]
 pub struct IdentitySnapshot<T> {
-    /// The account; `None` if it is gone.
+    /// The account; `None` if it was deleted.
     pub account: Option<Account>,
-    /// The user or role; `None` if it is gone.
+    /// The user or role; `None` if it was deleted.
     pub identity: Option<T>,
-    /// The commit that last changed what anybody in the account may do.
+    /// The commit that last changed permissions in the account.
     pub permissions_revision: Revision,
 }
 
@@ -72,7 +72,7 @@ pub enum IdentityError {
     /// The name belongs to another policy.
     #[error("there is a {0} already")]
     PolicyExists(PolicyRef),
-    /// A user with access keys stays.
+    /// The user still has access keys.
     #[error("user {name} has {keys} access keys; delete them first")]
     UserHasKeys {
         /// The user.
@@ -80,7 +80,7 @@ pub enum IdentityError {
         /// How many.
         keys: usize,
     },
-    /// A user with policies stays.
+    /// The user still has policies.
     #[error("user {name} has {policies} policies; detach them first")]
     UserHasPolicies {
         /// The user.
@@ -88,7 +88,7 @@ pub enum IdentityError {
         /// How many.
         policies: usize,
     },
-    /// A role with policies stays.
+    /// The role still has policies.
     #[error("role {name} has {policies} policies; detach them first")]
     RoleHasPolicies {
         /// The role.
@@ -96,7 +96,7 @@ pub enum IdentityError {
         /// How many.
         policies: usize,
     },
-    /// A policy that a user has stays.
+    /// The policy is still attached to a user.
     #[error("the {policy} is attached to user {name}; detach it first")]
     PolicyOfUser {
         /// The policy.
@@ -104,7 +104,7 @@ pub enum IdentityError {
         /// The first of them.
         name: String,
     },
-    /// A policy that a role has stays.
+    /// The policy is still attached to a role.
     #[error("the {policy} is attached to role {name}; detach it first")]
     PolicyOfRole {
         /// The policy.
@@ -112,7 +112,7 @@ pub enum IdentityError {
         /// The first of them.
         name: String,
     },
-    /// A policy with several versions stays.
+    /// The policy has several versions.
     #[error("the {policy} has {versions} versions; delete all but the default one first")]
     PolicyHasVersions {
         /// The policy.
@@ -120,7 +120,7 @@ pub enum IdentityError {
         /// How many.
         versions: usize,
     },
-    /// The version that counts stays.
+    /// The version is the default.
     #[error("v{version} is what the {policy} says now; make another version the default first")]
     DefaultVersion {
         /// The policy.
@@ -128,7 +128,7 @@ pub enum IdentityError {
         /// The version.
         version: u32,
     },
-    /// The user has the policy.
+    /// The policy is already attached to the user.
     #[error("user {name} has the {policy} already")]
     UserHasPolicy {
         /// The user.
@@ -136,7 +136,7 @@ pub enum IdentityError {
         /// The policy.
         policy: PolicyRef,
     },
-    /// The role has the policy.
+    /// The policy is already attached to the role.
     #[error("role {name} has the {policy} already")]
     RoleHasPolicy {
         /// The role.
@@ -144,7 +144,7 @@ pub enum IdentityError {
         /// The policy.
         policy: PolicyRef,
     },
-    /// The user lacks the policy.
+    /// The policy is not attached to the user.
     #[error("user {name} does not have the {policy}")]
     UserLacksPolicy {
         /// The user.
@@ -152,7 +152,7 @@ pub enum IdentityError {
         /// The policy.
         policy: PolicyRef,
     },
-    /// The role lacks the policy.
+    /// The policy is not attached to the role.
     #[error("role {name} does not have the {policy}")]
     RoleLacksPolicy {
         /// The role.
@@ -160,25 +160,25 @@ pub enum IdentityError {
         /// The policy.
         policy: PolicyRef,
     },
-    /// The account has as many users as it may.
+    /// The account has the maximum number of users.
     #[error("the account has {max} users; that is as many as it may have")]
     TooManyUsers {
         /// How many are allowed.
         max: usize,
     },
-    /// The account has as many roles as it may.
+    /// The account has the maximum number of roles.
     #[error("the account has {max} roles; that is as many as it may have")]
     TooManyRoles {
         /// How many are allowed.
         max: usize,
     },
-    /// The account has as many policies as it may.
+    /// The account has the maximum number of policies.
     #[error("the account has {max} policies; that is as many as it may have")]
     TooManyPolicies {
         /// How many are allowed.
         max: usize,
     },
-    /// The policy has as many versions as it may.
+    /// The policy has the maximum number of versions.
     #[error("the {policy} has {max} versions; delete one first")]
     TooManyVersions {
         /// The policy.
@@ -186,7 +186,7 @@ pub enum IdentityError {
         /// How many are allowed.
         max: usize,
     },
-    /// A user has as many policies as it may.
+    /// The user has the maximum number of policies.
     #[error("user {name} has {max} policies of this kind; that is as many as it may have")]
     TooManyOfUser {
         /// The user.
@@ -194,7 +194,7 @@ pub enum IdentityError {
         /// How many are allowed.
         max: usize,
     },
-    /// A role has as many policies as it may.
+    /// The role has the maximum number of policies.
     #[error("role {name} has {max} policies of this kind; that is as many as it may have")]
     TooManyOfRole {
         /// The role.
@@ -204,14 +204,14 @@ pub enum IdentityError {
     },
 }
 
-/// A number for a new user or role: 18 digits.
+/// An ID for a new user or role: 18 digits.
 #[must_use]
 pub fn random_identity_id() -> String {
     format!("2{}", random_digits::<17>())
 }
 
 impl Catalog {
-    /// Account and user at one moment.
+    /// The account and a user in one snapshot.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -224,7 +224,7 @@ impl Catalog {
             .await
     }
 
-    /// Account and role at one moment.
+    /// The account and a role in one snapshot.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -237,7 +237,7 @@ impl Catalog {
             .await
     }
 
-    /// The commit that last changed what anybody in the account may do; zero if there was none.
+    /// The commit that last changed permissions in the account; zero if there was none.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -251,8 +251,8 @@ impl Catalog {
         account: &AccountId,
         identity: Key,
     ) -> Result<IdentitySnapshot<T>, Fault> {
-        // The revision of the rights first: whatever is read at one moment with it or later is at
-        // least as new, and rights that are newer than their revision are read again, not kept.
+        // The permissions revision first: everything read in the same snapshot or later is at least
+        // as new, and permissions newer than their revision are read again instead of cached.
         let keys = [
             Key::permissions_revision(account),
             Key::account(account),
@@ -282,14 +282,14 @@ impl Catalog {
         })
     }
 
-    /// How many there are under a prefix.
+    /// The number of keys under a prefix.
     async fn count(&self, prefix: &str) -> Result<usize, Fault> {
         Ok(self.store.window(prefix, 0, 0).await?.total)
     }
 }
 
 impl Draft {
-    /// Tells those who remember rights of the account to forget them.
+    /// Invalidates caches of the account's permissions.
     fn bump_permissions_revision(&mut self, account: &AccountId) {
         self.put_bytes(Key::permissions_revision(account), bytes::Bytes::new());
     }

@@ -3,12 +3,12 @@ use tokio::sync::Mutex;
 
 use crate::{CommitError, Expect, Fault, Key, SharedStore, Txn, Write};
 
-/// Numbers taken from a counter at once. A crash loses the rest of a block, nothing else.
+/// IDs reserved at once. A crash loses the rest of a block, nothing else.
 const BLOCK: i64 = 1000;
-/// Numbers look like the cloud's: seven digits and more.
+/// IDs look like the cloud's: seven digits or more.
 const FIRST: i64 = 1_000_000;
 
-/// Hands out numbers that are unique over all processes on one store, without a write for each.
+/// Allocates IDs that are unique over all processes on one store, without a write for each.
 pub struct IdAllocator {
     store: SharedStore,
     certificates: Mutex<Block>,
@@ -34,7 +34,7 @@ impl IdAllocator {
         }
     }
 
-    /// A number for a certificate: positive, below 2^53.
+    /// An ID for a certificate: positive, below 2^53.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -42,7 +42,7 @@ impl IdAllocator {
         self.take(&self.certificates, "certificate").await
     }
 
-    /// A number for a domain: positive, below 2^53.
+    /// An ID for a domain: positive, below 2^53.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -50,7 +50,7 @@ impl IdAllocator {
         self.take(&self.domains, "domain").await
     }
 
-    /// A number for a setting of a domain: positive, below 2^53.
+    /// An ID for a setting of a domain: positive, below 2^53.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -58,7 +58,7 @@ impl IdAllocator {
         self.take(&self.settings, "setting").await
     }
 
-    /// A number for a deployment: positive, below 2^53.
+    /// An ID for a deployment: positive, below 2^53.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.

@@ -4,17 +4,18 @@ use serde::{Deserialize, Serialize};
 use super::Catalog;
 use crate::{CommitError, Fault, Key, Txn, Write, record};
 
-/// How long it is known when a key was last used, in milliseconds: 400 days.
+/// How long the last use of a key is kept, in milliseconds: 400 days.
 const LAST_USED_TTL_MS: i64 = 400 * 24 * 60 * 60 * 1000;
 
-/// That an access key was used.
+/// The last use of an access key.
 #[derive(Serialize, Deserialize)]
 struct LastUsedRecord {
     at: Timestamp,
 }
 
 impl Catalog {
-    /// When an access key was last used, as [`record_access_key_use`](Self::record_key_use) was told.
+    /// When an access key was last used, as recorded by
+    /// [`record_access_key_use`](Self::record_access_key_use).
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -25,8 +26,8 @@ impl Catalog {
         Ok(used.map(|used| used.at))
     }
 
-    /// Remembers that an access key was used at `at`, whatever is known of it: the later writer
-    /// wins. It is forgotten after 400 days.
+    /// Records that an access key was used at `at`; the last writer wins. The record expires after
+    /// 400 days.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -41,7 +42,7 @@ impl Catalog {
             write: vec![write],
         };
         match self.store.commit(txn).await {
-            // Nothing was expected, so nothing can conflict.
+            // Without expectations nothing can conflict.
             Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
             Err(CommitError::Fault(fault)) => Err(fault),
         }

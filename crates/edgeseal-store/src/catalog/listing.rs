@@ -16,21 +16,21 @@ use crate::{
     },
 };
 
-/// Which part of a listing is wanted.
+/// A range of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pagination {
-    /// How many are before it.
+    /// How many items to skip.
     pub offset: usize,
-    /// How many it has at most.
+    /// Most items to return.
     pub limit: usize,
 }
 
-/// A part of a listing, with the length of the whole.
+/// A range of a listing, with the total count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing<T> {
-    /// The part.
+    /// The items of the range.
     pub items: Vec<T>,
-    /// How many there are in all.
+    /// The total count.
     pub total: usize,
 }
 
@@ -54,9 +54,9 @@ impl Pagination {
     }
 }
 
-/// Listings of one account. Each reads the records of its part only. Without a filter the time
-/// grows with the whole only as far as the engine counts and skips; with one, the summaries of all
-/// are looked at where the engine reads them.
+/// Listings of one account. Each reads only the records of its range. Without a filter, the time
+/// grows with the total only as far as the engine counts and skips; with a filter, all summaries
+/// are read inside the engine.
 impl Catalog {
     /// The domains of an account in byte order of their names.
     ///
@@ -72,7 +72,7 @@ impl Catalog {
         self.domains_in(account, &prefix, window).await
     }
 
-    /// The domains of an account that `wanted` takes, by name and summary.
+    /// The domains of an account that `wanted` accepts, by name and summary.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -86,7 +86,7 @@ impl Catalog {
         let skipped = prefix.len();
         let wanted: EntryFilter = Arc::new(move |key, value| {
             let summary = decode_summary(value);
-            // One that does not read is shown rather than lost.
+            // An undecodable summary is included, so that the domain is not lost.
             summary.map_or(true, |summary| wanted(&key[skipped..], &summary))
         });
         let window = self.store.select(&prefix, wanted, span.offset, span.limit);
@@ -94,7 +94,7 @@ impl Catalog {
         self.domains_in(account, &prefix, window).await
     }
 
-    /// The names of the domains of an account that `wanted` takes, by name and summary, in byte
+    /// The names of the domains of an account that `wanted` accepts, by name and summary, in byte
     /// order.
     ///
     /// # Errors
@@ -119,8 +119,8 @@ impl Catalog {
         Ok(std::mem::take(&mut *lock(&names)))
     }
 
-    /// How many domains of an account serve a chain that ends before `now`, and how many one that
-    /// ends from then on and before `soon`.
+    /// How many domains of an account serve a chain that expires before `now`, and how many one
+    /// that expires from then on and before `soon`.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -152,9 +152,9 @@ impl Catalog {
         ))
     }
 
-    /// The numbers of the certificates of an account, of one region or of all, in their order within a
-    /// region. Those that their owner removed are not shown. Their records
-    /// ([`certificates_by_id`](Self::certificates_numbered)) may be large: not all at once.
+    /// The IDs of the certificates of an account, of one region or of all, sorted within a region.
+    /// Certificates that their owner removed are not included. Their records
+    /// ([`certificates_by_id`](Self::certificates_by_id)) may be large: do not read all at once.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -169,7 +169,7 @@ impl Catalog {
         certificate_ids(&window)
     }
 
-    /// As [`certificates`](Self::certificates), of those that `wanted` takes.
+    /// As [`certificates`](Self::certificates), of those that `wanted` accepts.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -190,7 +190,7 @@ impl Catalog {
         certificate_ids(&window.await?)
     }
 
-    /// Several certificates, in the order of their numbers here; one that is not there is left out.
+    /// Several certificates, in the order of `ids`; missing ones are left out.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -202,7 +202,8 @@ impl Catalog {
         self.read_many(&keys).await
     }
 
-    /// The domains that an account deleted in the last 90 days and has not added again, with the time of it.
+    /// The domains that an account deleted in the last 90 days and has not added again, with the
+    /// time of deletion.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -224,7 +225,7 @@ impl Catalog {
         })
     }
 
-    /// One that was deleted since, and perhaps added by another account, is left out.
+    /// Domains deleted since, perhaps even added by another account, are left out.
     async fn domains_in(
         &self,
         account: &AccountId,
@@ -243,7 +244,7 @@ impl Catalog {
         })
     }
 
-    /// One that is gone since its key was read is left out.
+    /// Records deleted since their key was read are left out.
     pub(super) async fn read_many<T: DeserializeOwned>(
         &self,
         keys: &[Key],

@@ -1,4 +1,4 @@
-//! What the operator changes of accounts, and what domains' records say of that: see
+//! The operator's changes of accounts, and the origin permissions in the records of domains: see
 //! [`edgeseal_core::private_origins`].
 
 use edgeseal_core::{
@@ -15,38 +15,38 @@ use crate::{
     record::{self, TimestampRecord},
 };
 
-/// Domains that are changed together.
+/// Domains changed per commit.
 const PAGE: usize = 200;
-/// That all records say it.
+/// Marks that all domain records carry a permission.
 const MIGRATED: &str = "origin-permissions";
 
-/// What the operator changes of an account.
+/// The operator's changes of an account.
 #[derive(Clone, Debug, Default)]
 pub struct AccountUpdate {
-    /// Whether its origins may have addresses that are not public; `None` leaves that as it is.
+    /// Whether its origins may have non-public addresses; `None` leaves that unchanged.
     pub private_origins: Option<PrivateOriginsOverride>,
-    /// Quotas that change; `None` is as the installation has it.
+    /// Quotas to change; `None` restores the installation's.
     pub quotas: Vec<(QuotaKind, Option<Quota>)>,
 }
 
-/// Whether an account's origins may have addresses that are not public.
+/// Whether an account's origins may have non-public addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrivateOriginsOverride {
     /// They may.
     Allowed,
     /// They may not.
     Refused,
-    /// As the installation has it.
+    /// As the installation's setting says.
     Inherit,
 }
 
 impl Catalog {
-    /// Changes what the operator allows an account. All its domains say whether their origins may have
-    /// addresses that are not public when this returns; if it fails halfway, some do, and doing it
-    /// again finishes it. The last commit.
+    /// Changes what the operator permits an account. When this returns, all its domains carry the
+    /// new origin permission; if it fails halfway, some do, and a repeated call completes it.
+    /// Returns the last commit.
     ///
     /// # Errors
-    /// [`AccountError::NoAccount`], or why the store did not do it.
+    /// [`AccountError::NoAccount`], or the failure of the store.
     pub async fn update_account(
         &self,
         deed: &AuditContext,
@@ -72,11 +72,11 @@ impl Catalog {
         Ok(stamped.unwrap_or(revision))
     }
 
-    /// Has all domains say what their accounts may, once in the life of a store: those of an earlier
-    /// release do not.
+    /// Writes origin permissions into all domain records, once per store: those of earlier releases
+    /// have none.
     ///
     /// # Errors
-    /// Why the store did not do it.
+    /// The failure of the store.
     pub async fn migrate_origin_permissions(
         &self,
         now: Timestamp,
@@ -113,7 +113,8 @@ impl Catalog {
         }
     }
 
-    /// Has all domains of an account say what it may. The last commit, if there was one.
+    /// Writes the origin permission into all domains of an account. Returns the last commit, if
+    /// any.
     async fn sync_origin_permissions(
         &self,
         deed: &AuditContext,
@@ -129,7 +130,7 @@ impl Catalog {
             });
             let stale = self.stale(account, names.collect()).await?;
             if !stale.is_empty() {
-                // Each commit has a record in the audit of its own.
+                // Each commit has its own audit record.
                 let deed = AuditContext {
                     request_id: format!("{}-{page}", deed.request_id),
                     nonce: None,
@@ -153,7 +154,7 @@ impl Catalog {
         Ok(last)
     }
 
-    /// Those of these domains that do not say what their account may.
+    /// Those of these domains that carry another permission than their account's.
     async fn stale(
         &self,
         account: &AccountId,
@@ -206,7 +207,7 @@ impl Draft {
         self.get(&Key::account(id)).await
     }
 
-    /// What domains of an account say of it.
+    /// The origin permission for the domains of an account.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.

@@ -1,4 +1,4 @@
-//! How certificates were written when they came, for reads that give that back octet by octet.
+//! The PEM of certificates as it was uploaded, so that reads return it byte for byte.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl Catalog {
-    /// The chain of a certificate as it was uploaded; `None` if it was uploaded in the form that
-    /// [`edgeseal_core::certificate::pem`] prints, or by an earlier release.
+    /// The chain of a certificate as it was uploaded; `None` if that was the canonical form that
+    /// [`edgeseal_core::certificate::pem`] prints, or an earlier release stored it.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -27,8 +27,8 @@ impl Catalog {
         text.map(Some).map_err(Fault::of("decode a chain's text"))
     }
 
-    /// The private key of a certificate as it was uploaded; `None` if that is the form that
-    /// [`edgeseal_core::certificate::key_pem`] prints, or was not kept.
+    /// The private key of a certificate as it was uploaded; `None` if that was the canonical form
+    /// that [`edgeseal_core::certificate::key_pem`] prints, or it was not stored.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed, or it does not open.
@@ -40,7 +40,7 @@ impl Catalog {
         }
     }
 
-    /// The private key (PKCS#8 DER) of a certificate; `None` if it has none, or is gone since.
+    /// The private key (PKCS#8 DER) of a certificate; `None` if it has none, or was deleted.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed, or it does not open.
@@ -66,8 +66,7 @@ impl Catalog {
 }
 
 impl Draft {
-    /// Keeps the texts of a certificate in the place of those that were kept. What is `None` is not
-    /// kept.
+    /// Replaces the stored original texts of a certificate. A text that is `None` is not stored.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -76,7 +75,7 @@ impl Draft {
         id: CertificateId,
         texts: &OriginalPem,
     ) -> Result<(), Fault> {
-        // A new certificate has none yet.
+        // A new certificate has no stored texts yet.
         let is_new = self.writes(&Key::certificate(id)) && !self.deletes(&Key::certificate(id));
         self.put_original_chain(Key::original_chain(id), texts.chain.as_deref(), is_new)
             .await?;
@@ -122,7 +121,7 @@ impl Draft {
             }
             return Ok(());
         };
-        // What does not open is written anew.
+        // A text that cannot be unsealed is rewritten.
         let kept = kept.and_then(|kept| self.catalog.open_original_key(&key, &kept).ok());
         if kept.as_ref() == Some(text) {
             return Ok(());

@@ -4,8 +4,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::Key;
 
-/// Queues for those who lost a race, one for each of a few classes of keys. First come, first
-/// served; so that of many changes of one thing each has its turn instead of losing for ever.
+/// Queues for transactions that conflicted, one for each class of keys. First come, first served,
+/// so that each of many changes of one key succeeds in turn instead of conflicting forever.
 pub(super) struct Queues {
     classes: [Mutex<()>; 64],
     hasher: RandomState,
@@ -21,7 +21,7 @@ impl Default for Queues {
 }
 
 impl Queues {
-    /// Waits for one's turn; it lasts as long as the guard.
+    /// Waits in the queue for `key`; the turn lasts as long as the guard.
     pub(super) async fn join(&self, key: &Key) -> MutexGuard<'_, ()> {
         let class = self.hasher.hash_one(key) % self.classes.len() as u64;
         self.classes[usize::try_from(class).unwrap_or_default()]

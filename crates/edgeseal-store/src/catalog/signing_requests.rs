@@ -15,8 +15,8 @@ use crate::{
 pub(crate) const SIGNING_REQUEST_TTL_MS: i64 = 400 * 24 * 60 * 60 * 1000;
 
 impl Catalog {
-    /// The private key (PKCS#8 DER) that was made for a signing request of this account with this
-    /// public key, if there was one.
+    /// The private key (PKCS#8 DER) that was generated for a signing request of this account with
+    /// this public key, if any.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed or the key does not open.
@@ -51,9 +51,9 @@ impl Catalog {
 }
 
 impl Draft {
-    /// Keeps the private key (PKCS#8 DER) of a signing request, sealed, for 400 days: longer than a
-    /// public certificate may last, so that one request serves its renewals too; unless the account has
-    /// as many as the quota. The key must be new.
+    /// Stores the private key (PKCS#8 DER) of a signing request, sealed, for 400 days: longer than
+    /// a public certificate is valid, so that one request also serves renewals. Fails if the
+    /// account has reached the quota. The key must be new.
     ///
     /// # Errors
     /// [`AddError`].
@@ -75,7 +75,7 @@ impl Draft {
         Ok(self.put_until(key, &row, self.now.plus_ms(SIGNING_REQUEST_TTL_MS))?)
     }
 
-    /// Records that an account has proven to own a root domain.
+    /// Records that an account has proved that it owns a root domain.
     ///
     /// # Errors
     /// Never in practice; see [`crate::record::encode`].

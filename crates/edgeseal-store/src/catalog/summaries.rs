@@ -1,4 +1,4 @@
-//! Summaries that another release wrote, written anew.
+//! Migration of summaries that another release wrote.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use crate::{
     record::{self, BindingSummary, CertificateRecord, CertificateSummary, DomainSummary},
 };
 
-/// Entries looked at, and at most written by one commit.
+/// Entries read at once, and the most that one commit writes.
 const PAGE: usize = 500;
-/// How often a page of which others change something is tried again.
+/// Most attempts for a page that conflicts.
 const ATTEMPTS: u32 = 16;
 
-/// Which of the two indexes.
+/// The two indexes with summaries.
 #[derive(Clone, Copy)]
 enum Index {
     Domains,
@@ -26,9 +26,9 @@ enum Index {
 }
 
 impl Catalog {
-    /// Writes the summaries that another release left anew, from the records; how many there were.
-    /// What is done is durable page by page, so another call goes on where one ended. Whoever changes
-    /// a record meanwhile writes its summary too, and that one stays.
+    /// Rewrites the summaries of other releases from the records, and returns how many there were.
+    /// Each page is committed separately, so a repeated call continues where one ended. A
+    /// concurrent change of a record writes its summary too, and that one stays.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -37,7 +37,7 @@ impl Catalog {
         for index in [Index::Domains, Index::Certificates] {
             let stale: crate::EntryFilter =
                 std::sync::Arc::new(|_, value| !record::is_summary_current(value));
-            // Once in the life of a store there are some.
+            // Only the first start after an upgrade finds any.
             if self.store.select(index.prefix(), stale, 0, 0).await?.total > 0 {
                 rebuilt += self.rebuild_index(index).await?;
             }
@@ -70,14 +70,14 @@ impl Catalog {
         }
     }
 
-    /// How many of these entries were written anew; `None` if one of them has changed meanwhile.
+    /// The number of entries rewritten; `None` if one of them changed concurrently.
     async fn rebuild_page(&self, index: Index, entries: &[Entry]) -> Result<Option<u64>, Fault> {
         let stale = entries.iter();
         let stale = stale.filter(|entry| !record::is_summary_current(&entry.value));
         let stale: BTreeMap<&Key, &Entry> = stale.map(|entry| (&entry.key, entry)).collect();
         let mut txn = Txn::default();
         for (key, value) in self.summaries_under(index, &stale).await? {
-            // One that leads nowhere, or belongs to another account, is the doctor's to find.
+            // An entry without a record, or with one of another account, is left to the doctor.
             let Some(entry) = stale.get(&key) else {
                 continue;
             };
@@ -100,7 +100,7 @@ impl Catalog {
         }
     }
 
-    /// The summaries of the records that these entries lead to, each under its key.
+    /// The current summaries for these entries, each under its key.
     async fn summaries_under(
         &self,
         index: Index,
@@ -165,7 +165,7 @@ impl Index {
         }
     }
 
-    /// The record that an entry of the index leads to.
+    /// The key of the record to which an index entry leads.
     fn record(self, entry: &Key) -> Option<Key> {
         let (_, tail) = entry.as_str().rsplit_once('/')?;
         match self {

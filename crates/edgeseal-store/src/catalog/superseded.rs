@@ -1,15 +1,15 @@
-//! Uploads whose place others took.
+//! Superseded uploads.
 //!
-//! A certificate that comes with the call that binds it belongs to that domain
-//! ([`CertificateRecord::uploaded_for`]), whoever else binds it later. Once no domain has it bound, it
-//! is superseded: nobody serves it, and it stays for a rollback. Of each domain's uploads the
-//! [`SUPERSEDED_MAX`] that were bound last stay, named by their owners or not; with each further one
-//! the oldest is removed in the same commit. At the quota of the account all of them make way for the
-//! domain's next upload. So whoever may set the certificate of a domain, and nothing else, cannot use
-//! up what others need to renew theirs.
+//! A certificate that was uploaded with the call that binds it belongs to that domain
+//! ([`CertificateRecord::uploaded_for`]), whichever domains bind it later. Once no domain has it
+//! bound, it is superseded: no edge serves it, and it is kept for a rollback. Each domain keeps the
+//! [`SUPERSEDED_MAX`] of its uploads that were bound last, whether their owner named them or not;
+//! each further one removes the oldest in the same commit. When the account reaches its quota, all
+//! of them are removed as needed for the domain's next upload. So a caller that may only set the
+//! certificate of one domain cannot use up the quota that others need for renewals.
 //!
-//! Certificates of the certificate centre, and those of releases that did not write whose they are,
-//! stay until somebody removes them.
+//! Certificates of the certificate service, and those of releases that did not record the domain,
+//! stay until they are removed explicitly.
 
 use edgeseal_core::{
     AccountId, DomainPattern, Timestamp,
@@ -23,17 +23,18 @@ use crate::{
     record::{CertificateRecord, TimestampRecord},
 };
 
-/// Superseded uploads that a domain keeps. With the one that is bound these are the five certificates
-/// for each domain that the default quotas have room for.
+/// Superseded uploads that a domain keeps. With the bound one these are the five certificates per
+/// domain that the default quotas allow.
 pub const SUPERSEDED_MAX: usize = 4;
 
-/// Keys read at once. A domain has hardly more than [`SUPERSEDED_MAX`]; the next change takes the rest.
+/// Keys read at once. A domain rarely has more than [`SUPERSEDED_MAX`]; the next change handles the
+/// rest.
 const LISTED_MAX: usize = 100;
 
 impl Draft {
-    /// Holds what the change adds to the certificates of an account against the quota. If there is no
-    /// room for it, superseded uploads of these domains make way, the oldest first, and with them what
-    /// this change supersedes.
+    /// Checks what the change adds to the certificates of an account against the quota. If it does
+    /// not fit, superseded uploads of these domains are removed, the oldest first, including those
+    /// that this change supersedes.
     ///
     /// # Errors
     /// [`AddError`].
@@ -63,7 +64,7 @@ impl Draft {
         }
     }
 
-    /// Removes what domains have superseded beyond what they keep.
+    /// Removes superseded uploads beyond what each domain keeps.
     pub(super) async fn trim_superseded(&mut self) -> Result<(), Fault> {
         for (account, domain) in std::mem::take(&mut self.superseding) {
             if self.superseded_keys(&account, &domain).await?.len() <= SUPERSEDED_MAX {
@@ -78,7 +79,7 @@ impl Draft {
         Ok(())
     }
 
-    /// No domain has this certificate bound any more.
+    /// Marks a certificate that no domain has bound any more as superseded.
     pub(super) fn supersede(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
         let Some(domain) = &row.uploaded_for else {
             return Ok(());
@@ -90,7 +91,7 @@ impl Draft {
         Ok(())
     }
 
-    /// A domain binds this certificate, or it is removed.
+    /// Unmarks a certificate that a domain binds, or that is removed.
     pub(super) async fn leave_superseded(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
         let Some(domain) = &row.uploaded_for else {
             return Ok(());
@@ -102,7 +103,7 @@ impl Draft {
         Ok(())
     }
 
-    /// The superseded uploads of these domains once this change is made, the oldest first.
+    /// The superseded uploads of these domains after this change, the oldest first.
     async fn superseded_by_age(
         &mut self,
         account: &AccountId,
@@ -111,14 +112,14 @@ impl Draft {
         let mut found: Vec<(Timestamp, CertificateRecord)> = Vec::new();
         for domain in domains {
             for (key, id) in self.superseded_keys(account, domain).await? {
-                // Read, so that one that is bound meanwhile, which deletes its key, does not go.
+                // Read, so that a concurrent binding, which deletes the key, conflicts.
                 let Some(since) = self.get::<TimestampRecord>(&key).await? else {
                     continue;
                 };
                 let row = self.certificate(id).await?;
                 match row.filter(|row| row.uploaded_for.as_ref() == Some(domain)) {
                     Some(row) => found.push((since.at, row)),
-                    // Gone, or not this domain's to remove.
+                    // Deleted, or not this domain's to remove.
                     None => self.delete(key),
                 }
             }
@@ -144,7 +145,8 @@ impl Draft {
         Ok(keys.filter_map(with_number).collect())
     }
 
-    /// A release that does not know of superseded uploads may have bound it meanwhile: it is then none.
+    /// A release without superseded uploads may have bound it concurrently: then it is not
+    /// superseded.
     async fn remove_superseded(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
         let is_bound = self.domain_using_certificate(row.id).await?.is_some();
         if is_bound || row.removed {

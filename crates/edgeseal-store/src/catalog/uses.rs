@@ -1,4 +1,4 @@
-//! Which domains have a certificate bound, and what becomes of it when the last of them leaves it.
+//! Which domains have a certificate bound, and what happens when the last one unbinds it.
 
 use bytes::Bytes;
 use edgeseal_core::{DomainPattern, certificate::CertificateId};
@@ -13,7 +13,7 @@ impl Draft {
         name: &DomainPattern,
     ) -> Result<(), Fault> {
         self.put_bytes(Key::certificate_use(id, name), Bytes::new());
-        // Nobody can be about to remove one that this change adds.
+        // No concurrent change can remove a certificate that this change adds.
         if self.writes(&Key::certificate(id)) {
             return Ok(());
         }
@@ -37,7 +37,8 @@ impl Draft {
             return Ok(());
         }
         self.has(&Key::certificate_use_guard(id)).await?;
-        // More than one change takes away: what the store still lists may be on its way out here.
+        // More than one change removes: uses that the store still lists may be deleted in this
+        // draft.
         let prefix = key::certificate_uses(id);
         let users = self.catalog.store.list(&prefix, None, RELEASED_MAX).await?;
         let leaves = !users.has_more && users.entries.iter().all(|entry| self.deletes(&entry.key));
@@ -48,8 +49,8 @@ impl Draft {
                 self.supersede(&row)
             };
         }
-        // Written, so that two last users who leave at once do not each see the other. So many cannot
-        // all leave at once: domains that share a certificate need not wait for each other until then.
+        // Written, so that two concurrent unbindings of the last users conflict. With more users
+        // than one change can unbind, domains that share a certificate need not conflict.
         if row.removed || !users.has_more {
             self.put_bytes(Key::certificate_use_guard(id), Bytes::new());
         }

@@ -1,4 +1,4 @@
-//! The removal of audit records for their age.
+//! Retention: removal of old audit records.
 
 use edgeseal_core::{AccountId, Timestamp};
 
@@ -11,12 +11,12 @@ use crate::{
     key, record,
 };
 
-/// Records that one transaction removes: some engines take 128 operations.
+/// Records removed per transaction: some engines allow 128 operations.
 const DELETE_BATCH: usize = 100;
 
 impl Catalog {
-    /// Removes all records that are older than so many days, as far as that is [certain](ClockWatch): how many.
-    /// To be called every hour or so.
+    /// Removes all records older than `days`, if the clock can be [trusted](ClockMonitor), and
+    /// returns how many. To be called about every hour.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -36,10 +36,10 @@ impl Catalog {
         Ok(removed)
     }
 
-    /// Notes that the clock shows `now`.
+    /// Records the clock reading `now`.
     async fn observe_clock(&self, now: Timestamp) -> Result<ClockMonitor, Fault> {
         let holder = Key::meta("audit-clock");
-        // One that does not read is as good as none: it makes the removal wait.
+        // An undecodable record counts as none: it delays the removal.
         let before = self.store.get(&holder).await?;
         let before = before.and_then(|entry| record::decode(&entry.value).ok());
         let watch = ClockMonitor::observe(before, now);
@@ -57,9 +57,9 @@ impl Catalog {
         }
     }
 
-    /// Removes the records of an account from before this moment, and the links that are over such
-    /// records only. How many records were removed. Does nothing to a chain that was tampered with,
-    /// and leaves what is not linked yet.
+    /// Removes an account's records from before a time, and the links that contain only such
+    /// records. Returns how many records were removed. Leaves tampered chains and unlinked records
+    /// as they are.
     pub(crate) async fn expire_account_audit(
         &self,
         account: &AccountId,
@@ -87,7 +87,7 @@ impl Catalog {
         Ok(removed)
     }
 
-    /// The newest record that is in a chain, of any account.
+    /// The time of the newest linked record, of any account.
     async fn newest_linked(&self, key: &ChainKey) -> Result<Option<Timestamp>, Fault> {
         let mut newest = None;
         for account in self.audited_accounts().await? {
@@ -103,8 +103,8 @@ impl Catalog {
         Ok(newest)
     }
 
-    /// Removes records from before `before`; the anchor then says that those from before `told` may be
-    /// gone.
+    /// Removes records from before `before`; the anchor then says that those from before `told` may
+    /// be gone.
     async fn remove_records(
         &self,
         account: &AccountId,
@@ -117,7 +117,8 @@ impl Catalog {
         let mut removed = 0;
         let mut after = None;
         loop {
-            // On from the last one: what was removed leaves rows behind that a listing passes over.
+            // Continue after the last key: a listing would skip over the rows that deletes leave
+            // behind.
             let list = self.store.list(&prefix, after.as_ref(), DELETE_BATCH);
             let page = list.await?;
             let old = page
@@ -173,7 +174,7 @@ impl Catalog {
         }
     }
 
-    /// Writes a new anchor, with whatever else `txn` does. `false` if another node was faster.
+    /// Writes a new anchor together with `txn`. Returns `false` if another node was faster.
     async fn move_anchor(
         &self,
         account: &AccountId,

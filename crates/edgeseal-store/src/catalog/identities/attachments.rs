@@ -14,7 +14,7 @@ use crate::{
     record::{self, TimestampRecord},
 };
 
-/// Who has a policy, and since when.
+/// The users and roles that a policy is attached to, and since when.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entities {
     /// The users.
@@ -24,7 +24,7 @@ pub struct Entities {
 }
 
 impl Catalog {
-    /// Who in an account has a policy.
+    /// The users and roles of an account that a policy is attached to.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -49,7 +49,7 @@ impl Catalog {
         Ok(entities)
     }
 
-    /// How many users and roles of an account have a policy.
+    /// The number of users and roles of an account that a policy is attached to.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -61,10 +61,10 @@ impl Catalog {
         self.count(&key::with_policy(account, policy)).await
     }
 
-    /// Gives a user a policy.
+    /// Attaches a policy to a user.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn attach_to_user(
         &self,
         deed: &AuditContext,
@@ -101,10 +101,10 @@ impl Catalog {
         .await
     }
 
-    /// Takes a policy from a user.
+    /// Detaches a policy from a user.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn detach_from_user(
         &self,
         deed: &AuditContext,
@@ -134,10 +134,10 @@ impl Catalog {
         .await
     }
 
-    /// Gives a role a policy.
+    /// Attaches a policy to a role.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn attach_to_role(
         &self,
         deed: &AuditContext,
@@ -174,10 +174,10 @@ impl Catalog {
         .await
     }
 
-    /// Takes a policy from a role.
+    /// Detaches a policy from a role.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn detach_from_role(
         &self,
         deed: &AuditContext,
@@ -209,8 +209,8 @@ impl Catalog {
 }
 
 impl Draft {
-    /// Reads a policy that must be there, and rewrites it if it is the account's own: so that its
-    /// removal and its attachment never pass each other.
+    /// Reads a policy that must exist, and rewrites it if it is a custom one, so that a concurrent
+    /// deletion and attachment conflict.
     async fn touch_policy(
         &mut self,
         account: &AccountId,
@@ -229,7 +229,7 @@ impl Draft {
     }
 }
 
-/// What the audit says of a policy that somebody is given or loses.
+/// The audit note for a policy that is attached or detached.
 fn audit_note(policy: &PolicyRef) -> String {
     let kind = match policy.kind {
         PolicyKind::System => "system",

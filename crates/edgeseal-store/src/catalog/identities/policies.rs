@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Catalog {
-    /// A policy of an account's own.
+    /// A custom policy of an account.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -27,7 +27,7 @@ impl Catalog {
         self.read(&Key::policy(account, name)).await
     }
 
-    /// Policies of an account's own whose names come after `after`.
+    /// Custom policies of an account whose names come after `after`.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -42,11 +42,11 @@ impl Catalog {
             .await
     }
 
-    /// What each of these policies says now.
+    /// The documents of these policies.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed or a policy is not there: nobody is judged by a part of his
-    /// policies.
+    /// A [`Fault`] if the store failed or a policy is missing: a decision must not be based on a
+    /// part of an identity's policies.
     pub async fn policy_documents(
         &self,
         account: &AccountId,
@@ -72,10 +72,10 @@ impl Catalog {
         Ok(texts)
     }
 
-    /// Makes a policy.
+    /// Creates a policy.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn create_policy(
         &self,
         deed: &AuditContext,
@@ -97,11 +97,11 @@ impl Catalog {
         .await
     }
 
-    /// Adds a version to a policy; the policy says it from now on if `as_default`. With `drop_oldest`,
-    /// the oldest that is not the default makes room if there are too many.
+    /// Adds a version to a policy, as the default one if `as_default`. With `drop_oldest`, the
+    /// oldest non-default version is deleted if there are too many.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn create_policy_version(
         &self,
         deed: &AuditContext,
@@ -141,10 +141,10 @@ impl Catalog {
         .await
     }
 
-    /// Makes a version what the policy says.
+    /// Makes a version the default.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn set_default_policy_version(
         &self,
         deed: &AuditContext,
@@ -162,10 +162,10 @@ impl Catalog {
         .await
     }
 
-    /// Removes a version that is not the default.
+    /// Deletes a version that is not the default.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn delete_policy_version(
         &self,
         deed: &AuditContext,
@@ -189,10 +189,10 @@ impl Catalog {
         .await
     }
 
-    /// Describes a policy in other words.
+    /// Changes the description of a policy.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn set_policy_description(
         &self,
         deed: &AuditContext,
@@ -208,10 +208,11 @@ impl Catalog {
         .await
     }
 
-    /// Removes a policy that nobody has; its default version alone, unless `with_versions`.
+    /// Deletes a policy that is attached to nothing; it may have other versions than the default
+    /// only if `with_versions`.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn delete_policy(
         &self,
         deed: &AuditContext,
@@ -222,7 +223,7 @@ impl Catalog {
         self.transact(deed, |mut draft| async move {
             let reference = custom(name);
             let (key, policy) = draft.policy(account, name).await?;
-            // Attaching rewrites the policy, so nobody comes to have it meanwhile.
+            // Attaching rewrites the policy, so a concurrent attachment conflicts.
             let entities = self.entities_with_policy(account, &reference).await?;
             if let Some((user, _)) = entities.users.first() {
                 return refused(IdentityError::PolicyOfUser {
@@ -269,7 +270,7 @@ impl Catalog {
 }
 
 impl Draft {
-    /// A policy that must be there.
+    /// A policy that must exist.
     pub(super) async fn policy(
         &mut self,
         account: &AccountId,

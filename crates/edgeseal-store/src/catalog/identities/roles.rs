@@ -34,10 +34,10 @@ impl Catalog {
             .await
     }
 
-    /// Makes a role.
+    /// Creates a role.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn create_role(
         &self,
         deed: &AuditContext,
@@ -61,10 +61,10 @@ impl Catalog {
         .await
     }
 
-    /// Changes a role as `change` says; its name, number, time of making and policies stay.
+    /// Changes a role with `change`; its name, ID, creation time and policies stay.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn update_role(
         &self,
         deed: &AuditContext,
@@ -98,10 +98,10 @@ impl Catalog {
         .await
     }
 
-    /// Removes a role that has no policies. Its sessions end with it.
+    /// Deletes a role without policies. Its sessions end with it.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn delete_role(
         &self,
         deed: &AuditContext,

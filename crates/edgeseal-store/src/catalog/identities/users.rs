@@ -35,10 +35,10 @@ impl Catalog {
             .await
     }
 
-    /// Makes a user.
+    /// Creates a user.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn create_user(
         &self,
         deed: &AuditContext,
@@ -61,10 +61,10 @@ impl Catalog {
         .await
     }
 
-    /// Changes a user as `change` says; its name, number, time of making and policies stay.
+    /// Changes a user with `change`; its name, ID, creation time and policies stay.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn update_user(
         &self,
         deed: &AuditContext,
@@ -94,11 +94,11 @@ impl Catalog {
         .await
     }
 
-    /// Gives a user another name, with all that it has, and changes it as
+    /// Renames a user, with all its access keys and policies, and changes it as
     /// [`update_user`](Self::update_user) does.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn rename_user(
         &self,
         deed: &AuditContext,
@@ -144,10 +144,10 @@ impl Catalog {
         .await
     }
 
-    /// Removes a user that has neither access keys nor policies.
+    /// Deletes a user without access keys and policies.
     ///
     /// # Errors
-    /// [`IdentityError`], or why the store did not do it.
+    /// [`IdentityError`], or the failure of the store.
     pub async fn delete_user(
         &self,
         deed: &AuditContext,
