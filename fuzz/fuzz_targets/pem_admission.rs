@@ -7,7 +7,7 @@
 
 use edgeseal_core::{
     Timestamp,
-    certificate::{admit, pem},
+    certificate::{admit, chain_to_pem},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
             );
         }
         Ok(first) => {
-            let printed = pem(&first.leaf, &first.intermediates);
+            let printed = chain_to_pem(&first.leaf, &first.intermediates);
             let again = admit(&printed, &key, NOW).expect("what was let in is let in again");
             assert_eq!(first.leaf, again.leaf);
             assert_eq!(first.intermediates, again.intermediates);

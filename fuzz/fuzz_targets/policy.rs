@@ -10,14 +10,16 @@ use std::sync::LazyLock;
 use edgeseal_core::{
     AccountId, Timestamp,
     policy::{
-        Assumer, Attached, Context, Document, InvalidPolicy, Policies, PrincipalArn, Request, Resource, TrustDocument, Verdict,
-        document::CHARACTERS_MAX, evaluate, may_assume, system,
+        AssumingPrincipal, AttachedPolicy, Document, InvalidPolicy, Policies, PrincipalArn,
+        Request, RequestContext, Resource, TrustDocument, Verdict, document::POLICY_CHARS_MAX,
+        evaluate, may_assume, system,
     },
 };
 use libfuzzer_sys::fuzz_target;
 
 static DENY_ALL: LazyLock<Document> = LazyLock::new(|| {
-    Document::parse(r#"{"Version":"1","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#).expect("a policy")
+    Document::parse(r#"{"Version":"1","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#)
+        .expect("a policy")
 });
 
 fuzz_target!(|text: &str| {
@@ -26,7 +28,11 @@ fuzz_target!(|text: &str| {
         Ok(document) => {
             let printed = serde_json::to_string(&document).expect("a policy prints");
             assert!(printed.chars().count() <= text.chars().count(), "{printed}");
-            assert_eq!(Document::parse(&printed).as_ref(), Ok(&document), "{printed}");
+            assert_eq!(
+                Document::parse(&printed).as_ref(),
+                Ok(&document),
+                "{printed}"
+            );
             check_decisions(&document);
         }
     }
@@ -34,10 +40,27 @@ fuzz_target!(|text: &str| {
         Err(why) => check_message(&why, text),
         Ok(trust) => {
             let printed = serde_json::to_string(&trust).expect("a policy prints");
-            assert_eq!(TrustDocument::parse(&printed).as_ref(), Ok(&trust), "{printed}");
+            assert_eq!(
+                TrustDocument::parse(&printed).as_ref(),
+                Ok(&trust),
+                "{printed}"
+            );
             let account = AccountId::parse("1234567890123456").expect("an account");
-            let user = PrincipalArn::User { account: account.clone(), name: "alice".to_owned() };
-            let assumes = |arn, is_namesake| may_assume(&trust, Assumer { arn, is_namesake }, &context()).is_allowed();
+            let user = PrincipalArn::User {
+                account: account.clone(),
+                name: "alice".to_owned(),
+            };
+            let assumes = |arn, is_namesake| {
+                may_assume(
+                    &trust,
+                    AssumingPrincipal {
+                        arn,
+                        is_recreated: is_namesake,
+                    },
+                    &context(),
+                )
+                .is_allowed()
+            };
             assert!(assumes(&user, false) || !assumes(&user, true));
             assert!(!assumes(&PrincipalArn::Account(account), false));
         }
@@ -46,22 +69,31 @@ fuzz_target!(|text: &str| {
 
 fn check_message(why: &InvalidPolicy, text: &str) {
     let said = why.to_string();
-    assert!(!said.is_empty() && !said.contains(char::is_control) && said.len() < 2000, "{said:?}");
-    let too_long = text.chars().count() > CHARACTERS_MAX;
+    assert!(
+        !said.is_empty() && !said.contains(char::is_control) && said.len() < 2000,
+        "{said:?}"
+    );
+    let too_long = text.chars().count() > POLICY_CHARS_MAX;
     assert_eq!(too_long, matches!(why, InvalidPolicy::TooLong { .. }));
 }
 
-fn context() -> Context {
-    Context {
+fn context() -> RequestContext {
+    RequestContext {
         source_ip: Some([10, 1, 2, 3].into()),
         secure_transport: Some(true),
-        ..Context::new(Timestamp::from_unix_seconds(1_777_636_800)).with("sts:ExternalId", "5")
+        ..RequestContext::new(Timestamp::from_unix_seconds(1_777_636_800))
+            .with_key("sts:ExternalId", "5")
     }
 }
 
 fn check_decisions(document: &Document) {
-    let everything = system::find("AdministratorAccess").expect("a system policy").document();
-    let [own, nothing] = [document, &DENY_ALL].map(|document| Attached { name: "p", document });
+    let everything = system::find("AdministratorAccess")
+        .expect("a system policy")
+        .document();
+    let [own, nothing] = [document, &DENY_ALL].map(|document| AttachedPolicy {
+        name: "p",
+        document,
+    });
     let context = context();
     let resources = [
         Resource::new("acs:cdn:*:1234567890123456:domain/a.example.com").with_tag("env", "test"),
@@ -70,8 +102,14 @@ fn check_decisions(document: &Document) {
     ];
     for action in ["cdn:SetCdnDomainSSLCertificate", "sts:AssumeRole"] {
         for resources in [&resources[..1], &resources[1..2], &resources] {
-            let request = Request { action, resources, context: &context };
-            let verdict = |identity: &[Attached<'_>], session| evaluate(&Policies { identity, session }, &request).verdict;
+            let request = Request {
+                action,
+                resources,
+                context: &context,
+            };
+            let verdict = |identity: &[AttachedPolicy<'_>], session| {
+                evaluate(&Policies { identity, session }, &request).verdict
+            };
             let alone = verdict(&[own], None);
             assert_eq!(verdict(&[own], Some(everything)), alone);
             assert_eq!(verdict(&[own, own], Some(document)), alone);

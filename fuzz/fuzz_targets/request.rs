@@ -4,7 +4,7 @@
 
 use edgeseal_api::{
     canonical::{encode, v1_string_to_sign},
-    request::{Params, RawRequest, Request},
+    request::{ParamMap, RawRequest, Request},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -27,12 +27,20 @@ fuzz_target!(|data: &[u8]| {
         secure: false,
         id: "ID".to_owned(),
     };
-    let Ok(request) = Request::parse(raw) else { return };
-    let pairs: Vec<String> =
-        request.params.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
-    let again = Params::decode(pairs.join("&").as_bytes()).expect("what was encoded decodes");
+    let Ok(request) = Request::parse(raw) else {
+        return;
+    };
+    let pairs: Vec<String> = request
+        .params
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+        .collect();
+    let again = ParamMap::decode(pairs.join("&").as_bytes()).expect("what was encoded decodes");
     assert!(again.iter().eq(request.params.iter()));
-    assert_eq!(v1_string_to_sign("POST", &again), v1_string_to_sign("POST", &request.params));
+    assert_eq!(
+        v1_string_to_sign("POST", &again),
+        v1_string_to_sign("POST", &request.params)
+    );
     let _ = edgeseal_api::actions::find(&request);
     let _ = request.format();
 });

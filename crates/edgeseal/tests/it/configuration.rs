@@ -81,7 +81,7 @@ fn a_wrong_configuration_is_told_with_its_key() {
     serve.args(["serve", "--store", "redis://user:hidden@host"]);
     let (code, said) = fails(serve.arg("--data").arg(&data));
     assert_eq!(code, Some(64), "{said}");
-    assert!(said.contains("is no store"), "{said}");
+    assert!(said.contains("is not a store URL"), "{said}");
     assert!(!said.contains("hidden"), "{said}");
 }
 
