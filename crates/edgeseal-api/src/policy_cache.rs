@@ -119,7 +119,7 @@ impl PolicyCache {
     }
 
     /// One read tells whether the cached policies are current: everything they depend on writes
-    /// [`edgeseal_store::Key::rights`].
+    /// [`edgeseal_store::Key::permissions_revision`].
     async fn load(
         &self,
         catalog: &Catalog,

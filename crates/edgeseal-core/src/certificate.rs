@@ -66,7 +66,7 @@ pub struct Certificate {
     pub original_pem: OriginalPem,
 }
 
-/// The texts of an upload, where they differ from the canonical [`pem`] and [`key_pem`]: reads
+/// The texts of an upload, where they differ from the canonical [`chain_to_pem`] and [`key_to_pem`]: reads
 /// return what was uploaded, byte for byte, and most uploads need no copy.
 ///
 /// A text that exceeds its canonical form by more than [`TEXT_SURPLUS_MAX`] is not stored: no quota

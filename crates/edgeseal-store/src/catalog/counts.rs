@@ -1,7 +1,7 @@
 //! Quota counters: how many domains, certificates and signing requests each account has.
 //!
 //! A counter is stored for each account and kind. Every change that adds or removes something
-//! updates it in the same transaction ([`Write::Add`](crate::Write::Add)), so concurrent calls
+//! updates it in the same transaction ([`Write::Add`]), so concurrent calls
 //! cannot exceed a quota, and calls below the quota do not conflict. Stores of earlier releases
 //! have no counters: the first change that needs one counts the records.
 

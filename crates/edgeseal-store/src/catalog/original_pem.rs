@@ -15,7 +15,7 @@ use crate::{
 
 impl Catalog {
     /// The chain of a certificate as it was uploaded; `None` if that was the canonical form that
-    /// [`edgeseal_core::certificate::pem`] prints, or an earlier release stored it.
+    /// [`edgeseal_core::certificate::chain_to_pem`] prints, or an earlier release stored it.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -28,7 +28,7 @@ impl Catalog {
     }
 
     /// The private key of a certificate as it was uploaded; `None` if that was the canonical form
-    /// that [`edgeseal_core::certificate::key_pem`] prints, or it was not stored.
+    /// that [`edgeseal_core::certificate::key_to_pem`] prints, or it was not stored.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed, or it does not open.

@@ -164,7 +164,7 @@ impl StoreBackup {
     }
 }
 
-/// Whether a copy may be [put](StoreCopy::put_in_place) there: it saves the reading of one that may not.
+/// Whether a copy may be [put](StoreBackup::restore_to) there: it saves the reading of one that may not.
 ///
 /// # Errors
 /// [`BackupError`]; nothing was touched.

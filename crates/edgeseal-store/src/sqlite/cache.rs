@@ -151,7 +151,7 @@ impl ReadCache {
     }
 
     /// To be called before a transaction that writes these keys can become visible; then one of
-    /// [`commit`](Self::commit), [`swept`](Self::swept) and [`forget`](Self::forget).
+    /// [`commit`](Self::commit), [`swept`](Self::swept) and [`invalidate`](Self::invalidate).
     pub(super) fn begin<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
         let mut log = self.log();
         for key in keys {

@@ -28,7 +28,7 @@ const SCHEMA_VERSION: i64 = 2;
 /// the index by revision, also those that nobody follows: it grows at its end, which costs less
 /// than a tenth of a commit.
 ///
-/// `listed` holds the present rows under [`key::LISTED`] once more, organised by their keys: they are
+/// `listed` holds the present rows under [`LISTING_PREFIX`](crate::key::LISTING_PREFIX) once more, organised by their keys: they are
 /// small, and counting or looking through 100,000 of them takes a sixth of the time that it takes
 /// to find each in `entry`. The writer keeps it, with its own statements; triggers do it for
 /// whoever else may write the file, as they did for the writer of earlier releases. They are off for
