@@ -123,7 +123,7 @@ impl Catalog {
     /// [`ChangeError`]; errors of `decide` are passed on.
     pub async fn transact<T, R, F>(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         mut decide: impl FnMut(Draft) -> F + Send,
     ) -> Result<Committed<T>, ChangeError<R>>
     where
@@ -134,14 +134,14 @@ impl Catalog {
         for _ in 0..ATTEMPTS {
             // Held until the store has committed: see `seal::RetiredKeys`.
             let _sealing = self.keyring.seal_guard();
-            let draft = Draft::new(self.clone(), deed.now, doubts);
+            let draft = Draft::new(self.clone(), audit.now, doubts);
             let (mut draft, value) = decide(draft).await?;
             draft.trim_superseded().await?;
             let supposed = draft.take_assumed_absent();
-            let txn = draft.into_txn(deed)?;
+            let txn = draft.into_txn(audit)?;
             match self.store.commit(txn).await {
                 Ok(revision) => return Ok(Committed { value, revision }),
-                Err(CommitError::Conflict { key }) if deed.is_nonce(&key) => {
+                Err(CommitError::Conflict { key }) if audit.is_nonce(&key) => {
                     return Err(ChangeError::NonceUsed);
                 }
                 // No concurrent change: the assumption of absence was wrong.
@@ -166,11 +166,11 @@ impl Catalog {
     /// A [`Fault`] if the store failed.
     pub async fn record_refusal(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         code: &str,
         notes: &[String],
     ) -> Result<(), Fault> {
-        match self.store.commit(deed.refusal_txn(code, notes)?).await {
+        match self.store.commit(audit.refusal_txn(code, notes)?).await {
             Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
             Err(CommitError::Fault(fault)) => Err(fault),
         }
@@ -181,9 +181,9 @@ impl Catalog {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn consume_nonce(&self, deed: &AuditContext) -> Result<(), Fault> {
+    pub async fn consume_nonce(&self, audit: &AuditContext) -> Result<(), Fault> {
         let mut txn = Txn::default();
-        deed.consume_nonce(&mut txn);
+        audit.consume_nonce(&mut txn);
         if txn.write.is_empty() {
             return Ok(());
         }

@@ -28,7 +28,7 @@ fn account(n: u64) -> AccountId {
 }
 
 async fn record(catalog: &Catalog, account: &AccountId, request: &str, now: Timestamp) {
-    let deed = AuditContext {
+    let audit = AuditContext {
         account: account.clone(),
         principal: format!("acs:ram::{account}:root"),
         access_key: "key".to_owned(),
@@ -39,7 +39,7 @@ async fn record(catalog: &Catalog, account: &AccountId, request: &str, now: Time
         nonce: None,
         now,
     };
-    catalog.record_refusal(&deed, "Code", &[]).await.unwrap();
+    catalog.record_refusal(&audit, "Code", &[]).await.unwrap();
 }
 
 /// Steps until nothing is pending at the newest commit.

@@ -235,11 +235,11 @@ impl Catalog {
     /// [`AccountError::NameTaken`], or the failure of the store.
     pub async fn create_account(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &Account,
         key: &NewAccessKey,
     ) -> Changed<()> {
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let by_name = Key::account_name(&account.name);
             if draft.has(&by_name).await? || draft.has(&Key::account(&account.id)).await? {
                 return Err(ChangeError::Refused(AccountError::NameTaken {
@@ -263,10 +263,10 @@ impl Catalog {
     ///
     /// # Errors
     /// [`AccountError`], or the failure of the store.
-    pub async fn create_access_key(&self, deed: &AuditContext, key: &NewAccessKey) -> Changed<()> {
+    pub async fn create_access_key(&self, audit: &AuditContext, key: &NewAccessKey) -> Changed<()> {
         let account = &key.key.account;
         let user = key.key.user.as_ref();
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             if !draft.touch_account(account).await? {
                 return Err(ChangeError::Refused(AccountError::NoAccount {
                     account: account.clone(),
@@ -302,14 +302,14 @@ impl Catalog {
     /// [`AccountError`], or the failure of the store.
     pub async fn set_access_key_active(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         owner: KeyOwner<'_>,
         id: &str,
         active: bool,
     ) -> Changed<()> {
         self.change_access_key(
-            deed,
+            audit,
             account,
             (owner, id),
             active,
@@ -329,12 +329,12 @@ impl Catalog {
     /// [`AccountError`], or the failure of the store.
     pub async fn delete_access_key(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         owner: KeyOwner<'_>,
         id: &str,
     ) -> Changed<()> {
-        self.change_access_key(deed, account, (owner, id), false, |draft, holder, row| {
+        self.change_access_key(audit, account, (owner, id), false, |draft, holder, row| {
             draft.delete(access_key_index(&row.key));
             draft.delete(holder);
             Ok(())
@@ -344,14 +344,14 @@ impl Catalog {
 
     async fn change_access_key(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         (owner, id): (KeyOwner<'_>, &str),
         stays_active: bool,
         change: impl Fn(&mut super::Draft, Key, AccessKeyRecord) -> Result<(), Fault> + Send + Sync,
     ) -> Changed<()> {
         let change = &change;
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let holder = Key::access_key(id);
             let row: Option<AccessKeyRecord> = draft.get(&holder).await?;
             let Some(row) = row.filter(|row| row.key.account == *account && owner.has(&row.key))

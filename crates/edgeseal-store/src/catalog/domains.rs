@@ -256,14 +256,14 @@ impl Draft {
         domain: &Domain,
         environment: Option<Environment>,
         (before, after): (ServedLeaves, ServedLeaves),
-        deed: &AuditContext,
+        audit: &AuditContext,
     ) -> Result<(), Fault> {
         let bound = environment.and_then(|environment| domain.binding(environment));
         let (certificate, companion) = bound.map(ids).unzip();
         let entry = HistoryRecord {
             at: self.now,
-            access_key: deed.access_key.clone(),
-            action: deed.action.clone(),
+            access_key: audit.access_key.clone(),
+            action: audit.action.clone(),
             environment,
             before: before.primary,
             after: after.primary,
@@ -271,10 +271,10 @@ impl Draft {
             after_companion: after.companion,
             certificate,
             companion: companion.flatten(),
-            request_id: deed.request_id.clone(),
+            request_id: audit.request_id.clone(),
         };
         self.put(
-            Key::history(&domain.name, self.now, &deed.request_id),
+            Key::history(&domain.name, self.now, &audit.request_id),
             &entry,
         )
     }

@@ -179,7 +179,7 @@ impl Draft {
         self.write.insert(key, None);
     }
 
-    pub(super) fn into_txn(mut self, deed: &AuditContext) -> Result<Txn, Fault> {
+    pub(super) fn into_txn(mut self, audit: &AuditContext) -> Result<Txn, Fault> {
         let added = self.take_counter_deltas();
         let mut txn = Txn {
             expect: self.read.into_values().map(|(expect, _)| expect).collect(),
@@ -198,16 +198,16 @@ impl Draft {
         txn.write.extend(added);
         let mut notes = self.notes;
         let mut others = self.also_recorded_in;
-        others.remove(&deed.account);
+        others.remove(&audit.account);
         for account in &others {
-            deed.attach_for_account(account, &mut txn, &notes, &self.bindings)?;
+            audit.attach_for_account(account, &mut txn, &notes, &self.bindings)?;
         }
         notes.extend(
             others
                 .iter()
                 .map(|other| format!("recorded in the audit of {other} as well")),
         );
-        deed.attach(&mut txn, "OK", &notes, &self.bindings)?;
+        audit.attach(&mut txn, "OK", &notes, &self.bindings)?;
         Ok(txn)
     }
 

@@ -49,11 +49,11 @@ impl Catalog {
     /// [`AccountError::NoAccount`], or the failure of the store.
     pub async fn update_account(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         update: &AccountUpdate,
     ) -> Result<Revision, ChangeError<AccountError>> {
-        let set = self.transact(deed, |mut draft| async move {
+        let set = self.transact(audit, |mut draft| async move {
             let key = Key::account(account);
             let Some(mut found) = draft.get::<Account>(&key).await? else {
                 return Err(ChangeError::Refused(AccountError::NoAccount {
@@ -68,7 +68,7 @@ impl Catalog {
         if update.private_origins.is_none() {
             return Ok(revision);
         }
-        let stamped = self.sync_origin_permissions(deed, account).await?;
+        let stamped = self.sync_origin_permissions(audit, account).await?;
         Ok(stamped.unwrap_or(revision))
     }
 
@@ -86,7 +86,7 @@ impl Catalog {
             return Ok(());
         }
         for account in self.accounts().await? {
-            let deed = AuditContext {
+            let audit = AuditContext {
                 account: account.id.clone(),
                 principal: String::new(),
                 access_key: "-".to_owned(),
@@ -97,7 +97,7 @@ impl Catalog {
                 nonce: None,
                 now,
             };
-            self.sync_origin_permissions(&deed, &account.id).await?;
+            self.sync_origin_permissions(&audit, &account.id).await?;
         }
         let txn = Txn {
             expect: Vec::new(),
@@ -117,7 +117,7 @@ impl Catalog {
     /// any.
     async fn sync_origin_permissions(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
     ) -> Result<Option<Revision>, ChangeError<AccountError>> {
         let prefix = key::account_domains(account);
@@ -131,14 +131,14 @@ impl Catalog {
             let stale = self.stale(account, names.collect()).await?;
             if !stale.is_empty() {
                 // Each commit has its own audit record.
-                let deed = AuditContext {
-                    request_id: format!("{}-{page}", deed.request_id),
+                let audit = AuditContext {
+                    request_id: format!("{}-{page}", audit.request_id),
                     nonce: None,
-                    ..deed.clone()
+                    ..audit.clone()
                 };
                 let stale = &stale;
-                let stamped = self.transact(&deed, |draft| {
-                    set_origin_permission(draft, account, stale, deed.now)
+                let stamped = self.transact(&audit, |draft| {
+                    set_origin_permission(draft, account, stale, audit.now)
                 });
                 last = Some(stamped.await?.revision);
             }

@@ -139,8 +139,8 @@ async fn upload(catalog: &Catalog, id: i64, content: &str) -> CertificateRecord 
     let certificate = certificate(content);
     let row = row(id, &certificate);
     let (certificate, written) = (&certificate, &row);
-    let deed = &audit_context();
-    let added = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let added = catalog.transact(audit, |mut draft| async move {
         draft
             .add_certificate(written, certificate, Quota::Unlimited)
             .await?;
@@ -151,8 +151,8 @@ async fn upload(catalog: &Catalog, id: i64, content: &str) -> CertificateRecord 
 }
 
 async fn add(catalog: &Catalog, domain: &Domain) {
-    let deed = &audit_context();
-    let added = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let added = catalog.transact(audit, |mut draft| async move {
         draft.add_domain(domain, Quota::Unlimited).await?;
         Ok::<_, Never>((draft, ()))
     });
@@ -160,8 +160,8 @@ async fn add(catalog: &Catalog, domain: &Domain) {
 }
 
 async fn change(catalog: &Catalog, before: &Domain, after: &Domain) {
-    let deed = &audit_context();
-    let changed = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let changed = catalog.transact(audit, |mut draft| async move {
         draft.change_domain(before, after).await?;
         Ok::<_, Never>((draft, ()))
     });
@@ -170,8 +170,8 @@ async fn change(catalog: &Catalog, before: &Domain, after: &Domain) {
 
 /// Deletes a certificate unless a domain has it; the domain, if one has.
 async fn delete(catalog: &Catalog, row: &CertificateRecord) -> Option<String> {
-    let deed = &audit_context();
-    let deleted = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let deleted = catalog.transact(audit, |mut draft| async move {
         let user = draft.domain_using_certificate(row.id).await?;
         if user.is_none() {
             draft.delete_certificate(row).await?;
@@ -199,8 +199,8 @@ async fn the_key_goes_with_the_last_certificate_of_its_content() {
     assert!(catalog.material(&first.material).await.unwrap().is_some());
     let left = catalog.certificate_by_name(&account(), "name-2").await;
     assert_eq!(left.unwrap(), Some(second.clone()));
-    let deed = &audit_context();
-    let of_content = catalog.transact(deed, |mut draft| {
+    let audit = &audit_context();
+    let of_content = catalog.transact(audit, |mut draft| {
         let material = second.material;
         async move {
             let found = draft.certificate_by_content(&account(), &material).await?;
@@ -247,8 +247,8 @@ async fn a_hidden_certificate_goes_with_its_last_binding() {
     );
     let bound = domain("a.example.com", Some(&old));
     add(&catalog, &bound).await;
-    let deed = &audit_context();
-    let hidden = catalog.transact(deed, |mut draft| {
+    let audit = &audit_context();
+    let hidden = catalog.transact(audit, |mut draft| {
         let old = old.clone();
         async move {
             draft.hide_certificate(&old).await?;
@@ -288,8 +288,8 @@ async fn a_deletion_never_passes_a_binding() {
     let row = &upload(catalog, 1, "a").await;
     let bound = &domain("a.example.com", Some(row));
     let first_try = &AtomicBool::new(true);
-    let deed = &audit_context();
-    let deleted = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let deleted = catalog.transact(audit, |mut draft| async move {
         let user = draft.domain_using_certificate(row.id).await?;
         if first_try.swap(false, Ordering::Relaxed) {
             add(catalog, bound).await;
@@ -320,8 +320,8 @@ async fn two_last_users_do_not_pass_each_other() {
     );
     add(catalog, one).await;
     add(catalog, two).await;
-    let deed = &audit_context();
-    let hidden = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let hidden = catalog.transact(audit, |mut draft| async move {
         draft.hide_certificate(old).await?;
         Ok::<_, Never>((draft, ()))
     });
@@ -401,8 +401,8 @@ async fn deleted_domains_are_remembered_until_they_come_back() {
     let row = &upload(catalog, 1, "a").await;
     let domain = &domain("a.example.com", Some(row));
     add(catalog, domain).await;
-    let deed = &audit_context();
-    let deleted = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let deleted = catalog.transact(audit, |mut draft| async move {
         draft.delete_domain(domain).await?;
         Ok::<_, Never>((draft, ()))
     });
@@ -450,8 +450,8 @@ async fn one_change_may_take_a_hidden_certificate_from_all() {
     for domain in &domains {
         add(catalog, domain).await;
     }
-    let deed = &audit_context();
-    let hidden = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let hidden = catalog.transact(audit, |mut draft| async move {
         draft.hide_certificate(old).await?;
         Ok::<_, Never>((draft, ()))
     });
@@ -481,8 +481,8 @@ async fn hiding_never_passes_the_last_user_who_leaves() {
     let bound = &domain("a.example.com", Some(old));
     add(catalog, bound).await;
     let first_try = &AtomicBool::new(true);
-    let deed = &audit_context();
-    let removed = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let removed = catalog.transact(audit, |mut draft| async move {
         let user = draft.domain_using_certificate(old.id).await?;
         if first_try.swap(false, Ordering::Relaxed) {
             change(catalog, bound, &domain("a.example.com", Some(new))).await;
@@ -505,8 +505,8 @@ async fn content_that_comes_back_as_it_goes_stays() {
     let old = &upload(catalog, 1, "a").await;
     let bound = &domain("a.example.com", Some(old));
     add(catalog, bound).await;
-    let deed = &audit_context();
-    let hidden = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let hidden = catalog.transact(audit, |mut draft| async move {
         draft.hide_certificate(old).await?;
         Ok::<_, Never>((draft, ()))
     });

@@ -111,8 +111,8 @@ async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey
         .await;
     made.unwrap();
     add_certificate(&catalog, "certificate").await;
-    let deed = audit_context("request");
-    let made = catalog.transact(&deed, |mut draft| async move {
+    let audit = audit_context("request");
+    let made = catalog.transact(&audit, |mut draft| async move {
         let secret = Secret::new(b"key of a request".to_vec());
         let keys = (&Digest::of(b"public"), &secret);
         draft
@@ -131,8 +131,8 @@ async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey
 
 async fn add_certificate(catalog: &Catalog, content: &str) {
     let (row, certificate) = certificate(content);
-    let (row, certificate, deed) = (&row, &certificate, audit_context(content));
-    let made = catalog.transact(&deed, |mut draft| async move {
+    let (row, certificate, audit) = (&row, &certificate, audit_context(content));
+    let made = catalog.transact(&audit, |mut draft| async move {
         draft
             .add_certificate(row, certificate, Quota::Unlimited)
             .await?;

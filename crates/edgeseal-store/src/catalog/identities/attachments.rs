@@ -67,12 +67,12 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn attach_to_user(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &UserName,
         policy: &PolicyRef,
     ) -> Changed<()> {
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let key = Key::user(account, name);
             let Some(mut user) = draft.get::<User>(&key).await? else {
                 return refused(IdentityError::NoUser(name.clone()));
@@ -107,12 +107,12 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn detach_from_user(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &UserName,
         policy: &PolicyRef,
     ) -> Changed<()> {
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let key = Key::user(account, name);
             let Some(mut user) = draft.get::<User>(&key).await? else {
                 return refused(IdentityError::NoUser(name.clone()));
@@ -140,12 +140,12 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn attach_to_role(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &RoleName,
         policy: &PolicyRef,
     ) -> Changed<()> {
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let key = Key::role(account, name);
             let Some(mut role) = draft.get::<Role>(&key).await? else {
                 return refused(IdentityError::NoRole(name.clone()));
@@ -180,12 +180,12 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn detach_from_role(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &RoleName,
         policy: &PolicyRef,
     ) -> Changed<()> {
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let key = Key::role(account, name);
             let Some(mut role) = draft.get::<Role>(&key).await? else {
                 return refused(IdentityError::NoRole(name.clone()));

@@ -78,11 +78,11 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn create_policy(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         policy: &Policy,
     ) -> Changed<()> {
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let key = Key::policy(account, &policy.name);
             if draft.has(&key).await? || system::find(policy.name.as_str()).is_some() {
                 return refused(IdentityError::PolicyExists(custom(&policy.name)));
@@ -104,14 +104,14 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn create_policy_version(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
         text: &str,
         as_default: bool,
         drop_oldest: bool,
     ) -> Changed<PolicyVersion> {
-        self.change_policy(deed, account, name, |policy, now| {
+        self.change_policy(audit, account, name, |policy, now| {
             if policy.versions.len() >= POLICY_VERSIONS_MAX {
                 let default = policy.default_version;
                 let oldest = policy.versions.iter();
@@ -147,12 +147,12 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn set_default_policy_version(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
         version: u32,
     ) -> Changed<()> {
-        self.change_policy(deed, account, name, |policy, _| {
+        self.change_policy(audit, account, name, |policy, _| {
             if policy.version(version).is_none() {
                 return Err(no_version(name, version));
             }
@@ -168,12 +168,12 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn delete_policy_version(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
         version: u32,
     ) -> Changed<()> {
-        self.change_policy(deed, account, name, |policy, _| {
+        self.change_policy(audit, account, name, |policy, _| {
             if policy.version(version).is_none() {
                 return Err(no_version(name, version));
             }
@@ -195,12 +195,12 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn set_policy_description(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
         description: &str,
     ) -> Changed<Policy> {
-        self.change_policy(deed, account, name, |policy, now| {
+        self.change_policy(audit, account, name, |policy, now| {
             description.clone_into(&mut policy.description);
             policy.updated = now;
             Ok(policy.clone())
@@ -215,12 +215,12 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn delete_policy(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
         with_versions: bool,
     ) -> Changed<()> {
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let reference = custom(name);
             let (key, policy) = draft.policy(account, name).await?;
             // Attaching rewrites the policy, so a concurrent attachment conflicts.
@@ -251,13 +251,13 @@ impl Catalog {
 
     async fn change_policy<T: Send>(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &PolicyName,
         change: impl Fn(&mut Policy, edgeseal_core::Timestamp) -> Result<T, IdentityError> + Send + Sync,
     ) -> Changed<T> {
         let change = &change;
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let (key, mut policy) = draft.policy(account, name).await?;
             let value = change(&mut policy, draft.now).map_err(ChangeError::Refused)?;
             policy.updated = draft.now;

@@ -40,11 +40,11 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn create_role(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         role: &Role,
     ) -> Changed<()> {
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let key = Key::role(account, &role.name);
             if draft.has(&key).await? {
                 return refused(IdentityError::RoleExists(role.name.clone()));
@@ -67,13 +67,13 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn update_role(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &RoleName,
         change: impl Fn(&mut Role) + Send + Sync,
     ) -> Changed<Role> {
         let change = &change;
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let key = Key::role(account, name);
             let Some(old) = draft.get::<Role>(&key).await? else {
                 return refused(IdentityError::NoRole(name.clone()));
@@ -104,11 +104,11 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn delete_role(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &RoleName,
     ) -> Changed<()> {
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let key = Key::role(account, name);
             let Some(role) = draft.get::<Role>(&key).await? else {
                 return refused(IdentityError::NoRole(name.clone()));

@@ -38,8 +38,8 @@ impl Fixture {
             quotas: Default::default(),
         };
         let key = NewAccessKey::generate(world.account.clone(), None, NOW);
-        let deed = world.audit_context();
-        let made = world.catalog.create_account(&deed, &account, &key);
+        let audit = world.audit_context();
+        let made = world.catalog.create_account(&audit, &account, &key);
         made.await.unwrap();
         world
     }
@@ -71,8 +71,8 @@ impl Fixture {
             updated: NOW,
             policies: Vec::new(),
         };
-        let deed = self.audit_context();
-        let made = self.catalog.create_user(&deed, &self.account, &user);
+        let audit = self.audit_context();
+        let made = self.catalog.create_user(&audit, &self.account, &user);
         made.await.unwrap();
         name
     }
@@ -80,8 +80,8 @@ impl Fixture {
     async fn policy(&self, name: &str) -> PolicyRef {
         let name = PolicyName::parse(name).unwrap();
         let policy = Policy::new(name.clone(), String::new(), "{1}".to_owned(), NOW);
-        let deed = self.audit_context();
-        let made = self.catalog.create_policy(&deed, &self.account, &policy);
+        let audit = self.audit_context();
+        let made = self.catalog.create_policy(&audit, &self.account, &policy);
         made.await.unwrap();
         PolicyRef::new(PolicyKind::Custom, name)
     }
@@ -102,30 +102,32 @@ fn why<T: std::fmt::Debug>(changed: Changed<T>) -> IdentityError {
 #[tokio::test]
 async fn a_user_with_keys_or_policies_stays() {
     let world = Fixture::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
+    let (catalog, account, audit) = (&world.catalog, &world.account, world.audit_context());
     let name = world.user("bot").await;
     let key = NewAccessKey::generate(account.clone(), Some(name.clone()), NOW);
-    catalog.create_access_key(&deed, &key).await.unwrap();
+    catalog.create_access_key(&audit, &key).await.unwrap();
     let policy = world.policy("p").await;
-    let attached = catalog.attach_to_user(&deed, account, &name, &policy).await;
+    let attached = catalog
+        .attach_to_user(&audit, account, &name, &policy)
+        .await;
     attached.unwrap();
 
-    let kept = why(catalog.delete_user(&deed, account, &name).await);
+    let kept = why(catalog.delete_user(&audit, account, &name).await);
     assert!(matches!(kept, IdentityError::UserHasKeys { keys: 1, .. }));
     let kept = why(catalog
-        .delete_policy(&deed, account, &policy.name, false)
+        .delete_policy(&audit, account, &policy.name, false)
         .await);
     assert!(matches!(kept, IdentityError::PolicyOfUser { .. }));
     let owner = KeyOwner::User(&name);
-    let gone = catalog.delete_access_key(&deed, account, owner, &key.key.id);
+    let gone = catalog.delete_access_key(&audit, account, owner, &key.key.id);
     gone.await.unwrap();
-    let kept = why(catalog.delete_user(&deed, account, &name).await);
+    let kept = why(catalog.delete_user(&audit, account, &name).await);
     assert!(matches!(kept, IdentityError::UserHasPolicies { .. }));
-    let detached = catalog.detach_from_user(&deed, account, &name, &policy);
+    let detached = catalog.detach_from_user(&audit, account, &name, &policy);
     detached.await.unwrap();
-    catalog.delete_user(&deed, account, &name).await.unwrap();
+    catalog.delete_user(&audit, account, &name).await.unwrap();
     let gone = catalog
-        .delete_policy(&deed, account, &policy.name, false)
+        .delete_policy(&audit, account, &policy.name, false)
         .await;
     gone.unwrap();
     assert_eq!(catalog.user(account, &name).await.unwrap(), None);
@@ -134,13 +136,13 @@ async fn a_user_with_keys_or_policies_stays() {
 #[tokio::test]
 async fn a_key_is_its_owners_alone() {
     let world = Fixture::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
+    let (catalog, account, audit) = (&world.catalog, &world.account, world.audit_context());
     let (one, other) = (world.user("one").await, world.user("other").await);
     let key = NewAccessKey::generate(account.clone(), Some(one.clone()), NOW);
-    catalog.create_access_key(&deed, &key).await.unwrap();
+    catalog.create_access_key(&audit, &key).await.unwrap();
     for stranger in [KeyOwner::User(&other), KeyOwner::Account] {
         let refused = catalog
-            .set_access_key_active(&deed, account, stranger, &key.key.id, false)
+            .set_access_key_active(&audit, account, stranger, &key.key.id, false)
             .await;
         assert!(matches!(
             refused,
@@ -154,10 +156,10 @@ async fn a_key_is_its_owners_alone() {
         1
     );
     let third = NewAccessKey::generate(account.clone(), Some(one.clone()), NOW);
-    catalog.create_access_key(&deed, &third).await.unwrap();
+    catalog.create_access_key(&audit, &third).await.unwrap();
     let third = NewAccessKey::generate(account.clone(), Some(one), NOW);
     assert!(matches!(
-        catalog.create_access_key(&deed, &third).await,
+        catalog.create_access_key(&audit, &third).await,
         Err(ChangeError::Refused(AccountError::TooManyKeys {
             max: 2,
             ..
@@ -168,15 +170,15 @@ async fn a_key_is_its_owners_alone() {
 #[tokio::test]
 async fn a_renamed_user_keeps_what_it_has() {
     let world = Fixture::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
+    let (catalog, account, audit) = (&world.catalog, &world.account, world.audit_context());
     let (old, policy) = (world.user("old").await, world.policy("p").await);
-    let attached = catalog.attach_to_user(&deed, account, &old, &policy).await;
+    let attached = catalog.attach_to_user(&audit, account, &old, &policy).await;
     attached.unwrap();
     let key = NewAccessKey::generate(account.clone(), Some(old.clone()), NOW);
-    catalog.create_access_key(&deed, &key).await.unwrap();
+    catalog.create_access_key(&audit, &key).await.unwrap();
     let new = UserName::parse("new").unwrap();
     let renamed = catalog
-        .rename_user(&deed, account, &old, &new, |user| {
+        .rename_user(&audit, account, &old, &new, |user| {
             "Renamed".clone_into(&mut user.display_name);
         })
         .await;
@@ -209,7 +211,7 @@ async fn a_renamed_user_keeps_what_it_has() {
 #[tokio::test]
 async fn whatever_changes_rights_is_seen() {
     let world = Fixture::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
+    let (catalog, account, audit) = (&world.catalog, &world.account, world.audit_context());
     let (user, policy) = (world.user("u").await, world.policy("p").await);
     let mut last = world.rights(&user).await;
     let mut has_changed = async |what: &str| {
@@ -218,12 +220,12 @@ async fn whatever_changes_rights_is_seen() {
         last = now;
     };
     catalog
-        .attach_to_user(&deed, account, &user, &policy)
+        .attach_to_user(&audit, account, &user, &policy)
         .await
         .unwrap();
     has_changed("attach").await;
     let version = catalog
-        .create_policy_version(&deed, account, &policy.name, "{2}", true, false)
+        .create_policy_version(&audit, account, &policy.name, "{2}", true, false)
         .await;
     has_changed("version").await;
     assert_eq!(version.unwrap().value.number, 2);
@@ -238,7 +240,7 @@ async fn whatever_changes_rights_is_seen() {
         ["{2}"]
     );
     let back = catalog
-        .set_default_policy_version(&deed, account, &policy.name, 1)
+        .set_default_policy_version(&audit, account, &policy.name, 1)
         .await;
     back.unwrap();
     has_changed("default").await;
@@ -247,7 +249,7 @@ async fn whatever_changes_rights_is_seen() {
         ["{1}"]
     );
     catalog
-        .detach_from_user(&deed, account, &user, &policy)
+        .detach_from_user(&audit, account, &user, &policy)
         .await
         .unwrap();
     has_changed("detach").await;
@@ -256,10 +258,10 @@ async fn whatever_changes_rights_is_seen() {
 #[tokio::test]
 async fn versions_are_few_and_the_one_that_counts_stays() {
     let world = Fixture::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
+    let (catalog, account, audit) = (&world.catalog, &world.account, world.audit_context());
     let policy = world.policy("p").await;
     let add = |drop_oldest| {
-        catalog.create_policy_version(&deed, account, &policy.name, "{}", false, drop_oldest)
+        catalog.create_policy_version(&audit, account, &policy.name, "{}", false, drop_oldest)
     };
     for _ in 1..POLICY_VERSIONS_MAX {
         add(false).await.unwrap();
@@ -276,7 +278,7 @@ async fn versions_are_few_and_the_one_that_counts_stays() {
         .unwrap();
     let numbers: Vec<u32> = now.versions.iter().map(|one| one.number).collect();
     assert_eq!(numbers, [1, 3, 4, 5, 6]);
-    let delete = |version| catalog.delete_policy_version(&deed, account, &policy.name, version);
+    let delete = |version| catalog.delete_policy_version(&audit, account, &policy.name, version);
     assert!(matches!(
         why(delete(1).await),
         IdentityError::DefaultVersion { version: 1, .. }
@@ -287,11 +289,11 @@ async fn versions_are_few_and_the_one_that_counts_stays() {
     ));
     assert!(matches!(
         why(catalog
-            .delete_policy(&deed, account, &policy.name, false)
+            .delete_policy(&audit, account, &policy.name, false)
             .await),
         IdentityError::PolicyHasVersions { versions: 5, .. }
     ));
-    let described = catalog.set_policy_description(&deed, account, &policy.name, "told");
+    let described = catalog.set_policy_description(&audit, account, &policy.name, "told");
     let described = described.await.unwrap().value;
     assert_eq!(
         (&*described.description, described.default_version),
@@ -301,7 +303,7 @@ async fn versions_are_few_and_the_one_that_counts_stays() {
         delete(version).await.unwrap();
     }
     catalog
-        .delete_policy(&deed, account, &policy.name, false)
+        .delete_policy(&audit, account, &policy.name, false)
         .await
         .unwrap();
 }
@@ -309,7 +311,7 @@ async fn versions_are_few_and_the_one_that_counts_stays() {
 #[tokio::test]
 async fn roles_have_policies_up_to_a_limit_of_each_kind() {
     let world = Fixture::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
+    let (catalog, account, audit) = (&world.catalog, &world.account, world.audit_context());
     let name = RoleName::parse("r").unwrap();
     let role = Role {
         id: random_identity_id(),
@@ -322,17 +324,17 @@ async fn roles_have_policies_up_to_a_limit_of_each_kind() {
         updated: NOW,
         policies: Vec::new(),
     };
-    catalog.create_role(&deed, account, &role).await.unwrap();
+    catalog.create_role(&audit, account, &role).await.unwrap();
     for n in 0..ATTACHED_POLICIES_MAX {
         let policy = world.policy(&format!("p{n}")).await;
         catalog
-            .attach_to_role(&deed, account, &name, &policy)
+            .attach_to_role(&audit, account, &name, &policy)
             .await
             .unwrap();
     }
     let more = world.policy("more").await;
     assert!(matches!(
-        why(catalog.attach_to_role(&deed, account, &name, &more).await),
+        why(catalog.attach_to_role(&audit, account, &name, &more).await),
         IdentityError::TooManyOfRole { .. }
     ));
     let system = PolicyRef::new(
@@ -340,21 +342,23 @@ async fn roles_have_policies_up_to_a_limit_of_each_kind() {
         PolicyName::parse("AliyunCDNReadOnlyAccess").unwrap(),
     );
     catalog
-        .attach_to_role(&deed, account, &name, &system)
+        .attach_to_role(&audit, account, &name, &system)
         .await
         .unwrap();
     assert!(matches!(
-        why(catalog.attach_to_role(&deed, account, &name, &system).await),
+        why(catalog
+            .attach_to_role(&audit, account, &name, &system)
+            .await),
         IdentityError::RoleHasPolicy { .. }
     ));
     assert!(matches!(
-        why(catalog.delete_role(&deed, account, &name).await),
+        why(catalog.delete_role(&audit, account, &name).await),
         IdentityError::RoleHasPolicies { policies: 21, .. }
     ));
     let unknown = PolicyRef::new(PolicyKind::System, PolicyName::parse("Nothing").unwrap());
     assert_eq!(
         why(catalog
-            .attach_to_role(&deed, account, &name, &unknown)
+            .attach_to_role(&audit, account, &name, &unknown)
             .await),
         IdentityError::NoPolicy(unknown)
     );
@@ -363,11 +367,11 @@ async fn roles_have_policies_up_to_a_limit_of_each_kind() {
 #[tokio::test]
 async fn a_policy_goes_with_all_its_versions_if_it_is_to() {
     let world = Fixture::new().await;
-    let (catalog, account, deed) = (&world.catalog, &world.account, world.audit_context());
+    let (catalog, account, audit) = (&world.catalog, &world.account, world.audit_context());
     let name = world.policy("p").await.name;
-    let added = catalog.create_policy_version(&deed, account, &name, "{}", true, false);
+    let added = catalog.create_policy_version(&audit, account, &name, "{}", true, false);
     added.await.unwrap();
-    let deleted = catalog.delete_policy(&deed, account, &name, true).await;
+    let deleted = catalog.delete_policy(&audit, account, &name, true).await;
     deleted.unwrap();
     assert_eq!(catalog.policy(account, &name).await.unwrap(), None);
 }

@@ -41,11 +41,11 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn create_user(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         user: &User,
     ) -> Changed<()> {
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let key = Key::user(account, &user.name);
             if draft.has(&key).await? {
                 return refused(IdentityError::UserExists(user.name.clone()));
@@ -67,13 +67,13 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn update_user(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &UserName,
         change: impl Fn(&mut User) + Send + Sync,
     ) -> Changed<User> {
         let change = &change;
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let key = Key::user(account, name);
             let Some(old) = draft.get::<User>(&key).await? else {
                 return refused(IdentityError::NoUser(name.clone()));
@@ -101,14 +101,14 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn rename_user(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &UserName,
         new: &UserName,
         change: impl Fn(&mut User) + Send + Sync,
     ) -> Changed<User> {
         let change = &change;
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let old_key = Key::user(account, name);
             let Some(old) = draft.get::<User>(&old_key).await? else {
                 return refused(IdentityError::NoUser(name.clone()));
@@ -150,11 +150,11 @@ impl Catalog {
     /// [`IdentityError`], or the failure of the store.
     pub async fn delete_user(
         &self,
-        deed: &AuditContext,
+        audit: &AuditContext,
         account: &AccountId,
         name: &UserName,
     ) -> Changed<()> {
-        self.transact(deed, |mut draft| async move {
+        self.transact(audit, |mut draft| async move {
             let key = Key::user(account, name);
             let Some(user) = draft.get::<User>(&key).await? else {
                 return refused(IdentityError::NoUser(name.clone()));

@@ -6,9 +6,9 @@ use super::*;
 
 /// Uploads and says how often it was decided.
 async fn upload_counting(catalog: &Catalog, row: &CertificateRecord, content: &str) -> usize {
-    let (certificate, deed) = (&certificate(content), &audit_context());
+    let (certificate, audit) = (&certificate(content), &audit_context());
     let mut decided = 0;
-    let added = catalog.transact(deed, |mut draft| {
+    let added = catalog.transact(audit, |mut draft| {
         decided += 1;
         async move {
             let named = draft.is_certificate_name_taken(&row.account, &row.name);
@@ -52,8 +52,8 @@ async fn a_wrong_assumption_is_read_on_retry() {
     );
 
     // The first one's content is still what the account is led to.
-    let deed = &audit_context();
-    let found = catalog.transact(deed, |mut draft| {
+    let audit = &audit_context();
+    let found = catalog.transact(audit, |mut draft| {
         let material = first.material;
         async move {
             let found = draft.certificate_by_content(&account(), &material).await?;
@@ -67,8 +67,8 @@ async fn a_wrong_assumption_is_read_on_retry() {
 async fn a_change_reads_its_own_certificate_writes() {
     let catalog = &catalog();
     let stored = &upload(catalog, 1, "a").await;
-    let (new, deed) = (&row(2, &certificate("b")), &audit_context());
-    let changed = catalog.transact(deed, |mut draft| async move {
+    let (new, audit) = (&row(2, &certificate("b")), &audit_context());
+    let changed = catalog.transact(audit, |mut draft| async move {
         assert_eq!(draft.certificate(1).await?.as_ref(), Some(stored));
         draft.hide_certificate(stored).await?;
         let hidden = draft.certificate(1).await?;
@@ -95,9 +95,9 @@ async fn new_assumptions_at_each_attempt_terminate() {
     for id in 0..TAKEN {
         upload(catalog, id, &id.to_string()).await;
     }
-    let (content, deed) = (&certificate("new"), &audit_context());
+    let (content, audit) = (&certificate("new"), &audit_context());
     let (drawn, mut decided) = (&AtomicI64::new(0), 0);
-    let added = catalog.transact(deed, |mut draft| {
+    let added = catalog.transact(audit, |mut draft| {
         decided += 1;
         async move {
             let row = loop {

@@ -25,8 +25,8 @@ async fn upload_rsa(catalog: &Catalog, id: i64, content: &str, ms: i64) -> Certi
     certificate.info.sha256 = content.to_owned();
     let row = row(id, &certificate);
     let (certificate, written) = (&certificate, &row);
-    let deed = &audit_context();
-    let added = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let added = catalog.transact(audit, |mut draft| async move {
         draft
             .add_certificate(written, certificate, Quota::Unlimited)
             .await?;
@@ -87,8 +87,8 @@ async fn a_hidden_companion_goes_with_its_binding() {
     let second = upload_rsa(&catalog, 2, "b", 1000).await;
     let both = with_companion(&first, &second);
     add(&catalog, &both).await;
-    let (deed, hidden) = (&audit_context(), &second);
-    let hiding = catalog.transact(deed, |mut draft| async move {
+    let (audit, hidden) = (&audit_context(), &second);
+    let hiding = catalog.transact(audit, |mut draft| async move {
         draft.hide_certificate(hidden).await?;
         Ok::<_, Never>((draft, ()))
     });
@@ -124,18 +124,18 @@ async fn audit_and_history_name_both_leaves() {
     let alone = domain("a.example.com", Some(&first));
     add(&catalog, &alone).await;
     let both = with_companion(&first, &second);
-    let deed = &AuditContext {
+    let audit = &AuditContext {
         request_id: "adds".to_owned(),
         ..audit_context()
     };
     let (before, after) = (&alone, &both);
-    let changed = catalog.transact(deed, |mut draft| async move {
+    let changed = catalog.transact(audit, |mut draft| async move {
         let environment = Environment::Production;
         let leaves = (
             draft.leaves(before, environment).await?,
             draft.leaves(after, environment).await?,
         );
-        draft.add_history(after, Some(environment), leaves, deed)?;
+        draft.add_history(after, Some(environment), leaves, audit)?;
         draft.change_domain(before, after).await?;
         Ok::<_, Never>((draft, ()))
     });

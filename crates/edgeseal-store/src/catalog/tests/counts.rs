@@ -26,9 +26,9 @@ async fn add_at_once(
     quota: Quota,
     all: &Barrier,
 ) -> Result<(), OverQuota> {
-    let (domain, deed) = (&domain(name, None), &audit_context());
+    let (domain, audit) = (&domain(name, None), &audit_context());
     let mut is_first = true;
-    let added = catalog.transact(deed, |mut draft| {
+    let added = catalog.transact(audit, |mut draft| {
         let waits = std::mem::take(&mut is_first);
         async move {
             let looked = draft.add_domain(domain, quota).await;
@@ -47,8 +47,8 @@ async fn add_at_once(
 }
 
 async fn delete_domain(catalog: &Catalog, name: &str) {
-    let (domain, deed) = (&domain(name, None), &audit_context());
-    let deleted = catalog.transact(deed, |mut draft| async move {
+    let (domain, audit) = (&domain(name, None), &audit_context());
+    let deleted = catalog.transact(audit, |mut draft| async move {
         draft.delete_domain(domain).await?;
         Ok::<_, Never>((draft, ()))
     });
@@ -56,8 +56,8 @@ async fn delete_domain(catalog: &Catalog, name: &str) {
 }
 
 async fn request_within(catalog: &Catalog, number: u8, quota: Quota) -> Result<(), OverQuota> {
-    let deed = &audit_context();
-    let added = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let added = catalog.transact(audit, |mut draft| async move {
         let keys = (
             &edgeseal_core::certificate::Digest::of(&[number]),
             &Secret::new(vec![1]),
@@ -98,7 +98,7 @@ async fn every_change_counts() {
     add(catalog, &domain("b.example.com", None)).await;
     request_within(catalog, 1, Quota::Unlimited).await.unwrap();
     assert_eq!(counts(catalog).await, [2, 2, 1]);
-    let deed = &audit_context();
+    let audit = &audit_context();
     // Removed while a domain has it: out of its owner's sight, and gone with its last binding.
     let (old, listed) = (
         &first,
@@ -107,7 +107,7 @@ async fn every_change_counts() {
             limit: 9,
         },
     );
-    let hidden = catalog.transact(deed, |mut draft| async move {
+    let hidden = catalog.transact(audit, |mut draft| async move {
         draft.hide_certificate(old).await?;
         Ok::<_, Never>((draft, ()))
     });
@@ -129,12 +129,12 @@ async fn every_change_counts() {
 async fn replacing_is_allowed_at_the_quota() {
     let catalog = &catalog();
     let (old, other) = (upload(catalog, 1, "a").await, certificate("b"));
-    let (old, other, new, deed) = (&old, &other, &row(2, &other), &audit_context());
+    let (old, other, new, audit) = (&old, &other, &row(2, &other), &audit_context());
     for (quota, removes, fits) in [
         (Quota::AtMost(1), false, false),
         (Quota::AtMost(1), true, true),
     ] {
-        let replaced = catalog.transact(deed, |mut draft| async move {
+        let replaced = catalog.transact(audit, |mut draft| async move {
             if removes {
                 draft.delete_certificate(old).await?;
             }

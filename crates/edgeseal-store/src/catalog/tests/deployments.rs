@@ -22,8 +22,8 @@ fn deployment(id: i64, failure: Option<&str>) -> DeploymentRecord {
 }
 
 async fn deploy(catalog: &Catalog, deployment: &DeploymentRecord) {
-    let deed = &audit_context();
-    let added = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let added = catalog.transact(audit, |mut draft| async move {
         draft.put_deployment(&account(), deployment)?;
         Ok::<_, Never>((draft, ()))
     });

@@ -41,8 +41,8 @@ async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
             let mut one = domain(&format!("d{number}.of-{id}.example"), None);
             one.account = id.clone();
             let added = &one;
-            let deed = audit_context();
-            let added = catalog.transact(&deed, |mut draft| async move {
+            let audit = audit_context();
+            let added = catalog.transact(&audit, |mut draft| async move {
                 draft.add_domain(added, Quota::Unlimited).await?;
                 Ok::<_, ChangeError<OverQuota>>((draft, ()))
             });
@@ -71,12 +71,12 @@ async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
         (PrivateOriginsOverride::Refused, OriginPermission::Refused),
         (PrivateOriginsOverride::Inherit, OriginPermission::Tenant),
     ] {
-        let deed = audit_context();
+        let audit = audit_context();
         let update = AccountUpdate {
             private_origins: Some(chosen),
             quotas: Vec::new(),
         };
-        let set = catalog.update_account(&deed, &tenant, &update);
+        let set = catalog.update_account(&audit, &tenant, &update);
         set.await.unwrap();
         assert_eq!(permissions(&catalog, &names[0]).await, [permission]);
         assert_eq!(

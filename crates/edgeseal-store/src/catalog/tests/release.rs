@@ -20,8 +20,8 @@ async fn upload_below(catalog: &Catalog, id: i64, issuers: &[&str]) -> Certifica
     certificate.intermediates = issuers.iter().map(|it| it.as_bytes().to_vec()).collect();
     let row = row(id, &certificate);
     let (certificate, written) = (&certificate, &row);
-    let deed = &audit_context();
-    let added = catalog.transact(deed, |mut draft| async move {
+    let audit = &audit_context();
+    let added = catalog.transact(audit, |mut draft| async move {
         draft
             .add_certificate(written, certificate, Quota::Unlimited)
             .await?;
@@ -117,8 +117,8 @@ async fn records_of_deleted_domains_expire() {
     for n in 0..10 {
         let domain = &domain(&format!("a.{n}.example.com"), None);
         add(catalog, domain).await;
-        let deed = &audit_context();
-        let deleted = catalog.transact(deed, |mut draft| async move {
+        let audit = &audit_context();
+        let deleted = catalog.transact(audit, |mut draft| async move {
             draft.delete_domain(domain).await?;
             Ok::<_, Never>((draft, ()))
         });

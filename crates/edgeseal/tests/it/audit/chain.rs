@@ -326,7 +326,7 @@ async fn catalog(data: &Path) -> Catalog {
 
 async fn write_old(catalog: &Catalog, account: &AccountId, days: &[i64]) {
     for days in days {
-        let deed = AuditContext {
+        let audit = AuditContext {
             account: account.clone(),
             principal: format!("acs:ram::{account}:root"),
             access_key: "-".to_owned(),
@@ -337,7 +337,7 @@ async fn write_old(catalog: &Catalog, account: &AccountId, days: &[i64]) {
             nonce: None,
             now: Timestamp::from_unix_ms(now().unix_ms() - days * DAY_MS),
         };
-        catalog.record_refusal(&deed, "Code", &[]).await.unwrap();
+        catalog.record_refusal(&audit, "Code", &[]).await.unwrap();
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn join(
     let keys = fs::read_to_string(server.data().join("kek")).unwrap();
     let catalog = Catalog::new(Arc::clone(&store.unwrap()), Keyring::parse(&keys).unwrap());
     let account = AccountId::parse(&owner.account).unwrap();
-    let deed = AuditContext {
+    let audit = AuditContext {
         account: account.clone(),
         principal: String::new(),
         access_key: owner.key.clone(),
@@ -49,7 +49,7 @@ pub(crate) async fn join(
         updated: now(),
         policies: Vec::new(),
     };
-    catalog.create_user(&deed, &account, &user).await.unwrap();
+    catalog.create_user(&audit, &account, &user).await.unwrap();
     let key = Key {
         account: owner.account.clone(),
         id: format!("LTAI{}", uuid::Uuid::new_v4().simple()),
@@ -65,13 +65,13 @@ pub(crate) async fn join(
         },
         secret: Secret::from(key.secret.clone()),
     };
-    catalog.create_access_key(&deed, &new).await.unwrap();
+    catalog.create_access_key(&audit, &new).await.unwrap();
     if let Some(policy) = policy {
         let policy = PolicyRef {
             kind: PolicyKind::System,
             name: PolicyName::parse(policy).unwrap(),
         };
-        let attached = catalog.attach_to_user(&deed, &account, &user.name, &policy);
+        let attached = catalog.attach_to_user(&audit, &account, &user.name, &policy);
         attached.await.unwrap();
     }
     key

@@ -193,7 +193,7 @@ async fn make_root(catalog: &Catalog) -> (String, String, String) {
         quotas: Default::default(),
     };
     let key = NewAccessKey::generate(account.id.clone(), None, now);
-    let deed = AuditContext {
+    let audit = AuditContext {
         account: account.id.clone(),
         principal: format!("acs:ram::{}:root", account.id),
         access_key: "-".to_owned(),
@@ -204,7 +204,10 @@ async fn make_root(catalog: &Catalog) -> (String, String, String) {
         nonce: None,
         now,
     };
-    catalog.create_account(&deed, &account, &key).await.unwrap();
+    catalog
+        .create_account(&audit, &account, &key)
+        .await
+        .unwrap();
     let secret = String::from_utf8(key.secret.expose().to_vec()).unwrap();
     (account.id.to_string(), key.key.id, secret)
 }
