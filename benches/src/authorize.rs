@@ -14,7 +14,10 @@ use edgeseal_api::{
 use edgeseal_core::{
     AccountId, Secret,
     account::{AccessKey, Account},
-    identity::{ATTACHED_POLICIES_MAX, Policy, PolicyKind, PolicyName, PolicyRef, User, UserName},
+    identity::{
+        ATTACHED_POLICIES_MAX, Policy, PolicyKind, PolicyName, PolicyRef, User, UserName,
+        UserProfile,
+    },
     rate::RateLimit,
 };
 use edgeseal_store::{
@@ -120,19 +123,14 @@ async fn prepare(url: &str) -> BenchResult<Context> {
         .create_account(&deed, &account, &own)
         .await
         .map_err(debug_error)?;
-    let user = User {
-        id: "200000000000000001".to_owned(),
-        name: UserName::parse("bench")?,
-        display_name: String::new(),
-        comments: String::new(),
-        email: String::new(),
-        mobile: String::new(),
-        created: now,
-        updated: now,
-        policies: Vec::new(),
-    };
+    let user = User::new(
+        "200000000000000001".to_owned(),
+        UserName::parse("bench")?,
+        UserProfile::default(),
+        now,
+    );
     catalog
-        .create_user(&deed, &account.id, &user)
+        .create_identity(&deed, &account.id, &user)
         .await
         .map_err(debug_error)?;
     for number in 0..ATTACHED_POLICIES_MAX {
@@ -143,7 +141,7 @@ async fn prepare(url: &str) -> BenchResult<Context> {
             .await
             .map_err(debug_error)?;
         let policy = PolicyRef::new(PolicyKind::Custom, name);
-        let attached = catalog.attach_to_user(&deed, &account.id, &user.name, &policy);
+        let attached = catalog.attach_policy(&deed, &account.id, &user.name, &policy);
         attached.await.map_err(debug_error)?;
     }
     let key = key("user", Some(user.name));

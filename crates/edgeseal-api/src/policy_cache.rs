@@ -5,7 +5,7 @@ use std::sync::Arc;
 use edgeseal_core::{
     AccountId,
     account::Account,
-    identity::{RoleName, UserName},
+    identity::{IdentityName, IdentityRef, RoleName, UserName},
     policy::{AttachedPolicy, Document, Policies, Principal},
 };
 use edgeseal_store::{Catalog, Fault, Revision};
@@ -35,13 +35,7 @@ pub struct EffectivePolicies {
 }
 
 /// Policies of recent callers.
-pub struct PolicyCache(Cache<(AccountId, IdentityKey), Arc<IdentityPolicies>, PolicyWeighter>);
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum IdentityKey {
-    User(UserName),
-    Role(RoleName),
-}
+pub struct PolicyCache(Cache<(AccountId, IdentityRef), Arc<IdentityPolicies>, PolicyWeighter>);
 
 #[derive(Clone)]
 struct PolicyWeighter;
@@ -67,20 +61,15 @@ impl PolicyCache {
         account: &AccountId,
         name: &UserName,
     ) -> Result<Option<(Principal, EffectivePolicies)>, Fault> {
-        let who = (account.clone(), IdentityKey::User(name.clone()));
-        let Some(rights) = self.load(catalog, who).await? else {
-            return Ok(None);
-        };
-        let principal = Principal::User {
-            account: rights.account.clone(),
-            name: name.to_string(),
-            id: rights.id.clone(),
-        };
-        let policies = EffectivePolicies {
-            identity: rights,
-            session: None,
-        };
-        Ok(Some((principal, policies)))
+        let found = self.load(catalog, account, name).await?;
+        Ok(found.map(|policies| {
+            let principal = Principal::User {
+                account: policies.account.clone(),
+                name: name.to_string(),
+                id: policies.id.clone(),
+            };
+            (principal, EffectivePolicies::without_session(policies))
+        }))
     }
 
     /// The current policies of a role's session, without the session policy; `None` if there is no
@@ -95,21 +84,16 @@ impl PolicyCache {
         name: &RoleName,
         session: &str,
     ) -> Result<Option<(Principal, EffectivePolicies)>, Fault> {
-        let who = (account.clone(), IdentityKey::Role(name.clone()));
-        let Some(rights) = self.load(catalog, who).await? else {
-            return Ok(None);
-        };
-        let principal = Principal::Role {
-            account: rights.account.clone(),
-            role: name.to_string(),
-            id: rights.id.clone(),
-            session: session.to_owned(),
-        };
-        let policies = EffectivePolicies {
-            identity: rights,
-            session: None,
-        };
-        Ok(Some((principal, policies)))
+        let found = self.load(catalog, account, name).await?;
+        Ok(found.map(|policies| {
+            let principal = Principal::Role {
+                account: policies.account.clone(),
+                role: name.to_string(),
+                id: policies.id.clone(),
+                session: session.to_owned(),
+            };
+            (principal, EffectivePolicies::without_session(policies))
+        }))
     }
 
     /// The number of cached identities.
@@ -120,47 +104,39 @@ impl PolicyCache {
 
     /// One read tells whether the cached policies are current: everything they depend on writes
     /// [`edgeseal_store::Key::permissions_revision`].
-    async fn load(
+    async fn load<N: IdentityName>(
         &self,
         catalog: &Catalog,
-        who: (AccountId, IdentityKey),
+        account: &AccountId,
+        name: &N,
     ) -> Result<Option<Arc<IdentityPolicies>>, Fault> {
-        if let Some(known) = self.0.get(&who)
-            && catalog.permissions_revision(&who.0).await? == known.revision
+        let key = (account.clone(), name.identity_ref());
+        if let Some(known) = self.0.get(&key)
+            && catalog.permissions_revision(account).await? == known.revision
         {
             return Ok(Some(known));
         }
-        let (account, identity, at) = match &who.1 {
-            IdentityKey::User(name) => {
-                let standing = catalog.user_snapshot(&who.0, name).await?;
-                let identity = standing.identity.map(|user| (user.id, user.policies));
-                (standing.account, identity, standing.permissions_revision)
-            }
-            IdentityKey::Role(name) => {
-                let standing = catalog.role_snapshot(&who.0, name).await?;
-                let identity = standing.identity.map(|role| (role.id, role.policies));
-                (standing.account, identity, standing.permissions_revision)
-            }
-        };
-        let (Some(owner), Some((id, attachments))) = (account, identity) else {
+        let snapshot = catalog.identity_snapshot(account, name).await?;
+        let (Some(owner), Some(identity)) = (snapshot.account, snapshot.identity) else {
             return Ok(None);
         };
         // What is read here may be newer than the revision; then the cached entry is outdated and
         // loaded again on next use.
-        let texts = catalog.policy_documents(&who.0, &attachments).await?;
-        let policies = attachments.iter().zip(texts).map(|(attachment, text)| {
+        let attached = &identity.policies;
+        let texts = catalog.policy_documents(account, attached).await?;
+        let policies = attached.iter().zip(texts).map(|(attachment, text)| {
             let document =
                 Document::parse_stored(&text).map_err(Fault::of("read a stored policy"))?;
             Ok((attachment.policy.name.to_string(), document))
         });
-        let rights = Arc::new(IdentityPolicies {
+        let loaded = Arc::new(IdentityPolicies {
             account: owner,
-            id,
+            id: identity.id,
             policies: policies.collect::<Result<_, Fault>>()?,
-            revision: at,
+            revision: snapshot.permissions_revision,
         });
-        self.0.insert(who, Arc::clone(&rights));
-        Ok(Some(rights))
+        self.0.insert(key, Arc::clone(&loaded));
+        Ok(Some(loaded))
     }
 }
 
@@ -176,6 +152,13 @@ impl IdentityPolicies {
 }
 
 impl EffectivePolicies {
+    const fn without_session(identity: Arc<IdentityPolicies>) -> Self {
+        Self {
+            identity,
+            session: None,
+        }
+    }
+
     /// Evaluates these policies.
     pub fn evaluate<T>(&self, decide: impl FnOnce(&Policies<'_>) -> T) -> T {
         let policies = self.identity.policies.iter();
@@ -197,8 +180,8 @@ impl EffectivePolicies {
     }
 }
 
-impl Weighter<(AccountId, IdentityKey), Arc<IdentityPolicies>> for PolicyWeighter {
-    fn weight(&self, _: &(AccountId, IdentityKey), rights: &Arc<IdentityPolicies>) -> u64 {
+impl Weighter<(AccountId, IdentityRef), Arc<IdentityPolicies>> for PolicyWeighter {
+    fn weight(&self, _: &(AccountId, IdentityRef), rights: &Arc<IdentityPolicies>) -> u64 {
         let lengths = rights.policies.iter();
         let lengths = lengths.map(|(name, document)| name.len() + document.text().len());
         lengths.sum::<usize>() as u64 + 100

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use edgeseal_core::{
     AccountId, Secret, Timestamp,
     account::Account,
-    identity::{Policy, PolicyKind, PolicyName, PolicyRef, Role, RoleName, User, UserName},
+    identity::{
+        Policy, PolicyKind, PolicyName, PolicyRef, Role, RoleName, RoleProfile, User, UserName,
+        UserProfile,
+    },
     private_origins::PrivateOrigins,
 };
 use edgeseal_store::{
@@ -108,24 +111,19 @@ impl TestServer {
 
     pub(crate) async fn user(&mut self, account: &str, name: &str, policies: &[&str]) {
         let audit = self.audit_context(account);
-        let user = User {
-            id: format!("id-of-{name}"),
-            name: UserName::parse(name).unwrap(),
-            display_name: String::new(),
-            comments: String::new(),
-            email: String::new(),
-            mobile: String::new(),
-            created: NOW,
-            updated: NOW,
-            policies: Vec::new(),
-        };
+        let user = User::new(
+            format!("id-of-{name}"),
+            UserName::parse(name).unwrap(),
+            UserProfile::default(),
+            NOW,
+        );
         let catalog = &self.context.catalog;
-        let made = catalog.create_user(&audit, &audit.account, &user).await;
+        let made = catalog.create_identity(&audit, &audit.account, &user).await;
         made.unwrap();
         for (index, text) in policies.iter().enumerate() {
             let policy = self.policy(&audit, &format!("{name}-{index}"), text).await;
             let audit = self.audit_context(account);
-            let attached = catalog.attach_to_user(&audit, &audit.account, &user.name, &policy);
+            let attached = catalog.attach_policy(&audit, &audit.account, &user.name, &policy);
             attached.await.unwrap();
         }
         let key = NewAccessKey::generate(audit.account.clone(), Some(user.name), NOW);
@@ -143,24 +141,24 @@ impl TestServer {
         policy: Option<&str>,
     ) {
         let audit = self.audit_context(account);
-        let role = Role {
-            id: format!("id-of-{name}"),
-            name: RoleName::parse(name).unwrap(),
-            description: String::new(),
-            trust_policy: trust.to_owned(),
-            trusted_identities: Vec::new(),
-            max_session_s: max_s,
-            created: NOW,
-            updated: NOW,
-            policies: Vec::new(),
-        };
+        let role = Role::new(
+            format!("id-of-{name}"),
+            RoleName::parse(name).unwrap(),
+            RoleProfile {
+                description: String::new(),
+                trust_policy: trust.to_owned(),
+                trusted_identities: Vec::new(),
+                max_session_s: max_s,
+            },
+            NOW,
+        );
         let catalog = &self.context.catalog;
-        let made = catalog.create_role(&audit, &audit.account, &role).await;
+        let made = catalog.create_identity(&audit, &audit.account, &role).await;
         made.unwrap();
         if let Some(text) = policy {
             let policy = self.policy(&audit, &format!("of-{name}"), text).await;
             let audit = self.audit_context(account);
-            let attached = catalog.attach_to_role(&audit, &audit.account, &role.name, &policy);
+            let attached = catalog.attach_policy(&audit, &audit.account, &role.name, &policy);
             attached.await.unwrap();
         }
     }

@@ -1,15 +1,14 @@
 //! Users and roles, which act for an account, and the policies that say what they may do.
 
-use std::fmt;
+use std::{fmt, hash::Hash};
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 
 use crate::Timestamp;
 
-/// Most users of an account.
-pub const USERS_MAX: usize = 1000;
-/// Most roles of an account.
-pub const ROLES_MAX: usize = 1000;
 /// Most custom policies of an account.
 pub const POLICIES_MAX: usize = 1500;
 /// Most versions of a policy at once.
@@ -104,13 +103,117 @@ name!(
     PolicyName 128 "-"
 );
 
-/// A person or program that acts for an account with its own access keys.
+/// The name of a user or of a role; tells one from the other where both are treated alike.
+pub trait IdentityName:
+    Clone + fmt::Debug + fmt::Display + Eq + Hash + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// What it names.
+    const KIND: IdentityKind;
+    /// Most identities of this kind in an account.
+    const COUNT_MAX: usize;
+    /// What only identities of this kind have.
+    type Profile: Clone + fmt::Debug + Eq + Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// Parses a name. Names are case-sensitive.
+    ///
+    /// # Errors
+    /// [`InvalidIdentityName`].
+    fn parse(text: &str) -> Result<Self, InvalidIdentityName>;
+
+    /// The name, if it is a user's.
+    fn as_user(&self) -> Option<&UserName> {
+        None
+    }
+
+    /// Who may assume the identity, if it is a role.
+    fn trust_policy(_: &Self::Profile) -> Option<&str> {
+        None
+    }
+
+    /// The name with the kind of the identity.
+    fn identity_ref(&self) -> IdentityRef {
+        IdentityRef {
+            kind: Self::KIND,
+            name: self.to_string(),
+        }
+    }
+}
+
+impl IdentityName for UserName {
+    const KIND: IdentityKind = IdentityKind::User;
+    const COUNT_MAX: usize = 1000;
+    type Profile = UserProfile;
+
+    fn parse(text: &str) -> Result<Self, InvalidIdentityName> {
+        Self::parse(text)
+    }
+
+    fn as_user(&self) -> Option<&UserName> {
+        Some(self)
+    }
+}
+
+impl IdentityName for RoleName {
+    const KIND: IdentityKind = IdentityKind::Role;
+    const COUNT_MAX: usize = 1000;
+    type Profile = RoleProfile;
+
+    fn parse(text: &str) -> Result<Self, InvalidIdentityName> {
+        Self::parse(text)
+    }
+
+    fn trust_policy(profile: &RoleProfile) -> Option<&str> {
+        Some(&profile.trust_policy)
+    }
+}
+
+/// A user or a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IdentityKind {
+    /// A person or program that acts for an account with its own access keys.
+    User,
+    /// A set of permissions that other identities assume for a session.
+    Role,
+}
+
+/// Names a user or a role of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IdentityRef {
+    /// Which of the two.
+    pub kind: IdentityKind,
+    /// Its name.
+    pub name: String,
+}
+
+/// A user or a role of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct User {
+#[serde(bound = "")]
+pub struct Identity<N: IdentityName> {
     /// Its ID, never reused.
     pub id: String,
     /// Its name.
-    pub name: UserName,
+    pub name: N,
+    /// What only its kind has.
+    #[serde(flatten)]
+    pub profile: N::Profile,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
+    /// The policies attached to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Attachment>,
+}
+
+/// A person or program that acts for an account with its own access keys.
+pub type User = Identity<UserName>;
+
+/// A set of permissions that other identities assume for a session.
+pub type Role = Identity<RoleName>;
+
+/// What only a user has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserProfile {
     /// A display name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub display_name: String,
@@ -123,22 +226,11 @@ pub struct User {
     /// Its phone number.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mobile: String,
-    /// When it was created.
-    pub created: Timestamp,
-    /// When it was last changed.
-    pub updated: Timestamp,
-    /// The policies attached to it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<Attachment>,
 }
 
-/// A set of permissions that other identities assume for a session.
+/// What only a role has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Role {
-    /// Its ID, never reused.
-    pub id: String,
-    /// Its name.
-    pub name: RoleName,
+pub struct RoleProfile {
     /// The account's notes about it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
@@ -152,19 +244,12 @@ pub struct Role {
     pub trusted_identities: Vec<TrustedIdentity>,
     /// How long a session may last, in seconds.
     pub max_session_s: u32,
-    /// When it was created.
-    pub created: Timestamp,
-    /// When it was last changed.
-    pub updated: Timestamp,
-    /// The policies attached to it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<Attachment>,
 }
 
 /// A user or role that a trust policy names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustedIdentity {
-    /// Its name, as [`crate::policy::IdentityName`] prints it.
+    /// Its name, as [`crate::policy::IdentityArn`] prints it.
     pub name: String,
     /// Its ID, never reused.
     pub id: String,
@@ -229,6 +314,44 @@ pub struct PolicyVersion {
     pub text: String,
     /// When it was created.
     pub created: Timestamp,
+}
+
+impl<N: IdentityName> Identity<N> {
+    /// A new identity, without policies.
+    #[must_use]
+    pub const fn new(id: String, name: N, profile: N::Profile, now: Timestamp) -> Self {
+        Self {
+            id,
+            name,
+            profile,
+            created: now,
+            updated: now,
+            policies: Vec::new(),
+        }
+    }
+}
+
+impl IdentityKind {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Role => "role",
+        }
+    }
+}
+
+impl fmt::Display for IdentityKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for IdentityRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
 }
 
 impl Policy {
@@ -337,6 +460,25 @@ mod tests {
         // A slash would break out of its segment in the store's keys and in the names of policies.
         for text in ["a/b", "a b", "ü", "a\n", "a*", "a:b"] {
             assert!(UserName::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn users_and_roles_keep_their_stored_form() {
+        let attached = r#""policies":[{"policy":{"kind":"custom","name":"p"},"at":3}]"#;
+        let user = format!(
+            r#"{{"id":"1","name":"bot","display_name":"d","comments":"c","email":"e","mobile":"m","created":1,"updated":2,{attached}}}"#
+        );
+        let role = format!(
+            r#"{{"id":"2","name":"ci","description":"d","trust":"{{}}","trusted":[{{"name":"n","id":"1"}}],"max_session_s":900,"created":1,"updated":2,{attached}}}"#
+        );
+        let minimal =
+            r#"{"id":"2","name":"ci","trust":"{}","max_session_s":900,"created":1,"updated":2}"#;
+        let decoded: User = serde_json::from_str(&user).unwrap();
+        assert_eq!(serde_json::to_string(&decoded).unwrap(), user);
+        for role in [&role, minimal] {
+            let decoded: Role = serde_json::from_str(role).unwrap();
+            assert_eq!(serde_json::to_string(&decoded).unwrap(), role);
         }
     }
 

@@ -30,7 +30,7 @@ pub use evaluate::{
 };
 pub use invalid::InvalidPolicy;
 pub use minimal::renewal_policy;
-pub use principal::{IdentityName, Principal, PrincipalArn};
+pub use principal::{IdentityArn, Principal, PrincipalArn};
 pub use request::{Request, RequestContext, Resource};
 
 /// Who owns what a request acts upon.

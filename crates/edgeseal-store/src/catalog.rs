@@ -42,7 +42,7 @@ pub use counts::{AddError, CountCorrection};
 pub use deployments::DEPLOYMENTS_MAX;
 pub(crate) use domains::{bound_certificates, subdomain_key};
 pub use draft::Draft;
-pub use identities::{CursorPage, Entities, IdentityError, IdentitySnapshot, random_identity_id};
+pub use identities::{IdentityError, IdentitySnapshot, random_identity_id};
 pub use ids::IdAllocator;
 pub use listing::{Listing, Pagination};
 pub use origin_permissions::{AccountUpdate, PrivateOriginsOverride};
@@ -210,6 +210,13 @@ impl Catalog {
             Some(entry) => record::decode(&entry.value).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Decodes all records under a prefix, in byte order of their keys.
+    async fn read_all<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, Fault> {
+        let page = self.store.list(prefix, None, usize::MAX).await?;
+        let entries = page.entries.iter();
+        entries.map(|entry| record::decode(&entry.value)).collect()
     }
 
     /// Removes what has expired; see [`crate::Store::sweep`].

@@ -11,7 +11,7 @@ use edgeseal_core::{
     AccountId, DomainName, DomainPattern, Timestamp,
     certificate::{CertificateId, Digest},
     domain::Environment,
-    identity::{PolicyKind, PolicyName, PolicyRef, RoleName, UserName},
+    identity::{IdentityKind, IdentityName, PolicyName, PolicyRef, UserName},
     quota::QuotaKind,
     ticket::TicketPeriod,
 };
@@ -273,16 +273,10 @@ impl Key {
         Self(format!("{}{hash}", user_access_keys(account, user)).into())
     }
 
-    /// A user of an account.
+    /// A user or role of an account.
     #[must_use]
-    pub fn user(account: &AccountId, name: &UserName) -> Self {
-        Self(format!("{}{name}", users(account)).into())
-    }
-
-    /// A role of an account.
-    #[must_use]
-    pub fn role(account: &AccountId, name: &RoleName) -> Self {
-        Self(format!("{}{name}", roles(account)).into())
+    pub fn identity<N: IdentityName>(account: &AccountId, name: &N) -> Self {
+        Self(format!("{}{name}", identities(account, N::KIND)).into())
     }
 
     /// A custom policy of an account.
@@ -291,16 +285,15 @@ impl Key {
         Self(format!("{}{name}", policies(account)).into())
     }
 
-    /// Marks that a policy is attached to a user.
+    /// Marks that a policy is attached to a user or role.
     #[must_use]
-    pub fn user_with_policy(account: &AccountId, policy: &PolicyRef, name: &UserName) -> Self {
-        Self(format!("{}{name}", users_with_policy(account, policy)).into())
-    }
-
-    /// Marks that a policy is attached to a role.
-    #[must_use]
-    pub fn role_with_policy(account: &AccountId, policy: &PolicyRef, name: &RoleName) -> Self {
-        Self(format!("{}{name}", roles_with_policy(account, policy)).into())
+    pub fn identity_with_policy<N: IdentityName>(
+        account: &AccountId,
+        policy: &PolicyRef,
+        name: &N,
+    ) -> Self {
+        let prefix = identities_with_policy(account, policy, N::KIND);
+        Self(format!("{prefix}{name}").into())
     }
 
     /// Written by every change of the permissions of an account's users and roles, so that caches
@@ -512,16 +505,10 @@ pub fn user_access_keys(account: &AccountId, user: &UserName) -> String {
     format!("userkey/{account}/{user}/")
 }
 
-/// Prefix of [`Key::user`].
+/// Prefix of [`Key::identity`] for one kind.
 #[must_use]
-pub fn users(account: &AccountId) -> String {
-    format!("user/{account}/")
-}
-
-/// Prefix of [`Key::role`].
-#[must_use]
-pub fn roles(account: &AccountId) -> String {
-    format!("role/{account}/")
+pub fn identities(account: &AccountId, kind: IdentityKind) -> String {
+    format!("{kind}/{account}/")
 }
 
 /// Prefix of [`Key::policy`].
@@ -530,26 +517,24 @@ pub fn policies(account: &AccountId) -> String {
     format!("policy/{account}/")
 }
 
-/// Prefix of [`Key::user_with_policy`].
+/// Prefix of [`Key::identity_with_policy`] for one kind.
 #[must_use]
-pub fn users_with_policy(account: &AccountId, policy: &PolicyRef) -> String {
-    format!("{}user/", with_policy(account, policy))
+pub fn identities_with_policy(
+    account: &AccountId,
+    policy: &PolicyRef,
+    kind: IdentityKind,
+) -> String {
+    format!("{}{kind}/", with_policy(account, policy))
 }
 
-/// Prefix of [`Key::role_with_policy`].
-#[must_use]
-pub fn roles_with_policy(account: &AccountId, policy: &PolicyRef) -> String {
-    format!("{}role/", with_policy(account, policy))
-}
-
-/// Prefix of the users or roles of an account to which a policy is attached.
+/// Prefix of [`Key::identity_with_policy`].
 #[must_use]
 pub fn with_policy(account: &AccountId, policy: &PolicyRef) -> String {
-    let kind = match policy.kind {
-        PolicyKind::System => "system",
-        PolicyKind::Custom => "custom",
-    };
-    format!("withpolicy/{account}/{kind}/{}/", policy.name)
+    format!(
+        "withpolicy/{account}/{}/{}/",
+        policy.kind.as_str(),
+        policy.name
+    )
 }
 
 /// Prefix of [`Key::history`].

@@ -23,6 +23,7 @@ mod get_policy;
 mod get_policy_version;
 mod get_role;
 mod get_user;
+mod identity_lookup;
 mod list_access_keys;
 mod list_entities_for_policy;
 mod list_policies;

@@ -34,7 +34,7 @@ use super::{
     invalid::{InvalidPolicy, truncate},
     json::{JsonPath, Node},
     prepared::PreparedRequest,
-    principal::{IdentityName, TrustedPrincipal},
+    principal::{IdentityArn, TrustedPrincipal},
 };
 
 /// Most characters of a policy (the cloud's limit for custom policies). Session policies have a
@@ -167,7 +167,7 @@ impl TrustDocument {
 impl TrustDocument {
     /// The users and roles that it names. Accounts, services and identity providers are not
     /// included.
-    pub fn identities(&self) -> impl Iterator<Item = IdentityName> {
+    pub fn identities(&self) -> impl Iterator<Item = IdentityArn> {
         let principals = self.statements.iter().flat_map(|one| &one.principals);
         principals.filter_map(TrustedPrincipal::identity)
     }

@@ -9,7 +9,10 @@ use super::{
     invalid::{InvalidPolicy, truncate},
     json::{JsonPath, Node},
 };
-use crate::account::{Account, AccountId};
+use crate::{
+    account::{Account, AccountId},
+    identity::IdentityKind,
+};
 
 /// The authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,23 +68,16 @@ pub enum PrincipalArn {
     Federated(String),
 }
 
-/// The name of a user or a role, which may be deleted and created again.
+/// The name of a user or a role, which may be deleted and created again:
+/// `acs:ram::{account}:user/{name}` or `acs:ram::{account}:role/{name}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IdentityName {
-    /// `acs:ram::{account}:user/{name}`.
-    User {
-        /// The account.
-        account: AccountId,
-        /// The user's name.
-        name: String,
-    },
-    /// `acs:ram::{account}:role/{name}`.
-    Role {
-        /// The account.
-        account: AccountId,
-        /// The role's name.
-        name: String,
-    },
+pub struct IdentityArn {
+    /// The account.
+    pub account: AccountId,
+    /// User or role.
+    pub kind: IdentityKind,
+    /// Its name.
+    pub name: String,
 }
 
 /// A principal in a trust policy.
@@ -211,11 +207,12 @@ impl TrustedPrincipal {
     }
 
     /// The user or role that it names, if any: for a role session the role.
-    pub(super) fn identity(&self) -> Option<IdentityName> {
+    pub(super) fn identity(&self) -> Option<IdentityArn> {
         match &self.matcher {
             PrincipalMatcher::Exact(arn) => arn.identity(),
-            PrincipalMatcher::RoleSessions { account, role } => Some(IdentityName::Role {
+            PrincipalMatcher::RoleSessions { account, role } => Some(IdentityArn {
                 account: account.clone(),
+                kind: IdentityKind::Role,
                 name: role.clone(),
             }),
             PrincipalMatcher::Account(_) => None,
@@ -314,27 +311,28 @@ fn is_name(text: &str) -> bool {
 impl PrincipalArn {
     /// The user, or the role of the session; `None` for others.
     #[must_use]
-    pub fn identity(&self) -> Option<IdentityName> {
-        match self {
-            Self::User { account, name } => Some(IdentityName::User {
-                account: account.clone(),
-                name: name.clone(),
-            }),
-            Self::Role { account, role, .. } => Some(IdentityName::Role {
-                account: account.clone(),
-                name: role.clone(),
-            }),
-            Self::Account(_) | Self::Service(_) | Self::Federated(_) => None,
-        }
+    pub fn identity(&self) -> Option<IdentityArn> {
+        let (account, kind, name) = match self {
+            Self::User { account, name } => (account, IdentityKind::User, name),
+            Self::Role { account, role, .. } => (account, IdentityKind::Role, role),
+            Self::Account(_) | Self::Service(_) | Self::Federated(_) => return None,
+        };
+        Some(IdentityArn {
+            account: account.clone(),
+            kind,
+            name: name.clone(),
+        })
     }
 }
 
-impl fmt::Display for IdentityName {
+impl fmt::Display for IdentityArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User { account, name } => write!(f, "acs:ram::{account}:user/{name}"),
-            Self::Role { account, name } => write!(f, "acs:ram::{account}:role/{name}"),
-        }
+        let Self {
+            account,
+            kind,
+            name,
+        } = self;
+        write!(f, "acs:ram::{account}:{kind}/{name}")
     }
 }
 

@@ -7,10 +7,7 @@ use edgeseal_core::{
 };
 
 use super::{AuditContext, Catalog, ChangeError, Committed};
-use crate::{
-    Fault, Key, key,
-    record::{self, AccessKeyRecord},
-};
+use crate::{Fault, Key, key, record::AccessKeyRecord};
 
 /// The name of the account that operates this Edgeseal.
 pub const ROOT_ACCOUNT_NAME: &str = "root";
@@ -178,11 +175,7 @@ impl Catalog {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn accounts(&self) -> Result<Vec<Account>, Fault> {
-        let page = self.store.list(key::ACCOUNTS, None, usize::MAX).await?;
-        page.entries
-            .iter()
-            .map(|entry| record::decode(&entry.value))
-            .collect()
+        self.read_all(key::ACCOUNTS).await
     }
 
     /// An access key with its secret.
@@ -435,7 +428,7 @@ impl super::Draft {
 
     /// As [`Draft::touch_account`](super::Draft::touch_account), for a user.
     async fn touch_user(&mut self, account: &AccountId, name: &UserName) -> Result<bool, Fault> {
-        let key = Key::user(account, name);
+        let key = Key::identity(account, name);
         let Some(user) = self.get::<User>(&key).await? else {
             return Ok(false);
         };

@@ -6,39 +6,27 @@
 
 mod attachments;
 mod policies;
-mod roles;
-mod users;
+mod users_and_roles;
 
 use edgeseal_core::{
     AccountId,
     account::Account,
-    identity::{PolicyRef, RoleName, UserName},
+    identity::{Identity, IdentityKind, IdentityName, IdentityRef, PolicyRef, UserName},
 };
 use serde::de::DeserializeOwned;
 
 use super::{Catalog, ChangeError, Committed, Draft};
 use crate::{Entry, Fault, Key, Revision, catalog::accounts::random_digits, record};
 
-pub use attachments::Entities;
-
 type Changed<T> = Result<Committed<T>, ChangeError<IdentityError>>;
-
-/// A page of a listing, in byte order of the names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CursorPage<T> {
-    /// The items of this page.
-    pub items: Vec<T>,
-    /// Whether more follow.
-    pub has_more: bool,
-}
 
 /// An identity with its account, read in one snapshot.
 #[derive(Clone, Debug)]
-pub struct IdentitySnapshot<T> {
+pub struct IdentitySnapshot<N: IdentityName> {
     /// The account; `None` if it was deleted.
     pub account: Option<Account>,
     /// The user or role; `None` if it was deleted.
-    pub identity: Option<T>,
+    pub identity: Option<Identity<N>>,
     /// The commit that last changed permissions in the account.
     pub permissions_revision: Revision,
 }
@@ -46,12 +34,9 @@ pub struct IdentitySnapshot<T> {
 /// Why a user, role or policy is not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// There is no such user.
-    #[error("there is no user {0}")]
-    NoUser(UserName),
-    /// There is no such role.
-    #[error("there is no role {0}")]
-    NoRole(RoleName),
+    /// There is no such user or role.
+    #[error("there is no {0}")]
+    NotFound(IdentityRef),
     /// There is no such policy.
     #[error("there is no {0}")]
     NoPolicy(PolicyRef),
@@ -63,12 +48,9 @@ pub enum IdentityError {
         /// The version.
         version: u32,
     },
-    /// The name belongs to another user.
-    #[error("there is a user {0} already")]
-    UserExists(UserName),
-    /// The name belongs to another role.
-    #[error("there is a role {0} already")]
-    RoleExists(RoleName),
+    /// The name belongs to another user or role.
+    #[error("there is a {0} already")]
+    Exists(IdentityRef),
     /// The name belongs to another policy.
     #[error("there is a {0} already")]
     PolicyExists(PolicyRef),
@@ -80,37 +62,21 @@ pub enum IdentityError {
         /// How many.
         keys: usize,
     },
-    /// The user still has policies.
-    #[error("user {name} has {policies} policies; detach them first")]
-    UserHasPolicies {
-        /// The user.
-        name: UserName,
+    /// The user or role still has policies.
+    #[error("{identity} has {policies} policies; detach them first")]
+    HasPolicies {
+        /// The user or role.
+        identity: IdentityRef,
         /// How many.
         policies: usize,
     },
-    /// The role still has policies.
-    #[error("role {name} has {policies} policies; detach them first")]
-    RoleHasPolicies {
-        /// The role.
-        name: RoleName,
-        /// How many.
-        policies: usize,
-    },
-    /// The policy is still attached to a user.
-    #[error("the {policy} is attached to user {name}; detach it first")]
-    PolicyOfUser {
+    /// The policy is still attached to a user or role.
+    #[error("the {policy} is attached to {identity}; detach it first")]
+    PolicyAttached {
         /// The policy.
         policy: PolicyRef,
-        /// The first of them.
-        name: String,
-    },
-    /// The policy is still attached to a role.
-    #[error("the {policy} is attached to role {name}; detach it first")]
-    PolicyOfRole {
-        /// The policy.
-        policy: PolicyRef,
-        /// The first of them.
-        name: String,
+        /// The first user, or else the first role.
+        identity: IdentityRef,
     },
     /// The policy has several versions.
     #[error("the {policy} has {versions} versions; delete all but the default one first")]
@@ -128,47 +94,27 @@ pub enum IdentityError {
         /// The version.
         version: u32,
     },
-    /// The policy is already attached to the user.
-    #[error("user {name} has the {policy} already")]
-    UserHasPolicy {
-        /// The user.
-        name: UserName,
+    /// The policy is already attached to the user or role.
+    #[error("{identity} has the {policy} already")]
+    HasPolicy {
+        /// The user or role.
+        identity: IdentityRef,
         /// The policy.
         policy: PolicyRef,
     },
-    /// The policy is already attached to the role.
-    #[error("role {name} has the {policy} already")]
-    RoleHasPolicy {
-        /// The role.
-        name: RoleName,
+    /// The policy is not attached to the user or role.
+    #[error("{identity} does not have the {policy}")]
+    LacksPolicy {
+        /// The user or role.
+        identity: IdentityRef,
         /// The policy.
         policy: PolicyRef,
     },
-    /// The policy is not attached to the user.
-    #[error("user {name} does not have the {policy}")]
-    UserLacksPolicy {
-        /// The user.
-        name: UserName,
-        /// The policy.
-        policy: PolicyRef,
-    },
-    /// The policy is not attached to the role.
-    #[error("role {name} does not have the {policy}")]
-    RoleLacksPolicy {
-        /// The role.
-        name: RoleName,
-        /// The policy.
-        policy: PolicyRef,
-    },
-    /// The account has the maximum number of users.
-    #[error("the account has {max} users; that is as many as it may have")]
-    TooManyUsers {
-        /// How many are allowed.
-        max: usize,
-    },
-    /// The account has the maximum number of roles.
-    #[error("the account has {max} roles; that is as many as it may have")]
-    TooManyRoles {
+    /// The account has the maximum number of users or roles.
+    #[error("the account has {max} {kind}s; that is as many as it may have")]
+    TooMany {
+        /// Users or roles.
+        kind: IdentityKind,
         /// How many are allowed.
         max: usize,
     },
@@ -186,19 +132,11 @@ pub enum IdentityError {
         /// How many are allowed.
         max: usize,
     },
-    /// The user has the maximum number of policies.
-    #[error("user {name} has {max} policies of this kind; that is as many as it may have")]
-    TooManyOfUser {
-        /// The user.
-        name: UserName,
-        /// How many are allowed.
-        max: usize,
-    },
-    /// The role has the maximum number of policies.
-    #[error("role {name} has {max} policies of this kind; that is as many as it may have")]
-    TooManyOfRole {
-        /// The role.
-        name: RoleName,
+    /// The user or role has the maximum number of policies.
+    #[error("{identity} has {max} policies of this kind; that is as many as it may have")]
+    TooManyAttached {
+        /// The user or role.
+        identity: IdentityRef,
         /// How many are allowed.
         max: usize,
     },
@@ -211,32 +149,6 @@ pub fn random_identity_id() -> String {
 }
 
 impl Catalog {
-    /// The account and a user in one snapshot.
-    ///
-    /// # Errors
-    /// A [`Fault`] if the store failed.
-    pub async fn user_snapshot(
-        &self,
-        account: &AccountId,
-        name: &UserName,
-    ) -> Result<IdentitySnapshot<edgeseal_core::identity::User>, Fault> {
-        self.identity_snapshot(account, Key::user(account, name))
-            .await
-    }
-
-    /// The account and a role in one snapshot.
-    ///
-    /// # Errors
-    /// A [`Fault`] if the store failed.
-    pub async fn role_snapshot(
-        &self,
-        account: &AccountId,
-        name: &RoleName,
-    ) -> Result<IdentitySnapshot<edgeseal_core::identity::Role>, Fault> {
-        self.identity_snapshot(account, Key::role(account, name))
-            .await
-    }
-
     /// The commit that last changed permissions in the account; zero if there was none.
     ///
     /// # Errors
@@ -246,17 +158,21 @@ impl Catalog {
         Ok(entry.map(|entry| entry.revision).unwrap_or_default())
     }
 
-    async fn identity_snapshot<T: DeserializeOwned>(
+    /// The account and a user or role in one snapshot.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn identity_snapshot<N: IdentityName>(
         &self,
         account: &AccountId,
-        identity: Key,
-    ) -> Result<IdentitySnapshot<T>, Fault> {
+        name: &N,
+    ) -> Result<IdentitySnapshot<N>, Fault> {
         // The permissions revision first: everything read in the same snapshot or later is at least
         // as new, and permissions newer than their revision are read again instead of cached.
         let keys = [
             Key::permissions_revision(account),
             Key::account(account),
-            identity,
+            Key::identity(account, name),
         ];
         let mut entries = self.store.get_many(&keys).await?.into_iter();
         let mut next = || entries.next().flatten();
@@ -264,21 +180,6 @@ impl Catalog {
             permissions_revision: next().map(|entry| entry.revision).unwrap_or_default(),
             account: decoded(next())?,
             identity: decoded(next())?,
-        })
-    }
-
-    async fn page_of<T: DeserializeOwned>(
-        &self,
-        prefix: &str,
-        after: Option<&Key>,
-        limit: usize,
-    ) -> Result<CursorPage<T>, Fault> {
-        let page = self.store.list(prefix, after, limit).await?;
-        let items = page.entries.iter();
-        let items = items.map(|entry| record::decode(&entry.value));
-        Ok(CursorPage {
-            items: items.collect::<Result<_, _>>()?,
-            has_more: page.has_more,
         })
     }
 

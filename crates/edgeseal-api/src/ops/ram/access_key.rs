@@ -3,15 +3,16 @@
 use edgeseal_core::{AccountId, account::AccessKey, identity::UserName, policy::Principal};
 use edgeseal_store::{
     Catalog,
-    catalog::{IdentityError, KeyOwner, NewAccessKey},
+    catalog::{KeyOwner, NewAccessKey},
 };
 use serde::Serialize;
 
 use super::{
     error::Error,
+    identity_lookup,
     parameters::{self, InvalidParameter},
 };
-use crate::{authorize::Authorized, code::Code, operation::StoreError, request::ParamMap};
+use crate::{authorize::Authorized, code::Code, request::ParamMap};
 
 /// An access key as it is shown, its secret only right after it was made.
 #[derive(Serialize)]
@@ -74,15 +75,10 @@ pub(super) async fn check_user_exists(
     account: &AccountId,
     user: Option<&UserName>,
 ) -> Result<(), Error> {
-    let Some(name) = user else { return Ok(()) };
-    match catalog
-        .user(account, name)
-        .await
-        .map_err(StoreError::from)?
-    {
-        Some(_) => Ok(()),
-        None => Err(IdentityError::NoUser(name.clone()).into()),
+    if let Some(name) = user {
+        identity_lookup::find(catalog, account, name).await?;
     }
+    Ok(())
 }
 
 /// Whose key it must be.

@@ -50,7 +50,7 @@ impl Operation for AttachPolicyToUser {
         error::check_resource_group(call)?;
         let (catalog, account) = (&context.catalog, call.account());
         let attached = catalog
-            .attach_to_user(&call.audit, account, &name, &policy)
+            .attach_policy(&call.audit, account, &name, &policy)
             .await;
         let revision = attached.map_err(from_change_error::<_, Error>)?.revision;
         Ok(Success::changed(revision))

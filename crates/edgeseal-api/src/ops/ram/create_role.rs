@@ -1,7 +1,7 @@
 //! `CreateRole`: a role, and who may assume it.
 
 use edgeseal_core::{
-    identity::{Role, RoleName, SESSION_DEFAULT_S},
+    identity::{Role, RoleName, RoleProfile, SESSION_DEFAULT_S},
     policy::TrustDocument,
 };
 use edgeseal_store::catalog::random_identity_id;
@@ -73,19 +73,15 @@ impl Operation for CreateRole {
         params: Params,
     ) -> Result<Success<role::Reply>, Error> {
         let trusted = trusted_identities::resolve(&context.catalog, &params.trust).await;
-        let role = Role {
-            id: random_identity_id(),
-            name: params.name,
+        let profile = RoleProfile {
             description: params.description,
             trust_policy: params.trust,
             trusted_identities: trusted.map_err(StoreError::from)?,
             max_session_s: params.max_session_s,
-            created: call.now(),
-            updated: call.now(),
-            policies: Vec::new(),
         };
+        let role = Role::new(random_identity_id(), params.name, profile, call.now());
         let (catalog, account) = (&context.catalog, call.account());
-        let created = catalog.create_role(&call.audit, account, &role).await;
+        let created = catalog.create_identity(&call.audit, account, &role).await;
         let revision = created.map_err(from_change_error::<_, Error>)?.revision;
         Ok(Success::changed_with(
             role::Reply::created(account, role),

@@ -1,6 +1,6 @@
 //! `CreateUser`: a new user, without keys and policies.
 
-use edgeseal_core::identity::{User, UserName};
+use edgeseal_core::identity::{User, UserName, UserProfile};
 use edgeseal_store::catalog::random_identity_id;
 
 use super::{
@@ -19,17 +19,8 @@ use crate::{
 /// `CreateUser`.
 pub struct CreateUser;
 
-/// The user to be.
-pub struct Params {
-    name: UserName,
-    display_name: String,
-    mobile: String,
-    email: String,
-    comments: String,
-}
-
 impl Operation for CreateUser {
-    type Params = Params;
+    type Params = (UserName, UserProfile);
     type Reply = user::Reply;
     type Error = Error;
 
@@ -46,41 +37,31 @@ impl Operation for CreateUser {
         Code::TooManyUsers,
     ];
 
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(params: &ParamMap) -> Result<(UserName, UserProfile), Error> {
         let name = parameters::user(params)?;
         let codes = (Code::DisplayNameChars, Code::DisplayNameLength);
         let display_name = parameters::display_name(params, "DisplayName", codes)?;
         let mobile = parameters::phone(params, "MobilePhone", Code::MobilePhoneFormat)?;
         let email = parameters::email(params, "Email", Code::EmailFormat)?;
         let comments = parameters::text(params, "Comments", COMMENTS_MAX, Code::CommentsLength)?;
-        Ok(Params {
-            name,
+        let profile = UserProfile {
             display_name: display_name.unwrap_or_default(),
-            mobile: mobile.unwrap_or_default(),
-            email: email.unwrap_or_default(),
             comments: comments.unwrap_or_default(),
-        })
+            email: email.unwrap_or_default(),
+            mobile: mobile.unwrap_or_default(),
+        };
+        Ok((name, profile))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        params: Params,
+        (name, profile): (UserName, UserProfile),
     ) -> Result<Success<user::Reply>, Error> {
-        let user = User {
-            id: random_identity_id(),
-            name: params.name,
-            display_name: params.display_name,
-            comments: params.comments,
-            email: params.email,
-            mobile: params.mobile,
-            created: call.now(),
-            updated: call.now(),
-            policies: Vec::new(),
-        };
+        let user = User::new(random_identity_id(), name, profile, call.now());
         let catalog = &context.catalog;
         let created = catalog
-            .create_user(&call.audit, call.account(), &user)
+            .create_identity(&call.audit, call.account(), &user)
             .await;
         let revision = created.map_err(from_change_error::<_, Error>)?.revision;
         Ok(Success::changed_with(

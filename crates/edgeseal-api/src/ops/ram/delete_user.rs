@@ -39,7 +39,7 @@ impl Operation for DeleteUser {
     ) -> Result<Success<EmptyReply>, Error> {
         let catalog = &context.catalog;
         let deleted = catalog
-            .delete_user(&call.audit, call.account(), &name)
+            .delete_identity(&call.audit, call.account(), &name)
             .await;
         let revision = deleted.map_err(from_change_error::<_, Error>)?.revision;
         Ok(Success::changed(revision))

@@ -49,7 +49,7 @@ impl Operation for DetachPolicyFromRole {
         error::check_resource_group(call)?;
         let (catalog, account) = (&context.catalog, call.account());
         let detached = catalog
-            .detach_from_role(&call.audit, account, &name, &policy)
+            .detach_policy(&call.audit, account, &name, &policy)
             .await;
         let revision = detached.map_err(from_change_error::<_, Error>)?.revision;
         Ok(Success::changed(revision))

@@ -1,5 +1,6 @@
 //! Errors of RAM, with their codes.
 
+use edgeseal_core::identity::IdentityKind;
 use edgeseal_store::catalog::{AccountError, IdentityError};
 
 use super::parameters::InvalidParameter;
@@ -76,31 +77,48 @@ impl ApiError for Error {
 }
 
 const fn refused_code(error: &IdentityError) -> Code {
+    use IdentityKind::{Role, User};
     match error {
-        IdentityError::NoUser(_) => Code::UserNotFound,
-        IdentityError::NoRole(_) => Code::RoleNotFound,
+        IdentityError::NotFound(identity) => match identity.kind {
+            User => Code::UserNotFound,
+            Role => Code::RoleNotFound,
+        },
         IdentityError::NoPolicy(_) => Code::PolicyNotFound,
         IdentityError::NoVersion { .. } => Code::PolicyVersionNotFound,
-        IdentityError::UserExists(_) => Code::UserAlreadyExists,
-        IdentityError::RoleExists(_) => Code::RoleAlreadyExists,
+        IdentityError::Exists(identity) => match identity.kind {
+            User => Code::UserAlreadyExists,
+            Role => Code::RoleAlreadyExists,
+        },
         IdentityError::PolicyExists(_) => Code::PolicyAlreadyExists,
         IdentityError::UserHasKeys { .. } => Code::UserHasAccessKeys,
-        IdentityError::UserHasPolicies { .. } => Code::UserHasPolicies,
-        IdentityError::RoleHasPolicies { .. } => Code::RoleHasPolicies,
-        IdentityError::PolicyOfUser { .. } => Code::PolicyOfUser,
-        IdentityError::PolicyOfRole { .. } => Code::PolicyOfRole,
+        IdentityError::HasPolicies { identity, .. } => match identity.kind {
+            User => Code::UserHasPolicies,
+            Role => Code::RoleHasPolicies,
+        },
+        IdentityError::PolicyAttached { identity, .. } => match identity.kind {
+            User => Code::PolicyOfUser,
+            Role => Code::PolicyOfRole,
+        },
         IdentityError::PolicyHasVersions { .. } => Code::PolicyHasVersions,
         IdentityError::DefaultVersion { .. } => Code::DefaultPolicyVersion,
-        IdentityError::UserHasPolicy { .. } => Code::UserPolicyAlreadyExists,
-        IdentityError::RoleHasPolicy { .. } => Code::RolePolicyAlreadyExists,
-        IdentityError::UserLacksPolicy { .. } => Code::UserPolicyNotFound,
-        IdentityError::RoleLacksPolicy { .. } => Code::RolePolicyNotFound,
-        IdentityError::TooManyUsers { .. } => Code::TooManyUsers,
-        IdentityError::TooManyRoles { .. } => Code::TooManyRoles,
+        IdentityError::HasPolicy { identity, .. } => match identity.kind {
+            User => Code::UserPolicyAlreadyExists,
+            Role => Code::RolePolicyAlreadyExists,
+        },
+        IdentityError::LacksPolicy { identity, .. } => match identity.kind {
+            User => Code::UserPolicyNotFound,
+            Role => Code::RolePolicyNotFound,
+        },
+        IdentityError::TooMany { kind, .. } => match kind {
+            User => Code::TooManyUsers,
+            Role => Code::TooManyRoles,
+        },
         IdentityError::TooManyPolicies { .. } => Code::TooManyPolicies,
         IdentityError::TooManyVersions { .. } => Code::TooManyPolicyVersions,
-        IdentityError::TooManyOfUser { .. } => Code::TooManyUserPolicies,
-        IdentityError::TooManyOfRole { .. } => Code::TooManyRolePolicies,
+        IdentityError::TooManyAttached { identity, .. } => match identity.kind {
+            User => Code::TooManyUserPolicies,
+            Role => Code::TooManyRolePolicies,
+        },
     }
 }
 

@@ -1,14 +1,13 @@
 //! `GetRole`: a role, and who may assume it.
 
 use edgeseal_core::identity::RoleName;
-use edgeseal_store::catalog::IdentityError;
 
-use super::{error::Error, parameters, role};
+use super::{error::Error, identity_lookup, parameters, role};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success},
+    operation::{Operation, Success},
     request::ParamMap,
 };
 
@@ -37,9 +36,7 @@ impl Operation for GetRole {
         name: RoleName,
     ) -> Result<Success<role::Reply>, Error> {
         let account = call.account();
-        let found = context.catalog.role(account, &name).await;
-        let role = found.map_err(StoreError::from)?;
-        let role = role.ok_or(IdentityError::NoRole(name))?;
+        let role = identity_lookup::find(&context.catalog, account, &name).await?;
         Ok(Success::read(role::Reply::of(account, role)))
     }
 }

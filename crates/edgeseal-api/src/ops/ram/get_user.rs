@@ -1,14 +1,13 @@
 //! `GetUser`: a user.
 
 use edgeseal_core::identity::UserName;
-use edgeseal_store::catalog::IdentityError;
 
-use super::{error::Error, parameters, user};
+use super::{error::Error, identity_lookup, parameters, user};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success},
+    operation::{Operation, Success},
     request::ParamMap,
 };
 
@@ -36,9 +35,7 @@ impl Operation for GetUser {
         call: &Authorized,
         name: UserName,
     ) -> Result<Success<user::Reply>, Error> {
-        let found = context.catalog.user(call.account(), &name).await;
-        let user = found.map_err(StoreError::from)?;
-        let user = user.ok_or(IdentityError::NoUser(name))?;
+        let user = identity_lookup::find(&context.catalog, call.account(), &name).await?;
         Ok(Success::read(user::Reply::with_last_login(user)))
     }
 }

@@ -2,9 +2,9 @@
 
 use edgeseal_core::{
     AccountId, Timestamp,
-    identity::{PolicyRef, Role, User},
+    identity::{Identity, IdentityName, PolicyRef, Role, User},
 };
-use edgeseal_store::Fault;
+use edgeseal_store::{Catalog, Fault};
 use futures_util::future::try_join_all;
 use serde::Serialize;
 
@@ -91,28 +91,35 @@ impl Operation for ListEntitiesForPolicy {
     ) -> Result<Success<Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
         AnyPolicy::find(catalog, account, &policy).await?;
-        let entities = catalog.entities_with_policy(account, &policy).await;
-        let entities = entities.map_err(StoreError::from)?;
-        let users = entities.users.iter().map(async |(name, at)| {
-            let user = catalog.user(account, name).await?;
-            Ok::<_, Fault>(user.map(|user| HolderUser::of(user, *at)))
-        });
-        let users = try_join_all(users).await.map_err(StoreError::from)?;
-        let roles = entities.roles.iter().map(async |(name, at)| {
-            let role = catalog.role(account, name).await?;
-            Ok::<_, Fault>(role.map(|role| HolderRole::of(account, role, *at)))
-        });
-        let roles = try_join_all(roles).await.map_err(StoreError::from)?;
+        let users = with_policy(catalog, account, &policy, HolderUser::of).await;
+        let role = |role, at| HolderRole::of(account, role, at);
+        let roles = with_policy(catalog, account, &policy, role).await;
         Ok(Success::read(Reply {
             users: Users {
-                user: users.into_iter().flatten().collect(),
+                user: users.map_err(StoreError::from)?,
             },
             roles: Roles {
-                role: roles.into_iter().flatten().collect(),
+                role: roles.map_err(StoreError::from)?,
             },
             groups: Groups { group: [] },
         }))
     }
+}
+
+async fn with_policy<N: IdentityName, V>(
+    catalog: &Catalog,
+    account: &AccountId,
+    policy: &PolicyRef,
+    view: impl Fn(Identity<N>, Timestamp) -> V,
+) -> Result<Vec<V>, Fault> {
+    let names = catalog.identities_with_policy(account, policy).await?;
+    let found = names
+        .iter()
+        .map(|(name, _)| catalog.identity(account, name));
+    let found = try_join_all(found).await?.into_iter().zip(&names);
+    Ok(found
+        .filter_map(|(identity, (_, at))| Some(view(identity?, *at)))
+        .collect())
 }
 
 impl HolderUser {
@@ -120,7 +127,7 @@ impl HolderUser {
         Self {
             user_id: user.id,
             user_name: user.name.to_string(),
-            display_name: user.display_name,
+            display_name: user.profile.display_name,
             attach_date: at.to_string(),
         }
     }
@@ -132,7 +139,7 @@ impl HolderRole {
             arn: role::arn(account, &role.name),
             role_id: role.id,
             role_name: role.name.to_string(),
-            description: role.description,
+            description: role.profile.description,
             attach_date: at.to_string(),
         }
     }

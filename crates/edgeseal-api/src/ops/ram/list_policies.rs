@@ -59,8 +59,8 @@ impl Operation for ListPolicies {
         let (catalog, account) = (&context.catalog, call.account());
         let mut all = Vec::new();
         if kind != Some(PolicyKind::System) {
-            let own = catalog.policies(account, None, usize::MAX).await;
-            let own = own.map_err(StoreError::from)?.items.into_iter();
+            let own = catalog.policies(account).await;
+            let own = own.map_err(StoreError::from)?.into_iter();
             all.extend(own.map(Box::new).map(AnyPolicy::Custom));
         }
         if kind != Some(PolicyKind::Custom) {

@@ -1,14 +1,13 @@
 //! `ListPoliciesForRole`: the policies that a role has.
 
 use edgeseal_core::identity::RoleName;
-use edgeseal_store::catalog::IdentityError;
 
-use super::{error::Error, parameters, policy::AttachedPolicies};
+use super::{error::Error, identity_lookup, parameters, policy::AttachedPolicies};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success},
+    operation::{Operation, Success},
     request::ParamMap,
 };
 
@@ -37,11 +36,7 @@ impl Operation for ListPoliciesForRole {
         name: RoleName,
     ) -> Result<Success<AttachedPolicies>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let found = catalog
-            .role(account, &name)
-            .await
-            .map_err(StoreError::from)?;
-        let found = found.ok_or(IdentityError::NoRole(name))?;
+        let found = identity_lookup::find(catalog, account, &name).await?;
         let attached = AttachedPolicies::of(catalog, account, &found.policies).await?;
         Ok(Success::read(attached))
     }

@@ -1,5 +1,6 @@
 //! `ListRoles`: the roles of the account, by name, page by page.
 
+use edgeseal_core::identity::Role;
 use serde::Serialize;
 
 use super::{
@@ -52,9 +53,9 @@ impl Operation for ListRoles {
         page: MarkerPage,
     ) -> Result<Success<Reply>, Error> {
         let account = call.account();
-        let all = context.catalog.roles(account, None, usize::MAX).await;
-        let roles = all.map_err(StoreError::from)?.items;
-        let (roles, position) = page.cut(roles, |role| role.name.to_string());
+        let all = context.catalog.identities(account).await;
+        let roles = all.map_err(StoreError::from)?;
+        let (roles, position) = page.cut(roles, |role: &Role| role.name.to_string());
         let shown = roles
             .into_iter()
             .map(|role| RoleView::summary(account, role));

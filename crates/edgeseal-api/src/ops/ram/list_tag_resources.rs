@@ -2,11 +2,11 @@
 //! told; a tool that reads the tags of what it has made must find that there are none.
 
 use edgeseal_core::identity::{PolicyKind, PolicyName, PolicyRef, RoleName};
-use edgeseal_store::catalog::IdentityError;
 use serde::Serialize;
 
 use super::{
     error::Error,
+    identity_lookup,
     parameters::{self, InvalidParameter},
     policy::AnyPolicy,
 };
@@ -14,7 +14,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success},
+    operation::{Operation, Success},
     request::ParamMap,
 };
 
@@ -88,11 +88,7 @@ impl Operation for ListTagResources {
         match params {
             Params::Roles(names) => {
                 for name in names {
-                    let found = catalog
-                        .role(account, &name)
-                        .await
-                        .map_err(StoreError::from)?;
-                    found.ok_or(IdentityError::NoRole(name))?;
+                    identity_lookup::find(catalog, account, &name).await?;
                 }
             }
             Params::Policies(names) => {

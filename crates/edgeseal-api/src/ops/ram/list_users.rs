@@ -1,5 +1,6 @@
 //! `ListUsers`: the users of the account, by name, page by page.
 
+use edgeseal_core::identity::User;
 use serde::Serialize;
 
 use super::{
@@ -49,12 +50,9 @@ impl Operation for ListUsers {
         call: &Authorized,
         page: MarkerPage,
     ) -> Result<Success<Reply>, Error> {
-        let all = context
-            .catalog
-            .users(call.account(), None, usize::MAX)
-            .await;
-        let users = all.map_err(StoreError::from)?.items;
-        let (users, position) = page.cut(users, |user| user.name.to_string());
+        let all = context.catalog.identities(call.account()).await;
+        let users = all.map_err(StoreError::from)?;
+        let (users, position) = page.cut(users, |user: &User| user.name.to_string());
         let user = users.into_iter().map(UserView::of).collect();
         Ok(Success::read(Reply {
             position,

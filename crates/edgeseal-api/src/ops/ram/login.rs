@@ -2,15 +2,14 @@
 //! ask for it before they delete a user, and go on once they are told that there is none.
 
 use edgeseal_core::identity::UserName;
-use edgeseal_store::catalog::IdentityError;
 use serde::Serialize;
 
-use super::{error::Error, parameters};
+use super::{error::Error, identity_lookup, parameters};
 use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{EmptyReply, Operation, StoreError, Success},
+    operation::{EmptyReply, Operation, Success},
     request::ParamMap,
 };
 
@@ -57,7 +56,7 @@ impl Operation for ListGroupsForUser {
         call: &Authorized,
         name: UserName,
     ) -> Result<Success<Reply>, Error> {
-        check_user_exists(context, call, name).await?;
+        identity_lookup::find(&context.catalog, call.account(), &name).await?;
         let groups = Groups { group: [] };
         Ok(Success::read(Reply { groups }))
     }
@@ -85,7 +84,7 @@ impl Operation for DeleteLoginProfile {
         call: &Authorized,
         name: UserName,
     ) -> Result<Success<EmptyReply>, Error> {
-        check_user_exists(context, call, name).await?;
+        identity_lookup::find(&context.catalog, call.account(), &name).await?;
         Err(Error::NoLoginProfile)
     }
 }
@@ -112,18 +111,7 @@ impl Operation for UnbindMfaDevice {
         call: &Authorized,
         name: UserName,
     ) -> Result<Success<EmptyReply>, Error> {
-        check_user_exists(context, call, name).await?;
+        identity_lookup::find(&context.catalog, call.account(), &name).await?;
         Err(Error::NoMfaDevice)
     }
-}
-
-async fn check_user_exists(
-    context: &Context,
-    call: &Authorized,
-    name: UserName,
-) -> Result<(), Error> {
-    let found = context.catalog.user(call.account(), &name).await;
-    let found = found.map_err(StoreError::from)?;
-    found.ok_or(IdentityError::NoUser(name))?;
-    Ok(())
 }

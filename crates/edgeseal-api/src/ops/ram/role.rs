@@ -57,9 +57,9 @@ impl RoleView {
             arn: arn(account, &role.name),
             role_id: role.id,
             role_name: role.name.to_string(),
-            description: role.description,
-            assume_role_policy_document: Some(role.trust_policy),
-            max_session_duration: role.max_session_s,
+            description: role.profile.description,
+            assume_role_policy_document: Some(role.profile.trust_policy),
+            max_session_duration: role.profile.max_session_s,
             create_date: role.created.to_string(),
             update_date: Some(role.updated.to_string()),
         }

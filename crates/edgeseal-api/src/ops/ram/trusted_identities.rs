@@ -1,8 +1,8 @@
 //! Which users and roles a trust policy names, at the time when it is written.
 
 use edgeseal_core::{
-    identity::{RoleName, TrustedIdentity, UserName},
-    policy::{IdentityName, TrustDocument},
+    identity::{IdentityKind, IdentityName, RoleName, TrustedIdentity, UserName},
+    policy::{IdentityArn, TrustDocument},
 };
 use edgeseal_store::{Catalog, Fault};
 
@@ -23,15 +23,22 @@ pub(super) async fn resolve(catalog: &Catalog, trust: &str) -> Result<Vec<Truste
     Ok(found)
 }
 
-async fn id(catalog: &Catalog, identity: &IdentityName) -> Result<Option<String>, Fault> {
-    match identity {
-        IdentityName::User { account, name } => match UserName::parse(name) {
-            Ok(name) => Ok(catalog.user(account, &name).await?.map(|user| user.id)),
-            Err(_) => Ok(None),
-        },
-        IdentityName::Role { account, name } => match RoleName::parse(name) {
-            Ok(name) => Ok(catalog.role(account, &name).await?.map(|role| role.id)),
-            Err(_) => Ok(None),
-        },
+async fn id(catalog: &Catalog, identity: &IdentityArn) -> Result<Option<String>, Fault> {
+    match identity.kind {
+        IdentityKind::User => id_of::<UserName>(catalog, identity).await,
+        IdentityKind::Role => id_of::<RoleName>(catalog, identity).await,
+    }
+}
+
+async fn id_of<N: IdentityName>(
+    catalog: &Catalog,
+    identity: &IdentityArn,
+) -> Result<Option<String>, Fault> {
+    match N::parse(&identity.name) {
+        Ok(name) => {
+            let found = catalog.identity(&identity.account, &name).await?;
+            Ok(found.map(|identity| identity.id))
+        }
+        Err(_) => Ok(None),
     }
 }

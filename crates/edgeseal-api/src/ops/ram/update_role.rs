@@ -1,7 +1,7 @@
 //! `UpdateRole`: others who may assume a role, or other particulars; what is not given stays.
 
 use edgeseal_core::{
-    identity::{Role, RoleName, TrustedIdentity},
+    identity::{RoleName, RoleProfile, TrustedIdentity},
     policy::TrustDocument,
 };
 
@@ -74,9 +74,9 @@ impl Operation for UpdateRole {
             None => Ok(Vec::new()),
         };
         let trusted = trusted.map_err(StoreError::from)?;
-        let change = |role: &mut Role| params.apply(role, &trusted);
+        let change = |profile: &mut RoleProfile| params.apply(profile, &trusted);
         let updated = catalog
-            .update_role(&call.audit, account, &params.name, change)
+            .update_identity(&call.audit, account, &params.name, change)
             .await;
         let committed = updated.map_err(from_change_error::<_, Error>)?;
         let reply = role::Reply::of(account, committed.value);
@@ -85,16 +85,16 @@ impl Operation for UpdateRole {
 }
 
 impl Params {
-    fn apply(&self, role: &mut Role, trusted: &[TrustedIdentity]) {
+    fn apply(&self, profile: &mut RoleProfile, trusted: &[TrustedIdentity]) {
         if let Some(trust) = &self.trust {
-            role.trust_policy.clone_from(trust);
-            role.trusted_identities = trusted.to_vec();
+            profile.trust_policy.clone_from(trust);
+            profile.trusted_identities = trusted.to_vec();
         }
         if let Some(description) = &self.description {
-            role.description.clone_from(description);
+            profile.description.clone_from(description);
         }
         if let Some(seconds) = self.max_session_s {
-            role.max_session_s = seconds;
+            profile.max_session_s = seconds;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `UpdateUser`: another name or other particulars of a user; what is not given stays.
 
-use edgeseal_core::identity::{User, UserName};
+use edgeseal_core::identity::{UserName, UserProfile};
 
 use super::{
     error::Error,
@@ -71,14 +71,14 @@ impl Operation for UpdateUser {
         params: Params,
     ) -> Result<Success<user::Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
-        let change = |user: &mut User| params.apply(user);
+        let change = |profile: &mut UserProfile| params.apply(profile);
         let changed = match &params.new_name {
             Some(new) if *new != params.name => {
                 let renamed = catalog.rename_user(&call.audit, account, &params.name, new, change);
                 renamed.await
             }
             _ => {
-                let updated = catalog.update_user(&call.audit, account, &params.name, change);
+                let updated = catalog.update_identity(&call.audit, account, &params.name, change);
                 updated.await
             }
         };
@@ -90,15 +90,15 @@ impl Operation for UpdateUser {
 
 impl Params {
     /// Changes what is given; an empty text empties.
-    fn apply(&self, user: &mut User) {
+    fn apply(&self, profile: &mut UserProfile) {
         let set = |old: &mut String, new: &Option<String>| {
             if let Some(new) = new {
                 old.clone_from(new);
             }
         };
-        set(&mut user.display_name, &self.display_name);
-        set(&mut user.mobile, &self.mobile);
-        set(&mut user.email, &self.email);
-        set(&mut user.comments, &self.comments);
+        set(&mut profile.display_name, &self.display_name);
+        set(&mut profile.mobile, &self.mobile);
+        set(&mut profile.email, &self.email);
+        set(&mut profile.comments, &self.comments);
     }
 }

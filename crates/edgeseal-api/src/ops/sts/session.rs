@@ -133,10 +133,13 @@ impl SessionParams {
     /// nobody keeps a role longer than its owner intended by assuming it again and again.
     pub(super) fn duration(&self, role: &Role, chained: bool) -> Result<u32, InvalidSession> {
         const CHAINED_MAX_S: u32 = 3600;
-        let (max, reason) = if chained && role.max_session_s > CHAINED_MAX_S {
+        let (max, reason) = if chained && role.profile.max_session_s > CHAINED_MAX_S {
             (CHAINED_MAX_S, "to a session that assumes another role")
         } else {
-            (role.max_session_s, "by the role's MaxSessionDuration")
+            (
+                role.profile.max_session_s,
+                "by the role's MaxSessionDuration",
+            )
         };
         match self.duration_s {
             None => Ok(SESSION_DEFAULT_S.min(max)),
@@ -223,13 +226,13 @@ pub(super) async fn find_trusting_role(
     (principal, id): (&PrincipalArn, Option<&str>),
     circumstances: &policy::RequestContext,
 ) -> Result<Result<Role, AssumeDenied>, StoreError> {
-    let Some(role) = context.catalog.role(&arn.account, &arn.name).await? else {
+    let Some(role) = context.catalog.identity(&arn.account, &arn.name).await? else {
         return Ok(Err(AssumeDenied::NoRole));
     };
-    let trust = TrustDocument::parse(&role.trust_policy);
+    let trust = TrustDocument::parse(&role.profile.trust_policy);
     let trust = trust.map_err(Fault::of("read the trust policy of a role"))?;
     let name = principal.identity().map(|name| name.to_string());
-    let mut named = role.trusted_identities.iter();
+    let mut named = role.profile.trusted_identities.iter();
     let assumer = AssumingPrincipal {
         arn: principal,
         is_recreated: named.any(|one| Some(&one.name) == name.as_ref() && Some(&*one.id) != id),

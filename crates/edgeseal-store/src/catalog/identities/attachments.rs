@@ -1,52 +1,35 @@
 use edgeseal_core::{
     AccountId, Timestamp,
-    identity::{
-        ATTACHED_POLICIES_MAX, Attachment, PolicyKind, PolicyRef, Role, RoleName, User, UserName,
-    },
+    identity::{ATTACHED_POLICIES_MAX, Attachment, IdentityName, PolicyKind, PolicyRef},
     policy::system,
 };
 
 use super::{Changed, IdentityError, refused};
 use crate::{
-    Entry, Fault, Key,
+    Fault, Key,
     catalog::{AuditContext, Catalog, ChangeError, Draft},
     key,
     record::{self, TimestampRecord},
 };
 
-/// The users and roles that a policy is attached to, and since when.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entities {
-    /// The users.
-    pub users: Vec<(UserName, Timestamp)>,
-    /// The roles.
-    pub roles: Vec<(RoleName, Timestamp)>,
-}
-
 impl Catalog {
-    /// The users and roles of an account that a policy is attached to.
+    /// The users or the roles of an account that a policy is attached to, and since when.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn entities_with_policy(
+    pub async fn identities_with_policy<N: IdentityName>(
         &self,
         account: &AccountId,
         policy: &PolicyRef,
-    ) -> Result<Entities, Fault> {
-        let users = key::users_with_policy(account, policy);
-        let roles = key::roles_with_policy(account, policy);
-        let prefix = key::with_policy(account, policy);
-        let mut entities = Entities::default();
-        for entry in self.store.list(&prefix, None, usize::MAX).await?.entries {
-            if let Some(name) = entry.key.as_str().strip_prefix(&users) {
-                let name = UserName::parse(name).map_err(Fault::of("read who has a policy"))?;
-                entities.users.push((name, since(&entry)?));
-            } else if let Some(name) = entry.key.as_str().strip_prefix(&roles) {
-                let name = RoleName::parse(name).map_err(Fault::of("read who has a policy"))?;
-                entities.roles.push((name, since(&entry)?));
-            }
-        }
-        Ok(entities)
+    ) -> Result<Vec<(N, Timestamp)>, Fault> {
+        let prefix = key::identities_with_policy(account, policy, N::KIND);
+        let page = self.store.list(&prefix, None, usize::MAX).await?;
+        let entries = page.entries.iter().map(|entry| {
+            let name = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
+            let name = N::parse(name).map_err(Fault::of("read who has a policy"))?;
+            Ok((name, record::decode::<TimestampRecord>(&entry.value)?.at))
+        });
+        entries.collect()
     }
 
     /// The number of users and roles of an account that a policy is attached to.
@@ -61,146 +44,70 @@ impl Catalog {
         self.count(&key::with_policy(account, policy)).await
     }
 
-    /// Attaches a policy to a user.
+    /// Attaches a policy to a user or role.
     ///
     /// # Errors
     /// [`IdentityError`], or the failure of the store.
-    pub async fn attach_to_user(
+    pub async fn attach_policy<N: IdentityName>(
         &self,
         audit: &AuditContext,
         account: &AccountId,
-        name: &UserName,
+        name: &N,
         policy: &PolicyRef,
     ) -> Changed<()> {
         self.transact(audit, |mut draft| async move {
-            let key = Key::user(account, name);
-            let Some(mut user) = draft.get::<User>(&key).await? else {
-                return refused(IdentityError::NoUser(name.clone()));
-            };
+            let (key, mut identity) = draft.identity(account, name).await?;
             draft.touch_policy(account, policy).await?;
-            if has(&user.policies, policy) {
-                return refused(IdentityError::UserHasPolicy {
-                    name: name.clone(),
+            if has(&identity.policies, policy) {
+                return refused(IdentityError::HasPolicy {
+                    identity: name.identity_ref(),
                     policy: policy.clone(),
                 });
             }
-            if is_full(&user.policies, policy) {
-                return refused(IdentityError::TooManyOfUser {
-                    name: name.clone(),
+            if is_full(&identity.policies, policy) {
+                return refused(IdentityError::TooManyAttached {
+                    identity: name.identity_ref(),
                     max: ATTACHED_POLICIES_MAX,
                 });
             }
-            user.policies.push(attachment(policy, draft.now));
-            draft.note(audit_note(policy));
+            identity.policies.push(Attachment {
+                policy: policy.clone(),
+                at: draft.now,
+            });
+            draft.note(policy.to_string());
             let since = TimestampRecord { at: draft.now };
-            draft.put(Key::user_with_policy(account, policy, name), &since)?;
-            draft.put(key, &user)?;
+            draft.put(Key::identity_with_policy(account, policy, name), &since)?;
+            draft.put(key, &identity)?;
             draft.bump_permissions_revision(account);
             Ok((draft, ()))
         })
         .await
     }
 
-    /// Detaches a policy from a user.
+    /// Detaches a policy from a user or role.
     ///
     /// # Errors
     /// [`IdentityError`], or the failure of the store.
-    pub async fn detach_from_user(
+    pub async fn detach_policy<N: IdentityName>(
         &self,
         audit: &AuditContext,
         account: &AccountId,
-        name: &UserName,
+        name: &N,
         policy: &PolicyRef,
     ) -> Changed<()> {
         self.transact(audit, |mut draft| async move {
-            let key = Key::user(account, name);
-            let Some(mut user) = draft.get::<User>(&key).await? else {
-                return refused(IdentityError::NoUser(name.clone()));
-            };
+            let (key, mut identity) = draft.identity(account, name).await?;
             draft.touch_policy(account, policy).await?;
-            if !has(&user.policies, policy) {
-                return refused(IdentityError::UserLacksPolicy {
-                    name: name.clone(),
+            if !has(&identity.policies, policy) {
+                return refused(IdentityError::LacksPolicy {
+                    identity: name.identity_ref(),
                     policy: policy.clone(),
                 });
             }
-            user.policies.retain(|one| one.policy != *policy);
-            draft.note(audit_note(policy));
-            draft.delete(Key::user_with_policy(account, policy, name));
-            draft.put(key, &user)?;
-            draft.bump_permissions_revision(account);
-            Ok((draft, ()))
-        })
-        .await
-    }
-
-    /// Attaches a policy to a role.
-    ///
-    /// # Errors
-    /// [`IdentityError`], or the failure of the store.
-    pub async fn attach_to_role(
-        &self,
-        audit: &AuditContext,
-        account: &AccountId,
-        name: &RoleName,
-        policy: &PolicyRef,
-    ) -> Changed<()> {
-        self.transact(audit, |mut draft| async move {
-            let key = Key::role(account, name);
-            let Some(mut role) = draft.get::<Role>(&key).await? else {
-                return refused(IdentityError::NoRole(name.clone()));
-            };
-            draft.touch_policy(account, policy).await?;
-            if has(&role.policies, policy) {
-                return refused(IdentityError::RoleHasPolicy {
-                    name: name.clone(),
-                    policy: policy.clone(),
-                });
-            }
-            if is_full(&role.policies, policy) {
-                return refused(IdentityError::TooManyOfRole {
-                    name: name.clone(),
-                    max: ATTACHED_POLICIES_MAX,
-                });
-            }
-            role.policies.push(attachment(policy, draft.now));
-            draft.note(audit_note(policy));
-            let since = TimestampRecord { at: draft.now };
-            draft.put(Key::role_with_policy(account, policy, name), &since)?;
-            draft.put(key, &role)?;
-            draft.bump_permissions_revision(account);
-            Ok((draft, ()))
-        })
-        .await
-    }
-
-    /// Detaches a policy from a role.
-    ///
-    /// # Errors
-    /// [`IdentityError`], or the failure of the store.
-    pub async fn detach_from_role(
-        &self,
-        audit: &AuditContext,
-        account: &AccountId,
-        name: &RoleName,
-        policy: &PolicyRef,
-    ) -> Changed<()> {
-        self.transact(audit, |mut draft| async move {
-            let key = Key::role(account, name);
-            let Some(mut role) = draft.get::<Role>(&key).await? else {
-                return refused(IdentityError::NoRole(name.clone()));
-            };
-            draft.touch_policy(account, policy).await?;
-            if !has(&role.policies, policy) {
-                return refused(IdentityError::RoleLacksPolicy {
-                    name: name.clone(),
-                    policy: policy.clone(),
-                });
-            }
-            role.policies.retain(|one| one.policy != *policy);
-            draft.note(audit_note(policy));
-            draft.delete(Key::role_with_policy(account, policy, name));
-            draft.put(key, &role)?;
+            identity.policies.retain(|one| one.policy != *policy);
+            draft.note(policy.to_string());
+            draft.delete(Key::identity_with_policy(account, policy, name));
+            draft.put(key, &identity)?;
             draft.bump_permissions_revision(account);
             Ok((draft, ()))
         })
@@ -229,15 +136,6 @@ impl Draft {
     }
 }
 
-/// The audit note for a policy that is attached or detached.
-fn audit_note(policy: &PolicyRef) -> String {
-    let kind = match policy.kind {
-        PolicyKind::System => "system",
-        PolicyKind::Custom => "custom",
-    };
-    format!("{kind} policy {}", policy.name)
-}
-
 fn has(attachments: &[Attachment], policy: &PolicyRef) -> bool {
     attachments.iter().any(|one| one.policy == *policy)
 }
@@ -245,15 +143,4 @@ fn has(attachments: &[Attachment], policy: &PolicyRef) -> bool {
 fn is_full(attachments: &[Attachment], policy: &PolicyRef) -> bool {
     let of_kind = attachments.iter().map(|one| one.policy.kind);
     of_kind.filter(|kind| *kind == policy.kind).count() >= ATTACHED_POLICIES_MAX
-}
-
-fn attachment(policy: &PolicyRef, now: Timestamp) -> Attachment {
-    Attachment {
-        policy: policy.clone(),
-        at: now,
-    }
-}
-
-fn since(entry: &Entry) -> Result<Timestamp, Fault> {
-    Ok(record::decode::<TimestampRecord>(&entry.value)?.at)
 }

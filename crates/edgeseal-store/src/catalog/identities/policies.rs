@@ -1,13 +1,13 @@
 use edgeseal_core::{
     AccountId,
     identity::{
-        Attachment, POLICIES_MAX, POLICY_VERSIONS_MAX, Policy, PolicyKind, PolicyName, PolicyRef,
-        PolicyVersion,
+        Attachment, IdentityName as _, POLICIES_MAX, POLICY_VERSIONS_MAX, Policy, PolicyKind,
+        PolicyName, PolicyRef, PolicyVersion, RoleName, UserName,
     },
     policy::system,
 };
 
-use super::{Changed, CursorPage, IdentityError, decoded, refused};
+use super::{Changed, IdentityError, decoded, refused};
 use crate::{
     Fault, Key,
     catalog::{AuditContext, Catalog, ChangeError, Draft},
@@ -27,19 +27,12 @@ impl Catalog {
         self.read(&Key::policy(account, name)).await
     }
 
-    /// Custom policies of an account whose names come after `after`.
+    /// All custom policies of an account, in byte order of their names.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn policies(
-        &self,
-        account: &AccountId,
-        after: Option<&PolicyName>,
-        limit: usize,
-    ) -> Result<CursorPage<Policy>, Fault> {
-        let after = after.map(|name| Key::policy(account, name));
-        self.page_of(&key::policies(account), after.as_ref(), limit)
-            .await
+    pub async fn policies(&self, account: &AccountId) -> Result<Vec<Policy>, Fault> {
+        self.read_all(&key::policies(account)).await
     }
 
     /// The documents of these policies.
@@ -224,17 +217,18 @@ impl Catalog {
             let reference = custom(name);
             let (key, policy) = draft.policy(account, name).await?;
             // Attaching rewrites the policy, so a concurrent attachment conflicts.
-            let entities = self.entities_with_policy(account, &reference).await?;
-            if let Some((user, _)) = entities.users.first() {
-                return refused(IdentityError::PolicyOfUser {
+            let users = self.identities_with_policy(account, &reference).await?;
+            let roles = self.identities_with_policy(account, &reference).await?;
+            let users = users
+                .iter()
+                .map(|(name, _): &(UserName, _)| name.identity_ref());
+            let roles = roles
+                .iter()
+                .map(|(name, _): &(RoleName, _)| name.identity_ref());
+            if let Some(identity) = users.chain(roles).next() {
+                return refused(IdentityError::PolicyAttached {
                     policy: reference,
-                    name: user.to_string(),
-                });
-            }
-            if let Some((role, _)) = entities.roles.first() {
-                return refused(IdentityError::PolicyOfRole {
-                    policy: reference,
-                    name: role.to_string(),
+                    identity,
                 });
             }
             if policy.versions.len() > 1 && !with_versions {

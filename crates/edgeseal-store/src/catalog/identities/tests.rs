@@ -4,8 +4,8 @@ use edgeseal_core::{
     Timestamp,
     account::Account,
     identity::{
-        ATTACHED_POLICIES_MAX, POLICY_VERSIONS_MAX, Policy, PolicyKind, PolicyName, Role,
-        SESSION_DEFAULT_S, User,
+        ATTACHED_POLICIES_MAX, POLICY_VERSIONS_MAX, Policy, PolicyKind, PolicyName, Role, RoleName,
+        RoleProfile, SESSION_DEFAULT_S, User, UserProfile,
     },
 };
 
@@ -60,19 +60,10 @@ impl Fixture {
 
     async fn user(&self, name: &str) -> UserName {
         let name = UserName::parse(name).unwrap();
-        let user = User {
-            id: random_identity_id(),
-            name: name.clone(),
-            display_name: String::new(),
-            comments: String::new(),
-            email: String::new(),
-            mobile: String::new(),
-            created: NOW,
-            updated: NOW,
-            policies: Vec::new(),
-        };
+        let profile = UserProfile::default();
+        let user = User::new(random_identity_id(), name.clone(), profile, NOW);
         let audit = self.audit_context();
-        let made = self.catalog.create_user(&audit, &self.account, &user);
+        let made = self.catalog.create_identity(&audit, &self.account, &user);
         made.await.unwrap();
         name
     }
@@ -87,7 +78,7 @@ impl Fixture {
     }
 
     async fn rights(&self, user: &UserName) -> Revision {
-        let standing = self.catalog.user_snapshot(&self.account, user).await;
+        let standing = self.catalog.identity_snapshot(&self.account, user).await;
         standing.unwrap().permissions_revision
     }
 }
@@ -107,30 +98,31 @@ async fn a_user_with_keys_or_policies_stays() {
     let key = NewAccessKey::generate(account.clone(), Some(name.clone()), NOW);
     catalog.create_access_key(&audit, &key).await.unwrap();
     let policy = world.policy("p").await;
-    let attached = catalog
-        .attach_to_user(&audit, account, &name, &policy)
-        .await;
+    let attached = catalog.attach_policy(&audit, account, &name, &policy).await;
     attached.unwrap();
 
-    let kept = why(catalog.delete_user(&audit, account, &name).await);
+    let kept = why(catalog.delete_identity(&audit, account, &name).await);
     assert!(matches!(kept, IdentityError::UserHasKeys { keys: 1, .. }));
     let kept = why(catalog
         .delete_policy(&audit, account, &policy.name, false)
         .await);
-    assert!(matches!(kept, IdentityError::PolicyOfUser { .. }));
+    assert!(matches!(kept, IdentityError::PolicyAttached { .. }));
     let owner = KeyOwner::User(&name);
     let gone = catalog.delete_access_key(&audit, account, owner, &key.key.id);
     gone.await.unwrap();
-    let kept = why(catalog.delete_user(&audit, account, &name).await);
-    assert!(matches!(kept, IdentityError::UserHasPolicies { .. }));
-    let detached = catalog.detach_from_user(&audit, account, &name, &policy);
+    let kept = why(catalog.delete_identity(&audit, account, &name).await);
+    assert!(matches!(kept, IdentityError::HasPolicies { .. }));
+    let detached = catalog.detach_policy(&audit, account, &name, &policy);
     detached.await.unwrap();
-    catalog.delete_user(&audit, account, &name).await.unwrap();
+    catalog
+        .delete_identity(&audit, account, &name)
+        .await
+        .unwrap();
     let gone = catalog
         .delete_policy(&audit, account, &policy.name, false)
         .await;
     gone.unwrap();
-    assert_eq!(catalog.user(account, &name).await.unwrap(), None);
+    assert_eq!(catalog.identity(account, &name).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -172,7 +164,7 @@ async fn a_renamed_user_keeps_what_it_has() {
     let world = Fixture::new().await;
     let (catalog, account, audit) = (&world.catalog, &world.account, world.audit_context());
     let (old, policy) = (world.user("old").await, world.policy("p").await);
-    let attached = catalog.attach_to_user(&audit, account, &old, &policy).await;
+    let attached = catalog.attach_policy(&audit, account, &old, &policy).await;
     attached.unwrap();
     let key = NewAccessKey::generate(account.clone(), Some(old.clone()), NOW);
     catalog.create_access_key(&audit, &key).await.unwrap();
@@ -184,17 +176,14 @@ async fn a_renamed_user_keeps_what_it_has() {
         .await;
     let renamed = renamed.unwrap().value;
     assert_eq!(renamed.policies.len(), 1);
-    assert_eq!(renamed.display_name, "Renamed");
+    assert_eq!(renamed.profile.display_name, "Renamed");
     assert_eq!(
         catalog.policy_attachments(account, &policy).await.unwrap(),
         1
     );
-    assert_eq!(catalog.user(account, &old).await.unwrap(), None);
-    let entities = catalog
-        .entities_with_policy(account, &policy)
-        .await
-        .unwrap();
-    assert_eq!(entities.users, [(new.clone(), NOW)]);
+    assert_eq!(catalog.identity(account, &old).await.unwrap(), None);
+    let users = catalog.identities_with_policy::<UserName>(account, &policy);
+    assert_eq!(users.await.unwrap(), [(new.clone(), NOW)]);
     let (found, _) = catalog.access_key(&key.key.id).await.unwrap().unwrap();
     assert_eq!(found.user, Some(new.clone()));
     let keys = catalog.access_keys_of(account, Some(&new)).await.unwrap();
@@ -220,7 +209,7 @@ async fn whatever_changes_rights_is_seen() {
         last = now;
     };
     catalog
-        .attach_to_user(&audit, account, &user, &policy)
+        .attach_policy(&audit, account, &user, &policy)
         .await
         .unwrap();
     has_changed("attach").await;
@@ -230,7 +219,7 @@ async fn whatever_changes_rights_is_seen() {
     has_changed("version").await;
     assert_eq!(version.unwrap().value.number, 2);
     let attached = catalog
-        .user(account, &user)
+        .identity(account, &user)
         .await
         .unwrap()
         .unwrap()
@@ -249,7 +238,7 @@ async fn whatever_changes_rights_is_seen() {
         ["{1}"]
     );
     catalog
-        .detach_from_user(&audit, account, &user, &policy)
+        .detach_policy(&audit, account, &user, &policy)
         .await
         .unwrap();
     has_changed("detach").await;
@@ -313,52 +302,49 @@ async fn roles_have_policies_up_to_a_limit_of_each_kind() {
     let world = Fixture::new().await;
     let (catalog, account, audit) = (&world.catalog, &world.account, world.audit_context());
     let name = RoleName::parse("r").unwrap();
-    let role = Role {
-        id: random_identity_id(),
-        name: name.clone(),
+    let profile = RoleProfile {
         description: String::new(),
         trust_policy: "{}".to_owned(),
         trusted_identities: Vec::new(),
         max_session_s: SESSION_DEFAULT_S,
-        created: NOW,
-        updated: NOW,
-        policies: Vec::new(),
     };
-    catalog.create_role(&audit, account, &role).await.unwrap();
+    let role = Role::new(random_identity_id(), name.clone(), profile, NOW);
+    catalog
+        .create_identity(&audit, account, &role)
+        .await
+        .unwrap();
     for n in 0..ATTACHED_POLICIES_MAX {
         let policy = world.policy(&format!("p{n}")).await;
         catalog
-            .attach_to_role(&audit, account, &name, &policy)
+            .attach_policy(&audit, account, &name, &policy)
             .await
             .unwrap();
     }
     let more = world.policy("more").await;
     assert!(matches!(
-        why(catalog.attach_to_role(&audit, account, &name, &more).await),
-        IdentityError::TooManyOfRole { .. }
+        why(catalog.attach_policy(&audit, account, &name, &more).await),
+        IdentityError::TooManyAttached { .. }
     ));
     let system = PolicyRef::new(
         PolicyKind::System,
         PolicyName::parse("AliyunCDNReadOnlyAccess").unwrap(),
     );
     catalog
-        .attach_to_role(&audit, account, &name, &system)
+        .attach_policy(&audit, account, &name, &system)
         .await
         .unwrap();
     assert!(matches!(
-        why(catalog
-            .attach_to_role(&audit, account, &name, &system)
-            .await),
-        IdentityError::RoleHasPolicy { .. }
+        why(catalog.attach_policy(&audit, account, &name, &system).await),
+        IdentityError::HasPolicy { .. }
     ));
     assert!(matches!(
-        why(catalog.delete_role(&audit, account, &name).await),
-        IdentityError::RoleHasPolicies { policies: 21, .. }
+        why(catalog.delete_identity(&audit, account, &name).await),
+        IdentityError::HasPolicies { policies: 21, .. }
     ));
     let unknown = PolicyRef::new(PolicyKind::System, PolicyName::parse("Nothing").unwrap());
     assert_eq!(
         why(catalog
-            .attach_to_role(&audit, account, &name, &unknown)
+            .attach_policy(&audit, account, &name, &unknown)
             .await),
         IdentityError::NoPolicy(unknown)
     );

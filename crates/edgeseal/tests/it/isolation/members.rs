@@ -5,7 +5,7 @@ use std::{fs, sync::Arc};
 use edgeseal_core::{
     AccountId, Secret,
     account::AccessKey,
-    identity::{PolicyKind, PolicyName, PolicyRef, User, UserName},
+    identity::{PolicyKind, PolicyName, PolicyRef, User, UserName, UserProfile},
 };
 use edgeseal_store::{
     Catalog, Keyring,
@@ -38,18 +38,16 @@ pub(crate) async fn join(
         nonce: None,
         now: now(),
     };
-    let user = User {
-        id: "2".repeat(18),
-        name: UserName::parse(name).unwrap(),
-        display_name: String::new(),
-        comments: String::new(),
-        email: String::new(),
-        mobile: String::new(),
-        created: now(),
-        updated: now(),
-        policies: Vec::new(),
-    };
-    catalog.create_user(&audit, &account, &user).await.unwrap();
+    let user = User::new(
+        "2".repeat(18),
+        UserName::parse(name).unwrap(),
+        UserProfile::default(),
+        now(),
+    );
+    catalog
+        .create_identity(&audit, &account, &user)
+        .await
+        .unwrap();
     let key = Key {
         account: owner.account.clone(),
         id: format!("LTAI{}", uuid::Uuid::new_v4().simple()),
@@ -71,7 +69,7 @@ pub(crate) async fn join(
             kind: PolicyKind::System,
             name: PolicyName::parse(policy).unwrap(),
         };
-        let attached = catalog.attach_to_user(&audit, &account, &user.name, &policy);
+        let attached = catalog.attach_policy(&audit, &account, &user.name, &policy);
         attached.await.unwrap();
     }
     key

@@ -1,4 +1,4 @@
-use edgeseal_core::identity::RoleName;
+use edgeseal_core::identity::{RoleName, RoleProfile};
 
 use super::*;
 
@@ -15,17 +15,17 @@ fn params(change: &[(&str, &str)]) -> ParamMap {
 
 fn role(max_session_s: u32) -> Role {
     let now = Timestamp::from_unix_seconds(1);
-    Role {
-        id: "300000000000000001".to_owned(),
-        name: RoleName::parse("r").unwrap(),
-        description: String::new(),
-        trust_policy: String::new(),
-        trusted_identities: Vec::new(),
-        max_session_s,
-        created: now,
-        updated: now,
-        policies: Vec::new(),
-    }
+    Role::new(
+        "300000000000000001".to_owned(),
+        RoleName::parse("r").unwrap(),
+        RoleProfile {
+            description: String::new(),
+            trust_policy: String::new(),
+            trusted_identities: Vec::new(),
+            max_session_s,
+        },
+        now,
+    )
 }
 
 #[test]
