@@ -86,7 +86,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
 
 /// An account, its user, and the user's policies.
 async fn prepare(url: &str) -> BenchResult<Context> {
-    let store = open::open(url).await?;
+    let store = open::open(&url.parse()?).await?;
     let catalog = Catalog::new(Arc::clone(&store), Keyring::parse(&Keyring::generate())?);
     let now = call::now();
     let account = Account {

@@ -17,6 +17,7 @@ use edgeseal_core::{
 };
 use edgeseal_store::{
     Key, Keyring, SharedStore, Txn, Write,
+    open::{StoreUrl, open},
     record::{self, DomainSummary, Material},
 };
 use rcgen::KeyPair;
@@ -83,8 +84,8 @@ impl BulkStore {
         let began = Instant::now();
         let data = home.join("data");
         let keyring = Keyring::parse(&fs::read_to_string(data.join("kek"))?)?;
-        let url = format!("sqlite:{}", data.join("store.db").display());
-        let store = runtime.block_on(edgeseal_store::open::open(&url))?;
+        let url = StoreUrl::Sqlite(data.join("store.db"));
+        let store = runtime.block_on(open(&url))?;
         let (leaf, sealed_key) = runtime.block_on(fill(&store, &keyring, domains, more))?;
         drop(store);
         println!("{domains} domains made in {} s", began.elapsed().as_secs());

@@ -1,50 +1,118 @@
 //! Opens a store by URL.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
 
 use aws_lc_rs::rand;
+use serde::{Deserialize, Serialize};
 
 use crate::{Fault, SharedStore, memory::MemoryStore, sqlite::SqliteStore};
 
-/// Opens the store that `url` names: `sqlite:PATH` or `memory:`.
+/// The URL of a store: its engine, and where its data is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum StoreUrl {
+    /// `sqlite:PATH`: an SQLite database in this file.
+    Sqlite(PathBuf),
+    /// `memory:`: in the memory of this process, and lost with it.
+    Memory,
+}
+
+/// Why a text is not the URL of a store. The messages are for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreUrlError {
+    /// It names no engine.
+    #[error("{url:?} is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT")]
+    UnknownScheme {
+        /// The text as given, without user and password.
+        url: String,
+    },
+    /// It names an engine that this build does not include.
+    #[error("this build has no {engine}: use sqlite:PATH or memory:")]
+    NotIncluded {
+        /// The engine.
+        engine: &'static str,
+    },
+}
+
+impl StoreUrl {
+    /// The file that contains the store; `None` if it is not a file.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(path) => Some(path),
+            Self::Memory => None,
+        }
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = StoreUrlError;
+
+    fn from_str(url: &str) -> Result<Self, StoreUrlError> {
+        match url.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            Some(("memory", "")) => Ok(Self::Memory),
+            Some(("etcd", _)) => Err(StoreUrlError::NotIncluded { engine: "etcd" }),
+            Some(("postgres" | "postgresql", _)) => Err(StoreUrlError::NotIncluded {
+                engine: "PostgreSQL",
+            }),
+            _ => Err(StoreUrlError::UnknownScheme {
+                url: without_password(url),
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for StoreUrl {
+    type Error = StoreUrlError;
+
+    fn try_from(url: String) -> Result<Self, StoreUrlError> {
+        url.parse()
+    }
+}
+
+impl From<StoreUrl> for String {
+    fn from(url: StoreUrl) -> Self {
+        url.to_string()
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Memory => f.write_str("memory:"),
+        }
+    }
+}
+
+/// Opens a store, and creates it if it does not exist.
 ///
 /// # Errors
 /// See [`OpenError`]; nothing is written to a file that is not a store of this release.
-pub async fn open(url: &str) -> Result<SharedStore, OpenError> {
-    let unknown = || OpenError::UnknownScheme {
-        url: without_password(url),
-    };
-    let (scheme, rest) = url.split_once(':').ok_or_else(unknown)?;
-    match scheme {
-        "sqlite" if rest.is_empty() => Err(unknown()),
-        "sqlite" => {
-            let path = PathBuf::from(rest);
-            let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path))
+pub async fn open(url: &StoreUrl) -> Result<SharedStore, OpenError> {
+    match url.clone() {
+        StoreUrl::Sqlite(path) => {
+            let file = path.clone();
+            let store = tokio::task::spawn_blocking(move || SqliteStore::open(&file))
                 .await
                 .map_err(|cause| OpenError::Io {
-                    path: rest.into(),
+                    path,
                     cause: io::Error::other(cause),
                 })??;
             Ok(Arc::new(store))
         }
-        "memory" if rest.is_empty() => Ok(Arc::new(MemoryStore::new())),
-        "etcd" => Err(OpenError::NoEtcd),
-        _ => Err(unknown()),
+        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new())),
     }
 }
 
 /// Why a store cannot be opened. The messages are for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL names no engine.
-    #[error("{url:?} is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT")]
-    UnknownScheme {
-        /// The URL as given, without user and password.
-        url: String,
-    },
-    /// The URL names etcd, which this build does not include.
-    #[error("this build has no etcd: use sqlite:PATH or memory:")]
-    NoEtcd,
     /// Another process, or another part of this one, has the file open.
     #[error(
         "{} is in use by {}: one process owns the file; stop that one, or give this one another path",
@@ -149,37 +217,36 @@ mod tests {
     async fn chooses_by_scheme() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b/store.db");
-        open(&format!("sqlite:{}", path.display())).await.unwrap();
+        for url in [format!("sqlite:{}", path.display()), "memory:".to_owned()] {
+            let parsed: StoreUrl = url.parse().unwrap();
+            assert_eq!(parsed.to_string(), url);
+            open(&parsed).await.unwrap();
+        }
         assert!(path.is_file());
-        open("memory:").await.unwrap();
     }
 
-    #[tokio::test]
-    async fn says_what_it_does_not_know() {
+    #[test]
+    fn says_what_it_does_not_know() {
+        const USE: &str = "is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT";
         for (url, message) in [
             (
                 "etcd://127.0.0.1:2379",
-                "this build has no etcd: use sqlite:PATH or memory:",
+                "this build has no etcd: use sqlite:PATH or memory:".to_owned(),
+            ),
+            (
+                "postgres://me:secret@host/edgeseal",
+                "this build has no PostgreSQL: use sqlite:PATH or memory:".to_owned(),
             ),
             (
                 "redis://me:secret@host/",
-                "\"redis://…@host/\" is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT",
+                format!("\"redis://…@host/\" {USE}"),
             ),
-            (
-                "store.db",
-                "\"store.db\" is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT",
-            ),
-            (
-                "sqlite:",
-                "\"sqlite:\" is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT",
-            ),
-            (
-                "memory:x",
-                "\"memory:x\" is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT",
-            ),
+            ("store.db", format!("\"store.db\" {USE}")),
+            ("sqlite:", format!("\"sqlite:\" {USE}")),
+            ("memory:x", format!("\"memory:x\" {USE}")),
         ] {
-            let error = open(url).await.err().map(|error| error.to_string());
-            assert_eq!(error.as_deref(), Some(message), "{url}");
+            let error = url.parse::<StoreUrl>().unwrap_err();
+            assert_eq!(error.to_string(), message, "{url}");
         }
     }
 }

@@ -126,10 +126,8 @@ pub(crate) async fn load_keyring(
     has_served: bool,
 ) -> Result<(Keyring, Vec<KekSource>), StartError> {
     let sources = config.kek_sources()?;
-    let url = config.store_url();
-    let store = url.strip_prefix("sqlite:");
     let is_first_start = !has_served
-        && !store.is_some_and(|path| Path::new(path).exists())
+        && !config.store_url().file().is_some_and(Path::exists)
         && !config.data.join("credentials.json").exists();
     if let Some(KekSource::File(path)) = sources.first()
         && is_first_start
@@ -179,10 +177,7 @@ impl MissingKeys {
     /// present. A store that cannot be read yields nothing: opening it reports the error.
     async fn find(config: &Config, present: &[KeyId]) -> Self {
         let url = config.store_url();
-        let Some(path) = url.strip_prefix("sqlite:") else {
-            return Self::default();
-        };
-        let Ok(snapshot) = SqliteSnapshot::open(Path::new(path)) else {
+        let Some(Ok(snapshot)) = url.file().map(SqliteSnapshot::open) else {
             return Self::default();
         };
         match reseal::finished_under(&snapshot).await {

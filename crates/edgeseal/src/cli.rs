@@ -17,6 +17,7 @@ mod policy;
 mod restore;
 mod rollout;
 mod shell;
+mod store_args;
 mod time;
 
 use std::{io, process::ExitCode};

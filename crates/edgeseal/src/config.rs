@@ -29,6 +29,7 @@ use edgeseal_core::{
     rate::RateLimit,
 };
 use edgeseal_edge::{Limits, STAGING};
+use edgeseal_store::open::StoreUrl;
 use figment::{
     Figment,
     providers::{Env, Format as _, Serialized, Toml},
@@ -61,7 +62,7 @@ pub(crate) enum LogFormat {
 pub(crate) struct Config {
     pub(crate) data: PathBuf,
     /// `None`: SQLite in the data directory.
-    pub(crate) store: Option<String>,
+    pub(crate) store: Option<StoreUrl>,
     pub(crate) api: SocketAddr,
     /// Address of the API over TLS; see [`Config::api_tls`].
     pub(crate) api_tls: Option<SocketAddr>,
@@ -613,10 +614,9 @@ impl Config {
     }
 
     /// The URL of the store.
-    pub(crate) fn store_url(&self) -> String {
-        self.store
-            .clone()
-            .unwrap_or_else(|| format!("sqlite:{}", self.data.join("store.db").display()))
+    pub(crate) fn store_url(&self) -> StoreUrl {
+        let default = || StoreUrl::Sqlite(self.data.join("store.db"));
+        self.store.clone().unwrap_or_else(default)
     }
 
     /// The sources of the key-encryption keys.

@@ -3,7 +3,11 @@
 
 use std::path::PathBuf;
 
-use edgeseal_store::{Fault, Keyring, consistency, open::OpenError, sqlite::SqliteSnapshot};
+use edgeseal_store::{
+    Fault, Keyring, consistency,
+    open::{OpenError, StoreUrl},
+    sqlite::SqliteSnapshot,
+};
 
 use crate::{
     clock,
@@ -57,7 +61,7 @@ pub(crate) enum DoctorError {
     #[error("{store}: {why}")]
     NoStoreFile {
         /// Its URL.
-        store: String,
+        store: StoreUrl,
         /// Why it cannot be read.
         why: String,
     },
@@ -165,25 +169,33 @@ fn open_store(
     server: Holder,
     report: &mut Report,
 ) -> Result<Option<SqliteSnapshot>, DoctorError> {
-    let url = config.store_url();
-    let no_file = |why: String| DoctorError::NoStoreFile {
-        store: url.clone(),
-        why,
-    };
-    let path = url.strip_prefix("sqlite:").map(PathBuf::from);
-    let path = path.ok_or_else(|| no_file("only a store in a file can be checked".to_owned()))?;
-    match SqliteSnapshot::open(&path) {
+    match SqliteSnapshot::open(&store_file(config)?) {
         Ok(view) => Ok(Some(view)),
         // A new directory has no store to report.
         Err(OpenError::Io { cause, .. })
             if server == Holder::Nobody && !replica::exists(config) =>
         {
-            Err(no_file(cause.to_string()))
+            Err(DoctorError::NoStoreFile {
+                store: config.store_url(),
+                why: cause.to_string(),
+            })
         }
         Err(error) => {
             report.problem(error.to_string(), "restore store.db, or a backup of it");
             Ok(None)
         }
+    }
+}
+
+/// The file of the store.
+fn store_file(config: &Config) -> Result<PathBuf, DoctorError> {
+    let url = config.store_url();
+    match url.file() {
+        Some(file) => Ok(file.to_owned()),
+        None => Err(DoctorError::NoStoreFile {
+            store: url,
+            why: "only a store in a file can be checked".to_owned(),
+        }),
     }
 }
 

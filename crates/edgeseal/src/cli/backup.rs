@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use clap::Args;
@@ -14,9 +15,9 @@ use edgeseal_store::{
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{CliError, EX_DATA, output::say};
+use super::{CliError, EX_DATA, output::say, store_args::StoreArgs};
 use crate::{
-    config::{Config, Flags},
+    config::Config,
     doctor::{self, Report},
     kek::{self, KekSource},
     node::open_store::error_chain,
@@ -31,24 +32,10 @@ pub(super) struct Command {
     #[arg(long, value_name = "FILE")]
     with_kek: Option<PathBuf>,
     #[command(flatten)]
-    store: StoreFlags,
+    store: StoreArgs,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// The flags that choose the store.
-#[derive(Args)]
-pub(super) struct StoreFlags {
-    /// Config file of the server
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Data directory of the server [default: ./edgeseal-data]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// URL of the store, if it is elsewhere: sqlite:PATH
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
 }
 
 /// The content of a copy, after checking all of it.
@@ -57,26 +44,6 @@ pub(super) struct CopyReport {
     pub(super) revision: Revision,
     /// Why sealed records were not opened; `None` if they were.
     pub(super) unopened_reason: Option<String>,
-}
-
-impl StoreFlags {
-    /// The configuration, and the file of its store.
-    pub(super) fn load(&self) -> Result<(Config, PathBuf), CliError> {
-        let config = Config::load(&Flags {
-            config: self.config.clone(),
-            data: self.data.clone(),
-            store: self.store.clone(),
-            ..Flags::default()
-        })?;
-        let url = config.store_url();
-        let path = url.strip_prefix("sqlite:").map(PathBuf::from);
-        let path = path.ok_or_else(|| {
-            CliError::Usage(format!(
-                "{url} is no store in a file; one elsewhere is backed up with its own tools"
-            ))
-        })?;
-        Ok((config, path))
-    }
 }
 
 impl CopyReport {
@@ -123,8 +90,8 @@ impl CopyReport {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<std::process::ExitCode, CliError> {
-        let (config, store) = self.store.load()?;
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
+        let (config, store) = self.store.load_with_file()?;
         if self.file.exists() {
             return Err(already_exists(&self.file));
         }
@@ -149,8 +116,8 @@ impl Command {
             self.print(&proof, bytes)?;
         }
         Ok(match proof.report.problems.len() {
-            0 => std::process::ExitCode::SUCCESS,
-            _ => std::process::ExitCode::from(EX_DATA),
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::from(EX_DATA),
         })
     }
 

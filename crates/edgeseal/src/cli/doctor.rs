@@ -1,27 +1,17 @@
 //! `edgeseal doctor`
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{CliError, EX_DATA, output::say};
-use crate::{
-    config::{Config, Flags},
-    doctor::{self, ExamineOptions, Finding, Report},
-};
+use super::{CliError, EX_DATA, output::say, store_args::StoreArgs};
+use crate::doctor::{self, ExamineOptions, Finding, Report};
 
 #[derive(Args)]
 pub(super) struct Command {
-    /// Config file of the server
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Data directory of the server [default: ./edgeseal-data]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// URL of the store, if it is elsewhere: sqlite:PATH
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Most handshakes with the edge, spread evenly over all domains
     #[arg(long, value_name = "N", default_value_t = 5000)]
     handshakes: usize,
@@ -32,12 +22,7 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) async fn run(self) -> Result<ExitCode, CliError> {
-        let config = Config::load(&Flags {
-            config: self.config,
-            data: self.data,
-            store: self.store,
-            ..Flags::default()
-        })?;
+        let config = self.store.load()?;
         let effort = ExamineOptions {
             handshakes: self.handshakes,
         };

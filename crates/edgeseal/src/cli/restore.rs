@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     CliError, EX_DATA,
-    backup::{CopyReport, StoreFlags, copy_error, place_error},
+    backup::{CopyReport, copy_error, place_error},
     output::say,
+    store_args::StoreArgs,
 };
 use crate::{clock, node::open_store::error_chain, private_files};
 
@@ -31,12 +32,12 @@ pub(super) struct Command {
     #[arg(long)]
     unverified: bool,
     #[command(flatten)]
-    of: StoreFlags,
+    store: StoreArgs,
 }
 
 impl Command {
     pub(super) async fn run(self) -> Result<ExitCode, CliError> {
-        let (config, store) = self.of.load()?;
+        let (config, store) = self.store.load_with_file()?;
         private_files::create_private_dir(&config.data)
             .map_err(|error| CliError::Usage(error_chain(&error)))?;
         // Checked again when the copy replaces the store, which may be much later.

@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use figment::{
-    Figment, Source,
+    Figment, Metadata, Source,
     error::{Actual, Kind},
     value::Value,
 };
 
 use super::{ConfigError, suggest};
 
+/// Where a value is that neither a file nor a variable has: it is from a flag.
+const CONFIGURATION: &str = "configuration";
 /// The syntax of addresses.
 const ADDRESS: &str = "ADDRESS:PORT, such as \"127.0.0.1:7080\" or \"[::1]:7080\"";
 /// The syntax of the sources of key-encryption keys.
@@ -26,12 +28,9 @@ pub(super) fn from_figment(
     // The first step may be a profile, which this program does not use.
     let path = path.strip_prefix(&["default"]).unwrap_or(&path);
     let key = path.join(".").to_ascii_lowercase();
-    let file = error.metadata.as_ref().and_then(|it| it.source.as_ref());
-    let file = file.and_then(Source::file_path);
-    let place = match file {
-        Some(file) => file_location(file, text.and_then(|text| line_of(text, path))),
-        None if key.is_empty() => "configuration".to_owned(),
-        None => variable(&key),
+    let place = match error.metadata.as_ref() {
+        Some(from) => place(from, path, text),
+        None => CONFIGURATION.to_owned(),
     };
     ConfigError::Parse {
         place,
@@ -42,11 +41,18 @@ pub(super) fn from_figment(
 /// The location of the value of a key, for a value that parses and is invalid.
 pub(super) fn location_of(key: &str, figment: &Figment, text: Option<&str>) -> String {
     let path: Vec<&str> = key.split('.').collect();
-    let found = figment.find_metadata(path[0]);
-    match found.map(|it| (it.source.as_ref().and_then(Source::file_path), &it.name)) {
-        Some((Some(file), _)) => file_location(file, text.and_then(|text| line_of(text, &path))),
-        Some((None, name)) if name.contains("EDGESEAL_") => variable(key),
-        _ => "configuration".to_owned(),
+    match figment.find_metadata(path[0]) {
+        Some(from) => place(from, &path, text),
+        None => CONFIGURATION.to_owned(),
+    }
+}
+
+/// The file and line, or the variable, that has the value at `path`.
+fn place(from: &Metadata, path: &[&str], text: Option<&str>) -> String {
+    match from.source.as_ref().and_then(Source::file_path) {
+        Some(file) => file_location(file, text.and_then(|text| line_of(text, path))),
+        None if from.name.contains("EDGESEAL_") => variable(&path.join(".")),
+        None => CONFIGURATION.to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Checks what clients are served: by handshakes with the running edge, and by the reports of edges.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
 use edgeseal_core::DomainPattern;
 use edgeseal_edge::{OfferedKeys, Probe, ProbeResult};
@@ -193,10 +193,9 @@ async fn check_edge_reports(config: &Config, report: &mut Report) -> Result<(), 
 
 /// A new snapshot of the store.
 fn open_store(config: &Config) -> Result<SqliteSnapshot, DoctorError> {
-    let url = config.store_url();
-    let path = url.strip_prefix("sqlite:").unwrap_or_default();
-    SqliteSnapshot::open(Path::new(path)).map_err(|error| DoctorError::NoStoreFile {
-        store: url.clone(),
+    let path = super::store_file(config)?;
+    SqliteSnapshot::open(&path).map_err(|error| DoctorError::NoStoreFile {
+        store: config.store_url(),
         why: error.to_string(),
     })
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use edgeseal_api::Settings;
 use edgeseal_edge::{AccessLog, Edge, Limits, Listeners, Options};
-use edgeseal_store::Keyring;
+use edgeseal_store::{Keyring, open::StoreUrl};
 
 use super::StartError;
 use crate::{
@@ -93,7 +93,7 @@ pub(crate) fn allocate_descriptors(config: &Config) -> Result<DescriptorBudget, 
 
 /// Whether an edge has served from this data directory, with a persistent store.
 pub(crate) fn has_served(config: &Config) -> bool {
-    !config.store_url().starts_with("memory:") && Edge::has_replica(&edge_directory(config))
+    config.store_url() != StoreUrl::Memory && Edge::has_replica(&edge_directory(config))
 }
 
 pub(crate) fn edge_directory(config: &Config) -> PathBuf {

@@ -115,8 +115,7 @@ impl NodeContext {
     }
 
     fn store_file(&self) -> Option<PathBuf> {
-        let url = self.config.store_url();
-        url.strip_prefix("sqlite:").map(PathBuf::from)
+        self.config.store_url().file().map(Path::to_owned)
     }
 }
 
@@ -127,9 +126,7 @@ const fn is_retryable(error: &OpenError) -> bool {
         | OpenError::DiskFull { .. }
         | OpenError::Io { .. }
         | OpenError::Fault { .. } => true,
-        OpenError::UnknownScheme { .. }
-        | OpenError::NoEtcd
-        | OpenError::Locked { .. }
+        OpenError::Locked { .. }
         | OpenError::NewerSchema { .. }
         | OpenError::OlderSchema { .. } => false,
     }

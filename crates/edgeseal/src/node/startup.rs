@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use edgeseal_edge::{LoadedEdge, Options};
-use edgeseal_store::{Catalog, SharedStore};
+use edgeseal_store::{Catalog, SharedStore, open::StoreUrl};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
@@ -97,7 +97,7 @@ async fn connect_predecessor(
     if !take_over {
         return Ok(None);
     }
-    if config.store_url().starts_with("memory:") {
+    if config.store_url() == StoreUrl::Memory {
         return Err(HandoverError::InMemory.into());
     }
     Ok(Predecessor::connect(&config.data, sockets).await?)
@@ -178,7 +178,7 @@ fn serve_admin(
 
 /// Listens for the next process. A failure is only logged: the node serves without it.
 fn open_handover_listener(config: &Config) -> Option<HandoverListener> {
-    if config.store_url().starts_with("memory:") {
+    if config.store_url() == StoreUrl::Memory {
         return None;
     }
     match HandoverListener::open(&config.data) {

@@ -4,6 +4,7 @@ use edgeseal_api::client::{CallError, Reply};
 use edgeseal_core::{DomainPattern, certificate::Digest, domain::Domain};
 use edgeseal_store::{
     Key, Txn, Write,
+    open::{StoreUrl, open},
     record::{decode, encode},
 };
 use serde_json::Value;
@@ -214,8 +215,8 @@ async fn an_account_sees_its_own_domains_and_the_operator_all_edges() {
 
 /// Binds material that is not there, behind the server's back.
 async fn spoil(server: &Server) {
-    let url = format!("sqlite:{}", server.data().join("store.db").display());
-    let store = edgeseal_store::open::open(&url).await.unwrap();
+    let url = StoreUrl::Sqlite(server.data().join("store.db"));
+    let store = open(&url).await.unwrap();
     let key = Key::domain(&DomainPattern::parse(NAME).unwrap());
     let mut domain: Domain = decode(&store.get(&key).await.unwrap().unwrap().value).unwrap();
     domain.production.as_mut().unwrap().material = Digest::of(b"nothing");

@@ -1,10 +1,6 @@
 //! `edgeseal audit verify`: reads the store directly, whether or not a server runs.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use clap::Args;
 use edgeseal_core::{AccountId, Secret, Timestamp};
@@ -16,20 +12,16 @@ use edgeseal_store::{
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{CliError, EX_DATA, output::say},
+    cli::{CliError, EX_DATA, output::say, store_args::StoreArgs},
     clock,
-    config::{Config, Flags},
+    config::Config,
     kek,
 };
 
 #[derive(Args)]
 pub(in crate::cli) struct Command {
-    /// Config file of the server; its keys "store", "kek" and "kek_file" matter here
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Data directory of the server [default: ./edgeseal-data]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Check this account only
     #[arg(long, value_name = "ID")]
     account: Option<String>,
@@ -45,12 +37,8 @@ impl Command {
     pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let expected = self.head.as_deref().map(parse_head).transpose()?;
         let one = self.account.as_deref().map(parse_account).transpose()?;
-        let config = Config::load(&Flags {
-            config: self.config,
-            data: self.data,
-            ..Flags::default()
-        })?;
-        let catalog = open_catalog(&config).await?;
+        let (config, file) = self.store.load_with_file()?;
+        let catalog = open_catalog(&config, &file).await?;
         let key = match catalog.chain_key().await.map_err(data_error)? {
             Some(key) => key,
             // Never created, or removed: a random secret makes every link count as forged.
@@ -80,15 +68,8 @@ impl Command {
 }
 
 /// A read-only snapshot of the store.
-async fn open_catalog(config: &Config) -> Result<Catalog, CliError> {
-    let url = config.store_url();
-    let path = url.strip_prefix("sqlite:").ok_or_else(|| {
-        CliError::Usage(format!(
-            "{url} is no store in a file: give the data directory"
-        ))
-    })?;
-    let view =
-        SqliteSnapshot::open(Path::new(path)).map_err(|error| CliError::Data(error.to_string()))?;
+async fn open_catalog(config: &Config, file: &Path) -> Result<Catalog, CliError> {
+    let view = SqliteSnapshot::open(file).map_err(|error| CliError::Data(error.to_string()))?;
     let sources = config.kek_sources()?;
     let keyring = kek::read_all(&sources).await;
     let keyring = keyring.map_err(|error| CliError::Usage(error.to_string()))?;

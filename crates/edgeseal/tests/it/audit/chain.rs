@@ -8,7 +8,11 @@ use std::{
 };
 
 use edgeseal_core::{AccountId, Timestamp};
-use edgeseal_store::{Catalog, Keyring, catalog::AuditContext};
+use edgeseal_store::{
+    Catalog, Keyring,
+    catalog::AuditContext,
+    open::{StoreUrl, open},
+};
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
@@ -318,8 +322,8 @@ async fn old_records_expire_and_the_rest_still_verifies() {
 }
 
 async fn catalog(data: &Path) -> Catalog {
-    let url = format!("sqlite:{}", data.join("store.db").display());
-    let store = edgeseal_store::open::open(&url).await.unwrap();
+    let url = StoreUrl::Sqlite(data.join("store.db"));
+    let store = open(&url).await.unwrap();
     let keyring = Keyring::parse(&fs::read_to_string(data.join("kek")).unwrap()).unwrap();
     Catalog::new(store, keyring)
 }

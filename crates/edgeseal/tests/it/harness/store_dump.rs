@@ -1,5 +1,7 @@
 //! The content of the store of a stopped server.
 
+use edgeseal_store::open::{StoreUrl, open};
+
 use super::Server;
 
 /// Everything stored, read by the store's own code.
@@ -10,9 +12,8 @@ pub(crate) struct StoreDump {
 impl StoreDump {
     /// Reads the store of a stopped server.
     pub(crate) async fn read(server: &Server) -> Self {
-        let path = server.data().join("store.db");
-        let url = format!("sqlite:{}", path.display());
-        let store = edgeseal_store::open::open(&url).await.unwrap();
+        let url = StoreUrl::Sqlite(server.data().join("store.db"));
+        let store = open(&url).await.unwrap();
         let page = store.list("", None, usize::MAX >> 1).await.unwrap();
         assert!(!page.has_more);
         let entries = page.entries.into_iter();

@@ -10,6 +10,7 @@ use edgeseal_core::{
 use edgeseal_store::{
     Catalog, Keyring,
     catalog::{AuditContext, NewAccessKey},
+    open::{StoreUrl, open},
 };
 
 use crate::harness::{ApiClient, Server, now};
@@ -23,7 +24,7 @@ pub(crate) async fn join(
     policy: Option<&str>,
 ) -> Key {
     let path = server.data().join("store.db");
-    let store = edgeseal_store::open::open(&format!("sqlite:{}", path.display())).await;
+    let store = open(&StoreUrl::Sqlite(path)).await;
     let keys = fs::read_to_string(server.data().join("kek")).unwrap();
     let catalog = Catalog::new(Arc::clone(&store.unwrap()), Keyring::parse(&keys).unwrap());
     let account = AccountId::parse(&owner.account).unwrap();

@@ -1,0 +1,46 @@
+//! The flags by which a command finds the store, whether or not a server runs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::CliError;
+use crate::config::{Config, Flags};
+
+/// The flags that choose the store. As in `serve`, `EDGESEAL_*` and the config file count too.
+#[derive(Args)]
+pub(super) struct StoreArgs {
+    /// Config file of the server
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data directory of the server [default: ./edgeseal-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// URL of the store, if it is elsewhere: sqlite:PATH
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+impl StoreArgs {
+    /// The configuration.
+    pub(super) fn load(&self) -> Result<Config, CliError> {
+        Ok(Config::load(&Flags {
+            config: self.config.clone(),
+            data: self.data.clone(),
+            store: self.store.clone(),
+            ..Flags::default()
+        })?)
+    }
+
+    /// The configuration, and the file of the store.
+    pub(super) fn load_with_file(&self) -> Result<(Config, PathBuf), CliError> {
+        let config = self.load()?;
+        let url = config.store_url();
+        let file = url.file().ok_or_else(|| {
+            CliError::Usage(format!(
+                "{url} is no store in a file: only one in a file can be copied or checked"
+            ))
+        })?;
+        Ok((config, file.to_owned()))
+    }
+}
