@@ -1,4 +1,4 @@
-"""What the resources of Terraform's provider `alicloud` have in common.
+"""What the resources of the Terraform provider `alicloud` share.
 
 V1; the common parameters, the signature and what a resource calls its query travel in the query, all else in the form of a
 POST. What it polls for is awaited without a pause: a state that is not reached within `POLLS` answers is never reached.
@@ -42,7 +42,7 @@ class Provider:
         self.server, self.version = server, version
 
     def request(self, action, params, query=None, version=None):
-        """One call, again while the domain is busy or the account is throttled."""
+        """Makes one call; retries while the domain is busy or the account is throttled."""
         for _ in range(POLLS):
             try:
                 return self._request(action, params, query or {}, version or self.version)
@@ -58,14 +58,14 @@ class Provider:
         target = {name: value for name, value in signed.items() if name in in_query}
         form = {name: value for name, value in signed.items() if name not in in_query}
         answer = post_form(self.server, "/?" + urlencode(target), form)
-        # An answer of status 200 that holds a Code is an error to it, too.
+        # The provider also treats a response of status 200 with a Code as an error.
         if answer.status != 200 or "Code" in answer.json:
             raise Refused(answer.status, answer.json)
         return answer.json
 
 
 def settled(state, wanted):
-    """Polls `state` until it gives what is wanted."""
+    """Polls `state` until it returns the expected value."""
     for _ in range(POLLS):
         seen = state()
         if seen == wanted:
@@ -74,7 +74,7 @@ def settled(state, wanted):
 
 
 def absent(code, call, *arguments):
-    """The call is refused with the code that means to the provider that there is no such thing."""
+    """Asserts that the call fails with a code that the provider reads as "not found"."""
     with pytest.raises(Refused) as caught:
         call(*arguments)
     assert caught.value.code == code
@@ -102,12 +102,12 @@ def _equal(one, other):
 
 
 def attributes(answer, names):
-    """Those of an answer's fields that a resource sets, by its own names for them."""
+    """The members of a response that a resource sets, under the resource's attribute names."""
     return {own: answer[field] for own, field in names.items() if answer.get(field) is not None}
 
 
 def key_values(tags):
-    """Tags as a map, whatever their two fields are called."""
+    """Tags as a map, whatever their two members are called."""
     return {tag.get("TagKey", tag.get("Key")): tag.get("TagValue", tag.get("Value")) for tag in tags}
 
 

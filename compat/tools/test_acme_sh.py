@@ -1,4 +1,4 @@
-"""acme.sh's hooks `ali_cdn` and `ali_dcdn`: a shell, curl and openssl; a failure is told by the bytes `"Message":"`."""
+"""acme.sh's hooks `ali_cdn` and `ali_dcdn`: a shell, curl and openssl; it detects a failure by the bytes `"Message":"`."""
 
 import os
 import pathlib
@@ -43,7 +43,7 @@ def test_sequence(server, hook):
 @pytest.mark.parametrize("hook", ENDPOINTS)
 def test_refusals_are_noticed(server, hook):
     add_domains(server, "shop.example.com")
-    # One that is refused does not keep the next from its certificate.
+    # A refused domain does not keep the next one from its certificate.
     partly = deploy(server, hook, "nobody.example.com shop.example.com", "a")
     message = documented("InvalidDomain.NotFound", "SetCdnDomainSSLCertificate")[1]
     assert (partly.returncode, partly.stderr.strip()) == (1, message)

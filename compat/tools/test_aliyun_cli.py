@@ -1,4 +1,4 @@
-"""The `aliyun` command: V1, everything in the query of a POST that calls its empty body a form, `SignatureType=` and all.
+"""The `aliyun` command: V1, everything in the query of a POST whose empty body is declared a form, `SignatureType=` included.
 
 It prints what it gets; an answer that is not 2xx is an error of which it prints Code, Message and RequestId.
 """
@@ -33,7 +33,7 @@ def test_sequence(server):
         params = {"DomainName": domain, "SSLProtocol": "on", "CertType": "upload", "CertName": name} | pair
         deployed(server, domain, material, aliyun(server, "SetCdnDomainSSLCertificate", **params))
 
-    # The shell's `$(cat …)` takes the last line break away, and without quotes all of them.
+    # The shell's `$(cat …)` strips the last line break; without quotes it strips all of them.
     pair = {"SSLPub": server.text("renewed.crt").strip(), "SSLPri": server.text("renewed.key").strip()}
     params = {"DomainName": domain, "SSLProtocol": "on"}
     deployed(server, domain, "renewed", aliyun(server, "SetCdnDomainSSLCertificate", **params, **pair))
@@ -47,7 +47,7 @@ def test_sequence(server):
 
 
 def test_forced_operations(server):
-    """`--force --version 2018-05-10`: what the current reference does not list any more."""
+    """`--force --version 2018-05-10`: actions that the current reference no longer lists."""
     names = ["shop.example.com", "a.example.org", "b.example.org"]
     add_domains(server, *names)
     for force, material in ((None, "a"), ("1", "b")):
@@ -72,7 +72,7 @@ def test_forced_operations(server):
 
 
 def test_forced_operations_of_dcdn(server):
-    """What no SDK has any more, and scripts call still."""
+    """Actions that no SDK has any more and scripts still call."""
     names = ["shop.example.com", "a.example.org", "b.example.org"]
     add_domains(server, *names)
 

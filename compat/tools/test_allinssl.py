@@ -1,4 +1,4 @@
-"""allinssl: V3, four parameters and no more, PEM without its last line break."""
+"""allinssl: V3, only four parameters, PEM without its last line break."""
 
 from clients import add_domains
 from products import Product
@@ -13,7 +13,7 @@ def test_sequence(server):
         pair = {"SSLPub": server.text(chain).strip(), "SSLPri": server.text(key).strip()}
         return {"DomainName": "shop.example.com", "SSLProtocol": "on"} | pair
 
-    # It runs on a schedule, so the same certificate comes again before the renewal does.
+    # It runs on a schedule, so it sends the same certificate again before the renewal.
     for material in ("a", "a", "b"):
         cdn.call("SetCdnDomainSSLCertificate", params(f"{material}.crt", f"{material}.key"))
         assert server.served("shop.example.com") == server.leaf(material)

@@ -23,7 +23,7 @@ def client(server, secret=None):
 
 
 def plain_http(server, name):
-    """Status and Location of an answer to plain HTTP."""
+    """Status and Location of a response over plain HTTP."""
     connection = http.client.HTTPConnection(*split_address(server.http), timeout=10)
     try:
         connection.request("GET", "/page?q=1", headers={"host": name})
@@ -37,7 +37,7 @@ def test_sequence(server):
     cdn = client(server)
     add_domains(server, "shop.example.com", "stopped.example.com", *(f"{n}.example.net" for n in range(19)))
     NewSdk(server).call("StopCdnDomain", {"DomainName": "stopped.example.com"})
-    # It pages by the size that the server tells; 20 online domains are one page, so add one more.
+    # It uses the page size that the server returns; 20 online domains are one page, so add one more.
     add_domains(server, "one-more.example.net")
     listed = list(cdn.list_domains())
     assert len(listed) == len(set(listed)) == 21
@@ -70,7 +70,7 @@ def test_refusals(server):
     def refused(code):
         return pytest.raises(ValueError, match=re.escape(documented(code, "SetDomainServerCertificate")[1]))
 
-    # It names a certificate after the day that it expires: another one of that day is not told from it.
+    # It names a certificate after its day of expiry, so it cannot distinguish two of one day.
     with refused("Certificate.Duplicated"):
         cdn.install_cert("shop.example.com", (server.text("b.crt"), server.text("b.key")))
     with refused("Certificate.MissMatch"):

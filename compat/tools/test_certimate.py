@@ -1,4 +1,4 @@
-"""certimate, as of 2024 and of 2026: V3, everything in the query of a POST, the wildcard of a domain written without its `*`."""
+"""certimate, its versions of 2024 and 2026: V3, everything in the query of a POST, the wildcard of a domain written without its `*`."""
 
 import socket
 import time
@@ -14,17 +14,17 @@ SKIPPED_STATES = {"offline", "checking", "check_failed", "stopping", "deleting"}
 
 
 class Certimate:
-    """2026: the certificate goes to the certificate centre, unless it is there already, and is bound by its id."""
+    """2026: uploads the certificate to CAS unless it is there already, and binds it by its id."""
 
     def __init__(self, server, centre=None):
         self.server, self.cas, self.cdn = server, Product(server, "cas", host=centre), Product(server, "cdn")
 
     def deploy(self, domain, material):
-        """To one domain; `*.x` is the wildcard domain `.x`."""
+        """Deploys to one domain; `*.x` is the wildcard domain `.x`."""
         self._deploy([domain.removeprefix("*")], material)
 
     def deploy_matching(self, pattern, material):
-        """To every domain that is online and that the wildcard pattern covers."""
+        """Deploys to every online domain that the wildcard pattern covers."""
         names = [name for name in self._domains() if name.split(".", 1)[1:] == [pattern.removeprefix("*.")]]
         self._deploy(names, material)
 
@@ -55,7 +55,7 @@ class Certimate:
             orders = self.cas.call("ListUserCertificateOrder", params)["CertificateOrderList"]
             for order in orders:
                 same_name = order["CommonName"].lower() == common_name.value.lower()
-                # It takes one leading zero away and no more.
+                # It removes only one leading zero.
                 if not same_name or order["SerialNo"].removeprefix("0").lower() != f"{leaf.serial_number:x}":
                     continue
                 detail = self._detail(order["CertificateId"])
@@ -80,7 +80,7 @@ class Certimate:
         ]
 
     def stored(self):
-        """How many certificates the certificate centre lists."""
+        """How many certificates CAS lists."""
         return self.cas.call("ListUserCertificateOrder", {"OrderType": "CERT"})["TotalCount"]
 
 
@@ -105,7 +105,7 @@ def test_2024(server):
 def test_2026(server):
     certimate = Certimate(server)
     add_domains(server, "shop.example.com")
-    # The serial numbers are those that a listing can get wrong by a zero; each is deployed twice and stored once.
+    # Serial numbers that a listing may pad with a zero; each is deployed twice and stored once.
     for stored, material in enumerate(("odd-serial", "high-serial"), start=1):
         for _ in ("found nowhere", "found in the list"):
             certimate.deploy("shop.example.com", material)
@@ -118,7 +118,7 @@ def test_2026(server):
 
 
 def test_2026_many_certificates(server):
-    """Whichever way a list is ordered, one of the two stands on its second page."""
+    """However a list is ordered, one of the two is on its second page."""
     certimate = Certimate(server)
     add_domains(server, "shop.example.com")
     other = {"Cert": server.text("other-name.crt"), "Key": server.text("other-name.key")}
@@ -146,7 +146,7 @@ def test_2026_wildcard(server):
 
 
 def test_2026_abroad(server, monkeypatch):
-    """The endpoint that is called says which region's certificate centre it is."""
+    """The endpoint selects the region of CAS."""
     resolve = socket.getaddrinfo
     here = split_address(server.api)[0]
     monkeypatch.setattr(
@@ -171,7 +171,7 @@ def test_2026_abroad(server, monkeypatch):
 
 
 def test_2026_deployment_job(server):
-    """The deployer of the certificate centre: a job binds what was uploaded to the resources that the user has picked."""
+    """The CAS deployer: a job binds an upload to the resources that the user selected."""
     certimate = Certimate(server)
     names = ["shop.example.com", "a.example.org"]
     add_domains(server, *names)
@@ -184,7 +184,7 @@ def test_2026_deployment_job(server):
         picked = ",".join(str(resources[domain]) for domain in domains)
         params = {"Name": f"certimate-{time.time_ns()}", "JobType": "user", "CertIds": number, "ResourceIds": picked}
         job = certimate.cas.call("CreateDeploymentJob", params)["JobId"]
-        # It waits for one of the two, and takes any other word but these for "not yet".
+        # It waits for one of these two and treats any other status as "not yet".
         status = certimate.cas.call("DescribeDeploymentJob", {"JobId": job})["Status"]
         assert status in ("success", "error")
         return status, certimate.cas.call("ListWorkerResource", {"JobId": job})["Data"]
@@ -193,7 +193,7 @@ def test_2026_deployment_job(server):
         status, _ = deploy(material, "shop.example.com")
         assert status == "success"
         assert server.served("shop.example.com") == server.leaf(material)
-    # One of the resources is not the certificate's: it stays as it is, and the other one is renewed.
+    # The certificate does not cover one of the resources: that one stays as it is, the other is renewed.
     status, workers = deploy("a", *names)
     assert status == "error"
     assert [worker["Status"] for worker in workers] == ["success", "error"]

@@ -1,4 +1,4 @@
-"""dnsmgr (PHP): V1, all in the form of a POST with PHP's encoding, a nonce of 8 characters, an answer judged by its status."""
+"""dnsmgr (PHP): V1, all in the form of a POST with PHP's encoding, a nonce of 8 characters; only the status of a response counts."""
 
 import re
 import secrets
@@ -14,7 +14,7 @@ from steps import documented
 
 
 class Refused(Exception):
-    """What the tool shows its user: the Message of an answer that is not 200."""
+    """What the tool shows its user: the Message of a response whose status is not 200."""
 
 
 class Dnsmgr:
@@ -32,11 +32,11 @@ class Dnsmgr:
         self.request(action, version, params)
 
     def _certificate(self, material):
-        """Id and name: of the certificate with this serial number if there is one, else of the one just uploaded."""
+        """Id and name of the certificate with this serial number if one exists, else of the one just uploaded."""
         chain = self.server.text(f"{material}.crt")
         leaf = x509.load_pem_x509_certificate(chain.encode())
         (subject,) = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        # What PHP calls serialNumberHex: whole bytes.
+        # PHP's serialNumberHex: whole bytes.
         serial = leaf.serial_number.to_bytes((leaf.serial_number.bit_length() + 7) // 8).hex()
         params = {"Keyword": subject.value, "OrderType": "CERT"}
         listed = self.request("ListUserCertificateOrder", "2020-04-07", params)
@@ -73,7 +73,7 @@ class Dnsmgr:
 
 
 def urlencode(text):
-    """PHP's: a space is `+`, and `~` is not left alone."""
+    """PHP's encoding: a space is `+`, and `~` is escaped."""
     return quote_plus(text).replace("~", "%7E")
 
 
@@ -87,7 +87,7 @@ def test_sequence(server, product):
             assert server.served("shop.example.com") == server.leaf(material)
             assert dnsmgr.uploads == uploads
 
-    # Valid from the same second, so of the same name, and yet another certificate.
+    # Another certificate, valid from the same second and so with the same name.
     with pytest.raises(Refused, match=re.escape(documented("NameRepeat", "UploadUserCertificate")[1])):
         dnsmgr.deploy("shop.example.com", "a", product)
     with pytest.raises(Refused, match=re.escape(documented("InvalidDomain.NotFound", "SetCdnDomainSSLCertificate")[1])):

@@ -1,4 +1,4 @@
-"""https-cert/deploy: V3, everything in the query of a POST; a domain with HTTPS on, a named upload, a look at what is bound."""
+"""https-cert/deploy: V3, everything in the query of a POST; a domain with HTTPS enabled, a named upload, then a read of the binding."""
 
 import time
 
@@ -27,7 +27,7 @@ POLLS = 20
 
 
 class HttpsIsOff(Exception):
-    """The tool's own refusal."""
+    """An error that the tool itself raises."""
 
 
 class HttpsCert:
@@ -61,7 +61,7 @@ def test_sequence(server, product):
     with pytest.raises(HttpsIsOff):
         tool.deploy("shop.example.com", "a")
 
-    # HTTPS is turned on once by hand.
+    # HTTPS is enabled once by hand.
     tool.sdk.call(tool.write, tool.params("shop.example.com", "by-hand", "a.crt", "a.key"))
     for material in ("b", "renewed"):
         tool.deploy("shop.example.com", material)

@@ -1,4 +1,4 @@
-"""Scripts on the old Python SDK: V1, everything in the query; a name that is taken is looked up and bound by its id."""
+"""Scripts on the old Python SDK: V1, everything in the query; a certificate whose name exists is looked up and bound by its id."""
 
 import pytest
 
@@ -36,12 +36,12 @@ class Script:
 def test_sequence(server):
     script = Script(server)
     add_domains(server, "shop.example.com")
-    # The second run of the same day has nothing new: whatever way it goes, the certificate stays.
+    # The second run of a day has nothing new: whichever way it takes, the certificate stays.
     for name, material in (("shop-1", "a"), ("shop-1", "a"), ("shop-2", "b"), ("shop-2", "b")):
         script.deploy("shop.example.com", name, material)
         assert server.served("shop.example.com") == server.leaf(material)
 
-    # Other content under a name that is taken: refused, and the script binds what has the name.
+    # Other content under an existing name is refused, and the script binds the certificate of that name.
     before = script.lookups
     script.deploy("shop.example.com", "shop-1", "renewed")
     assert script.lookups == before + 1

@@ -44,7 +44,7 @@ class Domain(Provider):
         return self.describe()["DomainStatus"]
 
     def certificate(self, config, **changed):
-        """All of `certificate_config`, also what has not changed since it was read."""
+        """Sends all of `certificate_config`, unchanged attributes included."""
         names = {"SSLProtocol": "server_certificate_status", "CertName": "cert_name", "CertId": "cert_id"}
         names |= {"CertType": "cert_type", "CertRegion": "cert_region"}
         names |= {"SSLPub": "server_certificate", "SSLPri": "private_key"}
@@ -63,13 +63,13 @@ def create(provider, config):
 
 
 def test_domain(server):
-    """From creation to destruction: after each step a plan is empty."""
+    """From creation to destruction; the plan after each step is empty."""
     provider = Domain(server)
     config = {"domain_name": DOMAIN, "cdn_type": "web", "scope": "overseas", "sources": [SOURCE], "tags": {"team": "shop"}}
     added = create(provider, config)
     refused(provider, "AddCdnDomain", added, "DomainAlreadyExist")
     assert plan(config, provider.read()) == {}
-    # An import knows the name alone, and reads the same.
+    # An import knows only the name and reads the same state.
     assert plan(config | {"status": "online"}, provider.read()) == {}
     assert provider.read()["certificate_config"]["server_certificate_status"] == "off"
 
@@ -77,12 +77,12 @@ def test_domain(server):
     for name, material in (("first", "a"), ("second", "b")):
         pair = {"server_certificate": server.text(f"{material}.crt"), "private_key": server.text(f"{material}.key")}
         wanted = {"server_certificate_status": "on", "cert_type": "upload", "cert_name": name, "cert_region": "cn-hangzhou"}
-        # The second time the number of the first one is sent along: it was read, and no configuration says another.
+        # The second call includes the id of the first certificate: it was read, and no configuration overrides it.
         provider.certificate({"cert_id": read.get("cert_id")}, **wanted, **pair)
         assert server.served(DOMAIN) == server.leaf(material)
         read = provider.read(pair["private_key"])["certificate_config"]
         assert plan(wanted | {"private_key": pair["private_key"]}, read) == {}
-        # The text is compared as it is; what differs is white space at its ends.
+        # The text is compared verbatim; only white space at its ends differs.
         assert read["server_certificate"].strip() == pair["server_certificate"].strip()
     taken = {"DomainName": DOMAIN, "SSLProtocol": "on", "CertType": "upload", "CertName": "first"}
     renewed = {"SSLPub": server.text("renewed.crt"), "SSLPri": server.text("renewed.key")}
@@ -119,7 +119,7 @@ def test_domain(server):
     assert plan({name: value for name, value in off.items() if value}, provider.read()["certificate_config"]) == {}
     assert not any(provider.read()["certificate_config"].get(name) for name, value in off.items() if not value)
 
-    # A certificate for the centre that comes with the call, as the provider's own tests write it.
+    # A CAS certificate whose PEM is in the call, as in the provider's own tests.
     pair = {"server_certificate": server.text("a.crt"), "private_key": server.text("a.key")}
     wanted = {"server_certificate_status": "on", "cert_type": "cas", "cert_name": "in-centre"}
     provider.certificate(wanted | pair)
@@ -153,7 +153,7 @@ class Config(Provider):
 
 
 def test_domain_config(server):
-    """Created, read, changed under its number, imported, destroyed: what the edge obeys and what is only kept."""
+    """Creates, reads, changes (by id), imports and destroys functions: those that the edge enforces and those only stored."""
     create(Domain(server), {"domain_name": DOMAIN, "cdn_type": "web", "scope": "domestic", "sources": [SOURCE], "tags": {}})
     provider = Config(server)
     for function, first, second in (
@@ -169,7 +169,7 @@ def test_domain_config(server):
         assert plan({"function_args": second, "status": "success"}, provider.read(function, number)) == {}
         provider.request("DeleteSpecificConfig", {"DomainName": DOMAIN, "ConfigId": number} | REGION)
         assert provider.found(function, number) == []
-        # A resource that is replaced has another number.
+        # A replaced resource has another id.
         again = provider.create(function, first)
         assert again != number and provider.found(function, number) == []
 
@@ -180,7 +180,7 @@ def test_domain_config(server):
 
 
 def test_real_time_log_delivery(server):
-    """`alicloud_cdn_real_time_log_delivery` is refused where it begins: there is no such delivery."""
+    """`alicloud_cdn_real_time_log_delivery` is refused at its first call: Edgeseal has no log delivery."""
     provider = Domain(server)
     log = {"Domain": DOMAIN, "Logstore": "store", "Project": "project", "Region": "cn-hangzhou"}
     with pytest.raises(Refused) as caught:

@@ -1,11 +1,11 @@
-"""Terraform: `alicloud_ssl_certificates_service_certificate`, of old `alicloud_cas_certificate`, after the provider's source."""
+"""Terraform: `alicloud_ssl_certificates_service_certificate`, formerly `alicloud_cas_certificate`, after the provider's source."""
 
 import pytest
 
 from terraform import CAS, CAS_NAMES, Provider, absent, key_values, numbered, plan, refused
 
-# Not read back unless the operator says so. The provider compares it, and replaces the certificate on every run unless the
-# configuration says `lifecycle { ignore_changes = [key] }`.
+# Not returned unless the operator allows it. The provider compares it and replaces the certificate on every run unless the
+# configuration contains `lifecycle { ignore_changes = [key] }`.
 KEPT_BACK = {"key"}
 
 
@@ -26,7 +26,7 @@ class Certificate(Provider):
         answer = self.request("GetUserCertificateDetail", {"CertId": number})
         state = {"cert": answer["Cert"], "key": answer["Key"], "certificate_name": answer["Name"]}
         state |= {"resource_group_id": answer["ResourceGroupId"], "tags": key_values(answer["Tags"])}
-        # SM2 has attributes of its own: they are read, and unset.
+        # SM2 has its own attributes: they are read and empty.
         assert not any(answer.get(name) for name in ("EncryptCert", "EncryptPrivateKey", "SignCert", "SignPrivateKey"))
         return state
 
@@ -42,7 +42,7 @@ def provider(server):
 
 
 def test_certificate(provider, server):
-    """From creation to destruction; a renewal is another resource, for the text cannot change."""
+    """From creation to destruction; a renewal is a new resource, since the text cannot change."""
     config = {"certificate_name": "first", "cert": server.text("a.crt"), "key": server.text("a.key")}
     config |= {"tags": {"team": "shop", "stage": "test"}, "resource_group_id": "rg-acfmxyz"}
     number = provider.create(config)
@@ -59,7 +59,7 @@ def test_certificate(provider, server):
         config |= changed
         planned(config, provider.read(number))
 
-    # The names that it had are free, the one that it has is not.
+    # Its former names are free, its current one is not.
     other = {"certificate_name": "first", "cert": server.text("b.crt"), "key": server.text("b.key"), "tags": {}}
     second = provider.create(other)
     taken = {"CertificateId": second, "RegionId": "cn-hangzhou", "Name": "third"}
@@ -68,13 +68,13 @@ def test_certificate(provider, server):
 
     provider.request("DeleteUserCertificate", {"CertId": number})
     absent("NotFound", provider.read, number)
-    # A plan finds out that it is gone; so does an update that comes too late.
+    # A plan notices that it was deleted; so does a late update.
     gone = {"CertificateId": number, "RegionId": "cn-hangzhou", "Name": "late"}
     refused(provider, "CreateCertificateName", gone, "NotFound", version=CAS_NAMES)
 
 
 def test_second_plan(provider, server):
-    """Where the operator lets private keys be read back, a second plan is empty, however the texts are written."""
+    """Where the operator allows reading private keys, a second plan is empty, however the PEM is written."""
     server.restart("return_private_keys = true\n")
     for name, material, end in (("first", "a", ""), ("second", "b", "\n\n"), ("third", "wild", " \r\n")):
         cert, key = server.text(f"{material}.crt"), server.text(f"{material}.key")
@@ -83,7 +83,7 @@ def test_second_plan(provider, server):
 
 
 def test_name_of_a_certificate_that_is_bound(provider, server):
-    """A domain goes on with it and shows the new name."""
+    """A domain keeps it and shows the new name."""
     source = '[{"content":"127.0.0.1","type":"ipaddr","port":80}]'
     domain = {"DomainName": "shop.example.com"}
     cdn = Provider(server)

@@ -10,7 +10,7 @@ NAMED = {"DomainName": DOMAIN}
 
 
 class Domain(Provider):
-    """`alicloud_dcdn_domain`: the domain's name travels in the query."""
+    """`alicloud_dcdn_domain`: the domain name is in the query."""
 
     def __init__(self, server):
         super().__init__(server, DCDN)
@@ -47,7 +47,7 @@ def create(provider, config):
 
 
 def test_domain(server):
-    """From creation to destruction: after each step a plan is empty."""
+    """From creation to destruction; the plan after each step is empty."""
     provider = Domain(server)
     config = {"domain_name": DOMAIN, "scope": "overseas", "sources": [SOURCE], "tags": {"team": "shop"}}
     create(provider, config)
@@ -55,7 +55,7 @@ def test_domain(server):
 
     for name, material in (("first", "a"), ("second", "b")):
         pair = {"SSLPub": server.text(f"{material}.crt"), "SSLPri": server.text(f"{material}.key")}
-        # What has not changed is not sent, but for the protocol.
+        # Unchanged attributes are not sent, except the protocol.
         added = {"CertType": "upload", "CertRegion": "cn-hangzhou"} if name == "first" else {}
         provider.change("SetDcdnDomainSSLCertificate", {"CertName": name, "SSLProtocol": "on"} | pair | added)
         assert server.served(DOMAIN) == server.leaf(material)
@@ -95,7 +95,7 @@ def test_domain(server):
 
 
 def test_what_a_domain_of_the_edge_is_not(server):
-    """`function_type` and `scene` are of domains that run programs."""
+    """`function_type` and `scene` belong to domains that run edge programs."""
     provider = Domain(server)
     for name, value in (("FunctionType", "routine"), ("Scene", "apiscene")):
         params = {"Sources": json.dumps([SOURCE]), name: value}
@@ -128,7 +128,7 @@ class Config(Provider):
 
 
 def test_domain_config(server):
-    """Created, read, changed under its number, imported, destroyed."""
+    """Creates, reads, changes (by id), imports and destroys a function."""
     create(Domain(server), {"domain_name": DOMAIN, "scope": "domestic", "sources": [SOURCE], "tags": {}})
     provider = Config(server)
     for function, first, second in (

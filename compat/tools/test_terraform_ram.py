@@ -1,4 +1,4 @@
-"""Terraform: users, policies, roles, what is attached to them, and access keys, after the provider's source."""
+"""Terraform: users, policies, roles, attachments and access keys, after the provider's source."""
 
 import json
 
@@ -31,11 +31,11 @@ def provider(server):
 
 
 class Gone(Exception):
-    """It is not among what is listed."""
+    """Asserts that no list contains it."""
 
 
 def find_user(provider, number):
-    """A user by its number, or by its name if it comes of an old state or is imported so: all pages are walked."""
+    """Finds a user by id, or by name for old states and imports; reads all pages."""
     marker = {}
     while True:
         answer = provider.request("ListUsers", {"MaxItems": 100} | marker)
@@ -66,7 +66,7 @@ def test_user(provider):
     changed = {"NewDisplayName": "Alina", "NewEmail": "b@example.com"}
     provider.request("UpdateUser", {"UserName": "alice", "NewUserName": "alina"} | changed)
     assert plan(config, read()) == {}
-    # What a configuration leaves out from now on is cleared.
+    # Attributes removed from the configuration are cleared.
     config |= {"mobile": "", "comments": ""}
     provider.request("UpdateUser", {"UserName": "alina", "NewUserName": "alina", "NewMobilePhone": "", "NewComments": ""})
     assert plan(config, read()) == {}
@@ -79,7 +79,7 @@ def test_user(provider):
 
 
 def test_user_with_force(provider):
-    """`force` takes away what a user has before the user, and takes these refusals for "there is none"."""
+    """`force` removes what a user has before the user, and reads these errors as "not found"."""
     provider.request("CreateUser", {"UserName": "alice"})
     key = provider.request("CreateAccessKey", {"UserName": "alice"})["AccessKey"]["AccessKeyId"]
     attached = {"PolicyType": "System", "PolicyName": "AliyunRAMReadOnlyAccess", "UserName": "alice"}
@@ -107,7 +107,7 @@ def test_policy(provider):
         names |= {"default_version": "DefaultVersion", "attachment_count": "AttachmentCount", "type": "PolicyType"}
         state = attributes(policy, names)
         state |= attributes(version, {"policy_document": "PolicyDocument", "version_id": "VersionId"})
-        # The document is taken apart, too.
+        # The provider also parses the document.
         parsed = json.loads(state["policy_document"])
         assert parsed["Version"] == "1" and all(each["Effect"] in ("Allow", "Deny") for each in parsed["Statement"])
         return state | {"tags": tags(provider, "policy", "reader")}
@@ -165,7 +165,7 @@ def test_role(provider):
         names = {"arn": "Arn", "assume_role_policy_document": "AssumeRolePolicyDocument", "create_time": "CreateDate"}
         names |= {"description": "Description", "max_session_duration": "MaxSessionDuration", "role_id": "RoleId"}
         state = attributes(role, names | {"role_name": "RoleName"})
-        # Principals of the first statement, of the two kinds that have an attribute of their own.
+        # Principals of the first statement, of the two kinds that have an attribute.
         principal = json.loads(state["assume_role_policy_document"])["Statement"][0]["Principal"]
         assert set(principal) <= {"RAM", "Service", "Federated"}
         return state | {"tags": tags(provider, "role", "assistant")}
@@ -184,12 +184,12 @@ def test_role(provider):
     changed = {"NewAssumeRolePolicyDocument": users, "NewDescription": "", "NewMaxSessionDuration": 3600}
     provider.request("UpdateRole", {"RoleName": "assistant"} | changed)
     assert plan(config, {"description": ""} | read()) == {}
-    # Tags of a role are refused: a state that says they are there would be wrong.
+    # Tags of a role are refused: a state that contains them would be wrong.
     tagged = params | {"RoleName": "tagged", "Tag": json.dumps([{"Key": "team", "Value": "shop"}])}
     with pytest.raises(Refused):
         provider.request("CreateRole", tagged)
 
-    # `force` detaches what is listed.
+    # `force` detaches the listed policies.
     attached = {"PolicyType": "System", "PolicyName": "AliyunRAMReadOnlyAccess", "RoleName": "assistant"}
     provider.request("AttachPolicyToRole", attached)
     refused(provider, "DeleteRole", {"RoleName": "assistant"}, "DeleteConflict.Role.Policy")
@@ -201,7 +201,7 @@ def test_role(provider):
 
 @pytest.mark.parametrize("kind, owner", [("User", "alice"), ("Role", "assistant")])
 def test_attachment(provider, kind, owner):
-    """`alicloud_ram_user_policy_attachment`, `…_role_…`: found in the list of what is attached."""
+    """`alicloud_ram_user_policy_attachment`, `…_role_…`: found in the list of attachments."""
     whose = {f"{kind}Name": owner}
     made = whose if kind == "User" else whose | {"AssumeRolePolicyDocument": SERVICE}
     provider.request(f"Create{kind}", made)
@@ -218,7 +218,7 @@ def test_attachment(provider, kind, owner):
         detach = "DetachPolicyFrom" + kind
         provider.request(detach, params)
         assert found(*policy) == []
-        # Destroyed twice: what it takes for "gone already".
+        # Destroyed twice: the errors that it reads as "already deleted".
         with pytest.raises(Refused) as caught:
             provider.request(detach, params)
         assert caught.value.code in (f"EntityNotExist.{kind}", f"EntityNotExist.{kind}.Policy")
