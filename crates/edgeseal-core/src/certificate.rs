@@ -6,7 +6,6 @@ mod digest;
 mod info;
 mod invalid;
 mod key;
-pub mod ocsp;
 mod parsed;
 mod path;
 mod pem;

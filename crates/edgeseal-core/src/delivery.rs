@@ -27,14 +27,12 @@ pub struct Setting {
     pub parent: Option<i64>,
 }
 
-/// What the edge applies.
+/// What the edge applies. Unknown members of a stored configuration are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeliveryConfig {
     /// Whether HTTP/2 is offered in ALPN (RFC 7301).
     pub http2: bool,
-    /// Whether an OCSP response is stapled if the certificate names a responder (RFC 6066 §8).
-    pub ocsp_stapling: bool,
     /// TLS versions that are accepted.
     pub tls: TlsVersions,
     /// The redirect between HTTP and HTTPS, if any.
@@ -80,10 +78,28 @@ impl Default for DeliveryConfig {
     fn default() -> Self {
         Self {
             http2: true,
-            ocsp_stapling: false,
             tls: TlsVersions::Both,
             redirect: None,
             hsts: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_earlier_releases_are_ignored() {
+        let stored = r#"{"http2":false,"ocsp_stapling":true,"tls":"only13"}"#;
+        let expected = DeliveryConfig {
+            http2: false,
+            tls: TlsVersions::Only13,
+            ..DeliveryConfig::default()
+        };
+        assert_eq!(
+            serde_json::from_str::<DeliveryConfig>(stored).unwrap(),
+            expected
+        );
     }
 }

@@ -5,8 +5,8 @@
 //!   fails because of a change, whatever the number of certificates.
 //! - Selection is exact name, then one-label wildcard, nothing else ([`select`]). A handshake that
 //!   gets no certificate gets the fatal alert `unrecognized_name`.
-//! - The delivery settings of a domain (TLS versions, HTTP/2, redirects, HSTS, OCSP stapling) apply
-//!   from the next handshake and the next request on. No session ticket brings back an earlier
+//! - The delivery settings of a domain (TLS versions, HTTP/2, redirects, HSTS) apply from the next
+//!   handshake and the next request on. No session ticket brings back an earlier
 //!   setting.
 //! - A record that cannot be used is quarantined: that domain keeps its last good state, all others
 //!   are unaffected.
@@ -21,8 +21,7 @@
 //! # The path of a change
 //! `replication` receives it from the store's change feed, fetches and checks what it needs, and
 //! puts it into [`index`] and `replica`; the next ClientHello in `tls` finds it through [`select`];
-//! `prover` reads it back through a handshake and reports it. `stapling` fetches OCSP responses
-//! independently.
+//! `prover` reads it back through a handshake and reports it.
 //!
 //! # The path of a request
 //! `listener` accepts within `limits`, `tls` does the handshake, `proxy` routes by host and
@@ -56,7 +55,6 @@ mod replication;
 pub mod select;
 pub mod served_domain;
 mod serving_state;
-mod stapling;
 mod startup;
 mod telemetry;
 mod tls;

@@ -59,10 +59,6 @@ pub struct Options {
     pub keepalive_requests: u32,
     /// Time limit for open connections when the edge is drained.
     pub drain_timeout: Duration,
-    /// Whether OCSP responders may have addresses that are not public, and ports other than 80.
-    /// Anyone who uploads a certificate can then make this process send requests into its own
-    /// network.
-    pub ocsp_private_addresses: bool,
     /// Maximum number of parsed keys in memory.
     pub key_cache_size: usize,
     /// Limits on connections, handshakes, streams and memory.
@@ -107,7 +103,6 @@ impl Options {
             request_body_max: None,
             keepalive_requests: 10_000,
             drain_timeout: Duration::from_secs(30),
-            ocsp_private_addresses: false,
             key_cache_size: 10_000,
             limits: Limits::default(),
             memory_used: MemoryUse::of_this_process,

@@ -108,7 +108,6 @@ impl ServingState {
 
     /// Serves `entry`, whose material is already interned and whose domain is new.
     pub(crate) fn insert(&self, name: &DomainPattern, entry: ServedDomain) {
-        self.keys.staples().serve(&entry);
         self.index.put(name, entry);
     }
 
@@ -118,7 +117,6 @@ impl ServingState {
             entry.https = Https::On(certificates.map(|material| materials.intern(material)));
         }
         let before = self.index.get(name);
-        self.keys.staples().serve(&entry);
         self.index.put(name, entry);
         self.retire(before);
     }
@@ -195,9 +193,6 @@ impl ServingState {
     }
 
     fn retire(&self, before: Option<ServedDomain>) {
-        if let Some(before) = &before {
-            self.keys.staples().release(before);
-        }
         if let Some(Https::On(certificates)) = before.map(|entry| entry.https) {
             let mut materials = self.materials();
             for material in certificates.materials() {

@@ -10,7 +10,7 @@ use edgeseal_core::Timestamp;
 use edgeseal_store::{Keyring, Revision, SharedStore};
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::{Mutex, watch},
+    sync::watch,
 };
 
 use crate::{
@@ -24,7 +24,6 @@ use crate::{
     replication::{self, Follower, TicketKeyFollower},
     server,
     serving_state::ServingState,
-    stapling::Stapler,
     telemetry, tls,
 };
 
@@ -56,16 +55,13 @@ pub(crate) struct EdgeContext {
     pub(crate) clock: fn() -> Timestamp,
     keys: Arc<tls::KeyCache>,
     tickets: Arc<tls::TicketKeys>,
-    /// Locked by its task, and kept for the next one: known OCSP responses outlive a replication.
-    stapler: Arc<Mutex<Stapler>>,
 }
 
 /// The tasks of one replication.
 pub(crate) struct ReplicationTasks {
     pub(crate) store: SharedStore,
     pub(crate) follower: Task,
-    /// Tasks that run beside the follower, and can end before it.
-    pub(crate) aux_tasks: [Task; 2],
+    pub(crate) ticket_key_follower: Task,
     /// Whether the ticket keys that edges share have been obtained.
     pub(crate) ticket_keys: watch::Receiver<bool>,
     pub(crate) prover: Option<Task>,
@@ -153,8 +149,6 @@ impl LoadedEdge {
             }
         });
         let (replica, status) = loading.await.map_err(io::Error::other)??;
-        let private = options.ocsp_private_addresses;
-        let stapler = Stapler::new(Arc::clone(&serving), Arc::clone(&keys), clock, private);
         Ok(Self {
             base: EdgeContext {
                 options,
@@ -164,7 +158,6 @@ impl LoadedEdge {
                 clock,
                 keys,
                 tickets: Arc::new(tls::TicketKeys::new(environment, keyring, clock)),
-                stapler: Arc::new(Mutex::new(stapler)),
             },
             replica,
             status,
@@ -284,15 +277,10 @@ impl EdgeContext {
             Arc::clone(&self.tickets),
             self.options.retry_interval,
         );
-        let stapler = Arc::clone(&self.stapler);
-        let others = [
-            Task::spawn(|stop| ticket_follower.run(stop)),
-            Task::spawn(|stop| async move { stapler.lock().await.run(stop).await }),
-        ];
         let tasks = ReplicationTasks {
             store,
             follower: Task::spawn(|stop| follower.run(cursor, reseal_requests, stop)),
-            aux_tasks: others,
+            ticket_key_follower: Task::spawn(|stop| ticket_follower.run(stop)),
             ticket_keys,
             prover: None,
         };
@@ -306,9 +294,7 @@ impl ReplicationTasks {
         if let Some(prover) = self.prover {
             prover.stop().await;
         }
-        for task in self.aux_tasks {
-            task.stop().await;
-        }
+        self.ticket_key_follower.stop().await;
         self.follower
     }
 }

@@ -159,21 +159,6 @@ pub(crate) fn ticket_key(age_ms: i64, shared: bool) {
     gauge!("edgeseal_ticket_key_shared").set(f64::from(u8::from(shared)));
 }
 
-/// Counts a request to an OCSP responder; `result` is one of a fixed set.
-pub(crate) fn ocsp_fetch(result: &'static str) {
-    counter!("edgeseal_ocsp_fetches_total", "result" => result).increment(1);
-}
-
-/// Stapled OCSP responses, and served certificates that are revoked.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "gauges are f64; exact below 2^53"
-)]
-pub(crate) fn ocsp_staples(staples: usize, revoked: usize) {
-    gauge!("edgeseal_ocsp_staples").set(staples as f64);
-    gauge!("edgeseal_ocsp_revoked").set(revoked as f64);
-}
-
 pub(crate) fn handshake_rejected(reason: RejectReason) {
     let reason = match reason {
         RejectReason::NoCertificate(NoCertificate::NoSni) => "no_sni",

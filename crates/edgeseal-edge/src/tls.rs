@@ -38,7 +38,6 @@ mod configs;
 mod key_cache;
 mod origin;
 mod probe;
-mod staples;
 mod stream;
 mod tickets;
 
@@ -50,7 +49,6 @@ pub(crate) use key_cache::{KeyCache, MaterialError};
 pub(crate) use origin::OriginTls;
 pub use origin::OriginTrustError;
 pub use probe::{OfferedKeys, Probe, ProbeError, ProbeResult};
-pub(crate) use staples::{Staple, must_staple as demands_staple};
 pub(crate) use stream::TlsStream;
 pub(crate) use tickets::{StoredTicketKey, TicketKeys};
 
@@ -237,11 +235,9 @@ impl Terminator {
     fn choose(&self, named: Option<&str>) -> Result<Selection, SelectError> {
         let sni = named.or(self.default_host.as_deref());
         let selected = select(&self.index, sni).map_err(SelectError::None)?;
-        let stapling = selected.delivery.ocsp_stapling;
-        let answer =
-            CertResolver::of(&self.keys, &selected.material, stapling).map_err(|reason| {
-                SelectError::Unusable(selected.host.domain(selected.found), reason)
-            })?;
+        let answer = CertResolver::of(&self.keys, &selected.material).map_err(|reason| {
+            SelectError::Unusable(selected.host.domain(selected.found), reason)
+        })?;
         Ok(Selection {
             resolver: Arc::new(answer),
             found: selected.found,

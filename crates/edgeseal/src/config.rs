@@ -118,8 +118,6 @@ pub(crate) struct Config {
     pub(crate) quota_certificates: Quota,
     /// Most stored keys of signing requests of such an account.
     pub(crate) quota_csr_keys: Quota,
-    /// Whether OCSP responders may be at addresses that are not public, and at any port.
-    pub(crate) ocsp_private_addresses: bool,
     /// The DNS server that is queried about domains; `None`: the system's.
     pub(crate) dns: Option<SocketAddr>,
     /// Identity providers whose tokens can assume roles.
@@ -229,7 +227,6 @@ const ENV_KEYS: &[&str] = &[
     "quota_domains",
     "quota_certificates",
     "quota_csr_keys",
-    "ocsp_private_addresses",
     "dns",
     "cname_suffix",
     "recommend_base_url",
@@ -341,7 +338,6 @@ impl Default for Config {
             quota_domains: settings.quotas.domains,
             quota_certificates: settings.quotas.certificates,
             quota_csr_keys: settings.quotas.csr_keys,
-            ocsp_private_addresses: false,
             dns: None,
             oidc_provider: Vec::new(),
             cname_suffix: settings.cname_suffix,

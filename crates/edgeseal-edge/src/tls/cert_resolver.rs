@@ -42,41 +42,36 @@ pub(super) struct ChosenCertificate {
 #[derive(Debug)]
 struct Fallback {
     material: SharedMaterial,
-    /// Whether OCSP stapling is enabled.
-    stapling: bool,
     /// The key is opened only when needed: most clients never need it.
     keys: Arc<KeyCache>,
 }
 
 impl CertResolver {
-    /// Resolves to one of these certificates, each with its own OCSP response if `stapling` is set.
-    /// One of two that cannot be used is skipped.
+    /// Resolves to one of these certificates. One of two that cannot be used is skipped.
     ///
     /// # Errors
     /// [`MaterialError`] if there is no other.
     pub(super) fn of(
         keys: &Arc<KeyCache>,
         certificates: &Certificates,
-        stapling: bool,
     ) -> Result<Self, MaterialError> {
         let (ecdsa, rsa) = match certificates.as_set() {
             CertificateSet::Single(material) => {
-                let usable = keys.get(&material, stapling)?;
+                let usable = keys.get(&material)?;
                 return Ok(Self::with(*material.digest(), usable));
             }
             CertificateSet::Pair { ecdsa, rsa, .. } => (ecdsa, rsa),
         };
-        match keys.get(&ecdsa, stapling) {
+        match keys.get(&ecdsa) {
             Ok(preferred) => Ok(Self {
                 fallback: Some(Fallback {
                     material: rsa.clone_arc(),
-                    stapling,
                     keys: Arc::clone(keys),
                 }),
                 ..Self::with(*ecdsa.digest(), preferred)
             }),
             Err(reason) => {
-                let only = Self::with(*rsa.digest(), keys.get(&rsa, stapling)?);
+                let only = Self::with(*rsa.digest(), keys.get(&rsa)?);
                 Ok(Self {
                     unusable: reason.into(),
                     ..only
@@ -112,7 +107,7 @@ impl CertResolver {
         let signs = |usable: &ServingKey| usable.key.key.choose_scheme(offered).is_some();
         signs(&self.preferred.1)
             || self.fallback.as_ref().is_some_and(|otherwise| {
-                let usable = otherwise.keys.get(&otherwise.material, otherwise.stapling);
+                let usable = otherwise.keys.get(&otherwise.material);
                 usable.map_or(true, |usable| signs(&usable))
             })
     }
@@ -144,7 +139,7 @@ impl ResolvesServerCert for CertResolver {
         if taken && !is_for_rsa_only(hello.cipher_suites()) {
             return preferred();
         }
-        match otherwise.keys.get(&otherwise.material, otherwise.stapling) {
+        match otherwise.keys.get(&otherwise.material) {
             Ok(usable) if usable.key.key.choose_scheme(offered).is_some() => {
                 Some(self.choose(*otherwise.material.digest(), usable))
             }

@@ -12,7 +12,6 @@ use rustls::{
     sign::{CertifiedKey, SigningKey},
 };
 
-use super::staples::{Staple, Staples};
 use crate::{
     served_domain::{KeyKind, Material},
     telemetry,
@@ -20,21 +19,11 @@ use crate::{
 
 /// Decrypts, parses and caches keys.
 pub(crate) struct KeyCache {
-    cache: Cache<Digest, CachedKey>,
+    cache: Cache<Digest, ServingKey>,
     keyring: Keyring,
-    staples: Staples,
 }
 
-/// A parsed key with its certificate, without an OCSP response and, if there is one, with it:
-/// domains that share a certificate may have different stapling settings.
-#[derive(Clone)]
-struct CachedKey {
-    not_after: Timestamp,
-    plain: Arc<CertifiedKey>,
-    stapled: Option<(Arc<CertifiedKey>, Arc<Staple>)>,
-}
-
-/// A certificate with its key.
+/// A certificate with its parsed key.
 #[derive(Clone, Debug)]
 pub(super) struct ServingKey {
     pub(super) key: Arc<CertifiedKey>,
@@ -68,60 +57,24 @@ impl KeyCache {
         Self {
             cache: Cache::new(capacity),
             keyring,
-            staples: Staples::default(),
         }
     }
 
     /// The parsed certificate and key. A miss costs one AES-GCM decryption and one parse: some 20
-    /// µs for P-256, 170 µs for RSA; no I/O. `stapling`: with the OCSP response, if there is one;
-    /// otherwise only if the certificate requires it.
-    pub(super) fn get(
-        &self,
-        material: &Material,
-        stapling: bool,
-    ) -> Result<ServingKey, MaterialError> {
+    /// µs for P-256, 170 µs for RSA; no I/O.
+    pub(super) fn get(&self, material: &Material) -> Result<ServingKey, MaterialError> {
         let cached = self.cache.get(material.digest());
         telemetry::key_cache(cached.is_some());
         if let Some(parsed) = cached {
-            return Ok(parsed.choose(stapling));
+            return Ok(parsed);
         }
-        let plain = Arc::new(self.open(material)?);
-        let digest = material.digest();
-        let parsed = self.remember(digest, &plain, not_after(material.leaf()));
+        let parsed = ServingKey {
+            key: Arc::new(self.open(material)?),
+            not_after: not_after(material.leaf()),
+        };
+        self.cache.insert(*material.digest(), parsed.clone());
         telemetry::key_cache_size(self.cache.len());
-        Ok(parsed.choose(stapling))
-    }
-
-    /// Stapled responses, and which certificates need one.
-    pub(crate) const fn staples(&self) -> &Staples {
-        &self.staples
-    }
-
-    /// Staples this response, or none, from the next handshake on. The key is not parsed again.
-    pub(crate) fn staple(&self, digest: &Digest, staple: Option<Arc<Staple>>) {
-        self.staples.put(digest, staple);
-        if let Some(parsed) = self.cache.peek(digest) {
-            self.remember(digest, &parsed.plain, parsed.not_after);
-        }
-    }
-
-    /// Caches a parsed key with the current response.
-    fn remember(
-        &self,
-        digest: &Digest,
-        plain: &Arc<CertifiedKey>,
-        not_after: Timestamp,
-    ) -> CachedKey {
-        loop {
-            let staple = self.staples.get(digest);
-            let parsed = CachedKey::new(plain, not_after, staple.clone());
-            self.cache.insert(*digest, parsed.clone());
-            // Another response may have arrived before this was cached.
-            let now = self.staples.get(digest);
-            if now.as_ref().map(Arc::as_ptr) == staple.as_ref().map(Arc::as_ptr) {
-                return parsed;
-            }
-        }
+        Ok(parsed)
     }
 
     /// Checks material from outside: that it matches its digest, that its key can be decrypted and
@@ -140,7 +93,7 @@ impl KeyCache {
     /// The kind of a key; `None` if a pair cannot contain its kind, or if it cannot be used.
     pub(crate) fn kind(&self, material: &Material) -> Option<KeyKind> {
         let cached = self.cache.get(material.digest());
-        let cached = cached.map(|parsed| parsed.plain);
+        let cached = cached.map(|parsed| parsed.key);
         let key = cached.or_else(|| Some(Arc::new(self.open(material).ok()?)))?;
         match key.key.algorithm() {
             SignatureAlgorithm::ECDSA => Some(KeyKind::Ecdsa),
@@ -227,32 +180,6 @@ fn not_after(leaf: &[u8]) -> Timestamp {
     let parsed = x509_parser::parse_x509_certificate(leaf);
     let ends = parsed.map_or(0, |(_, leaf)| leaf.validity().not_after.timestamp());
     Timestamp::from_unix_seconds(ends)
-}
-
-impl CachedKey {
-    fn new(plain: &Arc<CertifiedKey>, not_after: Timestamp, staple: Option<Arc<Staple>>) -> Self {
-        let stapled = staple.map(|staple| {
-            let mut stapled = CertifiedKey::clone(plain);
-            stapled.ocsp = Some(staple.der.clone());
-            (Arc::new(stapled), staple)
-        });
-        Self {
-            not_after,
-            plain: Arc::clone(plain),
-            stapled,
-        }
-    }
-
-    fn choose(self, stapling: bool) -> ServingKey {
-        let key = match self.stapled {
-            Some((stapled, staple)) if stapling || staple.must_staple => stapled,
-            _ => self.plain,
-        };
-        ServingKey {
-            key,
-            not_after: self.not_after,
-        }
-    }
 }
 
 impl std::fmt::Debug for KeyCache {

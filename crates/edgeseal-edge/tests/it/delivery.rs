@@ -36,7 +36,6 @@ const ONLY13: DeliveryConfig = DeliveryConfig {
 };
 const DEFAULT: DeliveryConfig = DeliveryConfig {
     http2: true,
-    ocsp_stapling: false,
     tls: TlsVersions::Both,
     redirect: None,
     hsts: None,
@@ -304,7 +303,6 @@ const STRICT: DeliveryConfig = DeliveryConfig {
         max_age_s: 60,
         include_subdomains: true,
     }),
-    ..DEFAULT
 };
 
 /// Whether `a.com` is delivered with [`STRICT`]; otherwise it is with [`DEFAULT`].

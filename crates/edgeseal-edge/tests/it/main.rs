@@ -28,7 +28,6 @@ mod harness;
 mod http10_origin;
 mod limits;
 mod messages;
-mod ocsp;
 mod openssl;
 mod origin;
 mod outlier;

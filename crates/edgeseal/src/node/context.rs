@@ -131,7 +131,6 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
     options.origin_dns = config.origin_dns;
     options.origin_connections = config.origin_connections;
     options.origin_private_addresses = config.private_origins()?;
-    options.ocsp_private_addresses = config.ocsp_private_addresses;
     options.request_body_max = config.request_body_max;
     options.keepalive_requests = config.keepalive_requests;
     options

@@ -3,7 +3,7 @@
 //!
 //! | function | arguments | what the edge does |
 //! |---|---|---|
-//! | `https_option` | `http2`, `ocsp_stapling`: on or off | offers HTTP/2, staples OCSP responses |
+//! | `https_option` | `http2`, `ocsp_stapling`: on or off | offers HTTP/2; `ocsp_stapling` has no effect |
 //! | `https_force` | `enable`: on or off | redirects HTTP to HTTPS |
 //! | `http_force` | `enable`: on or off | redirects HTTPS to HTTP |
 //! | `https_tls_version` | `tls10` … `tls13`: on or off | accepts TLS 1.2, 1.3 or both; nothing older |
@@ -139,6 +139,7 @@ pub enum InvalidFunctions {
 pub(super) fn effect(setting: &Setting) -> &'static str {
     let is_on = |argument| value(setting, argument).is_some_and(|v| v.eq_ignore_ascii_case("on"));
     let beyond = match setting.name.as_str() {
+        OPTION => is_on("ocsp_stapling"),
         TLS => is_on("tls10") || is_on("tls11"),
         _ => false,
     };
@@ -269,7 +270,7 @@ pub(super) fn derive(settings: &[Setting]) -> Result<DeliveryConfig, InvalidFunc
         match setting.name.as_str() {
             OPTION => {
                 delivery.http2 = flag(setting, OPTION, "http2")?.unwrap_or(true);
-                delivery.ocsp_stapling = flag(setting, OPTION, "ocsp_stapling")?.unwrap_or(false);
+                flag(setting, OPTION, "ocsp_stapling")?;
             }
             TO_HTTPS if flag(setting, TO_HTTPS, "enable")?.unwrap_or(false) => {
                 delivery.redirect = Some(Redirect::ToHttps);

@@ -41,7 +41,6 @@ fn what_follows_from_settings() {
             &[("http2", "OFF"), ("ocsp_stapling", "on")],
             DeliveryConfig {
                 http2: false,
-                ocsp_stapling: true,
                 ..default
             },
         ),
@@ -208,7 +207,8 @@ fn effects() {
     for (name, arguments, expected) in [
         ("https_force", &[("enable", "on")][..], "edge"),
         ("https_option", &[("http2", "off")], "edge"),
-        ("https_option", &[("ocsp_stapling", "on")], "edge"),
+        ("https_option", &[("ocsp_stapling", "on")], "part"),
+        ("https_option", &[("ocsp_stapling", "off")], "edge"),
         ("https_tls_version", &[("tls10", "on")], "part"),
         ("https_tls_version", &[("tls10", "off")], "edge"),
         ("set_req_header", &[], "none"),
@@ -285,7 +285,6 @@ fn no_function_names_an_origin() {
         // Whoever adds something that the edge obeys must look at this.
         let DeliveryConfig {
             http2: _,
-            ocsp_stapling: _,
             tls: TlsVersions::Both | TlsVersions::Only12 | TlsVersions::Only13,
             redirect: None | Some(Redirect::ToHttps | Redirect::ToHttp),
             hsts:
