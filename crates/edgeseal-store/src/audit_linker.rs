@@ -11,11 +11,11 @@ use edgeseal_core::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Catalog, CommitError, Entry, Expect, Fault, Key, Revision, Txn, Write,
+    Catalog, CommitError, Expect, Fault, Key, Revision, Txn, Write,
     audit_chain::{ChainKey, Head, Link, LinkedRecord, Mac},
     feed::{Event, Feed},
     key::AUDIT,
-    record,
+    record, write_all,
 };
 
 /// How long new records are collected before they are linked.
@@ -67,7 +67,7 @@ impl AuditLinker {
     ) -> Result<Self, Fault> {
         let key = catalog.get_or_create_chain_key().await?;
         let store = std::sync::Arc::clone(catalog.store());
-        let place: Option<Checkpoint> = catalog.read(&checkpoint_key()).await?;
+        let place: Option<Checkpoint> = catalog.read(&Key::audit_checkpoint()).await?;
         let feed = match place {
             Some(place) => Feed::resume(store, [AUDIT], Revision(place.through)),
             None => Feed::start(store, [AUDIT]),
@@ -195,19 +195,11 @@ impl AuditLinker {
             link(&self.catalog, with, account, records, through).await?;
         }
         let place = Checkpoint { through: through.0 };
-        let txn = Txn {
-            expect: Vec::new(),
-            write: vec![put(checkpoint_key(), &place)?],
-        };
-        match self.catalog.store().commit(txn).await {
-            // If two processes write it at once, the older one may remain: that only costs reading
-            // again.
-            Ok(_) | Err(CommitError::Conflict { .. }) => {
-                self.pending.clear();
-                Ok(())
-            }
-            Err(CommitError::Fault(fault)) => Err(fault),
-        }
+        // If two processes write it at once, the older one may remain: that only costs reading again.
+        let checkpoint = put(Key::audit_checkpoint(), &place)?;
+        write_all(&**self.catalog.store(), vec![checkpoint]).await?;
+        self.pending.clear();
+        Ok(())
     }
 }
 
@@ -252,7 +244,7 @@ async fn link(
         let link_key = Key::audit_link(account, link.n);
         let txn = Txn {
             expect: vec![
-                unchanged(&head_key, stored.as_ref()),
+                Expect::same_as(head_key.clone(), stored.as_ref()),
                 Expect::Absent(link_key.clone()),
             ],
             write: vec![put(link_key, &link)?, put(head_key.clone(), &head)?],
@@ -290,23 +282,8 @@ fn log_tampering(account: &AccountId, why: &'static str) {
     );
 }
 
-fn unchanged(key: &Key, stored: Option<&Entry>) -> Expect {
-    match stored {
-        Some(entry) => Expect::Unchanged(key.clone(), entry.revision),
-        None => Expect::Absent(key.clone()),
-    }
-}
-
 fn put<T: Serialize>(key: Key, record: &T) -> Result<Write, Fault> {
-    Ok(Write::Put {
-        value: record::encode(record)?,
-        key,
-        expires: None,
-    })
-}
-
-fn checkpoint_key() -> Key {
-    Key::meta("audit-place")
+    Ok(Write::put(key, record::encode(record)?))
 }
 
 #[cfg(test)]

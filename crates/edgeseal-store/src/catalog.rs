@@ -33,7 +33,6 @@ use serde::de::DeserializeOwned;
 use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, Txn, record};
 
 pub(crate) use accounts::access_key_index;
-pub(crate) use accounts::random_text;
 pub use accounts::{AccountError, KeyOwner, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
 pub use audit::{AuditPage, AuditQuery};
 pub use audit_context::{AuditContext, NonceUse};
@@ -44,7 +43,7 @@ pub(crate) use domains::{bound_certificates, subdomain_key};
 pub use draft::Draft;
 pub use identities::{IdentityError, IdentitySnapshot, random_identity_id};
 pub use ids::IdAllocator;
-pub use listing::{Listing, Pagination};
+pub use listing::Pagination;
 pub use origin_permissions::{AccountUpdate, PrivateOriginsOverride};
 use queues::Queues;
 pub(crate) use signing_requests::SIGNING_REQUEST_TTL_MS;

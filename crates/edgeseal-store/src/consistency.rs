@@ -13,7 +13,7 @@ use edgeseal_core::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Entry, Fault, Key, Store,
+    Entry, Fault, Key, Pages, Store,
     catalog::{Pointer, access_key_index, bound_certificates, subdomain_key},
     key, parse_counter,
     record::{
@@ -60,27 +60,33 @@ pub async fn check(store: &dyn Store) -> Result<ConsistencyReport, Fault> {
     check.each(key::DOMAINS, Checker::domain).await?;
     check.each(key::CERTIFICATES, Checker::certificate).await?;
     check.each(key::MATERIALS, Checker::material).await?;
-    check.each("accountname/", Checker::account_name).await?;
-    for prefix in ["accountkey/", "userkey/"] {
+    check
+        .each(key::ACCOUNT_NAMES, Checker::account_name)
+        .await?;
+    for prefix in [key::ACCOUNT_ACCESS_KEYS, key::USER_ACCESS_KEYS] {
         check.each(prefix, Checker::listed_access_key).await?;
     }
     check
         .each(key::DOMAIN_SUMMARIES, Checker::listed_domain)
         .await?;
-    check.each("below/", Checker::name_below).await?;
+    check.each(key::SUBDOMAINS, Checker::name_below).await?;
     check
         .each(key::CERTIFICATE_SUMMARIES, Checker::listed_certificate)
         .await?;
-    for prefix in ["certname/", "certcontent/"] {
+    for prefix in [key::CERTIFICATE_NAMES, key::CERTIFICATE_CONTENTS] {
         check.each(prefix, Checker::pointer).await?;
     }
-    check.each("certuse/", Checker::certificate_use).await?;
-    check.each("materialuse/", Checker::material_use).await?;
+    check
+        .each(key::CERTIFICATE_USES, Checker::certificate_use)
+        .await?;
+    check
+        .each(key::MATERIAL_USES, Checker::material_use)
+        .await?;
     check.each(key::SUPERSEDED, Checker::superseded).await?;
     for prefix in [key::ORIGINAL_CHAINS, key::ORIGINAL_KEYS] {
         check.each(prefix, Checker::original_pem).await?;
     }
-    check.each("issueruse/", Checker::issuer_use).await?;
+    check.each(key::ISSUER_USES, Checker::issuer_use).await?;
     check.each(key::COUNTS, Checker::count).await?;
     Ok(check.found)
 }
@@ -99,20 +105,15 @@ impl Checker<'_> {
         prefix: &str,
         look: impl AsyncFn(&Self, &Entry) -> Result<Problems, Fault>,
     ) -> Result<(), Fault> {
-        let mut after = None;
         let mut count = 0;
-        loop {
-            let page = self.store.list(prefix, after.as_ref(), PAGE).await?;
-            for entry in &page.entries {
+        let mut pages = Pages::new(self.store, prefix, PAGE);
+        while let Some(entries) = pages.next().await? {
+            for entry in &entries {
                 count += 1;
                 for what in look(self, entry).await? {
                     let key = entry.key.clone();
                     self.found.findings.push(Finding { key, what });
                 }
-            }
-            after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.has_more {
-                break;
             }
         }
         match prefix {

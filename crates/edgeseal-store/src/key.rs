@@ -59,6 +59,26 @@ pub const DOMAIN_SUMMARIES: &str = "accountdomain/";
 pub const CERTIFICATE_SUMMARIES: &str = "accountcert/";
 /// The superseded uploads of all domains.
 pub const SUPERSEDED: &str = "superseded/";
+/// The names of all accounts.
+pub const ACCOUNT_NAMES: &str = "accountname/";
+/// The access keys of all accounts.
+pub const ACCOUNT_ACCESS_KEYS: &str = "accountkey/";
+/// The access keys of all users.
+pub const USER_ACCESS_KEYS: &str = "userkey/";
+/// The names below all parents.
+pub const SUBDOMAINS: &str = "below/";
+/// The names of all certificates.
+pub const CERTIFICATE_NAMES: &str = "certname/";
+/// The contents of all certificates.
+pub const CERTIFICATE_CONTENTS: &str = "certcontent/";
+/// The uses of all certificates.
+pub const CERTIFICATE_USES: &str = "certuse/";
+/// The uses of all material.
+pub const MATERIAL_USES: &str = "materialuse/";
+/// The uses of all intermediates.
+pub const ISSUER_USES: &str = "issueruse/";
+/// The links of all audit chains.
+pub const AUDIT_LINKS: &str = "auditlink/";
 /// All session-ticket keys.
 pub const TICKET_KEYS: &str = "ticketkey/";
 
@@ -118,13 +138,13 @@ impl Key {
     /// The certificate with this name in an account. Names are free text and therefore hashed.
     #[must_use]
     pub fn certificate_name(account: &AccountId, name: &str) -> Self {
-        Self(format!("certname/{account}/{}", hash(&[name.as_bytes()])).into())
+        Self(format!("{CERTIFICATE_NAMES}{account}/{}", hash(&[name.as_bytes()])).into())
     }
 
     /// A certificate with this content in an account.
     #[must_use]
     pub fn certificate_content(account: &AccountId, digest: &Digest) -> Self {
-        Self(format!("certcontent/{account}/{digest}").into())
+        Self(format!("{CERTIFICATE_CONTENTS}{account}/{digest}").into())
     }
 
     /// The chain of a certificate as it was uploaded.
@@ -235,7 +255,7 @@ impl Key {
     /// The account with this name.
     #[must_use]
     pub fn account_name(name: &str) -> Self {
-        Self(format!("accountname/{}", hash(&[name.as_bytes()])).into())
+        Self(format!("{ACCOUNT_NAMES}{}", hash(&[name.as_bytes()])).into())
     }
 
     /// The quota counter of an account for one kind.
@@ -402,11 +422,35 @@ impl Key {
         Self("securitytoken".into())
     }
 
-    /// Metadata of the store itself.
+    /// What retention knows of the clock.
     #[must_use]
-    pub fn meta(name: &'static str) -> Self {
-        Self(format!("meta/{name}").into())
+    pub fn audit_clock() -> Self {
+        Self("meta/audit-clock".into())
     }
+
+    /// The revision up to which all audit records are linked.
+    #[must_use]
+    pub fn audit_checkpoint() -> Self {
+        Self("meta/audit-place".into())
+    }
+
+    /// Marks that all domain records carry an origin permission.
+    #[must_use]
+    pub fn origin_permissions_migrated() -> Self {
+        Self("meta/origin-permissions".into())
+    }
+
+    /// The key-encryption key under which everything is sealed, or is to be.
+    #[must_use]
+    pub fn reseal_marker() -> Self {
+        Self("meta/resealed".into())
+    }
+}
+
+/// Sorts after all keys with this prefix: no key contains the last of all code points.
+#[must_use]
+pub fn prefix_end(prefix: &str) -> String {
+    format!("{prefix}\u{10ffff}")
 }
 
 /// Prefix of [`Key::account_domain`].
@@ -418,7 +462,7 @@ pub fn account_domains(account: &AccountId) -> String {
 /// Prefix of [`Key::subdomain`].
 #[must_use]
 pub fn subdomains(parent: &str) -> String {
-    format!("below/{}/{parent}/", shard(parent.as_bytes()))
+    format!("{SUBDOMAINS}{}/{parent}/", shard(parent.as_bytes()))
 }
 
 /// Prefix of [`Key::account_certificate`].
@@ -436,7 +480,7 @@ pub fn regional_certificates(account: &AccountId, region: &str) -> String {
 /// Prefix of [`Key::certificate_use`].
 #[must_use]
 pub fn certificate_uses(id: CertificateId) -> String {
-    format!("certuse/{id}/")
+    format!("{CERTIFICATE_USES}{id}/")
 }
 
 /// Prefix of [`Key::superseded`].
@@ -448,13 +492,13 @@ pub fn superseded(account: &AccountId, name: &DomainPattern) -> String {
 /// Prefix of [`Key::material_use`].
 #[must_use]
 pub fn material_uses(digest: &Digest) -> String {
-    format!("materialuse/{digest}/")
+    format!("{MATERIAL_USES}{digest}/")
 }
 
 /// Prefix of [`Key::issuer_use`].
 #[must_use]
 pub fn issuer_uses(issuer: &Digest) -> String {
-    format!("issueruse/{issuer}/")
+    format!("{ISSUER_USES}{issuer}/")
 }
 
 /// Prefix of [`Key::signing_request`].
@@ -496,13 +540,13 @@ pub fn deleted_domains(account: &AccountId) -> String {
 /// Prefix of [`Key::account_access_key`].
 #[must_use]
 pub fn account_access_keys(account: &AccountId) -> String {
-    format!("accountkey/{account}/")
+    format!("{ACCOUNT_ACCESS_KEYS}{account}/")
 }
 
 /// Prefix of [`Key::user_access_key`].
 #[must_use]
 pub fn user_access_keys(account: &AccountId, user: &UserName) -> String {
-    format!("userkey/{account}/{user}/")
+    format!("{USER_ACCESS_KEYS}{account}/{user}/")
 }
 
 /// Prefix of [`Key::identity`] for one kind.
@@ -553,7 +597,7 @@ pub fn account_audit(account: &AccountId) -> String {
 /// Prefix of [`Key::audit_link`].
 #[must_use]
 pub fn account_audit_links(account: &AccountId) -> String {
-    format!("auditlink/{account}/")
+    format!("{AUDIT_LINKS}{account}/")
 }
 
 /// Prefix of [`Key::ticket_key`].

@@ -30,6 +30,8 @@ pub mod feed;
 pub mod key;
 pub mod memory;
 pub mod open;
+mod pages;
+mod random;
 pub mod record;
 pub mod reseal;
 pub mod rollout;
@@ -43,6 +45,7 @@ mod conformance;
 
 pub use catalog::Catalog;
 pub use key::Key;
+pub use pages::Pages;
 pub use seal::Keyring;
 pub use session::Session;
 
@@ -98,6 +101,16 @@ impl Txn {
     }
 }
 
+/// Commits writes without conditions; the last writer wins.
+pub(crate) async fn write_all(store: &dyn Store, write: Vec<Write>) -> Result<Revision, Fault> {
+    let expect = Vec::new();
+    match store.commit(Txn { expect, write }).await {
+        Ok(revision) => Ok(revision),
+        Err(CommitError::Conflict { .. }) => Err(Fault::new("commit: nothing was expected")),
+        Err(CommitError::Fault(fault)) => Err(fault),
+    }
+}
+
 /// A condition on one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
@@ -137,7 +150,36 @@ pub enum Write {
     },
 }
 
+impl Expect {
+    /// The key is as it was read: with this entry, or absent.
+    #[must_use]
+    pub fn same_as(key: Key, read: Option<&Entry>) -> Self {
+        match read {
+            Some(entry) => Self::Unchanged(key, entry.revision),
+            None => Self::Absent(key),
+        }
+    }
+
+    /// The key, and the commit that must have written it last; `None` if it must be absent.
+    pub(crate) const fn parts(&self) -> (&Key, Option<Revision>) {
+        match self {
+            Self::Absent(key) => (key, None),
+            Self::Unchanged(key, revision) => (key, Some(*revision)),
+        }
+    }
+}
+
 impl Write {
+    /// Sets the key to a value that does not expire.
+    #[must_use]
+    pub const fn put(key: Key, value: Bytes) -> Self {
+        Self::Put {
+            key,
+            value,
+            expires: None,
+        }
+    }
+
     /// The write to execute, given the current value of the key: an addition becomes a put of its
     /// result, or `None` if its condition does not hold.
     pub(crate) fn resolve(&self, value: Option<&[u8]>) -> Option<Cow<'_, Self>> {
@@ -145,13 +187,8 @@ impl Write {
             return Some(Cow::Borrowed(self));
         };
         let sum = parse_counter(value?)?.saturating_add_signed(*by);
-        (*by <= 0 || sum <= *at_most).then(|| {
-            Cow::Owned(Self::Put {
-                key: key.clone(),
-                value: Bytes::from(sum.to_string()),
-                expires: None,
-            })
-        })
+        (*by <= 0 || sum <= *at_most)
+            .then(|| Cow::Owned(Self::put(key.clone(), Bytes::from(sum.to_string()))))
     }
 
     pub(crate) const fn key(&self) -> &Key {
@@ -180,14 +217,23 @@ pub struct Page {
 
 /// A range of a listing, by offset and limit, with the total count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// The entries, in byte order of the keys.
-    pub entries: Vec<Entry>,
-    /// How many entries there are under the prefix.
+pub struct Listing<T> {
+    /// The items of the range, in the order of the listing.
+    pub items: Vec<T>,
+    /// The total count.
     pub total: usize,
 }
 
-impl Window {
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            total: 0,
+        }
+    }
+}
+
+impl Listing<Entry> {
     /// Counts one more entry, and keeps it if it is in the range.
     fn add<E>(
         &mut self,
@@ -195,11 +241,22 @@ impl Window {
         limit: usize,
         entry: impl FnOnce() -> Result<Entry, E>,
     ) -> Result<(), E> {
-        if self.total >= skip && self.entries.len() < limit {
-            self.entries.push(entry()?);
+        if self.total >= skip && self.items.len() < limit {
+            self.items.push(entry()?);
         }
         self.total += 1;
         Ok(())
+    }
+
+    /// Converts the entries and keeps the count.
+    pub(crate) fn map<T>(
+        &self,
+        convert: impl Fn(&Entry) -> Result<T, Fault>,
+    ) -> Result<Listing<T>, Fault> {
+        Ok(Listing {
+            items: self.items.iter().map(convert).collect::<Result<_, _>>()?,
+            total: self.total,
+        })
     }
 }
 
@@ -324,33 +381,26 @@ pub trait Store: Send + Sync + 'static {
         before: Option<&Key>,
         limit: usize,
     ) -> Result<Page, Fault> {
-        const PAGE: usize = 1000;
         let mut last = VecDeque::new();
-        let mut more = false;
-        let mut after: Option<Key> = None;
-        loop {
-            let page = self.list(prefix, after.as_ref(), PAGE).await?;
-            after = page.entries.last().map(|entry| entry.key.clone());
-            let mut ended = !page.has_more;
-            for entry in page.entries {
+        let mut has_more = false;
+        let mut pages = Pages::new(self, prefix, 1000);
+        'pages: while let Some(entries) = pages.next().await? {
+            for entry in entries {
                 if before.is_some_and(|before| entry.key >= *before) {
-                    ended = true;
-                    break;
+                    break 'pages;
                 }
                 last.push_front(entry);
                 if last.len() > limit {
                     last.truncate(limit);
-                    more = true;
+                    has_more = true;
                 }
             }
-            if ended {
-                return Ok(Page {
-                    entries: last.into(),
-                    has_more: more,
-                    revision: page.revision,
-                });
-            }
         }
+        Ok(Page {
+            entries: last.into(),
+            has_more,
+            revision: pages.revision(),
+        })
     }
 
     /// The current values of several keys, in their order, in one snapshot: of a commit that writes
@@ -362,7 +412,12 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Engines that can count override this default and return one snapshot; the default reads all
     /// entries, page by page.
-    async fn window(&self, prefix: &str, skip: usize, limit: usize) -> Result<Window, Fault> {
+    async fn window(
+        &self,
+        prefix: &str,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Listing<Entry>, Fault> {
         self.select(prefix, Arc::new(|_, _| true), skip, limit)
             .await
     }
@@ -375,25 +430,17 @@ pub trait Store: Send + Sync + 'static {
         wanted: EntryFilter,
         skip: usize,
         limit: usize,
-    ) -> Result<Window, Fault> {
-        const PAGE: usize = 1000;
-        let mut window = Window {
-            entries: Vec::new(),
-            total: 0,
-        };
-        let mut after = None;
-        loop {
-            let page = self.list(prefix, after.as_ref(), PAGE).await?;
-            after = page.entries.last().map(|entry| entry.key.clone());
-            for entry in page.entries {
+    ) -> Result<Listing<Entry>, Fault> {
+        let mut window = Listing::default();
+        let mut pages = Pages::new(self, prefix, 1000);
+        while let Some(entries) = pages.next().await? {
+            for entry in entries {
                 if wanted(entry.key.as_str(), &entry.value) {
                     window.add(skip, limit, || Ok::<_, Fault>(entry))?;
                 }
             }
-            if !page.has_more {
-                return Ok(window);
-            }
         }
+        Ok(window)
     }
 
     /// Commits a transaction. One that writes a key twice, or a value that is too long, is a

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     Change, Changes, ChangesError, CommitError, Entry, Expect, Fault, Key, Page, Revision, Store,
-    Txn, Write,
+    Txn, Write, key,
     open::{TOMBSTONES_KEPT, revision_jump},
 };
 
@@ -64,7 +64,7 @@ impl MemoryStore {
     /// An empty store whose change log keeps this many deletes after a sweep.
     #[must_use]
     pub fn with_tombstone_limit(kept_deletes: usize) -> Self {
-        let first = Revision(revision_jump().unwrap_or(1));
+        let first = Revision(revision_jump());
         Self {
             state: Mutex::new(State {
                 first_revision: first,
@@ -175,8 +175,7 @@ impl State {
     }
 
     fn list_back(&self, prefix: &str, before: Option<&Key>, limit: usize) -> Page {
-        // No key contains the last code point, so this sorts after every key with the prefix.
-        let end = Key::from_stored(&format!("{prefix}\u{10ffff}"));
+        let end = Key::from_stored(&key::prefix_end(prefix));
         let end = before.map_or(&end, |before| before.min(&end));
         let mut rest = self
             .slots
@@ -192,11 +191,7 @@ impl State {
     }
 
     fn expect(&self, expect: &[Expect]) -> Result<(), CommitError> {
-        for expect in expect {
-            let (key, wanted) = match expect {
-                Expect::Absent(key) => (key, None),
-                Expect::Unchanged(key, revision) => (key, Some(*revision)),
-            };
+        for (key, wanted) in expect.iter().map(Expect::parts) {
             if self.entry(key).map(|entry| entry.revision) != wanted {
                 return Err(CommitError::Conflict { key: key.clone() });
             }

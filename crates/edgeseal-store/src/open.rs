@@ -7,10 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, SharedStore, memory::MemoryStore, sqlite::SqliteStore};
+use crate::{Fault, SharedStore, memory::MemoryStore, random, sqlite::SqliteStore};
 
 /// The URL of a store: its engine, and where its data is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,10 +192,8 @@ pub(crate) const TOMBSTONES_KEPT: usize = 100_000;
 /// by another amount than the store that it replaces did, so the revisions that followers hold from
 /// that incarnation are not among its own (except with a probability of about commits / 2^32), and
 /// the followers list again. 2^31 openings fit into the engines' positive 64-bit integers.
-pub(crate) fn revision_jump() -> Result<u64, Fault> {
-    let mut bytes = [0; 4];
-    rand::fill(&mut bytes).map_err(Fault::of("read random octets"))?;
-    Ok(u64::from(u32::from_ne_bytes(bytes)) + 1)
+pub(crate) fn revision_jump() -> u64 {
+    u64::from(u32::from_ne_bytes(random::bytes())) + 1
 }
 
 /// For messages: hides the credentials between `//` and `@`.

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    CommitError, Entry, Expect, Fault, Key, Keyring, Store, Txn, Write, record, seal::KeyId,
+    CommitError, Entry, Expect, Fault, Key, Keyring, Pages, Store, Txn, Write, record, seal::KeyId,
+    write_all,
 };
 
 mod kinds;
@@ -69,15 +70,10 @@ const BATCHES_PER_SECOND: u32 = 20;
 pub async fn count_sealed(store: &dyn Store) -> Result<SealedCounts, Fault> {
     let mut census = SealedCounts::default();
     for kind in SEALED_KINDS {
-        let mut after = None;
-        loop {
-            let page = store.list(kind.prefix, after.as_ref(), PAGE).await?;
-            for entry in &page.entries {
+        let mut pages = Pages::new(store, kind.prefix, PAGE);
+        while let Some(entries) = pages.next().await? {
+            for entry in &entries {
                 census.count(kind, &entry.value);
-            }
-            after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.has_more {
-                break;
             }
         }
     }
@@ -98,7 +94,7 @@ pub async fn is_finished(store: &dyn Store, keyring: &Keyring) -> Result<bool, F
 /// # Errors
 /// A [`Fault`] if the store failed.
 pub async fn finished_under(store: &dyn Store) -> Result<Option<KeyId>, Fault> {
-    let Some(entry) = store.get(&marker()).await? else {
+    let Some(entry) = store.get(&Key::reseal_marker()).await? else {
         return Ok(None);
     };
     let record: ResealRecord = record::decode(&entry.value)?;
@@ -140,12 +136,14 @@ pub async fn pass(
     let batch = (per_second / BATCHES_PER_SECOND).clamp(1, BATCH_MAX);
     let mut pass = ResealPass::default();
     for kind in SEALED_KINDS {
-        let mut after = None;
+        let mut pages = Pages::new(store, kind.prefix, PAGE);
         loop {
             let began = Instant::now();
-            let page = store.list(kind.prefix, after.as_ref(), PAGE).await?;
+            let Some(entries) = pages.next().await? else {
+                break;
+            };
             let mut writes = Vec::new();
-            for entry in &page.entries {
+            for entry in &entries {
                 writes.extend(pass.inspect(kind, keyring, entry));
             }
             on_progress(&pass);
@@ -160,10 +158,6 @@ pub async fn pass(
                 on_progress(&pass);
                 let pause = Duration::from_secs(1) * written / per_second;
                 sleep(pause.max(began.elapsed())).await;
-            }
-            after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.has_more {
-                break;
             }
         }
     }
@@ -290,24 +284,9 @@ async fn write_marker(
         under: under.to_string(),
         finished,
     };
-    let write = Write::Put {
-        key: marker(),
-        value: record::encode(&record)?,
-        expires: None,
-    };
-    let txn = Txn {
-        expect: Vec::new(),
-        write: vec![write],
-    };
-    match store.commit(txn).await {
-        Ok(_) => Ok(()),
-        Err(CommitError::Conflict { .. }) => Err(Fault::new("mark: nothing was expected")),
-        Err(CommitError::Fault(fault)) => Err(fault),
-    }
-}
-
-fn marker() -> Key {
-    Key::meta("resealed")
+    let marker = Write::put(Key::reseal_marker(), record::encode(&record)?);
+    write_all(store, vec![marker]).await?;
+    Ok(())
 }
 
 #[cfg(test)]

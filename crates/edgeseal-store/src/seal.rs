@@ -15,13 +15,12 @@ use std::{
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     digest::{SHA256, digest},
-    rand,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use edgeseal_core::Secret;
 use zeroize::Zeroizing;
 
-use crate::Key;
+use crate::{Key, random};
 
 const VERSION: u8 = 1;
 const ID_LEN: usize = 4;
@@ -159,7 +158,7 @@ impl Keyring {
     /// A new random key in the format of [`Keyring::parse`].
     #[must_use]
     pub fn generate() -> Zeroizing<String> {
-        let bytes = Zeroizing::new(random::<32>());
+        let bytes = Zeroizing::new(random::bytes::<32>());
         Zeroizing::new(STANDARD.encode(bytes.as_slice()))
     }
 
@@ -222,7 +221,7 @@ impl Keyring {
     /// Seals `plain` for the record with the key `holder`.
     #[must_use]
     pub fn seal(&self, plain: &Secret, holder: &Key) -> Vec<u8> {
-        let nonce = random::<NONCE_LEN>();
+        let nonce = random::bytes::<NONCE_LEN>();
         let mut ciphertext = Zeroizing::new(plain.expose().to_vec());
         let ring = self.current();
         let (id, key) = ring.active();
@@ -257,6 +256,17 @@ impl Keyring {
             .open_in_place(nonce, Aad::from(holder.as_str().as_bytes()), &mut buffer)
             .map_err(|_| UnsealError::Broken)?;
         Ok(Secret::new(plain.to_vec()))
+    }
+
+    /// [Seals](Self::seal) `plain`; base64.
+    pub(crate) fn seal_text(&self, plain: &Secret, holder: &Key) -> String {
+        STANDARD.encode(self.seal(plain, holder))
+    }
+
+    /// Unseals what [`seal_text`](Self::seal_text) sealed.
+    pub(crate) fn open_text(&self, sealed: &str, holder: &Key) -> Result<Secret, UnsealError> {
+        let sealed = STANDARD.decode(sealed).map_err(|_| UnsealError::Broken)?;
+        self.open(&sealed, holder)
     }
 
     fn current(&self) -> Arc<KeySet> {
@@ -326,13 +336,6 @@ fn parse_line(line: &str) -> Result<Option<(KeyId, LessSafeKey)>, Malformed> {
     let bytes = Zeroizing::new(STANDARD.decode(line).map_err(|_| Malformed)?);
     let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| Malformed)?;
     Ok(Some((KeyId::of(&bytes), LessSafeKey::new(key))))
-}
-
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes)
-        .expect("the operating system's random source never fails once it is seeded");
-    bytes
 }
 
 impl fmt::Display for KeyId {

@@ -11,7 +11,7 @@ use edgeseal_core::{AccountId, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{Key, Keyring, catalog::random_text, seal::UnsealError};
+use crate::{Key, Keyring, random, seal::UnsealError};
 
 /// Longest token that is decoded, in characters: a session policy of 2,048 characters of four
 /// bytes, names, and some margin.
@@ -73,8 +73,8 @@ const VERSION: u8 = 1;
 /// A new temporary key: its ID and its secret, of 143 and 262 random bits.
 #[must_use]
 pub fn temporary_key() -> (String, Secret) {
-    let access_key = format!("STS.{}", random_text::<24>());
-    (access_key, Secret::from(random_text::<44>()))
+    let access_key = format!("STS.{}", random::text::<24>());
+    (access_key, Secret::from(random::text::<44>()))
 }
 
 impl Session {

@@ -23,8 +23,8 @@ use tokio::{
 };
 
 use crate::{
-    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Page, Revision, Store, Txn,
-    Window,
+    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Page, Revision,
+    Store, Txn,
     open::{OpenError, TOMBSTONES_KEPT},
 };
 
@@ -223,13 +223,18 @@ impl Store for SqliteStore {
         wanted: EntryFilter,
         skip: usize,
         limit: usize,
-    ) -> Result<Window, Fault> {
+    ) -> Result<Listing<Entry>, Fault> {
         let prefix = prefix.to_owned();
         self.scan(move |connection| read::select(connection, &prefix, &*wanted, skip, limit))
             .await
     }
 
-    async fn window(&self, prefix: &str, skip: usize, limit: usize) -> Result<Window, Fault> {
+    async fn window(
+        &self,
+        prefix: &str,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Listing<Entry>, Fault> {
         let prefix = prefix.to_owned();
         self.scan(move |connection| read::window(connection, &prefix, skip, limit))
             .await

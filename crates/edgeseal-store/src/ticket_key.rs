@@ -5,15 +5,14 @@
 //! written once: if two edges race, both get the key that was committed first. The store removes a
 //! record when its key no longer decrypts anything.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use edgeseal_core::{Secret, Timestamp, domain::Environment, ticket::TicketPeriod};
 use zeroize::Zeroizing;
 
 use crate::{
-    CommitError, Entry, Expect, Fault, Key, Keyring, Revision, Store, Txn, Write,
+    CommitError, Entry, Expect, Fault, Key, Keyring, Revision, Store, Txn, Write, random,
     record::{self, TicketKeyRecord},
-    seal::{UnsealError, random},
+    seal::UnsealError,
 };
 
 /// Bytes of a key name.
@@ -49,11 +48,11 @@ impl TicketKey {
     /// A new random key.
     #[must_use]
     pub fn generate(period: TicketPeriod, now: Timestamp) -> Self {
-        let key = Zeroizing::new(random::<KEY_LEN>());
+        let key = Zeroizing::new(random::bytes::<KEY_LEN>());
         Self {
             period,
             created: now,
-            name: random(),
+            name: random::bytes(),
             key: Secret::new(key.to_vec()),
         }
     }
@@ -65,11 +64,9 @@ impl TicketKey {
     pub fn open(keyring: &Keyring, holder: &Key, value: &[u8]) -> Result<Self, TicketKeyError> {
         let unreadable = |_| TicketKeyError::Unreadable;
         let record: TicketKeyRecord = record::decode(value).map_err(unreadable)?;
-        let sealed = STANDARD.decode(&record.sealed_key);
-        let sealed = sealed.map_err(|_| TicketKeyError::Unreadable)?;
         // It can be unsealed for its own key only, so that key determines the period, whatever the
         // record says.
-        let opened = keyring.open(&sealed, holder)?;
+        let opened = keyring.open_text(&record.sealed_key, holder)?;
         let of_holder = [Environment::Production, Environment::Staging]
             .map(|environment| Key::ticket_key(environment, record.period))
             .contains(holder);
@@ -97,7 +94,7 @@ impl TicketKey {
         record::encode(&TicketKeyRecord {
             period: self.period,
             created: self.created,
-            sealed_key: STANDARD.encode(keyring.seal(&Secret::new(plain), holder)),
+            sealed_key: keyring.seal_text(&Secret::new(plain), holder),
         })
     }
 }

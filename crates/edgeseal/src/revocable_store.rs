@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use edgeseal_core::Timestamp;
 use edgeseal_store::{
-    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Page, Revision,
-    SharedStore, Store, Txn, Window, Write,
+    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Page, Revision,
+    SharedStore, Store, Txn, Write,
 };
 use tokio::{
     sync::watch,
@@ -186,7 +186,12 @@ impl Store for RevocableStore {
         }
     }
 
-    async fn window(&self, prefix: &str, skip: usize, limit: usize) -> Result<Window, Fault> {
+    async fn window(
+        &self,
+        prefix: &str,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Listing<Entry>, Fault> {
         let store = self.store()?;
         tokio::select! {
             window = store.window(prefix, skip, limit) => window,
@@ -200,7 +205,7 @@ impl Store for RevocableStore {
         wanted: EntryFilter,
         skip: usize,
         limit: usize,
-    ) -> Result<Window, Fault> {
+    ) -> Result<Listing<Entry>, Fault> {
         let store = self.store()?;
         tokio::select! {
             window = store.select(prefix, wanted, skip, limit) => window,

@@ -1,4 +1,3 @@
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use edgeseal_core::{
     AccountId, Secret, Timestamp,
@@ -7,7 +6,7 @@ use edgeseal_core::{
 };
 
 use super::{AuditContext, Catalog, ChangeError, Committed};
-use crate::{Fault, Key, key, record::AccessKeyRecord};
+use crate::{Fault, Key, key, random, record::AccessKeyRecord};
 
 /// The name of the account that operates this Edgeseal.
 pub const ROOT_ACCOUNT_NAME: &str = "root";
@@ -45,9 +44,7 @@ impl KeyOwner<'_> {
 /// A random number for a new account.
 #[must_use]
 pub fn random_account_id() -> AccountId {
-    let mut bytes = [0; 8];
-    fill_random(&mut bytes);
-    AccountId::from_random(u64::from_be_bytes(bytes))
+    AccountId::from_random(u64::from_be_bytes(random::bytes()))
 }
 
 impl NewAccessKey {
@@ -55,7 +52,7 @@ impl NewAccessKey {
     /// 178 random bits.
     #[must_use]
     pub fn generate(account: AccountId, user: Option<UserName>, now: Timestamp) -> Self {
-        let id = format!("EDGE{}", random_text::<20>());
+        let id = format!("EDGE{}", random::text::<20>());
         let key = AccessKey {
             id,
             account,
@@ -65,42 +62,9 @@ impl NewAccessKey {
         };
         Self {
             key,
-            secret: Secret::from(random_text::<30>()),
+            secret: Secret::from(random::text::<30>()),
         }
     }
-}
-
-/// Letters and digits, uniformly distributed.
-pub(crate) fn random_text<const LENGTH: usize>() -> String {
-    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut text = String::with_capacity(LENGTH);
-    while text.len() < LENGTH {
-        let mut octet = [0];
-        fill_random(&mut octet);
-        // 62 × 4 = 248: higher values would make the first letters more likely.
-        if octet[0] < 248 {
-            text.push(char::from(ALPHABET[usize::from(octet[0] % 62)]));
-        }
-    }
-    text
-}
-
-/// Decimal digits, uniformly distributed.
-pub(super) fn random_digits<const LENGTH: usize>() -> String {
-    let mut text = String::with_capacity(LENGTH);
-    while text.len() < LENGTH {
-        let mut octet = [0];
-        fill_random(&mut octet);
-        if octet[0] < 250 {
-            text.push(char::from(b'0' + octet[0] % 10));
-        }
-    }
-    text
-}
-
-fn fill_random(octets: &mut [u8]) {
-    aws_lc_rs::rand::fill(octets)
-        .expect("the operating system's random source never fails once it is seeded");
 }
 
 /// Why an account or an access key of it is not changed.
@@ -187,13 +151,8 @@ impl Catalog {
         let Some(row) = self.read::<AccessKeyRecord>(&holder).await? else {
             return Ok(None);
         };
-        let sealed = STANDARD
-            .decode(&row.sealed_secret)
-            .map_err(Fault::of("decode a sealed secret"))?;
-        let secret = self
-            .keyring
-            .open(&sealed, &holder)
-            .map_err(Fault::of("open an access key's secret"))?;
+        let secret = self.keyring.open_text(&row.sealed_secret, &holder);
+        let secret = secret.map_err(Fault::of("unseal an access key's secret"))?;
         Ok(Some((row.key, secret)))
     }
 
@@ -397,10 +356,9 @@ impl super::Draft {
 
     fn put_access_key(&mut self, new: &NewAccessKey) -> Result<(), Fault> {
         let holder = Key::access_key(&new.key.id);
-        let sealed = self.catalog.keyring.seal(&new.secret, &holder);
         let row = AccessKeyRecord {
             key: new.key.clone(),
-            sealed_secret: STANDARD.encode(sealed),
+            sealed_secret: self.catalog.keyring.seal_text(&new.secret, &holder),
         };
         self.put_bytes(
             access_key_index(&new.key),

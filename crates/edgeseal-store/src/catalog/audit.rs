@@ -2,17 +2,16 @@ mod retention;
 
 use std::collections::BTreeSet;
 
-use aws_lc_rs::rand;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use edgeseal_core::{AccountId, Secret, Timestamp, certificate::Digest};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::Catalog;
 use crate::{
-    CommitError, Entry, Expect, Fault, Key, Txn, Write,
+    CommitError, Entry, Expect, Fault, Key, Pages, Txn, Write,
     audit_chain::{Anchor, ChainKey, ChainVerifier, ExpectedHead, Head, Link, Mac, Report},
-    key::{self, AUDIT, AUDIT_HEADS},
+    key::{self, AUDIT, AUDIT_HEADS, AUDIT_LINKS},
+    random,
     record::{self, AuditRecord, AuditSecretRecord},
 };
 
@@ -93,13 +92,8 @@ impl Catalog {
         let Some(record) = self.read::<AuditSecretRecord>(&holder).await? else {
             return Ok(None);
         };
-        let sealed = STANDARD
-            .decode(&record.sealed_secret)
-            .map_err(Fault::of("decode the secret of the audit's chains"))?;
-        let secret = self
-            .keyring
-            .open(&sealed, &holder)
-            .map_err(Fault::of("open the secret of the audit's chains"))?;
+        let secret = self.keyring.open_text(&record.sealed_secret, &holder);
+        let secret = secret.map_err(Fault::of("unseal the secret of the audit chains"))?;
         Ok(Some(ChainKey::new(&secret)))
     }
 
@@ -109,20 +103,15 @@ impl Catalog {
             if let Some(key) = self.chain_key().await? {
                 return Ok(key);
             }
-            let mut bytes = Zeroizing::new([0; 32]);
-            rand::fill(bytes.as_mut_slice()).map_err(Fault::of("read random octets"))?;
+            let bytes = Zeroizing::new(random::bytes::<32>());
             let holder = Key::audit_chain_secret();
-            let sealed = self.keyring.seal(&Secret::new(bytes.to_vec()), &holder);
+            let secret = Secret::new(bytes.to_vec());
             let record = AuditSecretRecord {
-                sealed_secret: STANDARD.encode(sealed),
+                sealed_secret: self.keyring.seal_text(&secret, &holder),
             };
             let txn = Txn {
                 expect: vec![Expect::Absent(holder.clone())],
-                write: vec![Write::Put {
-                    key: holder,
-                    value: record::encode(&record)?,
-                    expires: None,
-                }],
+                write: vec![Write::put(holder, record::encode(&record)?)],
             };
             match self.store.commit(txn).await {
                 Ok(_) | Err(CommitError::Conflict { .. }) => {}
@@ -137,7 +126,7 @@ impl Catalog {
     /// A [`Fault`] if the store failed.
     pub async fn audited_accounts(&self) -> Result<Vec<AccountId>, Fault> {
         let mut found = BTreeSet::new();
-        for prefix in [AUDIT, AUDIT_HEADS, "auditlink/"] {
+        for prefix in [AUDIT, AUDIT_HEADS, AUDIT_LINKS] {
             let mut after = None;
             loop {
                 let page = self.store.list(prefix, after.as_ref(), 1).await?;
@@ -148,7 +137,8 @@ impl Catalog {
                 let account = rest.split('/').next().unwrap_or_default();
                 found.extend(AccountId::parse(account));
                 // Continue after all records of this account.
-                after = Some(Key::from_stored(&format!("{prefix}{account}/\u{10ffff}")));
+                let end = key::prefix_end(&format!("{prefix}{account}/"));
+                after = Some(Key::from_stored(&end));
             }
         }
         Ok(found.into_iter().collect())
@@ -172,32 +162,23 @@ impl Catalog {
         let head = self.end(&Key::audit_head(account), forged_head()).await?;
         let mut walk = ChainVerifier::new(account, (anchor, head), expected, key);
         let prefix = key::account_audit_links(account);
-        let mut after = None;
-        loop {
-            let page = self.store.list(&prefix, after.as_ref(), 10).await?;
-            for entry in &page.entries {
+        let mut links = Pages::new(&*self.store, &prefix, 10);
+        while let Some(entries) = links.next().await? {
+            for entry in &entries {
                 let n = entry.key.as_str()[prefix.len()..].parse().unwrap_or(0);
                 let link: Option<Link> = record::decode(&entry.value).ok();
                 let stored = self.digests(account, link.as_ref()).await?;
                 walk.check_link(n, link.as_ref(), &stored);
             }
-            after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.has_more {
-                break;
-            }
         }
         let prefix = key::account_audit(account);
-        let mut after = None;
-        loop {
-            let page = self.store.list(&prefix, after.as_ref(), PAGE).await?;
-            for entry in &page.entries {
+        let mut records = Pages::new(&*self.store, &prefix, PAGE);
+        while let Some(entries) = records.next().await? {
+            for entry in &entries {
                 walk.check_record(&entry.key.as_str()[prefix.len()..], entry.revision.0, now);
             }
-            after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.has_more {
-                return Ok(walk.finish());
-            }
         }
+        Ok(walk.finish())
     }
 
     async fn digests(

@@ -95,11 +95,8 @@ impl AuditContext {
             notes: notes.to_vec(),
             request_id: self.request_id.clone(),
         };
-        Ok(Write::Put {
-            key: Key::audit(&self.account, self.now, &self.request_id),
-            value: record::encode(&audit)?,
-            expires: None,
-        })
+        let key = Key::audit(&self.account, self.now, &self.request_id);
+        Ok(Write::put(key, record::encode(&audit)?))
     }
 
     /// Uses the nonce up, if there is one.

@@ -105,15 +105,8 @@ impl Catalog {
                 return Ok(None);
             }
             let txn = Txn {
-                expect: vec![match entry {
-                    Some(entry) => Expect::Unchanged(key.clone(), entry.revision),
-                    None => Expect::Absent(key.clone()),
-                }],
-                write: vec![Write::Put {
-                    key: key.clone(),
-                    value: Bytes::from(is.to_string()),
-                    expires: None,
-                }],
+                expect: vec![Expect::same_as(key.clone(), entry.as_ref())],
+                write: vec![Write::put(key.clone(), Bytes::from(is.to_string()))],
             };
             match self.store.commit(txn).await {
                 Ok(_) => {

@@ -7,9 +7,9 @@ use std::{
 
 use edgeseal_core::AccountId;
 
-use super::{Catalog, Draft, Listing, Pagination};
+use super::{Catalog, Draft, Pagination};
 use crate::{
-    Entry, EntryFilter, Fault, Key, key, record,
+    Entry, EntryFilter, Fault, Key, Listing, key, record,
     record::{DeploymentCreator, DeploymentRecord},
 };
 
@@ -48,7 +48,7 @@ impl Catalog {
         let total = self.store.window(&prefix, 0, 0).await?.total;
         let (skip, limit) = from_the_end(total, span);
         let window = self.store.window(&prefix, skip, limit).await?;
-        newest_first(&window.entries, total)
+        newest_first(&window.items, total)
     }
 
     /// As [`deployments`](Self::deployments), of those that `wanted` accepts.
@@ -70,7 +70,7 @@ impl Catalog {
         let total = all.await?.total;
         let (skip, limit) = from_the_end(total, span);
         let window = self.store.select(&prefix, wanted, skip, limit).await?;
-        newest_first(&window.entries, total)
+        newest_first(&window.items, total)
     }
 }
 

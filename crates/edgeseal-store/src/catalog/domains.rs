@@ -8,7 +8,7 @@ use edgeseal_core::{
 
 use super::{AddError, AuditContext, Catalog, Draft};
 use crate::{
-    Fault, Key, Revision, key,
+    Fault, Key, Pages, Revision, key,
     record::{
         self, BindingChange, BindingSummary, DomainSummary, HistoryRecord, ServedLeaves,
         TimestampRecord,
@@ -195,25 +195,14 @@ impl Draft {
         // conflicts.
         self.touch_sibling_guard(base.as_str()).await?;
         let prefix = key::subdomains(base.as_str());
-        let mut after = None;
-        loop {
-            let page = self
-                .catalog
-                .store
-                .list(&prefix, after.as_ref(), 1000)
-                .await?;
-            let other = page
-                .entries
-                .iter()
-                .find(|entry| entry.value != account.as_str().as_bytes());
-            if let Some(other) = other {
+        let mut pages = Pages::new(&*self.catalog.store, &prefix, 1000);
+        while let Some(entries) = pages.next().await? {
+            let mut entries = entries.iter();
+            if let Some(other) = entries.find(|it| it.value != account.as_str().as_bytes()) {
                 return Ok(other.key.as_str().strip_prefix(&prefix).map(str::to_owned));
             }
-            if !page.has_more {
-                return Ok(None);
-            }
-            after = page.entries.into_iter().next_back().map(|entry| entry.key);
         }
+        Ok(None)
     }
 
     async fn touch_sibling_guard(&mut self, parent: &str) -> Result<(), Fault> {

@@ -220,10 +220,7 @@ impl Draft {
             return Ok(value.clone());
         }
         let entry = self.catalog.store.get(key).await?;
-        let expect = match &entry {
-            Some(entry) => Expect::Unchanged(key.clone(), entry.revision),
-            None => Expect::Absent(key.clone()),
-        };
+        let expect = Expect::same_as(key.clone(), entry.as_ref());
         let value = entry.map(|entry| entry.value);
         self.read.insert(key.clone(), (expect, value.clone()));
         Ok(value)

@@ -5,9 +5,10 @@ use edgeseal_core::{
 
 use super::Catalog;
 use crate::{
-    CommitError, Entry, Fault, Key, Revision, Txn, Write, key,
+    Entry, Fault, Key, Revision, Write, key,
     record::{self, EdgeRecord},
     rollout::{ExpectedHandshake, LatestState, RolloutTarget},
+    write_all,
 };
 
 impl Catalog {
@@ -16,11 +17,7 @@ impl Catalog {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn edges(&self) -> Result<Vec<EdgeRecord>, Fault> {
-        let page = self.store.list(key::EDGES, None, usize::MAX).await?;
-        page.entries
-            .iter()
-            .map(|entry| record::decode(&entry.value))
-            .collect()
+        self.read_all(key::EDGES).await
     }
 
     /// Deletes all edge reports: when a process that owns the store exclusively starts, before it
@@ -38,20 +35,8 @@ impl Catalog {
         if write.is_empty() {
             return Ok(());
         }
-        match self
-            .store
-            .commit(Txn {
-                expect: Vec::new(),
-                write,
-            })
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(CommitError::Conflict { .. }) => {
-                Err(Fault::new("forget edges: nothing was expected"))
-            }
-            Err(CommitError::Fault(fault)) => Err(fault),
-        }
+        write_all(&*self.store, write).await?;
+        Ok(())
     }
 
     /// The state of a domain that edges of `environment` must serve as of commit `revision`; as of

@@ -16,7 +16,7 @@ use edgeseal_core::{
 use serde::de::DeserializeOwned;
 
 use super::{Catalog, ChangeError, Committed, Draft};
-use crate::{Entry, Fault, Key, Revision, catalog::accounts::random_digits, record};
+use crate::{Entry, Fault, Key, Revision, random, record};
 
 type Changed<T> = Result<Committed<T>, ChangeError<IdentityError>>;
 
@@ -145,7 +145,7 @@ pub enum IdentityError {
 /// An ID for a new user or role: 18 digits.
 #[must_use]
 pub fn random_identity_id() -> String {
-    format!("2{}", random_digits::<17>())
+    format!("2{}", random::digits::<17>())
 }
 
 impl Catalog {

@@ -79,27 +79,16 @@ impl IdAllocator {
     async fn reserve(&self, key: &Key) -> Result<i64, Fault> {
         loop {
             let entry = self.store.get(key).await?;
-            let (start, expect) = match &entry {
-                Some(entry) => (
-                    parse(&entry.value)?,
-                    Expect::Unchanged(key.clone(), entry.revision),
-                ),
-                None => (FIRST, Expect::Absent(key.clone())),
+            let start = match &entry {
+                Some(entry) => parse(&entry.value)?,
+                None => FIRST,
             };
             let value = Bytes::from((start + BLOCK).to_string());
-            let write = vec![Write::Put {
-                key: key.clone(),
-                value,
-                expires: None,
-            }];
-            match self
-                .store
-                .commit(Txn {
-                    expect: vec![expect],
-                    write,
-                })
-                .await
-            {
+            let txn = Txn {
+                expect: vec![Expect::same_as(key.clone(), entry.as_ref())],
+                write: vec![Write::put(key.clone(), value)],
+            };
+            match self.store.commit(txn).await {
                 Ok(_) => return Ok(start),
                 Err(CommitError::Conflict { .. }) => {}
                 Err(CommitError::Fault(fault)) => return Err(fault),

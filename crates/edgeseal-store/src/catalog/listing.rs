@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::Catalog;
 use crate::{
-    EntryFilter, Fault, Key, Window, key,
+    Entry, EntryFilter, Fault, Key, Listing, key,
     record::{
         self, CertificateRecord, CertificateSummary, DomainSummary, TimestampRecord, decode_summary,
     },
@@ -23,24 +23,6 @@ pub struct Pagination {
     pub offset: usize,
     /// Most items to return.
     pub limit: usize,
-}
-
-/// A range of a listing, with the total count.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing<T> {
-    /// The items of the range.
-    pub items: Vec<T>,
-    /// The total count.
-    pub total: usize,
-}
-
-impl<T> Default for Listing<T> {
-    fn default() -> Self {
-        Self {
-            items: Vec::new(),
-            total: 0,
-        }
-    }
 }
 
 impl Pagination {
@@ -214,15 +196,7 @@ impl Catalog {
     ) -> Result<Listing<(DomainPattern, TimestampRecord)>, Fault> {
         let prefix = key::deleted_domains(account);
         let window = self.store.window(&prefix, span.offset, span.limit).await?;
-        let items = window
-            .entries
-            .iter()
-            .map(|entry| Ok((name_in(&prefix, &entry.key)?, record::decode(&entry.value)?)))
-            .collect::<Result<_, Fault>>()?;
-        Ok(Listing {
-            items,
-            total: window.total,
-        })
+        window.map(|entry| Ok((name_in(&prefix, &entry.key)?, record::decode(&entry.value)?)))
     }
 
     /// Domains deleted since, perhaps even added by another account, are left out.
@@ -230,9 +204,9 @@ impl Catalog {
         &self,
         account: &AccountId,
         prefix: &str,
-        window: Window,
+        window: Listing<Entry>,
     ) -> Result<Listing<Domain>, Fault> {
-        let names = window.entries.iter();
+        let names = window.items.iter();
         let keys = names
             .map(|entry| Ok(Key::domain(&name_in(prefix, &entry.key)?)))
             .collect::<Result<Vec<_>, Fault>>()?;
@@ -267,13 +241,8 @@ fn name_in(prefix: &str, key: &Key) -> Result<DomainPattern, Fault> {
     DomainPattern::parse(name).map_err(Fault::of("decode a domain's name"))
 }
 
-fn certificate_ids(window: &Window) -> Result<Listing<CertificateId>, Fault> {
-    let entries = window.entries.iter();
-    let items = entries.map(|entry| id_suffix(&entry.key));
-    Ok(Listing {
-        items: items.collect::<Result<_, _>>()?,
-        total: window.total,
-    })
+fn certificate_ids(window: &Listing<Entry>) -> Result<Listing<CertificateId>, Fault> {
+    window.map(|entry| id_suffix(&entry.key))
 }
 
 fn id_suffix(key: &Key) -> Result<CertificateId, Fault> {

@@ -9,16 +9,15 @@ use edgeseal_core::{
     quota::{Quota, QuotaKind},
 };
 
-use super::{AccountError, AuditContext, Catalog, ChangeError, Committed, Draft, random_text};
+use super::{AccountError, AuditContext, Catalog, ChangeError, Committed, Draft};
 use crate::{
-    CommitError, Fault, Key, Revision, Txn, Write, key,
+    Fault, Key, Pages, Revision, Write, key, random,
     record::{self, TimestampRecord},
+    write_all,
 };
 
 /// Domains changed per commit.
 const PAGE: usize = 200;
-/// Marks that all domain records carry a permission.
-const MIGRATED: &str = "origin-permissions";
 
 /// The operator's changes of an account.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +80,7 @@ impl Catalog {
         &self,
         now: Timestamp,
     ) -> Result<(), ChangeError<AccountError>> {
-        let done = Key::meta(MIGRATED);
+        let done = Key::origin_permissions_migrated();
         if self.store.get(&done).await?.is_some() {
             return Ok(());
         }
@@ -93,24 +92,15 @@ impl Catalog {
                 source: "-".to_owned(),
                 action: "StampOriginPermissions".to_owned(),
                 resource: String::new(),
-                request_id: random_text::<30>(),
+                request_id: random::text::<30>(),
                 nonce: None,
                 now,
             };
             self.sync_origin_permissions(&audit, &account.id).await?;
         }
-        let txn = Txn {
-            expect: Vec::new(),
-            write: vec![Write::Put {
-                key: done,
-                value: record::encode(&TimestampRecord { at: now })?,
-                expires: None,
-            }],
-        };
-        match self.store.commit(txn).await {
-            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
-            Err(CommitError::Fault(fault)) => Err(fault.into()),
-        }
+        let value = record::encode(&TimestampRecord { at: now })?;
+        write_all(&*self.store, vec![Write::put(done, value)]).await?;
+        Ok(())
     }
 
     /// Writes the origin permission into all domains of an account. Returns the last commit, if
@@ -121,10 +111,13 @@ impl Catalog {
         account: &AccountId,
     ) -> Result<Option<Revision>, ChangeError<AccountError>> {
         let prefix = key::account_domains(account);
-        let (mut after, mut last) = (None, None);
+        let mut last = None;
+        let mut pages = Pages::new(&*self.store, &prefix, PAGE);
         for page in 1_u64.. {
-            let listed = self.store.list(&prefix, after.as_ref(), PAGE).await?;
-            let names = listed.entries.iter().filter_map(|entry| {
+            let Some(entries) = pages.next().await? else {
+                break;
+            };
+            let names = entries.iter().filter_map(|entry| {
                 let name = entry.key.as_str().strip_prefix(&prefix)?;
                 DomainPattern::parse(name).ok()
             });
@@ -141,14 +134,6 @@ impl Catalog {
                     set_origin_permission(draft, account, stale, audit.now)
                 });
                 last = Some(stamped.await?.revision);
-            }
-            after = listed
-                .entries
-                .into_iter()
-                .next_back()
-                .map(|entry| entry.key);
-            if !listed.has_more {
-                break;
             }
         }
         Ok(last)

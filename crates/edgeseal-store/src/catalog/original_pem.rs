@@ -1,6 +1,5 @@
 //! The PEM of certificates as it was uploaded, so that reads return it byte for byte.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use edgeseal_core::{
     Secret,
@@ -58,10 +57,8 @@ impl Catalog {
 
     fn open_original_key(&self, key: &Key, stored: &[u8]) -> Result<Secret, Fault> {
         let record: OriginalKeyRecord = record::decode(stored)?;
-        let sealed = STANDARD.decode(record.sealed_text);
-        let sealed = sealed.map_err(Fault::of("decode a key's text"))?;
-        let opened = self.keyring.open(&sealed, key);
-        opened.map_err(Fault::of("open a key's text"))
+        let opened = self.keyring.open_text(&record.sealed_text, key);
+        opened.map_err(Fault::of("unseal the text of a private key"))
     }
 }
 
@@ -126,7 +123,7 @@ impl Draft {
         if kept.as_ref() == Some(text) {
             return Ok(());
         }
-        let sealed_text = STANDARD.encode(self.catalog.keyring.seal(text, &key));
+        let sealed_text = self.catalog.keyring.seal_text(text, &key);
         self.put(key, &OriginalKeyRecord { sealed_text })
     }
 }

@@ -1,4 +1,3 @@
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use edgeseal_core::{
     AccountId, DomainName, Secret, Timestamp,
     certificate::Digest,
@@ -29,11 +28,10 @@ impl Catalog {
         let Some(row) = self.read::<SigningRequestRecord>(&key).await? else {
             return Ok(None);
         };
-        let sealed = BASE64
-            .decode(&row.sealed_key)
-            .map_err(Fault::of("decode a sealed key"))?;
-        let opened = self.keyring.open(&sealed, &key);
-        opened.map(Some).map_err(Fault::of("open a sealed key"))
+        let opened = self.keyring.open_text(&row.sealed_key, &key);
+        opened
+            .map(Some)
+            .map_err(Fault::of("unseal the key of a signing request"))
     }
 
     /// Since when an account is known to own a root domain; `None` if it is not.
@@ -68,7 +66,7 @@ impl Draft {
             .await?;
         let key = Key::signing_request(account, public_key);
         let row = SigningRequestRecord {
-            sealed_key: BASE64.encode(self.catalog.keyring.seal(private_key, &key)),
+            sealed_key: self.catalog.keyring.seal_text(private_key, &key),
             common_name: common_name.to_owned(),
             created: self.now,
         };

@@ -83,11 +83,7 @@ impl Catalog {
             };
             txn.expect
                 .push(Expect::Unchanged(key.clone(), entry.revision));
-            txn.write.push(Write::Put {
-                key,
-                value,
-                expires: None,
-            });
+            txn.write.push(Write::put(key, value));
         }
         let count = txn.write.len() as u64;
         if count == 0 {

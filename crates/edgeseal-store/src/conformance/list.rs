@@ -77,7 +77,7 @@ async fn windows(store: &SharedStore, root: &str, names: &[&str; 12]) {
         for (skip, limit) in [(0, 3), (2, 2), (6, 100), (100, 5), (0, 0)] {
             let window = store.window(&prefix, skip, limit).await.unwrap();
             let found: Vec<&str> = window
-                .entries
+                .items
                 .iter()
                 .map(|entry| entry.key.as_str())
                 .collect();
@@ -87,7 +87,7 @@ async fn windows(store: &SharedStore, root: &str, names: &[&str; 12]) {
             let even: EntryFilter =
                 Arc::new(|key, value| key.as_bytes() == value && key.len() % 2 == 0);
             let window = store.select(&prefix, even, skip, limit).await.unwrap();
-            let keys = window.entries.iter().map(|entry| entry.key.as_str());
+            let keys = window.items.iter().map(|entry| entry.key.as_str());
             let even: Vec<&str> = all.iter().copied().filter(|n| n.len() % 2 == 0).collect();
             assert!(
                 keys.eq(even.iter().copied().skip(skip).take(limit)),

@@ -19,7 +19,11 @@ use super::{
     file::{self, FLAGS, cause_of, directory_of, io_error, revision, with_suffix},
     snapshot::{self, SqliteSnapshot},
 };
-use crate::{Fault, Revision, key::COUNTERS, open::OpenError};
+use crate::{
+    Fault, Revision,
+    key::{COUNTERS, prefix_end},
+    open::OpenError,
+};
 
 /// A copy that nobody sees yet. Dropped, it is removed.
 #[derive(Debug)]
@@ -158,7 +162,7 @@ impl StoreBackup {
         transaction.execute(
             "UPDATE entry SET value = CAST(CAST(CAST(value AS TEXT) AS INTEGER) + ?1 AS BLOB)
              WHERE key >= ?2 AND key < ?3 AND value IS NOT NULL",
-            params![SKIPPED_IDS, COUNTERS, format!("{COUNTERS}\u{10ffff}")],
+            params![SKIPPED_IDS, COUNTERS, prefix_end(COUNTERS)],
         )?;
         transaction.commit()
     }

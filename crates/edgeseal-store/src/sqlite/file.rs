@@ -119,11 +119,7 @@ pub(super) fn open(path: &Path) -> Result<OpenedDatabase, OpenError> {
     inspect(path)?;
     let failed = |what| move |cause| write_error(path, cause, what);
     let mut connection = connect(path).map_err(failed("open"))?;
-    let leap = revision_jump().map_err(|fault| OpenError::Fault {
-        path: path.to_owned(),
-        fault,
-    })?;
-    let begun = begin_incarnation(&mut connection, leap);
+    let begun = begin_incarnation(&mut connection, revision_jump());
     let (first, lives) = begun.map_err(failed("begin a life of the file"))?;
     Ok(OpenedDatabase {
         connection,

@@ -13,7 +13,8 @@ use tokio::{sync::Semaphore, task};
 
 use super::file::{FLAGS, revision};
 use crate::{
-    Change, Changes, ChangesError, Entry, Fault, Key, Page, Revision, Window, key::LISTING_PREFIX,
+    Change, Changes, ChangesError, Entry, Fault, Key, Listing, Page, Revision,
+    key::{LISTING_PREFIX, prefix_end},
 };
 
 /// Connections to read with: some for single keys, which must never wait for a long read; some for
@@ -208,8 +209,7 @@ pub(super) fn list_reverse(
     before: Option<&Key>,
     limit: usize,
 ) -> Result<Page, Fault> {
-    // No key holds the last of all code points, so this is after every key with the prefix.
-    let end = format!("{prefix}\u{10ffff}");
+    let end = prefix_end(prefix);
     let before = before.map_or(end.as_str(), |before| before.as_str().min(&end));
     let list = || -> rusqlite::Result<Page> {
         let snapshot = read_transaction(connection)?;
@@ -249,11 +249,10 @@ pub(super) fn window(
     prefix: &str,
     skip: usize,
     limit: usize,
-) -> Result<Window, Fault> {
-    // No key holds the last of all code points, so this is after every key with the prefix.
-    let end = format!("{prefix}\u{10ffff}");
+) -> Result<Listing<Entry>, Fault> {
+    let end = prefix_end(prefix);
     let sql_limit = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let window = || -> rusqlite::Result<Window> {
+    let window = || -> rusqlite::Result<Listing<Entry>> {
         let snapshot = read_transaction(connection)?;
         let from = live_rows(prefix);
         let total: i64 = snapshot
@@ -265,14 +264,14 @@ pub(super) fn window(
             "SELECT key, value, changed FROM {from} AND key >= ?1 AND key < ?2
              ORDER BY key LIMIT ?3 OFFSET ?4"
         ))?;
-        let entries = statement
+        let items = statement
             .query_map(
                 (prefix, &end, sql_limit(limit), sql_limit(skip)),
                 entry_of_row,
             )?
             .collect::<rusqlite::Result<_>>()?;
-        Ok(Window {
-            entries,
+        Ok(Listing {
+            items,
             total: usize::try_from(total).unwrap_or_default(),
         })
     };
@@ -285,13 +284,10 @@ pub(super) fn select(
     wanted: &(dyn Fn(&str, &[u8]) -> bool + Send + Sync),
     skip: usize,
     limit: usize,
-) -> Result<Window, Fault> {
-    let end = format!("{prefix}\u{10ffff}");
-    let select = || -> rusqlite::Result<Window> {
-        let mut window = Window {
-            entries: Vec::new(),
-            total: 0,
-        };
+) -> Result<Listing<Entry>, Fault> {
+    let end = prefix_end(prefix);
+    let select = || -> rusqlite::Result<Listing<Entry>> {
+        let mut window = Listing::default();
         let mut statement = connection.prepare_cached(&format!(
             "SELECT key, value, changed FROM {} AND key >= ?1 AND key < ?2 ORDER BY key",
             live_rows(prefix)

@@ -15,8 +15,8 @@ use super::{
     read,
 };
 use crate::{
-    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Page, Revision, Store, Txn,
-    Window, open::OpenError,
+    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Page, Revision,
+    Store, Txn, open::OpenError,
 };
 
 /// One moment of a store. No octet of any file changes by looking at it, and no file is made.
@@ -196,7 +196,7 @@ impl Store for SqliteSnapshot {
         wanted: EntryFilter,
         skip: usize,
         limit: usize,
-    ) -> Result<Window, Fault> {
+    ) -> Result<Listing<Entry>, Fault> {
         read::select(&self.connection(), prefix, &*wanted, skip, limit)
     }
 

@@ -326,11 +326,7 @@ impl<'a> Statements<'a> {
     }
 
     fn first_conflict(&mut self, expect: &[Expect]) -> rusqlite::Result<Option<Key>> {
-        for expect in expect {
-            let (key, wanted) = match expect {
-                Expect::Absent(key) => (key, None),
-                Expect::Unchanged(key, revision) => (key, Some(*revision)),
-            };
+        for (key, wanted) in expect.iter().map(Expect::parts) {
             let found = self
                 .changed
                 .query_row([key.as_str()], |row| Ok(revision(row.get(0)?)))

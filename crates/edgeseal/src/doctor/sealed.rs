@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{RESTORE, RESTORE_KEY, Report};
 use edgeseal_core::{Secret, certificate::Digest};
 use edgeseal_store::{
-    Entry, Fault, Keyring, Store,
-    key::TICKET_KEYS,
+    Entry, Fault, Keyring, Pages, Store,
+    key::{AUDIT_CHAIN_SECRET, MATERIALS, SIGNING_REQUESTS, TICKET_KEYS},
     record::decode_material,
     reseal::{self, SEALED_KINDS, SealedKind},
     seal::UnsealError,
@@ -42,19 +42,14 @@ pub(super) async fn examine(
         return Ok(());
     };
     for kind in SEALED_KINDS {
-        let mut after = None;
         let mut count = 0;
-        loop {
-            let page = store.list(kind.prefix, after.as_ref(), PAGE).await?;
-            for entry in &page.entries {
+        let mut pages = Pages::new(store, kind.prefix, PAGE);
+        while let Some(entries) = pages.next().await? {
+            for entry in &entries {
                 count += 1;
                 if let Err((what, cure)) = check(kind, keyring, entry) {
                     report.problem(format!("{}: {what}", entry.key), cure);
                 }
-            }
-            after = page.entries.into_iter().next_back().map(|entry| entry.key);
-            if !page.has_more {
-                break;
             }
         }
         report.checked(format!("{count} sealed records of {}", kind.name));
@@ -79,16 +74,16 @@ fn check(
         };
         (format!("the sealed value does not open: {why}"), cure)
     })?;
-    let fits = match kind.name {
-        "certificates" => is_key_of_leaf(&opened, entry),
-        "session ticket keys" => {
+    let fits = match kind.prefix {
+        MATERIALS => is_key_of_leaf(&opened, entry),
+        TICKET_KEYS => {
             let opened = TicketKey::open(keyring, &entry.key, &entry.value);
             return opened
                 .map(drop)
                 .map_err(|why| (why.to_string(), TICKET_KEY_REMEDY));
         }
-        "signing requests" => is_key_of_name(&opened, entry),
-        "audit secrets" => Some(opened.expose().len() == 32),
+        SIGNING_REQUESTS => is_key_of_name(&opened, entry),
+        AUDIT_CHAIN_SECRET => Some(opened.expose().len() == 32),
         _ => Some(!opened.expose().is_empty() && std::str::from_utf8(opened.expose()).is_ok()),
     };
     match fits {

@@ -2,10 +2,7 @@
 //! paged.
 
 use edgeseal_core::certificate::CertificateId;
-use edgeseal_store::{
-    catalog::{Listing, Pagination},
-    record::CertificateSummary,
-};
+use edgeseal_store::{Listing, catalog::Pagination, record::CertificateSummary};
 use serde::Serialize;
 
 use super::{Keyword, get_certificate_detail::CertificateView, parse_instance_id};

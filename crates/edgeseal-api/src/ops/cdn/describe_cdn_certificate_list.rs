@@ -3,7 +3,8 @@
 
 use edgeseal_core::{DomainPattern, certificate::CertificateId};
 use edgeseal_store::{
-    catalog::{Listing, Pagination},
+    Listing,
+    catalog::Pagination,
     record::{CertificateRecord, CertificateSummary},
 };
 use serde::Serialize;

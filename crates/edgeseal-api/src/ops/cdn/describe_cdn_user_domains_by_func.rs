@@ -1,7 +1,7 @@
 //! `DescribeCdnUserDomainsByFunc`: the domains that have a configuration function, given by its id.
 
 use edgeseal_core::domain::Domain;
-use edgeseal_store::catalog::{Listing, Pagination};
+use edgeseal_store::{Listing, catalog::Pagination};
 use serde::Serialize;
 
 use super::{

@@ -4,11 +4,7 @@ use edgeseal_core::{
     AccountId, Timestamp,
     domain::{Coverage, Domain, DomainState, ServiceType},
 };
-use edgeseal_store::{
-    Catalog, Fault,
-    catalog::{Listing, Pagination},
-    record::DomainSummary,
-};
+use edgeseal_store::{Catalog, Fault, Listing, catalog::Pagination, record::DomainSummary};
 
 use super::{tags, wire_names::WireName as _};
 use crate::{

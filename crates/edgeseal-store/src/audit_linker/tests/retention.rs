@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use super::*;
-use crate::{Changes, ChangesError, Page, SharedStore, Store, sqlite::SqliteStore};
+use crate::{Changes, ChangesError, Entry, Page, SharedStore, Store, sqlite::SqliteStore};
 
 /// What the process that removes records does within some days of a clock: a look each hour.
 async fn days_of_looks(catalog: &Catalog, from: Timestamp, days: i64) -> usize {

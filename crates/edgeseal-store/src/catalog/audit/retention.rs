@@ -8,7 +8,7 @@ use crate::{
     audit_chain::{
         Anchor, ChainKey, ClockMonitor, Head, Link, LinkedRecord, Mac, retention_cutoff,
     },
-    key, record,
+    key, record, write_all,
 };
 
 /// Records removed per transaction: some engines allow 128 operations.
@@ -38,23 +38,17 @@ impl Catalog {
 
     /// Records the clock reading `now`.
     async fn observe_clock(&self, now: Timestamp) -> Result<ClockMonitor, Fault> {
-        let holder = Key::meta("audit-clock");
+        let holder = Key::audit_clock();
         // An undecodable record counts as none: it delays the removal.
         let before = self.store.get(&holder).await?;
         let before = before.and_then(|entry| record::decode(&entry.value).ok());
         let watch = ClockMonitor::observe(before, now);
-        let txn = Txn {
-            expect: Vec::new(),
-            write: vec![Write::Put {
-                key: holder,
-                value: record::encode(&watch)?,
-                expires: None,
-            }],
-        };
-        match self.store.commit(txn).await {
-            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(watch),
-            Err(CommitError::Fault(fault)) => Err(fault),
-        }
+        write_all(
+            &*self.store,
+            vec![Write::put(holder, record::encode(&watch)?)],
+        )
+        .await?;
+        Ok(watch)
     }
 
     /// Removes an account's records from before a time, and the links that contain only such
@@ -193,15 +187,9 @@ impl Catalog {
         if found.is_some_and(|found| found.n > end.0 || found.before > before) {
             return Ok(false);
         }
-        txn.expect.push(match stored {
-            Some(entry) => Expect::Unchanged(holder.clone(), entry.revision),
-            None => Expect::Absent(holder.clone()),
-        });
-        txn.write.push(Write::Put {
-            key: holder,
-            value: record::encode(&anchor)?,
-            expires: None,
-        });
+        txn.expect
+            .push(Expect::same_as(holder.clone(), stored.as_ref()));
+        txn.write.push(Write::put(holder, record::encode(&anchor)?));
         match self.store.commit(txn).await {
             Ok(_) => Ok(true),
             Err(CommitError::Conflict { .. }) => Ok(false),

@@ -1,7 +1,10 @@
 //! Deployments: the newest first, in pages, and none of them large.
 
 use super::*;
-use crate::record::{DeployedDomain, DeploymentRecord};
+use crate::{
+    Listing,
+    record::{DeployedDomain, DeploymentRecord},
+};
 
 fn deployment(id: i64, failure: Option<&str>) -> DeploymentRecord {
     DeploymentRecord {

@@ -3,11 +3,7 @@
 use std::collections::BTreeSet;
 
 use edgeseal_core::AccountId;
-use edgeseal_store::{
-    Catalog,
-    catalog::{Listing, Pagination},
-    record::DeploymentRecord,
-};
+use edgeseal_store::{Catalog, Listing, catalog::Pagination, record::DeploymentRecord};
 use serde::Serialize;
 
 use super::{JOB_TYPE, JobError, JobOutcome, PRODUCT, StatusFilter, job_id, status_filter};
