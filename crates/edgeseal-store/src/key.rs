@@ -8,12 +8,19 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{
-    AccountId, DomainName, DomainPattern, Timestamp,
-    certificate::{CertificateId, Digest},
-    domain::Environment,
-    identity::{IdentityKind, IdentityName, PolicyName, PolicyRef, UserName},
-    quota::QuotaKind,
-    ticket::TicketPeriod,
+    AccountId, DomainName, DomainPattern, Timestamp, domain::Environment, ticket::TicketPeriod,
+};
+
+mod accounts;
+mod certificates;
+
+pub use accounts::{
+    account_access_keys, counted_prefix, identities, identities_with_policy, policies,
+    user_access_keys, with_policy,
+};
+pub use certificates::{
+    account_certificates, certificate_uses, issuer_uses, material_uses, regional_certificates,
+    signing_requests, superseded,
 };
 
 /// A key of the store.
@@ -122,81 +129,6 @@ impl Key {
         Self(format!("family/{}/{parent}", shard(parent.as_bytes())).into())
     }
 
-    /// A certificate by ID.
-    #[must_use]
-    pub fn certificate(id: CertificateId) -> Self {
-        let id = id.to_string();
-        Self(format!("{CERTIFICATES}{}/{id}", shard(id.as_bytes())).into())
-    }
-
-    /// A certificate's summary in its account; see [`crate::record::CertificateSummary`].
-    #[must_use]
-    pub fn account_certificate(account: &AccountId, region: &str, id: CertificateId) -> Self {
-        Self(format!("{}{id:019}", regional_certificates(account, region)).into())
-    }
-
-    /// The certificate with this name in an account. Names are free text and therefore hashed.
-    #[must_use]
-    pub fn certificate_name(account: &AccountId, name: &str) -> Self {
-        Self(format!("{CERTIFICATE_NAMES}{account}/{}", hash(&[name.as_bytes()])).into())
-    }
-
-    /// A certificate with this content in an account.
-    #[must_use]
-    pub fn certificate_content(account: &AccountId, digest: &Digest) -> Self {
-        Self(format!("{CERTIFICATE_CONTENTS}{account}/{digest}").into())
-    }
-
-    /// The chain of a certificate as it was uploaded.
-    #[must_use]
-    pub fn original_chain(id: CertificateId) -> Self {
-        Self(format!("{ORIGINAL_CHAINS}{id}").into())
-    }
-
-    /// The private key of a certificate as it was uploaded, sealed.
-    #[must_use]
-    pub fn original_key(id: CertificateId) -> Self {
-        Self(format!("{ORIGINAL_KEYS}{id}").into())
-    }
-
-    /// Marks that a domain has this certificate bound.
-    #[must_use]
-    pub fn certificate_use(id: CertificateId, name: &DomainPattern) -> Self {
-        Self(format!("{}{name}", certificate_uses(id)).into())
-    }
-
-    /// Rewritten whenever a domain binds this certificate, so that a removal, which reads it,
-    /// conflicts with a concurrent binding.
-    #[must_use]
-    pub fn certificate_use_guard(id: CertificateId) -> Self {
-        Self(format!("certused/{id}").into())
-    }
-
-    /// Marks that a certificate was uploaded with a call for this domain of its account, and that
-    /// no domain has it bound any more.
-    #[must_use]
-    pub fn superseded(account: &AccountId, name: &DomainPattern, id: CertificateId) -> Self {
-        Self(format!("{}{id:019}", superseded(account, name)).into())
-    }
-
-    /// Marks that a certificate has this material.
-    #[must_use]
-    pub fn material_use(digest: &Digest, id: CertificateId) -> Self {
-        Self(format!("{}{id}", material_uses(digest)).into())
-    }
-
-    /// Rewritten whenever a certificate with this material is added; as [`Key::certificate_use_guard`].
-    #[must_use]
-    pub fn material_use_guard(digest: &Digest) -> Self {
-        Self(format!("materialused/{digest}").into())
-    }
-
-    /// A signing request of an account, by the SHA-256 of its public key.
-    #[must_use]
-    pub fn signing_request(account: &AccountId, public_key: &Digest) -> Self {
-        Self(format!("{}{public_key}", signing_requests(account)).into())
-    }
-
     /// Marks that an account has proved that it owns a root domain.
     #[must_use]
     pub fn ownership(account: &AccountId, root: &DomainName) -> Self {
@@ -215,131 +147,10 @@ impl Key {
         Self(format!("{}{id:019}", deployments(account)).into())
     }
 
-    /// Leaf and sealed key.
-    #[must_use]
-    pub fn material(digest: &Digest) -> Self {
-        let digest = digest.to_string();
-        Self(format!("{MATERIALS}{}/{digest}", &digest[..2]).into())
-    }
-
-    /// An intermediate, shared by all certificates below it.
-    #[must_use]
-    pub fn issuer(digest: &Digest) -> Self {
-        Self(format!("issuer/{digest}").into())
-    }
-
-    /// Marks that material has this intermediate in its chain.
-    #[must_use]
-    pub fn issuer_use(issuer: &Digest, material: &Digest) -> Self {
-        Self(format!("{}{material}", issuer_uses(issuer)).into())
-    }
-
-    /// Rewritten whenever material with this intermediate is added; as [`Key::certificate_use_guard`].
-    #[must_use]
-    pub fn issuer_use_guard(issuer: &Digest) -> Self {
-        Self(format!("issuerused/{issuer}").into())
-    }
-
-    /// Marks that all uses of this intermediate are recorded, which earlier releases did not do.
-    #[must_use]
-    pub fn issuer_uses_complete(issuer: &Digest) -> Self {
-        Self(format!("issuercounted/{issuer}").into())
-    }
-
-    /// An account.
-    #[must_use]
-    pub fn account(id: &AccountId) -> Self {
-        Self(format!("{ACCOUNTS}{id}").into())
-    }
-
-    /// The account with this name.
-    #[must_use]
-    pub fn account_name(name: &str) -> Self {
-        Self(format!("{ACCOUNT_NAMES}{}", hash(&[name.as_bytes()])).into())
-    }
-
-    /// The quota counter of an account for one kind.
-    #[must_use]
-    pub fn count(account: &AccountId, kind: QuotaKind) -> Self {
-        Self(format!("{COUNTS}{account}/{}", count_name(kind)).into())
-    }
-
-    /// The account and kind of a quota counter; `None` for any other key.
-    #[must_use]
-    pub fn as_count(&self) -> Option<(AccountId, QuotaKind)> {
-        let (account, word) = self.0.strip_prefix(COUNTS)?.split_once('/')?;
-        let kind = QuotaKind::ALL
-            .into_iter()
-            .find(|kind| count_name(*kind) == word);
-        Some((AccountId::parse(account).ok()?, kind?))
-    }
-
-    /// An access key.
-    #[must_use]
-    pub fn access_key(id: &str) -> Self {
-        Self(format!("{ACCESS_KEYS}{}", hash(&[id.as_bytes()])).into())
-    }
-
-    /// Marks that an account has this access key.
-    #[must_use]
-    pub fn account_access_key(account: &AccountId, id: &str) -> Self {
-        Self(format!("{}{}", account_access_keys(account), hash(&[id.as_bytes()])).into())
-    }
-
-    /// Marks that a user of an account has this access key.
-    #[must_use]
-    pub fn user_access_key(account: &AccountId, user: &UserName, id: &str) -> Self {
-        let hash = hash(&[id.as_bytes()]);
-        Self(format!("{}{hash}", user_access_keys(account, user)).into())
-    }
-
-    /// A user or role of an account.
-    #[must_use]
-    pub fn identity<N: IdentityName>(account: &AccountId, name: &N) -> Self {
-        Self(format!("{}{name}", identities(account, N::KIND)).into())
-    }
-
-    /// A custom policy of an account.
-    #[must_use]
-    pub fn policy(account: &AccountId, name: &PolicyName) -> Self {
-        Self(format!("{}{name}", policies(account)).into())
-    }
-
-    /// Marks that a policy is attached to a user or role.
-    #[must_use]
-    pub fn identity_with_policy<N: IdentityName>(
-        account: &AccountId,
-        policy: &PolicyRef,
-        name: &N,
-    ) -> Self {
-        let prefix = identities_with_policy(account, policy, N::KIND);
-        Self(format!("{prefix}{name}").into())
-    }
-
-    /// Written by every change of the permissions of an account's users and roles, so that caches
-    /// notice the change.
-    #[must_use]
-    pub fn permissions_revision(account: &AccountId) -> Self {
-        Self(format!("rights/{account}").into())
-    }
-
     /// The AAD for sealed explanations of refusals; nothing is stored under it.
     #[must_use]
     pub fn diagnosis() -> Self {
         Self("diagnosis".into())
-    }
-
-    /// The hour in which an access key was last used.
-    #[must_use]
-    pub fn access_key_last_used(id: &str) -> Self {
-        Self(format!("keyuse/{}", hash(&[id.as_bytes()])).into())
-    }
-
-    /// Marks that an access key used a nonce.
-    #[must_use]
-    pub fn nonce(access_key: &str, nonce: &str) -> Self {
-        let hash = hash(&[access_key.as_bytes(), nonce.as_bytes()]);
-        Self(format!("nonce/{}/{hash}", &hash[..2]).into())
     }
 
     /// One change of a domain, in order of time.
@@ -465,66 +276,6 @@ pub fn subdomains(parent: &str) -> String {
     format!("{SUBDOMAINS}{}/{parent}/", shard(parent.as_bytes()))
 }
 
-/// Prefix of [`Key::account_certificate`].
-#[must_use]
-pub fn account_certificates(account: &AccountId) -> String {
-    format!("{CERTIFICATE_SUMMARIES}{account}/")
-}
-
-/// Prefix of [`Key::account_certificate`] for one region.
-#[must_use]
-pub fn regional_certificates(account: &AccountId, region: &str) -> String {
-    format!("{}{region}/", account_certificates(account))
-}
-
-/// Prefix of [`Key::certificate_use`].
-#[must_use]
-pub fn certificate_uses(id: CertificateId) -> String {
-    format!("{CERTIFICATE_USES}{id}/")
-}
-
-/// Prefix of [`Key::superseded`].
-#[must_use]
-pub fn superseded(account: &AccountId, name: &DomainPattern) -> String {
-    format!("{SUPERSEDED}{account}/{name}/")
-}
-
-/// Prefix of [`Key::material_use`].
-#[must_use]
-pub fn material_uses(digest: &Digest) -> String {
-    format!("{MATERIAL_USES}{digest}/")
-}
-
-/// Prefix of [`Key::issuer_use`].
-#[must_use]
-pub fn issuer_uses(issuer: &Digest) -> String {
-    format!("{ISSUER_USES}{issuer}/")
-}
-
-/// Prefix of [`Key::signing_request`].
-#[must_use]
-pub fn signing_requests(account: &AccountId) -> String {
-    format!("{SIGNING_REQUESTS}{account}/")
-}
-
-/// Prefix of what [`Key::count`] counts.
-#[must_use]
-pub fn counted_prefix(account: &AccountId, kind: QuotaKind) -> String {
-    match kind {
-        QuotaKind::Domains => account_domains(account),
-        QuotaKind::Certificates => account_certificates(account),
-        QuotaKind::CsrKeys => signing_requests(account),
-    }
-}
-
-const fn count_name(kind: QuotaKind) -> &'static str {
-    match kind {
-        QuotaKind::Domains => "domains",
-        QuotaKind::Certificates => "certificates",
-        QuotaKind::CsrKeys => "csrkeys",
-    }
-}
-
 /// Prefix of [`Key::deployment`].
 #[must_use]
 pub fn deployments(account: &AccountId) -> String {
@@ -535,50 +286,6 @@ pub fn deployments(account: &AccountId) -> String {
 #[must_use]
 pub fn deleted_domains(account: &AccountId) -> String {
     format!("deleteddomain/{account}/")
-}
-
-/// Prefix of [`Key::account_access_key`].
-#[must_use]
-pub fn account_access_keys(account: &AccountId) -> String {
-    format!("{ACCOUNT_ACCESS_KEYS}{account}/")
-}
-
-/// Prefix of [`Key::user_access_key`].
-#[must_use]
-pub fn user_access_keys(account: &AccountId, user: &UserName) -> String {
-    format!("{USER_ACCESS_KEYS}{account}/{user}/")
-}
-
-/// Prefix of [`Key::identity`] for one kind.
-#[must_use]
-pub fn identities(account: &AccountId, kind: IdentityKind) -> String {
-    format!("{kind}/{account}/")
-}
-
-/// Prefix of [`Key::policy`].
-#[must_use]
-pub fn policies(account: &AccountId) -> String {
-    format!("policy/{account}/")
-}
-
-/// Prefix of [`Key::identity_with_policy`] for one kind.
-#[must_use]
-pub fn identities_with_policy(
-    account: &AccountId,
-    policy: &PolicyRef,
-    kind: IdentityKind,
-) -> String {
-    format!("{}{kind}/", with_policy(account, policy))
-}
-
-/// Prefix of [`Key::identity_with_policy`].
-#[must_use]
-pub fn with_policy(account: &AccountId, policy: &PolicyRef) -> String {
-    format!(
-        "withpolicy/{account}/{}/{}/",
-        policy.kind.as_str(),
-        policy.name
-    )
 }
 
 /// Prefix of [`Key::history`].

@@ -12,11 +12,7 @@
 //! Nothing here knows the wire format or TLS. Private keys pass through sealed and are unsealed
 //! only where they are used.
 
-use std::{
-    borrow::Cow,
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,6 +35,7 @@ pub mod seal;
 pub mod session;
 pub mod sqlite;
 pub mod ticket_key;
+mod txn;
 
 #[cfg(test)]
 mod conformance;
@@ -48,6 +45,8 @@ pub use key::Key;
 pub use pages::Pages;
 pub use seal::Keyring;
 pub use session::Session;
+pub use txn::{Expect, Txn, VALUE_BYTES_MAX, Write};
+pub(crate) use txn::{parse_counter, write_all};
 
 /// A shared store, chosen at run time.
 pub type SharedStore = Arc<dyn Store>;
@@ -69,138 +68,6 @@ pub struct Entry {
     pub value: Bytes,
     /// The commit that wrote the value.
     pub revision: Revision,
-}
-
-/// A transaction: all of it is committed or nothing.
-#[derive(Clone, Debug, Default)]
-pub struct Txn {
-    /// Conditions; checked in order.
-    pub expect: Vec<Expect>,
-    /// Writes. A key may occur once.
-    pub write: Vec<Write>,
-}
-
-/// The longest value that a store accepts, in bytes: 1 MiB, below etcd's request limit of 1.5 MiB.
-pub const VALUE_BYTES_MAX: usize = 1 << 20;
-
-impl Txn {
-    /// Checks that do not depend on the engine's state.
-    pub(crate) fn check(&self) -> Result<(), Fault> {
-        let mut keys = HashSet::with_capacity(self.write.len());
-        for write in &self.write {
-            if let Write::Put { value, .. } = write
-                && value.len() > VALUE_BYTES_MAX
-            {
-                return Err(Fault::new("commit: a value is longer than 1 MiB"));
-            }
-            if !keys.insert(write.key()) {
-                return Err(Fault::new("commit: a key is written twice"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Commits writes without conditions; the last writer wins.
-pub(crate) async fn write_all(store: &dyn Store, write: Vec<Write>) -> Result<Revision, Fault> {
-    let expect = Vec::new();
-    match store.commit(Txn { expect, write }).await {
-        Ok(revision) => Ok(revision),
-        Err(CommitError::Conflict { .. }) => Err(Fault::new("commit: nothing was expected")),
-        Err(CommitError::Fault(fault)) => Err(fault),
-    }
-}
-
-/// A condition on one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expect {
-    /// The key does not exist.
-    Absent(Key),
-    /// The key exists and was last written by this commit.
-    Unchanged(Key, Revision),
-}
-
-/// A change of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// Sets the key to a value.
-    Put {
-        /// The key.
-        key: Key,
-        /// Its value; at most [`VALUE_BYTES_MAX`].
-        value: Bytes,
-        /// When the store may remove it. It may remain visible for a while after that; followers
-        /// are not told of its expiry.
-        expires: Option<Timestamp>,
-    },
-    /// Removes the key. Not an error if it does not exist.
-    Delete(Key),
-    /// Adds `by` to the decimal number at the key; the result is never below zero.
-    ///
-    /// This is a condition too: the number must exist and, if it grows, must not exceed `at_most`.
-    /// If that does not hold when the transaction commits, the commit conflicts at this key. Unlike
-    /// a read followed by a [put](Self::Put), concurrent additions do not conflict.
-    Add {
-        /// The key.
-        key: Key,
-        /// The amount to add.
-        by: i64,
-        /// The limit up to which it may grow.
-        at_most: u64,
-    },
-}
-
-impl Expect {
-    /// The key is as it was read: with this entry, or absent.
-    #[must_use]
-    pub fn same_as(key: Key, read: Option<&Entry>) -> Self {
-        match read {
-            Some(entry) => Self::Unchanged(key, entry.revision),
-            None => Self::Absent(key),
-        }
-    }
-
-    /// The key, and the commit that must have written it last; `None` if it must be absent.
-    pub(crate) const fn parts(&self) -> (&Key, Option<Revision>) {
-        match self {
-            Self::Absent(key) => (key, None),
-            Self::Unchanged(key, revision) => (key, Some(*revision)),
-        }
-    }
-}
-
-impl Write {
-    /// Sets the key to a value that does not expire.
-    #[must_use]
-    pub const fn put(key: Key, value: Bytes) -> Self {
-        Self::Put {
-            key,
-            value,
-            expires: None,
-        }
-    }
-
-    /// The write to execute, given the current value of the key: an addition becomes a put of its
-    /// result, or `None` if its condition does not hold.
-    pub(crate) fn resolve(&self, value: Option<&[u8]>) -> Option<Cow<'_, Self>> {
-        let Self::Add { key, by, at_most } = self else {
-            return Some(Cow::Borrowed(self));
-        };
-        let sum = parse_counter(value?)?.saturating_add_signed(*by);
-        (*by <= 0 || sum <= *at_most)
-            .then(|| Cow::Owned(Self::put(key.clone(), Bytes::from(sum.to_string()))))
-    }
-
-    pub(crate) const fn key(&self) -> &Key {
-        match self {
-            Self::Put { key, .. } | Self::Delete(key) | Self::Add { key, .. } => key,
-        }
-    }
-}
-
-/// The number that [`Write::Add`] adds to; `None` if the value is not a number.
-pub(crate) fn parse_counter(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// One page of a listing, in byte order of the keys.

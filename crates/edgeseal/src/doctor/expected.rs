@@ -8,7 +8,7 @@ use edgeseal_core::{
     domain::{Domain, DomainState, Environment},
 };
 use edgeseal_store::{
-    Fault, Key, Store,
+    Fault, Key, Pages, Store,
     key::DOMAINS,
     record::{CertificateRecord, decode, decode_material},
 };
@@ -57,21 +57,17 @@ pub(super) async fn read(store: &dyn Store, config: &Config) -> Result<ExpectedS
         demo_root: roots::demo_root(&config.data),
         ..ExpectedState::default()
     };
-    let mut after = None;
-    loop {
-        let page = store.list(DOMAINS, after.as_ref(), PAGE).await?;
-        for entry in &page.entries {
+    let mut pages = Pages::new(store, DOMAINS, PAGE);
+    while let Some(entries) = pages.next().await? {
+        for entry in &entries {
             // Records that cannot be decoded were reported already.
             if let Ok(domain) = decode::<Domain>(&entry.value) {
                 let shown = bound.expected_leaves(store, &domain, environment).await?;
                 bound.domains.insert(domain.name, shown);
             }
         }
-        after = page.entries.into_iter().next_back().map(|entry| entry.key);
-        if !page.has_more {
-            return Ok(bound);
-        }
     }
+    Ok(bound)
 }
 
 impl ExpectedState {
