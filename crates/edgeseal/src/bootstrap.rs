@@ -125,7 +125,7 @@ pub(crate) async fn load_keyring(
     config: &Config,
     has_served: bool,
 ) -> Result<(Keyring, Vec<KekSource>), StartError> {
-    let sources = config.kek_sources()?;
+    let sources = config.kek_sources();
     let is_first_start = !has_served
         && !config.store_url().file().is_some_and(Path::exists)
         && !config.data.join("credentials.json").exists();
@@ -157,7 +157,7 @@ pub(crate) async fn check_keys_present(
     keyring: &Keyring,
     sources: &[KekSource],
 ) -> Result<(), StartError> {
-    if config.accepts_lost_keys()? {
+    if config.accepts_lost_keys() {
         return Ok(());
     }
     let needs = MissingKeys::find(config, &keyring.ids()).await;
@@ -317,7 +317,7 @@ async fn check_root_keys_open(
     for key in catalog.access_keys_of(root, None).await? {
         let opened = catalog.access_key(&key.id).await;
         opened.map_err(|cause| BootstrapError::WrongKek {
-            sources: source_names(&config.kek_sources().unwrap_or_default()),
+            sources: source_names(&config.kek_sources()),
             cause,
         })?;
     }

@@ -204,7 +204,7 @@ async fn read_keyring(
     config: &Config,
     report: &mut Report,
 ) -> Result<Option<Keyring>, DoctorError> {
-    match kek::read_all(&config.kek_sources()?).await {
+    match kek::read_all(&config.kek_sources()).await {
         Ok(keyring) => {
             report.checked(format!("{} key-encryption keys", keyring.ids().len()));
             Ok(Some(keyring))

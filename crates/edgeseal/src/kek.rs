@@ -11,7 +11,7 @@ use edgeseal_store::{
     Keyring,
     seal::{InvalidKeyring, KeyId},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, Command},
@@ -22,21 +22,30 @@ mod rotator;
 
 pub(crate) use rotator::KekRotator;
 
-/// The setting `kek`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The setting `kek`: at least one source.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Written")]
+pub(crate) struct KekSources(pub(crate) Vec<KekSource>);
+
+/// The setting, as written. No `Debug`: a text may be a key instead of a source.
+#[derive(Deserialize)]
 #[serde(untagged)]
-pub(crate) enum KekSetting {
-    One(KekSourceSetting),
-    Several(Vec<KekSourceSetting>),
+enum Written {
+    One(WrittenSource),
+    Several(Vec<WrittenSource>),
 }
 
-/// One source, as configured.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
-pub(crate) enum KekSourceSetting {
+enum WrittenSource {
     Text(String),
     Command { command: Vec<String> },
 }
+
+/// A source that is invalid, or an empty list of them.
+#[derive(Debug, thiserror::Error)]
+#[error("not a source of key-encryption keys")]
+struct InvalidSources;
 
 /// A source of key-encryption keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,32 +110,24 @@ const STDERR_MAX: usize = 4 * 1024;
 /// Long enough for a command that queries a key service over the network, with retries.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-impl KekSetting {
-    /// The sources; `None` if one of them is invalid, or the list is empty.
-    pub(crate) fn sources(&self) -> Option<Vec<KekSource>> {
-        let entries = match self {
-            Self::One(entry) => std::slice::from_ref(entry),
-            Self::Several(entries) => entries,
-        };
-        let sources: Vec<KekSource> = entries.iter().map(KekSource::of).collect::<Option<_>>()?;
-        Some(sources).filter(|sources| !sources.is_empty())
-    }
-}
+impl TryFrom<Written> for KekSources {
+    type Error = InvalidSources;
 
-/// Does not show the text: it may be a key instead of a source.
-impl std::fmt::Debug for KekSourceSetting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match KekSource::of(self) {
-            Some(source) => std::fmt::Debug::fmt(&source, f),
-            None => f.write_str("(not shown)"),
-        }
+    fn try_from(written: Written) -> Result<Self, InvalidSources> {
+        let written = match written {
+            Written::One(source) => vec![source],
+            Written::Several(sources) => sources,
+        };
+        let sources: Option<Vec<KekSource>> = written.into_iter().map(KekSource::of).collect();
+        let sources = sources.filter(|sources| !sources.is_empty());
+        sources.map(Self).ok_or(InvalidSources)
     }
 }
 
 impl KekSource {
-    fn of(entry: &KekSourceSetting) -> Option<Self> {
-        match entry {
-            KekSourceSetting::Text(text) => {
+    fn of(written: WrittenSource) -> Option<Self> {
+        match written {
+            WrittenSource::Text(text) => {
                 let (scheme, rest) = text.split_once(':')?;
                 match scheme {
                     _ if rest.is_empty() => None,
@@ -135,9 +136,9 @@ impl KekSource {
                     _ => None,
                 }
             }
-            KekSourceSetting::Command { command } => {
+            WrittenSource::Command { command } => {
                 let named = command.first().is_some_and(|program| !program.is_empty());
-                named.then(|| Self::Command(command.clone()))
+                named.then_some(Self::Command(command))
             }
         }
     }

@@ -14,6 +14,9 @@ mod core_dumps;
 mod data_lock;
 mod demo;
 mod doctor;
+#[cfg(test)]
+#[path = "../tests/it/docs/generated.rs"]
+mod generated_docs;
 mod handover;
 mod kek;
 mod log;

@@ -239,7 +239,7 @@ impl Node {
 
     /// Waits until all connections are closed, after another process has taken over.
     pub(crate) async fn wait_until_drained(&mut self) {
-        let timeout = Duration::from_millis(self.context.config.handover_drain_timeout_ms);
+        let timeout = self.context.config.handover_drain_timeout_ms.0;
         self.edge.wait_until_drained(timeout).await;
     }
 
@@ -253,7 +253,7 @@ impl Node {
         }
         let ending = ShutdownTimeouts {
             unused: Duration::ZERO,
-            drain: Duration::from_millis(self.context.config.drain_timeout_ms),
+            drain: self.context.config.drain_timeout_ms.0,
         };
         let control = self.control_plane.take();
         let calls = async {

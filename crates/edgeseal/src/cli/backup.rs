@@ -51,7 +51,7 @@ impl CopyReport {
     /// the available keys.
     pub(super) async fn check(copy: &StoreBackup, config: &Config) -> Result<Self, CliError> {
         let view = copy.snapshot().map_err(|error| copy_error(&error))?;
-        let keyring = kek::read_all(&config.kek_sources()?).await;
+        let keyring = kek::read_all(&config.kek_sources()).await;
         let examined = doctor::examine_store(&view, keyring.as_ref().ok()).await?;
         Ok(Self {
             report: examined,
@@ -97,7 +97,7 @@ impl Command {
         }
         let keys = match &self.with_kek {
             Some(to) if to.exists() => return Err(already_exists(to)),
-            Some(_) => Some(read_keys(&config.kek_sources()?).await?),
+            Some(_) => Some(read_keys(&config.kek_sources()).await?),
             None => None,
         };
         let copy = StoreBackup::create(&store, &self.file);

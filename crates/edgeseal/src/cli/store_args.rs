@@ -24,12 +24,11 @@ pub(super) struct StoreArgs {
 impl StoreArgs {
     /// The configuration.
     pub(super) fn load(&self) -> Result<Config, CliError> {
-        Ok(Config::load(&Flags {
-            config: self.config.clone(),
-            data: self.data.clone(),
-            store: self.store.clone(),
-            ..Flags::default()
-        })?)
+        Ok(Config::load(&Flags::of_store(
+            self.config.clone(),
+            self.data.clone(),
+            self.store.clone(),
+        ))?)
     }
 
     /// The configuration, and the file of the store.

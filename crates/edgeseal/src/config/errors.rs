@@ -1,17 +1,13 @@
 //! Messages about configuration errors: the value, its location, and a suggestion.
 
-use std::path::Path;
-
 use figment::{
-    Figment, Metadata, Source,
+    Figment, Metadata,
     error::{Actual, Kind},
     value::Value,
 };
 
-use super::{ConfigError, suggest};
+use super::{ConfigError, flags::FLAGS, suggest};
 
-/// Where a value is that neither a file nor a variable has: it is from a flag.
-const CONFIGURATION: &str = "configuration";
 /// The syntax of addresses.
 const ADDRESS: &str = "ADDRESS:PORT, such as \"127.0.0.1:7080\" or \"[::1]:7080\"";
 /// The syntax of the sources of key-encryption keys.
@@ -28,12 +24,8 @@ pub(super) fn from_figment(
     // The first step may be a profile, which this program does not use.
     let path = path.strip_prefix(&["default"]).unwrap_or(&path);
     let key = path.join(".").to_ascii_lowercase();
-    let place = match error.metadata.as_ref() {
-        Some(from) => place(from, path, text),
-        None => CONFIGURATION.to_owned(),
-    };
     ConfigError::Parse {
-        place,
+        place: location(error.metadata.as_ref(), path, text),
         why: parse_reason(&error.kind, &key, figment),
     }
 }
@@ -41,30 +33,22 @@ pub(super) fn from_figment(
 /// The location of the value of a key, for a value that parses and is invalid.
 pub(super) fn location_of(key: &str, figment: &Figment, text: Option<&str>) -> String {
     let path: Vec<&str> = key.split('.').collect();
-    match figment.find_metadata(path[0]) {
-        Some(from) => place(from, &path, text),
-        None => CONFIGURATION.to_owned(),
-    }
+    location(figment.find_metadata(path[0]), &path, text)
 }
 
-/// The file and line, or the variable, that has the value at `path`.
-fn place(from: &Metadata, path: &[&str], text: Option<&str>) -> String {
-    match from.source.as_ref().and_then(Source::file_path) {
-        Some(file) => file_location(file, text.and_then(|text| line_of(text, path))),
-        None if from.name.contains("EDGESEAL_") => variable(&path.join(".")),
-        None => CONFIGURATION.to_owned(),
+fn location(source: Option<&Metadata>, path: &[&str], text: Option<&str>) -> String {
+    let file = source.and_then(|it| it.source.as_ref()?.file_path());
+    match (file, source, path.first()) {
+        (Some(file), ..) => match text.and_then(|text| line_of(text, path)) {
+            Some(line) => format!("{}:{line}", file.display()),
+            None => file.display().to_string(),
+        },
+        (None, Some(source), Some(key)) if source.name == FLAGS => {
+            format!("--{}", key.replace('_', "-"))
+        }
+        (None, Some(_), Some(key)) => format!("EDGESEAL_{}", key.to_ascii_uppercase()),
+        _ => "configuration".to_owned(),
     }
-}
-
-fn file_location(file: &Path, line: Option<usize>) -> String {
-    match line {
-        Some(line) => format!("{}:{line}", file.display()),
-        None => file.display().to_string(),
-    }
-}
-
-fn variable(key: &str) -> String {
-    format!("EDGESEAL_{}", key.to_ascii_uppercase())
 }
 
 fn parse_reason(kind: &Kind, key: &str, figment: &Figment) -> String {
@@ -77,7 +61,6 @@ fn parse_reason(kind: &Kind, key: &str, figment: &Figment) -> String {
         }
         Kind::MissingField(name) => return format!("{key}: the key {name:?} is missing"),
         Kind::DuplicateField(name) => return format!("the key {name:?} stands twice"),
-        Kind::UnknownVariant(_, known) => format!("one of {}", known.join(", ")),
         Kind::InvalidType(_, expected)
         | Kind::InvalidValue(_, expected)
         | Kind::InvalidLength(_, expected) => type_description(expected),
@@ -97,6 +80,10 @@ fn parse_reason(kind: &Kind, key: &str, figment: &Figment) -> String {
             }
             (Err(_), _) => "what it is".to_owned(),
         }
+    };
+    let key = match key.rsplit_once('.') {
+        Some((list, item)) if item.parse::<usize>().is_ok() => list,
+        _ => key,
     };
     format!("{key} is {given}; it must be {expected}")
 }

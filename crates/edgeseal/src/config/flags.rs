@@ -1,65 +1,103 @@
-//! The flags of `edgeseal serve`.
+//! The flags of `edgeseal serve`: `--config`, `--take-over`, and the settings that are flags as well.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use clap::Args;
-use serde::Serialize;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, builder::PossibleValuesParser};
+use figment::{
+    Metadata, Profile, Provider,
+    providers::Serialized,
+    value::{Dict, Map},
+};
 
-use super::LogFormat;
+use super::{plain_text, table};
 
-/// The flags of `serve`. All are optional here; their defaults are those of [`Config`](super::Config).
-#[derive(Args, Debug, Default, Serialize)]
+/// The name of the flags among the sources of a configuration.
+pub(super) const FLAGS: &str = "flags";
+
+/// The flags of `serve`.
+#[derive(Args, Debug, Default)]
 pub(crate) struct Flags {
     /// Config file in TOML; its keys are named like these flags
     #[arg(long, value_name = "FILE")]
-    #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
     /// Take over from the process that serves this data directory, without refusing a connection
     #[arg(long)]
-    #[serde(skip)]
     pub(crate) take_over: bool,
-    /// Data directory [default: ./edgeseal-data]
-    #[arg(long, value_name = "DIR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) data: Option<PathBuf>,
-    /// The store: sqlite:PATH or memory: [default: sqlite:DATA/store.db]
-    #[arg(long, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) store: Option<String>,
-    /// Address of the API, plain HTTP [default: 127.0.0.1:7080]
-    #[arg(long, value_name = "ADDR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) api: Option<SocketAddr>,
-    /// Address of the API over TLS; needs the two files below [default: none]
-    #[arg(long, value_name = "ADDR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) api_tls: Option<SocketAddr>,
-    /// Certificate chain of the API over TLS, in PEM
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) api_tls_cert_file: Option<PathBuf>,
-    /// Private key of the API over TLS, in PEM
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) api_tls_key_file: Option<PathBuf>,
-    /// Address of the edge, HTTPS [default: 127.0.0.1:8443]
-    #[arg(long, value_name = "ADDR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) https: Option<SocketAddr>,
-    /// Address of the edge, plain HTTP [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) http: Option<SocketAddr>,
-    /// Address of health and metrics [default: 127.0.0.1:7081]
-    #[arg(long, value_name = "ADDR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) admin: Option<SocketAddr>,
-    /// Group of the edge; edges of the group "staging" serve staged certificates [default: production]
-    #[arg(long, value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) group: Option<String>,
-    /// Format of the log: auto, text or json [default: auto]
-    #[arg(long, value_name = "FORMAT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) log_format: Option<LogFormat>,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+/// The settings that are given as flags, by key. All of them are strings.
+#[derive(Debug, Default)]
+pub(crate) struct SettingFlags(BTreeMap<&'static str, String>);
+
+impl Flags {
+    /// The flags of a command that opens the store and does not serve.
+    pub(crate) fn of_store(
+        config: Option<PathBuf>,
+        data: Option<PathBuf>,
+        store: Option<String>,
+    ) -> Self {
+        let data = data.map(|path| path.to_string_lossy().into_owned());
+        let given = [("data", data), ("store", store)];
+        let given = given.into_iter().filter_map(|(key, it)| Some((key, it?)));
+        Self {
+            config,
+            settings: SettingFlags(given.collect()),
+            ..Self::default()
+        }
+    }
+}
+
+impl Provider for Flags {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(FLAGS)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Serialized::defaults(&self.settings.0).data()
+    }
+}
+
+impl Args for SettingFlags {
+    fn augment_args(command: Command) -> Command {
+        let flags = table::all().filter_map(|setting| {
+            let (long, value) = setting.flag?.strip_prefix("--")?.split_once(' ')?;
+            let arg = Arg::new(setting.key)
+                .long(long)
+                .value_name(value)
+                .help(format!(
+                    "{} [default: {}]",
+                    plain_text(setting.help),
+                    plain_text(&setting.default())
+                ));
+            let choices = (setting.choices)();
+            Some(if choices.is_empty() {
+                arg
+            } else {
+                arg.value_parser(PossibleValuesParser::new(choices))
+            })
+        });
+        command.args(flags)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let keys = table::all().filter(|setting| setting.flag.is_some());
+        let given = keys.filter_map(|setting| {
+            let value: &String = matches.get_one(setting.key)?;
+            Some((setting.key, value.clone()))
+        });
+        Ok(Self(given.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.extend(Self::from_arg_matches(matches)?.0);
+        Ok(())
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use edgeseal_api::oidc_providers::{HttpsSource, KeySource, OidcProviders};
 use edgeseal_core::{AccountId, oidc::Provider};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::ConfigError;
 
@@ -13,7 +13,7 @@ use super::ConfigError;
 const ISSUED_WITHIN_HOURS: std::ops::RangeInclusive<u32> = 1..=168;
 
 /// One OIDC provider.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OidcProvider {
     /// The number of the account whose roles its tokens can assume.

@@ -2,15 +2,18 @@
 
 use std::env;
 
-use super::{Config, ENV_KEYS, suggest};
+use super::{
+    Config, suggest,
+    table::{self, Setting},
+};
 use crate::kek::KekSource;
 
 /// Variables that are read elsewhere in the program.
-const OTHER_VARIABLES: &[&str] = &["log", "endpoint", "cacert"];
+const OTHER_VARIABLES: [&str; 3] = ["log", "endpoint", "cacert"];
 
 /// Logs a warning for every variable `EDGESEAL_…` that has no effect.
 pub(crate) fn warn_of_unknown_variables(config: &Config) {
-    let sources = config.kek_sources().unwrap_or_default();
+    let sources = config.kek_sources();
     let of_keys = |name: &str| {
         let named = |source: &KekSource| matches!(source, KekSource::Variable(it) if it == name);
         sources.iter().any(named)
@@ -26,11 +29,14 @@ pub(crate) fn warn_of_unknown_variables(config: &Config) {
 /// The warning for a variable; `None` if it is known or has another prefix.
 fn unknown_variable_hint(name: &str) -> Option<String> {
     let key = name.strip_prefix("EDGESEAL_")?.to_ascii_lowercase();
-    let mut known = [ENV_KEYS, OTHER_VARIABLES].concat();
+    let (tables, keys): (Vec<&Setting>, Vec<&Setting>) =
+        table::all().partition(|setting| setting.is_table);
+    let keys = keys.into_iter().map(|setting| setting.key);
+    let mut known: Vec<&str> = keys.chain(OTHER_VARIABLES).collect();
     if known.contains(&key.as_str()) || is_kubernetes_service_variable(&key) {
         return None;
     }
-    if ["rate_limits", "oidc_provider"].contains(&key.as_str()) {
+    if tables.iter().any(|setting| setting.key == key) {
         return Some(format!(
             "{name} is ignored: {key} can be set in the configuration file only"
         ));

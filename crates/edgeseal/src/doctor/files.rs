@@ -32,7 +32,7 @@ pub(super) fn examine(config: &Config, report: &mut Report) -> Result<(), Doctor
         .iter()
         .map(|name| config.data.join(name))
         .collect();
-    for source in config.kek_sources()? {
+    for source in config.kek_sources() {
         if let KekSource::File(path) = source {
             files.push(path);
         }

@@ -1,6 +1,6 @@
 //! What a node is started with: configuration, keys, and what the operating system allows.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use edgeseal_api::Settings;
 use edgeseal_edge::{AccessLog, Edge, Limits, Listeners, Options};
@@ -10,7 +10,7 @@ use super::StartError;
 use crate::{
     api_tls::ApiTls,
     bootstrap,
-    config::{Config, ConfigError},
+    config::Config,
     kek::KekSource,
     resources::{self, DescriptorBudget},
     sockets::{SocketRole, Sockets},
@@ -100,7 +100,7 @@ pub(crate) fn edge_directory(config: &Config) -> PathBuf {
     config.data.join("edge")
 }
 
-pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
+pub(crate) fn edge_options(config: &Config) -> Options {
     let mut options = Options::new(
         "local",
         &config.group,
@@ -108,9 +108,9 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
         &edge_directory(config),
     );
     options.http = Some(config.http);
-    options.client_hello_timeout = Duration::from_millis(config.client_hello_timeout_ms);
-    options.header_timeout = Duration::from_millis(config.header_timeout_ms);
-    options.drain_timeout = Duration::from_millis(config.drain_timeout_ms);
+    options.client_hello_timeout = config.client_hello_timeout_ms.0;
+    options.header_timeout = config.header_timeout_ms.0;
+    options.drain_timeout = config.drain_timeout_ms.0;
     options.key_cache_size = config.key_cache_size;
     options.limits = Limits {
         connections: config.connections,
@@ -122,28 +122,28 @@ pub(crate) fn edge_options(config: &Config) -> Result<Options, ConfigError> {
         ..Limits::default()
     };
     options.memory_used = resources::memory_usage;
-    options.proxy_protocol_from = config.trusted_proxies()?;
-    options.default_domain = config.default_domain()?;
+    options.proxy_protocol_from = config.proxy_protocol_from.iter().map(|it| it.0).collect();
+    options.default_domain = config.default_domain.clone().map(|it| it.0);
     options
         .origin_tls_ports
         .clone_from(&config.origin_tls_ports);
     options.origin_ca_file.clone_from(&config.origin_ca_file);
     options.origin_dns = config.origin_dns;
     options.origin_connections = config.origin_connections;
-    options.origin_private_addresses = config.private_origins()?;
+    options.origin_private_addresses = config.origin_private_addresses.0;
     options.request_body_max = config.request_body_max;
     options.keepalive_requests = config.keepalive_requests;
     options
         .origin_h2c_ports
         .clone_from(&config.origin_h2c_ports);
-    options.timeouts.header = Duration::from_millis(config.origin_header_timeout_ms);
-    options.timeouts.idle = Duration::from_millis(config.origin_idle_timeout_ms);
+    options.timeouts.header = config.origin_header_timeout_ms.0;
+    options.timeouts.idle = config.origin_idle_timeout_ms.0;
     options.timeouts.body_rate_min = config.request_body_rate_min;
-    options.timeouts.client_send = Duration::from_millis(config.client_send_timeout_ms);
-    options.timeouts.tunnel = Duration::from_millis(config.tunnel_idle_timeout_ms);
+    options.timeouts.client_send = config.client_send_timeout_ms.0;
+    options.timeouts.tunnel = config.tunnel_idle_timeout_ms.0;
     options.access_log = config.access_log.as_deref().map(|to| match to {
         "stdout" => AccessLog::Stdout,
         path => AccessLog::File(path.into()),
     });
-    Ok(options)
+    options
 }

@@ -210,7 +210,7 @@ async fn spawn_audit_linker(
     };
     match AuditLinker::start(catalog.clone(), clock::now).await {
         Ok(linker) => Ok(tokio::spawn(linker.run(wait_for_stop(ending)))),
-        Err(fault) if config.accepts_lost_keys()? => {
+        Err(fault) if config.accepts_lost_keys() => {
             tracing::error!(
                 error = &fault as &dyn std::error::Error,
                 "audit records are no longer linked"

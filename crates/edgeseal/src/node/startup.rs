@@ -38,7 +38,7 @@ struct Owner {
 /// See [`Node::start`].
 pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, StartError> {
     let mut settings = config.settings()?;
-    let mut options = edge_options(config)?;
+    let mut options = edge_options(config);
     let descriptors = allocate_descriptors(config)?;
     options.limits.connections = descriptors.connections;
     settings.connection_limits.total = descriptors.api_connections;

@@ -21,6 +21,7 @@ use crate::harness::{
 };
 
 mod actions;
+mod generated;
 mod hooks;
 mod links;
 

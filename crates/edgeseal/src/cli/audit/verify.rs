@@ -70,7 +70,7 @@ impl Command {
 /// A read-only snapshot of the store.
 async fn open_catalog(config: &Config, file: &Path) -> Result<Catalog, CliError> {
     let view = SqliteSnapshot::open(file).map_err(|error| CliError::Data(error.to_string()))?;
-    let sources = config.kek_sources()?;
+    let sources = config.kek_sources();
     let keyring = kek::read_all(&sources).await;
     let keyring = keyring.map_err(|error| CliError::Usage(error.to_string()))?;
     Ok(Catalog::new(Arc::new(view), keyring))

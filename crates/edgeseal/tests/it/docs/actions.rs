@@ -1,15 +1,12 @@
 //! The lists of actions in `docs/reference/actions.md`: what the program has, what the cloud has besides, and
 //! `spec/notes.tsv` on both.
 
-use std::{collections::BTreeSet, fmt::Write as _, fs};
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use edgeseal_api::actions::{ACTIONS, Access, Action};
 
-use super::{path, read_document};
+use super::{generated::assert_generated, read_document};
 
-const PAGE: &str = "docs/reference/actions.md";
-const BEGIN: &str = "<!-- begin actions -->\n";
-const END: &str = "<!-- end actions -->";
 /// Characters of a line at most.
 const LINE: usize = 120;
 
@@ -43,23 +40,11 @@ struct Note<'a> {
 
 #[test]
 fn the_lists_of_actions_are_the_program_s() {
-    let text = read_document(PAGE);
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let (present, after) = rest.split_once(END).unwrap();
     let expected = lists(
         &read_document("spec/actions.tsv"),
         &read_document("spec/notes.tsv"),
     );
-    if std::env::var_os("EDGESEAL_WRITE_DOCS").is_some() {
-        fs::write(path(PAGE), format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
-        return;
-    }
-    let differs = present.lines().zip(expected.lines()).find(|(a, b)| a != b);
-    assert!(
-        present == expected,
-        "{PAGE} is not what the program and spec/notes.tsv say, first {differs:?}; write it \
-         anew: EDGESEAL_WRITE_DOCS=1 cargo test -p edgeseal --test it docs"
-    );
+    assert_generated("docs/reference/actions.md", "actions", &expected);
 }
 
 fn lists(known: &str, notes: &str) -> String {
