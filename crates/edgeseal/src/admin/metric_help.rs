@@ -1,4 +1,5 @@
-//! The `# HELP` text of each metric, which dashboards show beside its name.
+//! The metrics: the `# HELP` text of each, which dashboards show beside its name, and the rows of
+//! `docs/reference/metrics.md`.
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
@@ -6,7 +7,7 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     /// Up only.
     Counter,
     /// Up and down.
@@ -15,50 +16,53 @@ pub(super) enum Kind {
     Histogram,
 }
 
-/// Edgeseal's own metrics.
+/// Labels of a metric, with their values; an empty list of values stands for those of an open set.
+type Labels = &'static [(&'static str, &'static [&'static str])];
+
+/// Edgeseal's own metrics: type, name, labels, help.
 #[rustfmt::skip]
-pub(super) const METRICS: &[(Kind, &str, &str)] = &[
-    (Gauge, "edgeseal_build_info", "Always 1; the labels say which build this is."),
-    (Histogram, "edgeseal_api_request_duration_seconds", "Time from a call's request headers to its response, including the wait for the edge."),
-    (Counter, "edgeseal_api_requests_total", "API calls, by action and code."),
-    (Counter, "edgeseal_api_warnings_total", "Certificates accepted with a warning, by kind."),
-    (Counter, "edgeseal_api_connections_refused_total", "API connections refused because a connection limit was reached."),
-    (Counter, "edgeseal_api_connections_evicted_total", "API connections evicted for others, from the source that held most."),
-    (Counter, "edgeseal_api_log_lines_suppressed_total", "Unauthenticated calls left out of the log by the log rate limit."),
-    (Counter, "edgeseal_api_shed_total", "API calls refused because the memory for requests or responses was exhausted."),
-    (Counter, "edgeseal_settle_timeouts_total", "Changes answered before the local edge had applied them."),
-    (Counter, "edgeseal_audit_coalesced_total", "Refusals that are only counted in the audit, not recorded one by one."),
-    (Counter, "edgeseal_audit_dropped_total", "Refusals dropped because the audit queue was full."),
-    (Gauge, "edgeseal_edge_revision", "Last applied store revision."),
-    (Gauge, "edgeseal_edge_domains", "Domains in the edge's index."),
-    (Gauge, "edgeseal_quarantined_domains", "Domains whose newest record cannot be used; alert if above 0."),
-    (Gauge, "edgeseal_unproved_domains", "Domains whose self-test handshake does not show the expected certificate; alert if above 0."),
-    (Counter, "edgeseal_proofs_total", "Self-test handshakes after a change, by result."),
-    (Histogram, "edgeseal_proof_seconds", "Time from the call that made a change until a self-test handshake showed it; of bulk changes, a sample."),
-    (Counter, "edgeseal_proof_clock_skew_total", "Proofs older than their change because clocks disagree."),
-    (Counter, "edgeseal_replica_failures_total", "Writes of the replica that failed or were skipped."),
-    (Gauge, "edgeseal_connections", "Open client connections."),
-    (Counter, "edgeseal_handshakes_total", "TLS handshakes."),
-    (Counter, "edgeseal_tls_sessions_total", "Completed TLS handshakes, full or resumed."),
-    (Gauge, "edgeseal_ticket_key_age_seconds", "Age of the key that seals session tickets, up to a day."),
-    (Gauge, "edgeseal_ticket_key_shared", "1 if all edges share that key, 0 if it is local to this edge."),
-    (Counter, "edgeseal_shed_total", "Connections closed unserved and requests refused, by reason."),
-    (Counter, "edgeseal_connections_evicted_total", "Connections evicted, by exhausted resource."),
-    (Counter, "edgeseal_accept_failures_total", "accept() failures, by reason."),
-    (Gauge, "edgeseal_memory_pressure", "1 while memory use is above the limit."),
-    (Counter, "edgeseal_tls_refusals_total", "TLS handshakes without a certificate, by reason."),
-    (Counter, "edgeseal_proxy_requests_total", "Responses sent to clients, by status class."),
-    (Counter, "edgeseal_log_lines_lost_total", "Log lines lost, by reason."),
-    (Counter, "edgeseal_access_log_lost_total", "Access log lines lost, by reason."),
-    (Counter, "edgeseal_origin_failures_total", "Attempts at an origin that returned no response, by reason."),
-    (Counter, "edgeseal_key_cache_hits_total", "Key cache hits."),
-    (Counter, "edgeseal_key_cache_misses_total", "Key cache misses: keys decrypted and parsed."),
-    (Gauge, "edgeseal_key_cache_size", "Parsed private keys in the cache."),
+const METRICS: &[(Kind, &str, Labels, &str)] = &[
+    (Gauge, "edgeseal_build_info", &[("version", &[])], "Always 1; the labels say which build this is."),
+    (Histogram, "edgeseal_api_request_duration_seconds", &[], "Time from a call's request headers to its response, including the wait for the edge."),
+    (Counter, "edgeseal_api_requests_total", &[("action", &[]), ("code", &[])], "API calls: the code is OK or that of the refusal; the action is unknown if the call names none that exists."),
+    (Counter, "edgeseal_api_warnings_total", &[("action", &[]), ("kind", &[])], "Certificates accepted with a warning."),
+    (Counter, "edgeseal_api_connections_refused_total", &[("limit", &["in_all", "per_source"])], "API connections refused because a connection limit was reached."),
+    (Counter, "edgeseal_api_connections_evicted_total", &[], "API connections evicted for others, from the source that held most."),
+    (Counter, "edgeseal_api_log_lines_suppressed_total", &[], "Unauthenticated calls left out of the log by the log rate limit."),
+    (Counter, "edgeseal_api_shed_total", &[("direction", &["requests", "responses"])], "API calls refused because the memory for requests or responses was exhausted."),
+    (Counter, "edgeseal_settle_timeouts_total", &[], "Changes answered before the local edge had applied them."),
+    (Counter, "edgeseal_audit_coalesced_total", &[], "Refusals that are only counted in the audit, not recorded one by one."),
+    (Counter, "edgeseal_audit_dropped_total", &[], "Refusals dropped because the audit queue was full."),
+    (Gauge, "edgeseal_edge_revision", &[], "Last applied store revision."),
+    (Gauge, "edgeseal_edge_domains", &[], "Domains in the edge's index."),
+    (Gauge, "edgeseal_quarantined_domains", &[], "Domains whose newest record cannot be used; alert if above 0."),
+    (Gauge, "edgeseal_unproved_domains", &[], "Domains whose self-test handshake does not show the expected certificate; alert if above 0."),
+    (Counter, "edgeseal_proofs_total", &[("result", &["match", "mismatch"])], "Self-test handshakes after a change."),
+    (Histogram, "edgeseal_proof_seconds", &[], "Time from the call that made a change until a self-test handshake showed it; of bulk changes, a sample."),
+    (Counter, "edgeseal_proof_clock_skew_total", &[], "Proofs older than their change because clocks disagree; in edgeseal_proof_seconds they count as 0 s."),
+    (Counter, "edgeseal_replica_failures_total", &[], "Writes of the replica that failed or were skipped."),
+    (Gauge, "edgeseal_connections", &[], "Open client connections."),
+    (Counter, "edgeseal_handshakes_total", &[("result", &["completed", "refused", "timed_out", "failed", "shed"])], "TLS handshakes."),
+    (Counter, "edgeseal_tls_sessions_total", &[("kind", &["full", "resumed"])], "Completed TLS handshakes, full or resumed."),
+    (Gauge, "edgeseal_ticket_key_age_seconds", &[], "Age of the key that seals session tickets, up to a day."),
+    (Gauge, "edgeseal_ticket_key_shared", &[], "1 if all edges share that key, 0 if it is local to this edge."),
+    (Counter, "edgeseal_shed_total", &[("reason", &["connections", "connections_per_source", "handshakes", "handshakes_per_source", "streams", "streams_per_source", "large_headers", "large_headers_per_source", "delay", "memory", "proxy_header"])], "Connections closed unserved and requests refused."),
+    (Counter, "edgeseal_connections_evicted_total", &[("reason", &["connections", "handshakes", "streams", "large_headers", "idle", "memory", "origin_connections"])], "Connections evicted because their source held most of the exhausted resource, or because they were idle longest."),
+    (Counter, "edgeseal_accept_failures_total", &[("reason", &["descriptors", "other"])], "accept() failures."),
+    (Gauge, "edgeseal_memory_pressure", &[], "1 while memory use is above the limit."),
+    (Counter, "edgeseal_tls_refusals_total", &[("reason", &["no_sni", "unknown_name", "stopped", "https_off", "key_unusable"])], "TLS handshakes without a certificate."),
+    (Counter, "edgeseal_proxy_requests_total", &[("class", &["1xx", "2xx", "3xx", "4xx", "5xx"])], "Responses sent to clients."),
+    (Counter, "edgeseal_log_lines_lost_total", &[("reason", &["queue_full", "write_failed"])], "Log lines lost."),
+    (Counter, "edgeseal_access_log_lost_total", &[("reason", &["queue_full", "write_failed"])], "Access log lines lost."),
+    (Counter, "edgeseal_origin_failures_total", &[("reason", &["unreachable", "address_not_allowed", "tls_untrusted", "connect_timeout", "connection_limit", "response_timeout", "bad_response", "client_too_slow", "client_aborted", "too_large", "length_required"])], "Attempts at an origin that returned no response."),
+    (Counter, "edgeseal_key_cache_hits_total", &[], "Key cache hits."),
+    (Counter, "edgeseal_key_cache_misses_total", &[], "Key cache misses: keys decrypted and parsed."),
+    (Gauge, "edgeseal_key_cache_size", &[], "Parsed private keys in the cache."),
 ];
 
 /// Registers the help texts with the recorder.
 pub(super) fn register_help() {
-    for (kind, name, help) in METRICS {
+    for (kind, name, _, help) in METRICS {
         match kind {
             Counter => describe_counter!(*name, *help),
             Gauge => describe_gauge!(*name, *help),
@@ -76,6 +80,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::generated_docs::assert_generated;
 
     /// The metrics of `metrics-process` on Linux.
     const PROCESS: [&str; 8] = [
@@ -106,27 +111,23 @@ mod tests {
     fn is_known(name: &str) -> bool {
         let series = ["_bucket", "_sum", "_count"];
         let bare = series.iter().find_map(|end| name.strip_suffix(end));
-        let known = |name: &str| METRICS.iter().any(|(_, known, _)| *known == name);
+        let known = |name: &str| METRICS.iter().any(|(_, known, ..)| *known == name);
         known(name) || PROCESS.contains(&name) || bare.is_some_and(known)
     }
 
     #[test]
-    fn every_documented_metric_is_described() {
-        let document = fs::read_to_string(repository().join("docs/reference/metrics.md")).unwrap();
-        let rows = document
-            .lines()
-            .filter(|line| line.starts_with("| `edgeseal_"));
-        let first_cells: String = rows.map(|row| row.split(" | ").next().unwrap()).collect();
-        for name in names(&first_cells) {
-            assert!(is_known(name), "{name} has no HELP in admin/metric_help.rs");
+    fn the_docs_list_every_metric() {
+        let mut table = "| name | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
+        for (kind, name, labels, help) in METRICS {
+            let kind = format!("{kind:?}").to_ascii_lowercase();
+            let labels = labels.iter().map(|(label, values)| match values {
+                [] => format!("`{label}`"),
+                values => format!("`{label}`: `{}`", values.join("`, `")),
+            });
+            let labels = labels.collect::<Vec<_>>().join(", ");
+            table += &format!("| `{name}` | {kind} | {labels} | {help} |\n");
         }
-        for (_, name, _) in METRICS {
-            let short = name.strip_prefix("edgeseal_key_cache").unwrap_or(name);
-            assert!(
-                first_cells.contains(short),
-                "docs/reference/metrics.md does not list {name}"
-            );
-        }
+        assert_generated("docs/reference/metrics.md", "metrics", &table);
     }
 
     #[test]
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn helps_are_sentences_on_one_line() {
-        for (kind, name, help) in METRICS {
+        for (kind, name, _, help) in METRICS {
             assert!(
                 help.ends_with('.') && !help.contains('\n'),
                 "{name}: {help}"
