@@ -6,6 +6,8 @@ mod backup;
 mod call;
 mod cert;
 mod connection;
+#[cfg(test)]
+mod docs;
 mod doctor;
 mod domain;
 mod explain;
@@ -154,7 +156,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are not failures.
-            let code = if error.use_stderr() { EX_USAGE } else { 0 };
+            let code = if error.use_stderr() { EX_USAGE } else { EX_OK };
             return exit(output::print_clap_error(&error).map(|()| ExitCode::from(code)));
         }
     };
@@ -187,14 +189,14 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         match command {
             Command::Serve(flags) => {
                 let config = load(&flags)?;
-                log::init(config.log_format, "info")?;
+                log::init(config.log_format.0, "info")?;
                 config::warn_of_unknown_variables(&config);
                 admin::install_recorder();
                 Ok(serve::serve(&config, flags.take_over, |_| {}).await?)
             }
             Command::Takeover(flags) => {
                 let config = load(&flags.serve)?;
-                log::init(config.log_format, "info")?;
+                log::init(config.log_format.0, "info")?;
                 config::warn_of_unknown_variables(&config);
                 admin::install_recorder();
                 Ok(takeover::run(config, &flags).await?)
@@ -202,7 +204,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             Command::Demo(flags) => {
                 let config = load(&flags)?;
                 // The demo shows its page, not the log.
-                log::init(config.log_format, "warn")?;
+                log::init(config.log_format.0, "warn")?;
                 config::warn_of_unknown_variables(&config);
                 admin::install_recorder();
                 demo::run(config).await?;
@@ -242,14 +244,27 @@ fn success(result: Result<(), CliError>) -> Result<ExitCode, CliError> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-const EX_USAGE: u8 = 64;
-const EX_DATA: u8 = 65;
-const EX_UNAVAILABLE: u8 = 69;
-const EX_SOFTWARE: u8 = 70;
-const EX_IOERR: u8 = 74;
-const EX_NOPERM: u8 = 77;
-/// The exit code that a shell reports for SIGINT: 128 + 2.
-const INTERRUPTED: u8 = 130;
+macro_rules! exit_codes {
+    ($($name:ident = $code:literal: $meaning:literal;)*) => {
+        $(const $name: u8 = $code;)*
+        /// The exit codes, BSD's sysexits where they fit, with what they mean.
+        #[cfg(test)]
+        const EXIT_CODES: &[(u8, &str)] = &[$(($name, $meaning)),*];
+    };
+}
+
+#[rustfmt::skip]
+exit_codes! {
+    EX_OK = 0: "success; also if the reader of a pipe has closed it";
+    EX_DENIED = 1: "`explain`: it is denied; `serve`: stopped by a second signal";
+    EX_USAGE = 64: "usage: a flag, a file, the configuration, the start of the server";
+    EX_DATA = 65: "stored data is damaged (`doctor`, `audit verify`, `backup`, `restore`), or the doctor found another problem";
+    EX_UNAVAILABLE = 69: "the server does not respond, or something else does";
+    EX_SOFTWARE = 70: "the server did not finish in time what the command waited for; an error of the system or the demo";
+    EX_IOERR = 74: "standard output, or the file of `backup` or `restore`, cannot be written, for example because the disk is full";
+    EX_NOPERM = 77: "the API refused";
+    EX_INTERRUPTED = 130: "`import` was interrupted (Ctrl-C)";
+}
 
 impl CliError {
     /// Whether it is a refusal with this code.
@@ -271,7 +286,7 @@ impl CliError {
             | Self::Takeover(_) => EX_USAGE,
             Self::Demo(_) | Self::Incomplete(_) | Self::Io(_) => EX_SOFTWARE,
             Self::Output(_) | Self::WriteFailed(_) => EX_IOERR,
-            Self::Interrupted(_) => INTERRUPTED,
+            Self::Interrupted(_) => EX_INTERRUPTED,
             Self::Data(_) => EX_DATA,
         }
     }

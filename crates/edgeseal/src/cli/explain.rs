@@ -4,10 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{CliError, Connection, EDGESEAL_API_VERSION, output, output::say};
-
-/// Exit code for "denied": other than that of a refused call.
-const DENIED: u8 = 1;
+use super::{CliError, Connection, EDGESEAL_API_VERSION, EX_DENIED, output, output::say};
 
 #[derive(Args)]
 pub(super) struct Command {
@@ -28,7 +25,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Success if it is allowed, else [`DENIED`].
+    /// Success if it is allowed, else [`EX_DENIED`].
     pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let permission = if self.action.contains(':') {
             self.action
@@ -64,7 +61,7 @@ impl Command {
         })?;
         Ok(match output::json_text(&reply.body["Decision"]).as_str() {
             "Allowed" => ExitCode::SUCCESS,
-            _ => ExitCode::from(DENIED),
+            _ => ExitCode::from(EX_DENIED),
         })
     }
 }
