@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     configure::Error,
     domain_lookup,
-    functions::{self, effect},
+    functions::{self, Effect, effect},
 };
 use crate::{
     authorize::Authorized,
@@ -61,7 +61,7 @@ struct Row<A> {
     parent_id: String,
     status: &'static str,
     /// Edgeseal's own; see [`effect`].
-    effect: &'static str,
+    effect: Effect,
     function_args: A,
 }
 

@@ -1,4 +1,7 @@
+use edgeseal_core::delivery::{Hsts, Redirect, TlsVersions};
+
 use super::*;
+use crate::{code::Code, operation::ApiError as _};
 
 fn setting(name: &str, arguments: &[(&str, &str)]) -> Setting {
     let arguments = arguments
@@ -205,13 +208,13 @@ fn a_staged_redirect_ends_the_other_one_of_production() {
 #[test]
 fn effects() {
     for (name, arguments, expected) in [
-        ("https_force", &[("enable", "on")][..], "edge"),
-        ("https_option", &[("http2", "off")], "edge"),
-        ("https_option", &[("ocsp_stapling", "on")], "part"),
-        ("https_option", &[("ocsp_stapling", "off")], "edge"),
-        ("https_tls_version", &[("tls10", "on")], "part"),
-        ("https_tls_version", &[("tls10", "off")], "edge"),
-        ("set_req_header", &[], "none"),
+        ("https_force", &[("enable", "on")][..], Effect::Edge),
+        ("https_option", &[("http2", "off")], Effect::Edge),
+        ("https_option", &[("ocsp_stapling", "on")], Effect::Part),
+        ("https_option", &[("ocsp_stapling", "off")], Effect::Edge),
+        ("https_tls_version", &[("tls10", "on")], Effect::Part),
+        ("https_tls_version", &[("tls10", "off")], Effect::Edge),
+        ("set_req_header", &[], Effect::None),
     ] {
         assert_eq!(effect(&setting(name, arguments)), expected, "{name}");
     }
@@ -219,7 +222,7 @@ fn effects() {
         parent: Some(7),
         ..setting("https_force", &[("enable", "on")])
     };
-    assert_eq!(effect(&conditional), "none");
+    assert_eq!(effect(&conditional), Effect::None);
     assert_eq!(derive(&[conditional]), Ok(DeliveryConfig::default()));
 }
 
@@ -269,11 +272,11 @@ fn no_function_names_an_origin() {
         ] {
             let arguments = [(argument, value), ("enabled", "on"), ("enable", "on")];
             let one = setting(name, &arguments);
-            assert_eq!(effect(&one), "none", "{name}");
+            assert_eq!(effect(&one), Effect::None, "{name}");
             assert_eq!(derive(&[one]), Ok(DeliveryConfig::default()), "{name}");
         }
     }
-    for name in SUPPORTED {
+    for SupportedFunction { name, .. } in &SUPPORTED {
         let arguments = [
             ("enable", "on"),
             ("enabled", "on"),

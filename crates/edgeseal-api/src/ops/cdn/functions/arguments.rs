@@ -1,0 +1,60 @@
+//! The arguments of one setting, as the files of the functions read them.
+
+use edgeseal_core::delivery::Setting;
+
+use super::InvalidFunctions;
+use crate::operation::sanitize;
+
+/// The arguments of a setting of a function that the edge supports.
+#[derive(Clone, Copy)]
+pub(super) struct Arguments<'a> {
+    function: &'static str,
+    given: &'a [(String, String)],
+}
+
+impl<'a> Arguments<'a> {
+    pub(super) fn of(function: &'static str, setting: &'a Setting) -> Self {
+        let given = &setting.arguments;
+        Self { function, given }
+    }
+
+    /// An argument; `None` if it is absent or empty.
+    pub(super) fn text(self, argument: &str) -> Option<&'a str> {
+        let found = self.given.iter().find(|(name, _)| name == argument);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// An argument that is on or off; `None` if it is absent or empty.
+    ///
+    /// # Errors
+    /// [`InvalidFunctions::Argument`] if it is anything else.
+    pub(super) fn flag(self, argument: &'static str) -> Result<Option<bool>, InvalidFunctions> {
+        match self.text(argument) {
+            None => Ok(None),
+            Some(on) if on.eq_ignore_ascii_case("on") => Ok(Some(true)),
+            Some(off) if off.eq_ignore_ascii_case("off") => Ok(Some(false)),
+            Some(_) => Err(self.invalid(argument, "on or off")),
+        }
+    }
+
+    /// Whether an argument is on; one that is neither on nor off is not.
+    pub(super) fn is_on(self, argument: &'static str) -> bool {
+        matches!(self.flag(argument), Ok(Some(true)))
+    }
+
+    /// The error of an argument with an invalid value.
+    pub(super) fn invalid(
+        self,
+        argument: &'static str,
+        expected: &'static str,
+    ) -> InvalidFunctions {
+        InvalidFunctions::Argument {
+            function: self.function,
+            argument,
+            given: sanitize(self.text(argument).unwrap_or_default()),
+            expected,
+        }
+    }
+}
