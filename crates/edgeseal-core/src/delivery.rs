@@ -27,8 +27,8 @@ pub struct Setting {
     pub parent: Option<i64>,
 }
 
-/// What the edge applies. Unknown members of a stored configuration are ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What the edge applies; cheap to clone. Unknown members of a stored configuration are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeliveryConfig {
     /// Whether HTTP/2 is offered in ALPN (RFC 7301).

@@ -147,7 +147,7 @@ pub(super) fn served_domain(
         online: domain.state == DomainState::Online,
         https: certificates.map_or(Https::Off, Https::On),
         origins: serving.origins(domain),
-        delivery: *domain.delivery(serving.environment()),
+        delivery: domain.delivery(serving.environment()).clone(),
         revision,
     }
 }

@@ -127,7 +127,7 @@ async fn a_handshake_negotiates_the_versions_that_the_domain_allows() {
                 tls,
                 ..DEFAULT
             };
-            stage.deliver(delivery).await;
+            stage.deliver(delivery.clone()).await;
             let a = async |versions| version(stage.https(), "a.com", versions).await;
             assert_eq!(a(OF12).await, of12, "{delivery:?}");
             assert_eq!(a(OF13).await, of13, "{delivery:?}");
@@ -150,7 +150,7 @@ async fn http2_is_offered_where_the_domain_allows_it() {
     let refused = Err(Some(AlertDescription::NoApplicationProtocol));
     let mut open = Http::h2(stage.https(), "a.com").await;
     for delivery in [DEFAULT, H1, DEFAULT, H1] {
-        stage.deliver(delivery).await;
+        stage.deliver(delivery.clone()).await;
         let (preferred, h2_only) = match delivery.http2 {
             true => (named("h2"), named("h2")),
             false => (named("http/1.1"), refused.clone()),
@@ -217,7 +217,7 @@ async fn no_ticket_brings_back_a_version_that_is_not_allowed_any_more() {
         (DEFAULT, v13, &TLS13, ONLY12, v12),
         (DEFAULT, v13, &TLS13, ONLY13, v13),
     ] {
-        stage.deliver(before).await;
+        stage.deliver(before.clone()).await;
         let (flexible, strict) = (resuming(BOTH, &[]), resuming(&[old_version], &[]));
         for client in [&flexible, &strict] {
             for kind in [Full, Resumed] {
@@ -225,7 +225,7 @@ async fn no_ticket_brings_back_a_version_that_is_not_allowed_any_more() {
                 assert_eq!(got, Ok((kind, old, None)), "{before:?}");
             }
         }
-        stage.deliver(after).await;
+        stage.deliver(after.clone()).await;
         let first = handshake(stage.https(), &flexible).await.unwrap();
         let strict = handshake(stage.https(), &strict).await;
         if old == new {

@@ -28,23 +28,23 @@ fn one(name: &str, argument: &str, value: &str) -> Function {
 
 #[test]
 fn what_follows_from_settings() {
-    let default = DeliveryConfig::default();
+    let default = DeliveryConfig::default;
     let hsts = |max_age_s, include_subdomains| DeliveryConfig {
         hsts: Some(Hsts {
             max_age_s,
             include_subdomains,
         }),
-        ..default
+        ..default()
     };
-    let tls = |tls| DeliveryConfig { tls, ..default };
+    let tls = |tls| DeliveryConfig { tls, ..default() };
     for (name, arguments, delivery) in [
-        ("https_option", &[("http2", "on")][..], default),
+        ("https_option", &[("http2", "on")][..], default()),
         (
             "https_option",
             &[("http2", "OFF"), ("ocsp_stapling", "on")],
             DeliveryConfig {
                 http2: false,
-                ..default
+                ..default()
             },
         ),
         (
@@ -52,16 +52,16 @@ fn what_follows_from_settings() {
             &[("enable", "on")],
             DeliveryConfig {
                 redirect: Some(Redirect::ToHttps),
-                ..default
+                ..default()
             },
         ),
-        ("https_force", &[("enable", "off")], default),
+        ("https_force", &[("enable", "off")], default()),
         (
             "http_force",
             &[("enable", "on")],
             DeliveryConfig {
                 redirect: Some(Redirect::ToHttp),
-                ..default
+                ..default()
             },
         ),
         (
@@ -74,7 +74,7 @@ fn what_follows_from_settings() {
             &[("tls12", "off")],
             tls(TlsVersions::Only13),
         ),
-        ("https_tls_version", &[], default),
+        ("https_tls_version", &[], default()),
         ("HSTS", &[("enabled", "on")], hsts(5_184_000, false)),
         (
             "HSTS",
@@ -88,9 +88,9 @@ fn what_follows_from_settings() {
         (
             "HSTS",
             &[("enabled", "off"), ("https_hsts_max_age", "60")],
-            default,
+            default(),
         ),
-        ("set_req_header", &[("enable", "perhaps")], default),
+        ("set_req_header", &[("enable", "perhaps")], default()),
     ] {
         assert_eq!(derive(&[setting(name, arguments)]), Ok(delivery), "{name}");
     }
