@@ -4,6 +4,8 @@
 //! [`DeliveryConfig`] is derived from the settings, and is what the edge applies. Code that writes
 //! settings derives the configuration too: see [`crate::domain::Domain::configure`].
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// One named setting of a domain.
@@ -39,6 +41,9 @@ pub struct DeliveryConfig {
     pub redirect: Option<Redirect>,
     /// HTTP Strict Transport Security, if enabled.
     pub hsts: Option<Hsts>,
+    /// Changes to the headers of the origin's responses.
+    #[serde(skip_serializing_if = "ResponseHeaders::is_empty")]
+    pub response_headers: ResponseHeaders,
 }
 
 /// TLS versions that are accepted, oldest first.
@@ -73,6 +78,66 @@ pub struct Hsts {
     pub include_subdomains: bool,
 }
 
+/// Changes to response headers, applied in this order. Few domains have any, so a domain without
+/// them costs the edge one pointer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Vec<ResponseHeader>", into = "Vec<ResponseHeader>")]
+pub struct ResponseHeaders(Option<Arc<Vec<ResponseHeader>>>);
+
+/// A change to one response header.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ResponseHeader {
+    /// Its name, a token (RFC 9110 §5.1).
+    pub name: String,
+    /// What happens to it.
+    pub change: HeaderChange,
+}
+
+/// What happens to a header.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeaderChange {
+    /// It has this value only.
+    Set(String),
+    /// It has this value besides those that it has.
+    Append(String),
+    /// It is removed.
+    Remove,
+}
+
+impl ResponseHeaders {
+    /// No change.
+    pub const NONE: Self = Self(None);
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().len() == 0
+    }
+
+    /// The changes, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, ResponseHeader> {
+        self.0.as_ref().map_or(&[][..], |list| list).iter()
+    }
+
+    /// Adds a change after the others.
+    pub fn push(&mut self, header: ResponseHeader) {
+        Arc::make_mut(self.0.get_or_insert_default()).push(header);
+    }
+}
+
+impl From<Vec<ResponseHeader>> for ResponseHeaders {
+    fn from(list: Vec<ResponseHeader>) -> Self {
+        Self((!list.is_empty()).then(|| Arc::new(list)))
+    }
+}
+
+impl From<ResponseHeaders> for Vec<ResponseHeader> {
+    fn from(headers: ResponseHeaders) -> Self {
+        headers.0.map(Arc::unwrap_or_clone).unwrap_or_default()
+    }
+}
+
 impl Default for DeliveryConfig {
     /// HTTP/2 offered, TLS 1.2 and 1.3 accepted, everything else off.
     fn default() -> Self {
@@ -81,6 +146,7 @@ impl Default for DeliveryConfig {
             tls: TlsVersions::Both,
             redirect: None,
             hsts: None,
+            response_headers: ResponseHeaders::NONE,
         }
     }
 }

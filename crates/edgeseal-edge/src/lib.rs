@@ -5,8 +5,8 @@
 //!   fails because of a change, whatever the number of certificates.
 //! - Selection is exact name, then one-label wildcard, nothing else ([`select`]). A handshake that
 //!   gets no certificate gets the fatal alert `unrecognized_name`.
-//! - The delivery settings of a domain (TLS versions, HTTP/2, redirects, HSTS) apply from the next
-//!   handshake and the next request on. No session ticket brings back an earlier
+//! - The delivery settings of a domain (TLS versions, HTTP/2, redirects, HSTS, response headers)
+//!   apply from the next handshake and the next request on. No session ticket brings back an earlier
 //!   setting.
 //! - A record that cannot be used is quarantined: that domain keeps its last good state, all others
 //!   are unaffected.

@@ -315,6 +315,8 @@ impl Proxy {
         // The version belongs to each connection (RFC 9110 §6.2): an HTTP/1.0 origin does not cost
         // the client its connection, and an aborted response is visible as such.
         *response.version_mut() = Version::HTTP_11;
+        let changes = &routed.entry.delivery.response_headers;
+        headers::change_response_headers(response.headers_mut(), changes);
         let idle = self.upstream.timeouts().idle;
         // The end of the response ends the wait for the rest of the request body; otherwise nothing
         // would return the origin's connection to the pool.

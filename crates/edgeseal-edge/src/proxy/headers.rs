@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use edgeseal_core::delivery::Hsts;
+use edgeseal_core::delivery::{HeaderChange, Hsts, ResponseHeaders};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{self, Entry},
@@ -206,6 +206,31 @@ pub(super) fn set_hsts(headers: &mut HeaderMap, hsts: Option<Hsts>, secure: bool
         None if secure => {}
         None => {
             headers.remove(header::STRICT_TRANSPORT_SECURITY);
+        }
+    }
+}
+
+/// Applies the owner's changes to the headers of an origin's response. Changes that are not valid in
+/// HTTP do nothing: they are checked where they are set.
+pub(super) fn change_response_headers(headers: &mut HeaderMap, changes: &ResponseHeaders) {
+    for header in changes.iter() {
+        let Ok(name) = HeaderName::try_from(&header.name) else {
+            continue;
+        };
+        match &header.change {
+            HeaderChange::Remove => {
+                headers.remove(name);
+            }
+            HeaderChange::Set(text) => {
+                if let Ok(value) = value(text) {
+                    headers.insert(name, value);
+                }
+            }
+            HeaderChange::Append(text) => {
+                if let Ok(value) = value(text) {
+                    headers.append(name, value);
+                }
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use edgeseal_core::delivery::{DeliveryConfig, Hsts, Redirect, TlsVersions};
+use edgeseal_core::delivery::{DeliveryConfig, Hsts, Redirect, ResponseHeaders, TlsVersions};
 use edgeseal_edge::Edge;
 use http::Method;
 use rustls::{
@@ -39,6 +39,7 @@ const DEFAULT: DeliveryConfig = DeliveryConfig {
     tls: TlsVersions::Both,
     redirect: None,
     hsts: None,
+    response_headers: ResponseHeaders::NONE,
 };
 
 const OF12: &[&SupportedProtocolVersion] = &[&TLS12];
@@ -294,7 +295,7 @@ async fn every_combination_of_settings_can_be_proved() {
     }
 }
 
-/// Every setting differs from the default.
+/// Every setting for handshakes and redirects differs from the default.
 const STRICT: DeliveryConfig = DeliveryConfig {
     http2: false,
     tls: TlsVersions::Only12,
@@ -303,6 +304,7 @@ const STRICT: DeliveryConfig = DeliveryConfig {
         max_age_s: 60,
         include_subdomains: true,
     }),
+    response_headers: ResponseHeaders::NONE,
 };
 
 /// Whether `a.com` is delivered with [`STRICT`]; otherwise it is with [`DEFAULT`].

@@ -263,6 +263,37 @@ async fn the_next_request_applies_the_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn response_headers_are_set_and_removed() {
+    const POLICY: &str = "content-security-policy";
+    let site = ConfiguredSite::start(&[NAME]).await;
+    let https = site.server.addresses().https;
+    let policy: &[_] = &[
+        ("key", "Content-Security-Policy"),
+        ("value", "default-src 'self'"),
+    ];
+    let cors: &[_] = &[("key", "access-control-allow-origin"), ("value", "*")];
+    let first = site.set("set_resp_header", policy).await;
+    let second = site.set("set_resp_header", cors).await;
+    assert_ne!(first[0]["ConfigId"], second[0]["ConfigId"], "two settings");
+    let response = raw::get_over_tls(https, NAME, "/").await;
+    assert_eq!(response.header(POLICY), Some("default-src 'self'"));
+    assert_eq!(response.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(site.settings(NAME).await[0][1], "edge");
+    let id = first[0]["ConfigId"].to_string();
+    let params = [("DomainName", NAME), ("ConfigId", &*id)];
+    site.api
+        .ok(CDN_VERSION, "DeleteSpecificConfig", &params)
+        .await;
+    let response = raw::get_over_tls(https, NAME, "/").await;
+    assert_eq!(response.header(POLICY), None);
+    assert_eq!(response.header("access-control-allow-origin"), Some("*"));
+    let framing = functions(&[("set_resp_header", &[("key", "connection"), ("value", "x")])]);
+    site.assert_refused(&framing, "InvalidArgValue.Malformed")
+        .await;
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_redirect_of_2014() {
     let site = ConfiguredSite::start(&[NAME]).await;
     for (word, expected) in [

@@ -16,6 +16,7 @@ mod force_redirect;
 mod hsts;
 mod https_option;
 mod https_tls_version;
+mod set_resp_header;
 
 use arguments::Arguments;
 pub(super) use error::InvalidFunctions;
@@ -24,12 +25,13 @@ pub(super) use force_redirect::{redirect, staged_redirect_off};
 pub(super) use parse::{names, parse};
 
 /// The functions that the edge supports; each has its file.
-static SUPPORTED: [SupportedFunction; 5] = [
+static SUPPORTED: [SupportedFunction; 6] = [
     https_option::HTTPS_OPTION,
     force_redirect::HTTPS_FORCE,
     force_redirect::HTTP_FORCE,
     https_tls_version::HTTPS_TLS_VERSION,
     hsts::HSTS,
+    set_resp_header::SET_RESP_HEADER,
 ];
 
 /// A function that the edge supports.

@@ -1,3 +1,5 @@
+use edgeseal_core::delivery::ResponseHeader;
+
 use super::*;
 
 fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -324,4 +326,25 @@ fn proxy_headers_are_removed_and_client_headers_kept() {
             }
         }
     }
+}
+
+#[test]
+fn response_headers_are_changed_in_order() {
+    let change = |name: &str, change| ResponseHeader {
+        name: name.to_owned(),
+        change,
+    };
+    let changes = ResponseHeaders::from(vec![
+        change("x-a", HeaderChange::Set("1".to_owned())),
+        change("x-a", HeaderChange::Append("2".to_owned())),
+        change("x-b", HeaderChange::Append("3".to_owned())),
+        change("x-c", HeaderChange::Remove),
+        // Checked where they are set; here they must do no harm.
+        change("x d", HeaderChange::Set("4".to_owned())),
+        change("x-e", HeaderChange::Set("5\r\nx-f: 6".to_owned())),
+    ]);
+    let mut headers = map(&[("x-a", "0"), ("x-b", "0"), ("x-c", "0")]);
+    change_response_headers(&mut headers, &changes);
+    let expected = map(&[("x-a", "1"), ("x-a", "2"), ("x-b", "0"), ("x-b", "3")]);
+    assert_eq!(headers, expected);
 }

@@ -1,4 +1,6 @@
-use edgeseal_core::delivery::{Hsts, Redirect, TlsVersions};
+use edgeseal_core::delivery::{
+    HeaderChange, Hsts, Redirect, ResponseHeader, ResponseHeaders, TlsVersions,
+};
 
 use super::*;
 use crate::{code::Code, operation::ApiError as _};
@@ -97,6 +99,29 @@ fn what_follows_from_settings() {
 }
 
 #[test]
+fn response_headers_are_changed_in_the_order_of_the_settings() {
+    let header = |arguments: &[(&str, &str)]| setting("set_resp_header", arguments);
+    let settings = [
+        header(&[("key", "X-A"), ("value", "1")]),
+        header(&[("key", "x-a"), ("value", "2"), ("duplicate", "on")]),
+        header(&[("key", "expires"), ("value", "null")]),
+        header(&[("key", "etag"), ("header_operation_type", "delete")]),
+        header(&[("key", "x-b"), ("header_operation_type", "rewrite")]),
+    ];
+    let change = |name: &str, change| ResponseHeader {
+        name: name.to_owned(),
+        change,
+    };
+    let expected = ResponseHeaders::from(vec![
+        change("x-a", HeaderChange::Set("1".to_owned())),
+        change("x-a", HeaderChange::Append("2".to_owned())),
+        change("expires", HeaderChange::Remove),
+        change("etag", HeaderChange::Remove),
+    ]);
+    assert_eq!(derive(&settings).unwrap().response_headers, expected);
+}
+
+#[test]
 fn unsupported_arguments_are_refused() {
     for (name, arguments) in [
         ("https_option", &[("http2", "yes")][..]),
@@ -104,6 +129,18 @@ fn unsupported_arguments_are_refused() {
         ("https_tls_version", &[("tls11", "maybe")]),
         ("https_tls_version", &[("tls12", "off"), ("tls13", "off")]),
         ("HSTS", &[("enabled", "on"), ("https_hsts_max_age", "-1")]),
+        ("set_resp_header", &[("value", "x")]),
+        ("set_resp_header", &[("key", "x-a")]),
+        ("set_resp_header", &[("key", "x a"), ("value", "x")]),
+        ("set_resp_header", &[("key", "x-a"), ("value", "x\ny: z")]),
+        (
+            "set_resp_header",
+            &[("key", "Content-Length"), ("value", "0")],
+        ),
+        (
+            "set_resp_header",
+            &[("key", "Strict-Transport-Security"), ("value", "null")],
+        ),
     ] {
         let refused = derive(&[setting(name, arguments)]).expect_err(name);
         assert_eq!(refused.code(), Code::InvalidArgValue, "{name}");
@@ -215,6 +252,17 @@ fn effects() {
         ("https_tls_version", &[("tls10", "on")], Effect::Part),
         ("https_tls_version", &[("tls10", "off")], Effect::Edge),
         ("set_req_header", &[], Effect::None),
+        ("set_resp_header", &[("key", "x-a")], Effect::Edge),
+        (
+            "set_resp_header",
+            &[("access_origin_control", "on")],
+            Effect::Part,
+        ),
+        (
+            "set_resp_header",
+            &[("header_operation_type", "modify")],
+            Effect::None,
+        ),
     ] {
         assert_eq!(effect(&setting(name, arguments)), expected, "{name}");
     }
@@ -283,6 +331,8 @@ fn no_function_names_an_origin() {
             ("tls12", "on"),
             ("host", HOST),
             ("domain_name", HOST),
+            ("key", "x-a"),
+            ("value", "x"),
         ];
         let derived = derive(&[setting(name, &arguments)]).unwrap();
         // Whoever adds something that the edge obeys must look at this.
@@ -296,6 +346,8 @@ fn no_function_names_an_origin() {
                     max_age_s: _,
                     include_subdomains: _,
                 }),
+            // They concern responses only.
+            response_headers: _,
         } = derived;
         assert!(!format!("{derived:?}").contains(HOST), "{name}");
     }
