@@ -274,17 +274,3 @@ impl Config {
         self.lost_keys.0 == LostKeys::Accept
     }
 }
-
-/// A Markdown text as plain text: without backquotes, and of links only what they show.
-fn plain_text(markdown: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = markdown;
-    while let Some((before, link)) = rest.split_once('[')
-        && let Some((shown, target)) = link.split_once("](")
-        && let Some((_, after)) = target.split_once(')')
-    {
-        plain = plain + before + shown;
-        rest = after;
-    }
-    (plain + rest).replace('`', "")
-}

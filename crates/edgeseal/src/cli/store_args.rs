@@ -15,7 +15,7 @@ pub(super) struct StoreArgs {
     config: Option<PathBuf>,
     /// Data directory of the server [default: ./edgeseal-data]
     #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    data: Option<String>,
     /// URL of the store, if it is elsewhere: sqlite:PATH
     #[arg(long, value_name = "URL")]
     store: Option<String>,

@@ -9,7 +9,7 @@ use figment::{
     value::{Dict, Map},
 };
 
-use super::{plain_text, table};
+use super::table;
 
 /// The name of the flags among the sources of a configuration.
 pub(super) const FLAGS: &str = "flags";
@@ -35,10 +35,9 @@ impl Flags {
     /// The flags of a command that opens the store and does not serve.
     pub(crate) fn of_store(
         config: Option<PathBuf>,
-        data: Option<PathBuf>,
+        data: Option<String>,
         store: Option<String>,
     ) -> Self {
-        let data = data.map(|path| path.to_string_lossy().into_owned());
         let given = [("data", data), ("store", store)];
         let given = given.into_iter().filter_map(|(key, it)| Some((key, it?)));
         Self {
@@ -63,14 +62,9 @@ impl Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
         let flags = table::all().filter_map(|setting| {
             let (long, value) = setting.flag?.strip_prefix("--")?.split_once(' ')?;
-            let arg = Arg::new(setting.key)
-                .long(long)
-                .value_name(value)
-                .help(format!(
-                    "{} [default: {}]",
-                    plain_text(setting.help),
-                    plain_text(&setting.default())
-                ));
+            let arg = Arg::new(setting.key).long(long).value_name(value).help(
+                format!("{} [default: {}]", setting.help, setting.default()).replace('`', ""),
+            );
             let choices = (setting.choices)();
             Some(if choices.is_empty() {
                 arg

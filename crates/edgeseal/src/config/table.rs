@@ -69,43 +69,12 @@ impl Setting {
             since: "0.1.0",
         }
     }
-
-    const fn unit(mut self, unit: &'static str) -> Self {
-        self.unit = Some(unit);
-        self
-    }
-
-    const fn unset(mut self, text: &'static str) -> Self {
-        self.unset = text;
-        self
-    }
-
-    const fn flag(mut self, flag: &'static str) -> Self {
-        self.flag = Some(flag);
-        self
-    }
-
-    const fn table(mut self) -> Self {
-        self.is_table = true;
-        self
-    }
-
-    #[expect(dead_code, reason = "no setting is newer than 0.1.0")]
-    const fn since(mut self, version: &'static str) -> Self {
-        self.since = version;
-        self
-    }
-
-    const fn readme(mut self) -> Self {
-        self.is_in_readme = true;
-        self
-    }
 }
 
-/// Declares [`Config`] and [`SETTINGS`]. A row: `key: type = default, help, more about it;`.
+/// Declares [`Config`] and [`SETTINGS`]. A row: `key: type = default, help, fields of [Setting];`.
 macro_rules! settings {
     ($($section:literal {
-        $($key:ident: $type:ty = $default:expr, $help:literal $(, $method:ident($($arg:literal)?))*;)*
+        $($key:ident: $type:ty = $default:expr, $help:literal $(, $field:ident: $value:expr)*;)*
     })*) => {
         /// The whole configuration.
         #[derive(Clone, Debug, Deserialize)]
@@ -122,8 +91,10 @@ macro_rules! settings {
 
         /// All settings, by section of the reference.
         pub(super) const SETTINGS: &[(&str, &[Setting])] = &[$(($section, &[$(
-            Setting::new::<$type>(stringify!($key), $help, |config| config.$key.show())
-                $(.$method($($arg)?))*,
+            Setting {
+                $($field: $value,)*
+                ..Setting::new::<$type>(stringify!($key), $help, |config| config.$key.show())
+            },
         )*])),*];
     };
 }
@@ -131,29 +102,29 @@ macro_rules! settings {
 #[rustfmt::skip]
 settings! {
     "General" {
-        data: PathBuf = "edgeseal-data".into(), "Directory of everything that Edgeseal stores", flag("--data DIR"), readme();
-        store: Option<StoreUrl> = None, "The store: `sqlite:PATH` or `memory:`", unset("`sqlite:DATA/store.db`"), flag("--store URL"), readme();
-        group: String = "production".to_owned(), "Group of the edge; `staging` serves staged certificates", flag("--group NAME");
-        memory_max: Option<u64> = None, "Memory limit; [what happens near it](../operate/scale.md#limits-of-the-edge)", unit("bytes"), unset("the control group's");
+        data: PathBuf = "edgeseal-data".into(), "Directory of everything that Edgeseal stores", flag: Some("--data DIR"), is_in_readme: true;
+        store: Option<StoreUrl> = None, "The store: `sqlite:PATH` or `memory:`", unset: "`sqlite:DATA/store.db`", flag: Some("--store URL"), is_in_readme: true;
+        group: String = "production".to_owned(), "Group of the edge; `staging` serves staged certificates", flag: Some("--group NAME");
+        memory_max: Option<u64> = None, "Memory limit; [what happens near it](../operate/scale.md#limits-of-the-edge)", unit: Some("bytes"), unset: "the control group's";
         core_dumps: bool = false, "`true`: crashes may leave core dumps, private keys included, and debuggers may attach";
         drain_timeout_ms: Millis = millis(30_000), "Time limit for open calls and connections at shutdown";
         handover_drain_timeout_ms: Millis = millis(600_000), "The same after a [hand-over](../operate/upgrade.md) to another process";
     }
     "Listeners" {
-        api: SocketAddr = loopback(7080), "Address of the API, plain HTTP", flag("--api ADDR"), readme();
-        api_tls: Option<SocketAddr> = None, "Address of the API over TLS, in addition; needs the two files below", flag("--api-tls ADDR");
-        api_tls_cert_file: Option<PathBuf> = None, "Certificate chain of the API over TLS, in PEM", flag("--api-tls-cert-file FILE");
-        api_tls_key_file: Option<PathBuf> = None, "Private key of the API over TLS, in PEM", flag("--api-tls-key-file FILE");
-        https: SocketAddr = loopback(8443), "Address of the edge, HTTPS", flag("--https ADDR"), readme();
-        http: SocketAddr = loopback(8080), "Address of the edge, plain HTTP", flag("--http ADDR"), readme();
-        admin: SocketAddr = loopback(7081), "Address of `/healthz`, `/readyz` and `/metrics`", flag("--admin ADDR"), readme();
+        api: SocketAddr = loopback(7080), "Address of the API, plain HTTP", flag: Some("--api ADDR"), is_in_readme: true;
+        api_tls: Option<SocketAddr> = None, "Address of the API over TLS, in addition; needs the two files below", flag: Some("--api-tls ADDR");
+        api_tls_cert_file: Option<PathBuf> = None, "Certificate chain of the API over TLS, in PEM", flag: Some("--api-tls-cert-file FILE");
+        api_tls_key_file: Option<PathBuf> = None, "Private key of the API over TLS, in PEM", flag: Some("--api-tls-key-file FILE");
+        https: SocketAddr = loopback(8443), "Address of the edge, HTTPS", flag: Some("--https ADDR"), is_in_readme: true;
+        http: SocketAddr = loopback(8080), "Address of the edge, plain HTTP", flag: Some("--http ADDR"), is_in_readme: true;
+        admin: SocketAddr = loopback(7081), "Address of `/healthz`, `/readyz` and `/metrics`", flag: Some("--admin ADDR"), is_in_readme: true;
         admin_hosts: Vec<String> = Vec::new(), "Host names accepted by `/metrics`, besides addresses and the machine's own name";
     }
     "Keys" {
-        kek: Option<KekSources> = None, "Where the [key-encryption keys](../operate/keys.md) come from: files, variables or commands", unset("the file `DATA/kek`"), readme();
-        kek_file: Option<PathBuf> = None, "The file of the key-encryption keys, unless `kek` is set", unset("`DATA/kek`");
+        kek: Option<KekSources> = None, "Where the [key-encryption keys](../operate/keys.md) come from: files, variables or commands", unset: "the file `DATA/kek`", is_in_readme: true;
+        kek_file: Option<PathBuf> = None, "The file of the key-encryption keys, unless `kek` is set", unset: "`DATA/kek`";
         lost_keys: Text<LostKeys> = Text(LostKeys::Refuse), "What a start does if something is sealed under a [missing key](../operate/keys.md#a-missing-key)";
-        reseal_per_second: u32 = 1000, "Maximum rate of resealing after a rotation", unit("records/s");
+        reseal_per_second: u32 = 1000, "Maximum rate of resealing after a rotation", unit: Some("records/s");
         key_cache_size: usize = 10_000, "Maximum number of parsed private keys in memory";
     }
     "API" {
@@ -166,19 +137,19 @@ settings! {
         settle_timeout_ms: Millis = Millis(Settings::default().settle_timeout), "Longest wait of a change for the edge in this process";
         api_connections: usize = Settings::default().connection_limits.total, "Maximum number of concurrent connections to the API";
         api_connections_per_source: usize = Settings::default().connection_limits.per_source, "The same from one address, or one /64 of IPv6";
-        auth_failures_per_minute: u32 = Settings::default().auth_failure_limit.calls, "Failed authentications of one source address", unit("calls/min");
-        denied_calls_per_minute: u32 = Settings::default().denial_limit.calls, "Calls without permission of one user, role or account", unit("calls/min");
-        rate_limits: HashMap<String, u32> = HashMap::new(), "Calls per second and account, by action; other actions keep their default", table();
+        auth_failures_per_minute: u32 = Settings::default().auth_failure_limit.calls, "Failed authentications of one source address", unit: Some("calls/min");
+        denied_calls_per_minute: u32 = Settings::default().denial_limit.calls, "Calls without permission of one user, role or account", unit: Some("calls/min");
+        rate_limits: HashMap<String, u32> = HashMap::new(), "Calls per second and account, by action; other actions keep their default", is_table: true;
     }
     "Accounts" {
         owner_check: Text<bool> = Text(false), "Whether an account must prove that it [owns a domain](../guides/hosting.md#ownership-of-domains)";
-        owner_check_port: u16 = 80, "Port of proofs in files";
-        owner_check_private_addresses: bool = false, "`true`: such proofs may be at addresses that are not public";
-        dns: Option<SocketAddr> = None, "DNS server for these checks", unset("the system's");
+        owner_check_port: u16 = 80, "Port of the file check";
+        owner_check_private_addresses: bool = false, "`true`: the files may be at addresses that are not public";
+        dns: Option<SocketAddr> = None, "DNS server for these checks and for `DescribeDomainCname`", unset: "the system's";
         quota_domains: Quota = Settings::default().quotas.domains, "Domains of an account other than root; [more](../guides/hosting.md#how-much-an-account-may-have)";
         quota_certificates: Quota = Settings::default().quotas.certificates, "Its certificates";
         quota_csr_keys: Quota = Settings::default().quotas.csr_keys, "Its signing requests whose keys are stored";
-        oidc_provider: Vec<OidcProvider> = Vec::new(), "[Identity providers](../guides/ci-tokens.md#tokens-of-ci-systems) whose tokens can assume roles", table();
+        oidc_provider: Vec<OidcProvider> = Vec::new(), "[Identity providers](../guides/ci-tokens.md#tokens-of-ci-systems) whose tokens can assume roles", is_table: true;
     }
     "Edge" {
         default_domain: Option<Text<DomainName>> = None, "The domain that clients without SNI get";
@@ -190,26 +161,26 @@ settings! {
         client_hello_timeout_ms: Millis = millis(10_000), "Time limit for a ClientHello, and again for the rest of the handshake";
         header_timeout_ms: Millis = millis(60_000), "Time limit for the headers of a client's request, preceding idle time included; and for an idle HTTP/2 connection";
         keepalive_requests: u32 = 10_000, "Maximum number of requests on one client connection";
-        request_body_max: Option<u64> = None, "Maximum size of a request body", unit("bytes"), unset("unlimited");
-        request_body_rate_min: u32 = 500, "Rate at which a client must send a request body; 0: any", unit("bytes/s");
+        request_body_max: Option<u64> = None, "Maximum size of a request body", unit: Some("bytes"), unset: "unlimited";
+        request_body_rate_min: u32 = 500, "Rate at which a client must send a request body; 0: any", unit: Some("bytes/s");
         client_send_timeout_ms: Millis = millis(120_000), "A client that reads nothing of a response or a WebSocket for this time is disconnected";
         tunnel_idle_timeout_ms: Millis = millis(3_600_000), "A WebSocket without traffic for this time is closed";
-        proxy_protocol_from: Vec<Text<IpNet>> = Vec::new(), "Load balancers that [send the PROXY protocol](../guides/load-balancer.md)", readme();
+        proxy_protocol_from: Vec<Text<IpNet>> = Vec::new(), "Load balancers that [send the PROXY protocol](../guides/load-balancer.md)", is_in_readme: true;
     }
     "Origins" {
         origin_private_addresses: Text<PrivateOrigins> = Text(PrivateOrigins::Root), "Accounts whose origins may be at addresses that are not public; [more](../guides/hosting.md#addresses-of-origins)";
         origin_tls_ports: Vec<u16> = vec![443], "Ports of origins that are contacted over TLS, and verified";
         origin_h2c_ports: Vec<u16> = Vec::new(), "Ports of origins that are contacted over plaintext HTTP/2 (gRPC)";
-        origin_ca_file: Option<PathBuf> = None, "CA certificates trusted for origins besides those of the system, in PEM", readme();
-        origin_dns: Option<SocketAddr> = None, "DNS server for the names of origins", unset("the system's");
+        origin_ca_file: Option<PathBuf> = None, "CA certificates trusted for origins besides those of the system, in PEM", is_in_readme: true;
+        origin_dns: Option<SocketAddr> = None, "DNS server for the names of origins", unset: "the system's";
         origin_connections: usize = 1024, "Maximum number of concurrent connections to one origin";
         origin_header_timeout_ms: Millis = millis(60_000), "Time limit for the headers of an origin's response";
         origin_idle_timeout_ms: Millis = millis(300_000), "Time limit for the next part of an origin's response";
     }
     "Logs and audit" {
-        log_format: Text<LogFormat> = Text(LogFormat::Auto), "Format of the log; `auto`: text on a terminal, else JSON", flag("--log-format FORMAT");
-        access_log: Option<String> = None, "`\"stdout\"` or a file: [one JSON object per request](logs.md#access-log)", readme();
-        audit_retention_days: u32 = 400, "Age at which audit records are removed; 0: never", unit("days");
+        log_format: Text<LogFormat> = Text(LogFormat::Auto), "Format of the log; `auto`: text on a terminal, else JSON", flag: Some("--log-format FORMAT");
+        access_log: Option<String> = None, "`\"stdout\"` or a file: [one JSON object per request](logs.md#access-log)", is_in_readme: true;
+        audit_retention_days: u32 = 400, "Age at which audit records are removed; 0: never", unit: Some("days");
     }
 }
 

@@ -107,33 +107,29 @@ words! {
     PrivateOrigins { "root" => Self::Root, "all" => Self::All, "none" => Self::None }
 }
 
-impl Written for DomainName {
-    fn expected() -> String {
-        "a domain name".to_owned()
-    }
+macro_rules! written {
+    ($($type:ty: $name:literal, $expected:literal, $parse:expr;)*) => {
+        $(impl Written for $type {
+            fn expected() -> String {
+                $expected.to_owned()
+            }
 
-    fn describe() -> String {
-        "domain".to_owned()
-    }
+            fn describe() -> String {
+                $name.to_owned()
+            }
 
-    fn parse(text: &str) -> Option<Self> {
-        Self::parse(text).ok()
-    }
+            fn parse(text: &str) -> Option<Self> {
+                let parse: fn(&str) -> Option<Self> = $parse;
+                parse(text)
+            }
+        })*
+    };
 }
 
-impl Written for IpNet {
-    fn expected() -> String {
-        "a list of networks and addresses, as \"10.0.0.0/8\"".to_owned()
-    }
-
-    fn describe() -> String {
-        "network".to_owned()
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let address = || text.parse::<IpAddr>().map(Self::from);
-        text.parse().or_else(|_| address()).ok()
-    }
+written! {
+    DomainName: "domain", "a domain name", |text| Self::parse(text).ok();
+    IpNet: "network", "a list of networks and addresses, as \"10.0.0.0/8\"",
+        |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(Self::from));
 }
 
 impl<'de, T: Written> Deserialize<'de> for Text<T> {
