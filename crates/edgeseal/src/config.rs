@@ -41,15 +41,6 @@ pub(crate) use self::{
 };
 use crate::{kek::KekSource, resources};
 
-/// Address and certificate files of the API over TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ApiTlsConfig<'a> {
-    pub(crate) address: SocketAddr,
-    /// Leaf and intermediates.
-    pub(crate) cert_file: &'a Path,
-    pub(crate) key_file: &'a Path,
-}
-
 /// Why the configuration is invalid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
@@ -62,21 +53,13 @@ pub(crate) enum ConfigError {
         #[source]
         cause: io::Error,
     },
-    /// A value cannot be parsed.
+    /// An invalid key or value, with its location.
     #[error("{place}: {why}")]
-    Parse {
-        /// The file with the line, or the variable.
+    At {
+        /// The file with the line, the variable, or the flag.
         place: String,
         /// The key, and what is wrong with it.
         why: String,
-    },
-    /// An invalid value, with its location.
-    #[error("{place}: {error}")]
-    At {
-        /// The file with the line, or the variable.
-        place: String,
-        /// The key, and what is wrong with it.
-        error: Box<Self>,
     },
     /// An invalid value.
     #[error("{key} is {value:?}; it must be {expected}")]
@@ -120,7 +103,7 @@ impl Config {
         config.validate().map_err(|error| match error {
             ConfigError::InvalidValue { key, .. } => ConfigError::At {
                 place: errors::location_of(key, &figment, text),
-                error: Box::new(error),
+                why: error.to_string(),
             },
             other => other,
         })?;
@@ -206,28 +189,24 @@ impl Config {
         }
     }
 
-    /// The API over TLS; `None` if it is off.
+    /// Address, certificate file and key file of the API over TLS; `None` if it is off.
     ///
     /// # Errors
     /// [`ConfigError::InvalidValue`] unless all three of its keys are given, or none.
-    pub(crate) fn api_tls(&self) -> Result<Option<ApiTlsConfig<'_>>, ConfigError> {
-        let missing = |key| ConfigError::InvalidValue {
-            key,
+    pub(crate) fn api_tls(&self) -> Result<Option<(SocketAddr, &Path, &Path)>, ConfigError> {
+        let (cert_file, key_file) = (&self.api_tls_cert_file, &self.api_tls_key_file);
+        let missing = match (self.api_tls, cert_file, key_file) {
+            (None, None, None) => return Ok(None),
+            (Some(address), Some(cert), Some(key)) => return Ok(Some((address, cert, key))),
+            (None, _, _) => "api_tls",
+            (_, None, _) => "api_tls_cert_file",
+            (_, _, None) => "api_tls_key_file",
+        };
+        Err(ConfigError::InvalidValue {
+            key: missing,
             value: String::new(),
             expected: "given, since api_tls goes with api_tls_cert_file and api_tls_key_file",
-        };
-        let (cert_file, key_file) = (&self.api_tls_cert_file, &self.api_tls_key_file);
-        match (self.api_tls, cert_file, key_file) {
-            (None, None, None) => Ok(None),
-            (Some(address), Some(cert_file), Some(key_file)) => Ok(Some(ApiTlsConfig {
-                address,
-                cert_file,
-                key_file,
-            })),
-            (None, _, _) => Err(missing("api_tls")),
-            (_, None, _) => Err(missing("api_tls_cert_file")),
-            (_, _, None) => Err(missing("api_tls_key_file")),
-        }
+        })
     }
 
     fn validate_rate_limits(&self) -> Result<(), ConfigError> {

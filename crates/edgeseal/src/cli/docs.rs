@@ -15,14 +15,8 @@ fn the_reference_lists_every_command() {
     let mut flags = "| flag | variable | meaning |\n|---|---|---|\n".to_owned();
     for arg in shared.get_arguments() {
         let variable = arg.get_env().map(|name| format!("`{}`", name.display()));
-        writeln!(
-            flags,
-            "| {} | {} | {} |",
-            syntax(arg),
-            variable.unwrap_or_default(),
-            help(arg)
-        )
-        .unwrap();
+        let (flag, variable) = (syntax(arg), variable.unwrap_or_default());
+        writeln!(flags, "| {flag} | {variable} | {} |", help(arg)).unwrap();
     }
     assert_generated(PAGE, "connection flags", &flags);
 
@@ -55,18 +49,18 @@ fn push_command(rows: &mut String, name: &str, command: &Command, connection: &C
         }
         return;
     }
-    let settings = SettingFlags::augment_args(Command::new("settings"));
     let calls_api = has_all(command, connection);
-    let is_shared = |arg: &Arg| {
-        let shared = [connection, &settings].into_iter();
-        let mut shared = shared.filter(|flags| has_all(command, flags));
-        shared.any(|flags| flags.get_arguments().any(|it| it == arg))
-    };
+    let settings = SettingFlags::augment_args(Command::new("settings"));
+    let shared: Vec<&Arg> = [connection, &settings]
+        .into_iter()
+        .filter(|flags| has_all(command, flags))
+        .flat_map(Command::get_arguments)
+        .collect();
     let positional = command.get_positionals().map(value_name);
     let positional: String = positional.map(|value| format!(" {value}")).collect();
     let (mark, about) = (if calls_api { " ●" } else { "" }, about(command));
     writeln!(rows, "| **`{name}{positional}`**{mark} | {about} |").unwrap();
-    for arg in command.get_arguments().filter(|arg| !is_shared(arg)) {
+    for arg in command.get_arguments().filter(|arg| !shared.contains(arg)) {
         writeln!(rows, "| {} | {} |", syntax(arg), help(arg)).unwrap();
     }
 }

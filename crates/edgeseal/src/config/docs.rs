@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use super::table::{self, SETTINGS, Setting};
+use super::table::{self, SETTINGS};
 use crate::generated_docs::assert_generated;
 
 #[test]
@@ -13,19 +13,16 @@ fn the_reference_lists_every_setting() {
             "| key | type or unit | default | flag | since | meaning |\n|---|---|---|---|---|---|";
         writeln!(page, "\n## {section}\n\n{head}").unwrap();
         for row in *rows {
-            let Setting {
-                key, help, since, ..
-            } = row;
-            let flag = row
-                .flag
-                .map_or_else(String::new, |flag| format!("`{flag}`"));
-            let kind = row.unit.map_or_else(row.describe, str::to_owned);
-            let default = row.default();
-            writeln!(
-                page,
-                "| `{key}` | {kind} | {default} | {flag} | {since} | {help} |"
-            )
-            .unwrap();
+            let flag = row.flag.map(|flag| format!("`{flag}`"));
+            let cells = [
+                format!("`{}`", row.key),
+                row.unit.map_or_else(row.describe, str::to_owned),
+                row.default(),
+                flag.unwrap_or_default(),
+                row.since.to_owned(),
+                row.help.to_owned(),
+            ];
+            writeln!(page, "| {} |", cells.join(" | ")).unwrap();
         }
     }
     page.push('\n');
@@ -39,13 +36,8 @@ fn the_readme_lists_the_settings_that_matter_first() {
         let mark = if row.flag.is_some() { "● " } else { "" };
         let help = row.help.replace("](", "](docs/reference/");
         let help = help.replace("docs/reference/../", "docs/");
-        writeln!(
-            table,
-            "| `{}` | {mark}| {} | {help} |",
-            row.key,
-            row.default()
-        )
-        .unwrap();
+        let (key, default) = (row.key, row.default());
+        writeln!(table, "| `{key}` | {mark}| {default} | {help} |").unwrap();
     }
     assert_generated("README.md", "settings", &table);
 }

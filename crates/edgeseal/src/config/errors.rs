@@ -24,7 +24,7 @@ pub(super) fn from_figment(
     // The first step may be a profile, which this program does not use.
     let path = path.strip_prefix(&["default"]).unwrap_or(&path);
     let key = path.join(".").to_ascii_lowercase();
-    ConfigError::Parse {
+    ConfigError::At {
         place: location(error.metadata.as_ref(), path, text),
         why: parse_reason(&error.kind, &key, figment),
     }
@@ -75,8 +75,9 @@ fn parse_reason(kind: &Kind, key: &str, figment: &Figment) -> String {
     } else {
         match (figment.find_value(key), kind) {
             (Ok(value), _) => format_value(&value),
+            (Err(_), Kind::InvalidValue(Actual::Str(text), _)) => format!("{text:?}"),
             (Err(_), Kind::InvalidType(actual, _) | Kind::InvalidValue(actual, _)) => {
-                format_actual(actual)
+                actual.to_string()
             }
             (Err(_), _) => "what it is".to_owned(),
         }
@@ -86,13 +87,6 @@ fn parse_reason(kind: &Kind, key: &str, figment: &Figment) -> String {
         _ => key,
     };
     format!("{key} is {given}; it must be {expected}")
-}
-
-fn format_actual(actual: &Actual) -> String {
-    match actual {
-        Actual::Str(text) => format!("{text:?}"),
-        other => other.to_string(),
-    }
 }
 
 /// Rust's type names in words.

@@ -49,29 +49,22 @@ pub(super) struct Setting {
     pub(super) since: &'static str,
 }
 
-impl Setting {
-    const fn new<T: SettingType>(
-        key: &'static str,
-        help: &'static str,
-        show_default: fn(&Config) -> Option<String>,
-    ) -> Self {
-        Self {
-            key,
-            help,
-            describe: T::describe,
-            choices: T::choices,
-            show_default,
-            unit: None,
-            unset: "none",
-            flag: None,
-            is_table: false,
-            is_in_readme: false,
-            since: "0.1.0",
-        }
-    }
-}
+/// What a row says unless it says otherwise.
+const ROW: Setting = Setting {
+    key: "",
+    help: "",
+    describe: String::new,
+    choices: Vec::new,
+    show_default: |_| None,
+    unit: None,
+    unset: "none",
+    flag: None,
+    is_table: false,
+    is_in_readme: false,
+    since: "0.1.0",
+};
 
-/// Declares [`Config`] and [`SETTINGS`]. A row: `key: type = default, help, fields of [Setting];`.
+/// Declares [`Config`] and [`SETTINGS`]. A row: `key: type = default, help, fields of Setting;`.
 macro_rules! settings {
     ($($section:literal {
         $($key:ident: $type:ty = $default:expr, $help:literal $(, $field:ident: $value:expr)*;)*
@@ -92,8 +85,13 @@ macro_rules! settings {
         /// All settings, by section of the reference.
         pub(super) const SETTINGS: &[(&str, &[Setting])] = &[$(($section, &[$(
             Setting {
+                key: stringify!($key),
+                help: $help,
+                describe: <$type>::describe,
+                choices: <$type>::choices,
+                show_default: |config| config.$key.show(),
                 $($field: $value,)*
-                ..Setting::new::<$type>(stringify!($key), $help, |config| config.$key.show())
+                ..ROW
             },
         )*])),*];
     };

@@ -37,24 +37,16 @@ pub(super) trait SettingType {
 
 /// A value that is written as a string.
 pub(crate) trait Written: Clone + PartialEq + 'static {
-    /// The words with their values; empty if there is no fixed set.
-    fn words() -> &'static [(&'static str, Self)] {
-        &[]
-    }
-
-    /// What the value must be, in messages.
-    fn expected() -> String {
-        alternatives(Self::words().iter().map(|(word, _)| (*word).to_owned()))
-    }
-
     /// The type in the reference.
-    fn describe() -> String {
-        alternatives(Self::words().iter().map(|(word, _)| format!("`{word}`")))
-    }
+    const TYPE: &'static str;
+    /// What the value must be, in messages.
+    const EXPECTED: &'static str = Self::TYPE;
+    /// The valid words with their values; empty if they are no fixed set.
+    const WORDS: &'static [(&'static str, Self)] = &[];
 
     /// The value of a text; `None` if it is not valid.
     fn parse(text: &str) -> Option<Self> {
-        let found = Self::words().iter().find(|(word, _)| *word == text);
+        let found = Self::WORDS.iter().find(|(word, _)| *word == text);
         found.map(|(_, value)| value.clone())
     }
 }
@@ -88,57 +80,47 @@ pub(crate) enum LostKeys {
 }
 
 macro_rules! words {
-    ($($type:ty { $($word:literal => $value:expr),* })*) => {
+    ($($type:ty: $name:literal { $($word:literal => $value:expr),* })*) => {
         $(impl Written for $type {
-            fn words() -> &'static [(&'static str, Self)] {
-                &[$(($word, $value)),*]
-            }
+            const TYPE: &'static str = $name;
+            const WORDS: &'static [(&'static str, Self)] = &[$(($word, $value)),*];
         })*
     };
 }
 
 words! {
-    bool { "off" => false, "on" => true }
-    LogFormat { "auto" => Self::Auto, "text" => Self::Text, "json" => Self::Json }
-    LostKeys { "refuse" => Self::Refuse, "accept" => Self::Accept }
-    NameMismatchPolicy { "refuse" => Self::Refuse, "accept" => Self::Accept }
-    DuplicateContentPolicy { "refuse" => Self::Refuse, "accept" => Self::Accept }
-    BoundCertificatePolicy { "refuse" => Self::Refuse, "release" => Self::Release }
-    PrivateOrigins { "root" => Self::Root, "all" => Self::All, "none" => Self::None }
+    bool: "off or on" { "off" => false, "on" => true }
+    LogFormat: "auto, text or json" { "auto" => Self::Auto, "text" => Self::Text, "json" => Self::Json }
+    LostKeys: "refuse or accept" { "refuse" => Self::Refuse, "accept" => Self::Accept }
+    NameMismatchPolicy: "refuse or accept" { "refuse" => Self::Refuse, "accept" => Self::Accept }
+    DuplicateContentPolicy: "refuse or accept" { "refuse" => Self::Refuse, "accept" => Self::Accept }
+    BoundCertificatePolicy: "refuse or release" { "refuse" => Self::Refuse, "release" => Self::Release }
+    PrivateOrigins: "root, all or none" { "root" => Self::Root, "all" => Self::All, "none" => Self::None }
 }
 
-macro_rules! written {
-    ($($type:ty: $name:literal, $expected:literal, $parse:expr;)*) => {
-        $(impl Written for $type {
-            fn expected() -> String {
-                $expected.to_owned()
-            }
+impl Written for DomainName {
+    const TYPE: &'static str = "a domain name";
 
-            fn describe() -> String {
-                $name.to_owned()
-            }
-
-            fn parse(text: &str) -> Option<Self> {
-                let parse: fn(&str) -> Option<Self> = $parse;
-                parse(text)
-            }
-        })*
-    };
+    fn parse(text: &str) -> Option<Self> {
+        Self::parse(text).ok()
+    }
 }
 
-written! {
-    DomainName: "domain", "a domain name", |text| Self::parse(text).ok();
-    IpNet: "network", "a list of networks and addresses, as \"10.0.0.0/8\"",
-        |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(Self::from));
+impl Written for IpNet {
+    const TYPE: &'static str = "network";
+    const EXPECTED: &'static str = "a list of networks and addresses, as \"10.0.0.0/8\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let address = || text.parse::<IpAddr>().map(Self::from);
+        text.parse().or_else(|_| address()).ok()
+    }
 }
 
 impl<'de, T: Written> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let given = String::deserialize(deserializer)?;
         let value = T::parse(&given).map(Self);
-        value.ok_or_else(|| {
-            D::Error::invalid_value(Unexpected::Str(&given), &T::expected().as_str())
-        })
+        value.ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&given), &T::EXPECTED))
     }
 }
 
@@ -150,15 +132,15 @@ impl<'de> Deserialize<'de> for Millis {
 
 impl<T: Written> SettingType for Text<T> {
     fn describe() -> String {
-        T::describe()
+        T::TYPE.to_owned()
     }
 
     fn choices() -> Vec<&'static str> {
-        T::words().iter().map(|(word, _)| *word).collect()
+        T::WORDS.iter().map(|(word, _)| *word).collect()
     }
 
     fn show(&self) -> Option<String> {
-        let found = T::words().iter().find(|(_, value)| *value == self.0);
+        let found = T::WORDS.iter().find(|(_, value)| *value == self.0);
         found.map(|(word, _)| (*word).to_owned())
     }
 }
@@ -182,12 +164,12 @@ setting_types! {
     SocketAddr: "address", ToString::to_string;
     PathBuf: "path", |path| path.display().to_string();
     String: "string", Clone::clone;
-    bool: "`true` or `false`", ToString::to_string;
+    bool: "true or false", ToString::to_string;
     u16: "port", ToString::to_string;
     u32: "number", ToString::to_string;
     u64: "number", ToString::to_string;
     usize: "number", ToString::to_string;
-    Quota: "number or `unlimited`", ToString::to_string;
+    Quota: "number or unlimited", ToString::to_string;
     Millis: "ms", |millis| millis.0.as_millis().to_string();
     StoreUrl: "URL", ToString::to_string;
     KekSources: "source, or list of sources";
@@ -213,15 +195,5 @@ impl<T: SettingType> SettingType for Vec<T> {
     fn show(&self) -> Option<String> {
         let items: Vec<String> = self.iter().filter_map(T::show).collect();
         Some(format!("[{}]", items.join(", ")))
-    }
-}
-
-/// `a, b or c`.
-fn alternatives(words: impl Iterator<Item = String>) -> String {
-    let words: Vec<String> = words.collect();
-    match words.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
-        None => String::new(),
     }
 }

@@ -68,11 +68,10 @@ impl NodeContext {
 }
 
 pub(crate) fn load_api_tls(config: &Config) -> Result<Option<(SocketAddr, ApiTls)>, StartError> {
-    let Some(wanted) = config.api_tls()? else {
+    let Some((address, cert_file, key_file)) = config.api_tls()? else {
         return Ok(None);
     };
-    let server = ApiTls::open(wanted.cert_file, wanted.key_file)?;
-    Ok(Some((wanted.address, server)))
+    Ok(Some((address, ApiTls::open(cert_file, key_file)?)))
 }
 
 /// Raises the limit of file descriptors as far as allowed, and warns if that is too few.

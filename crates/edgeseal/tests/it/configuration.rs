@@ -19,13 +19,26 @@ fn fails(command: &mut Command) -> (Option<i32>, String) {
     (status.code(), said)
 }
 
-#[test]
-fn a_wrong_configuration_is_told_with_its_key() {
+/// What `serve` says about a wrong configuration: a file, or further flags and variables. It must
+/// create no data directory.
+fn serve_fails(config: &str, flags: &[&str], variable: Option<(&str, &str)>) -> String {
     let directory = tempfile::tempdir().unwrap();
     let (file, data) = (
         directory.path().join("edgeseal.toml"),
         directory.path().join("data"),
     );
+    fs::write(&file, config).unwrap();
+    let mut serve = binary();
+    serve.args(["serve", "--config"]).arg(&file);
+    serve.arg("--data").arg(&data).args(flags).envs(variable);
+    let (code, said) = fails(&mut serve);
+    assert_eq!(code, Some(64), "{config}: {said}");
+    assert!(!data.exists(), "{config} made a data directory");
+    said.replace(file.to_str().unwrap(), "FILE")
+}
+
+#[test]
+fn a_wrong_configuration_is_told_with_its_key() {
     for (config, expected) in [
         ("name_mismatch = \"perhaps\"\n", "name_mismatch"),
         ("duplicate_content = \"perhaps\"\n", "duplicate_content"),
@@ -61,26 +74,15 @@ fn a_wrong_configuration_is_told_with_its_key() {
         ("[rate_limits]\nDoAsIThink = 1\n", "DoAsIThink"),
         ("not TOML", "TOML"),
     ] {
-        fs::write(&file, config).unwrap();
-        let mut serve = binary();
-        serve.args(["serve", "--config"]).arg(&file);
-        let (code, said) = fails(serve.arg("--data").arg(&data));
-        assert_eq!(code, Some(64), "{config}: {said}");
+        let said = serve_fails(config, &[], None);
         assert!(said.contains(expected), "{config}: {said}");
-        assert!(!data.exists(), "{config} made a data directory");
     }
     // A key given in place of a source must not appear in the log.
-    let mut serve = binary();
     let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    serve.arg("serve").env("EDGESEAL_KEK", key);
-    let (code, said) = fails(serve.arg("--data").arg(&data));
-    assert_eq!(code, Some(64), "{said}");
+    let said = serve_fails("", &[], Some(("EDGESEAL_KEK", key)));
     assert!(said.contains("kek is \"(not shown)\""), "{said}");
     assert!(!said.contains("AAAA"), "{said}");
-    let mut serve = binary();
-    serve.args(["serve", "--store", "redis://user:hidden@host"]);
-    let (code, said) = fails(serve.arg("--data").arg(&data));
-    assert_eq!(code, Some(64), "{said}");
+    let said = serve_fails("", &["--store", "redis://user:hidden@host"], None);
     assert!(said.contains("is not a store URL"), "{said}");
     assert!(!said.contains("hidden"), "{said}");
 }
@@ -88,18 +90,6 @@ fn a_wrong_configuration_is_told_with_its_key() {
 /// Each mistake is reported with its value, its location and a suggestion.
 #[test]
 fn a_mistake_is_told_with_its_place() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("edgeseal.toml");
-    let serve = |config: &str, variable: Option<(&str, &str)>| {
-        fs::write(&file, config).unwrap();
-        let mut serve = binary();
-        serve.args(["serve", "--config"]).arg(&file);
-        serve.arg("--data").arg(directory.path().join("data"));
-        serve.envs(variable);
-        let (code, said) = fails(&mut serve);
-        assert_eq!(code, Some(64), "{config}: {said}");
-        said.replace(file.to_str().unwrap(), "FILE")
-    };
     let expected_address = "ADDRESS:PORT, such as \"127.0.0.1:7080\" or \"[::1]:7080\"";
     for (config, says) in [
         (
@@ -137,7 +127,7 @@ fn a_mistake_is_told_with_its_place() {
         ),
         ("api = \n", "FILE: TOML parse error at line 1".to_owned()),
     ] {
-        let said = serve(config, None);
+        let said = serve_fails(config, &[], None);
         assert_eq!(
             said.lines().count(),
             if config == "api = \n" { 6 } else { 1 },
@@ -160,9 +150,12 @@ fn a_mistake_is_told_with_its_place() {
             "EDGESEAL_LOST_KEYS: lost_keys is \"perhaps\"; it must be refuse or accept".to_owned(),
         ),
     ] {
-        let said = serve("", Some((name, value)));
+        let said = serve_fails("", &[], Some((name, value)));
         assert_eq!(said, format!("edgeseal: {says}\n"));
     }
+    let said = serve_fails("", &["--api", "nowhere"], None);
+    let says = format!("--api: api is \"nowhere\"; it must be {expected_address}");
+    assert_eq!(said, format!("edgeseal: {says}\n"));
     let mut missing = binary();
     let (code, said) = fails(missing.args(["serve", "--config", "/nope"]));
     assert_eq!(code, Some(64));

@@ -76,6 +76,11 @@ impl Demo {
         demo
     }
 
+    fn stop(mut self) {
+        signal(&self.process, "INT");
+        assert_eq!(wait_for_exit(&mut self.process).code(), Some(0));
+    }
+
     fn port(&self, role: &str) -> &str {
         self.addresses[role].rsplit_once(':').unwrap().1
     }
@@ -102,26 +107,28 @@ impl Drop for Demo {
     }
 }
 
-/// The blocks of a document that are marked as `sh run`.
-fn run_blocks(text: &str) -> Vec<&str> {
+/// The blocks of a page that are marked as `sh run`.
+fn run_blocks<const COUNT: usize>(page: &str) -> [String; COUNT] {
+    let text = read_document(page);
     let starts = text.split("```sh run\n").skip(1);
-    starts
-        .map(|block| block.split_once("\n```").unwrap().0)
-        .collect()
+    let blocks = starts.map(|block| block.split_once("\n```").unwrap().0.to_owned());
+    let blocks: Vec<String> = blocks.collect();
+    let found = blocks.len();
+    blocks
+        .try_into()
+        .unwrap_or_else(|_| panic!("{page} has {found} blocks marked as ```sh run"))
 }
 
 #[test]
 fn the_commands_of_the_readme_run() {
-    let readme = read_document("README.md");
-    let blocks = run_blocks(&readme);
-    assert_eq!(blocks.len(), 2, "the README's blocks marked as ```sh run");
-    let mut demo = Demo::start();
+    let [curl, commands] = run_blocks("README.md");
+    let demo = Demo::start();
 
-    let curls = demo.run(blocks[0]);
+    let curls = demo.run(&curl);
     assert!(curls.contains("demo.localhost"), "the site: {curls}");
     assert!(curls.contains(r#""Code":"MissingAccessKeyId""#), "{curls}");
 
-    let said = demo.run(blocks[1]);
+    let said = demo.run(&commands);
     for line in [
         "www.example.com is online\n",
         "the certificate is bound to www.example.com, served by 1/1 edges\n",
@@ -132,14 +139,13 @@ fn the_commands_of_the_readme_run() {
     let reply: Value = serde_json::from_str(json.unwrap()).unwrap();
     assert_eq!(reply["TotalCount"], 3, "two of the demo, one of the README");
 
-    signal(&demo.process, "INT");
-    assert_eq!(wait_for_exit(&mut demo.process).code(), Some(0));
+    demo.stop();
 }
 
 /// The demo shows the program by the path that it was started by.
 #[test]
 fn the_demo_shows_commands_that_run() {
-    let mut demo = Demo::start();
+    let demo = Demo::start();
     let mut shown = Vec::new();
     loop {
         let line = demo.lines.recv_timeout(TIMEOUT).unwrap();
@@ -159,37 +165,31 @@ fn the_demo_shows_commands_that_run() {
     // Its certificates are whole: its own root has issued them.
     let (code, said) = doctor(&demo.home.path().join("edgeseal-data"));
     assert_eq!(code, Some(0), "{said}");
-    signal(&demo.process, "INT");
-    assert_eq!(wait_for_exit(&mut demo.process).code(), Some(0));
+    demo.stop();
 }
 
 #[test]
 fn the_commands_of_the_permissions_run() {
-    let text = read_document("docs/guides/permissions.md");
-    let blocks = run_blocks(&text);
-    assert_eq!(blocks.len(), 1, "the blocks marked as ```sh run");
-    let mut demo = Demo::start();
-    let said = demo.run(blocks[0]);
+    let [commands] = run_blocks("docs/guides/permissions.md");
+    let demo = Demo::start();
+    let said = demo.run(&commands);
     let tail = said.split_once("Allowed: statement 1 of policy push-www");
     let (_, tail) = tail.unwrap_or_else(|| panic!("{said}"));
     assert!(
         tail.contains("ImplicitDeny: no policy of user deploy allows it"),
         "{said}"
     );
-    signal(&demo.process, "INT");
-    assert_eq!(wait_for_exit(&mut demo.process).code(), Some(0));
+    demo.stop();
 }
 
 #[test]
 fn the_commands_of_the_rollout_run() {
-    let page = read_document("docs/operate/rollout.md");
-    let blocks = run_blocks(&page);
+    let [commands] = run_blocks("docs/operate/rollout.md");
     let text = read_document("docs/reference/actions.md");
     let text = text.split("\n## DescribeRollout\n").nth(1).unwrap();
     let text = text.split("\n## ").next().unwrap();
-    assert_eq!(blocks.len(), 1, "the blocks marked as ```sh run");
-    let mut demo = Demo::start();
-    let said = demo.run(blocks[0]);
+    let demo = Demo::start();
+    let said = demo.run(&commands);
     let proved = "demo.localhost: proved at 1 of 1 live edges, served by 1\n";
     assert!(said.starts_with(proved), "{said}");
     assert!(said.contains("\n1 live edges, 0 silent;"), "{said}");
@@ -203,25 +203,18 @@ fn the_commands_of_the_rollout_run() {
             "the page does not tell of {name}"
         );
     }
-    signal(&demo.process, "INT");
-    assert_eq!(wait_for_exit(&mut demo.process).code(), Some(0));
+    demo.stop();
 }
 
 #[test]
 fn the_commands_of_the_audit_run() {
-    let page = read_document("docs/operate/audit.md");
-    let blocks = run_blocks(&page);
-    assert_eq!(
-        blocks.len(),
-        3,
-        "the blocks of docs/operate/audit.md marked as ```sh run"
-    );
-    let mut demo = Demo::start();
+    let [list, export, verify] = run_blocks("docs/operate/audit.md");
+    let demo = Demo::start();
 
-    let listed = demo.run(blocks[0]);
+    let listed = demo.run(&list);
     assert!(listed.contains("SetCdnDomainSSLCertificate"), "{listed}");
 
-    let exported = demo.run(blocks[1]);
+    let exported = demo.run(&export);
     let fields = read_document("docs/reference/audit-records.md");
     let mut records = 0;
     for line in exported.lines() {
@@ -237,11 +230,10 @@ fn the_commands_of_the_audit_run() {
     }
     assert!(records > 2, "{exported}");
 
-    let verified = demo.run(blocks[2]);
+    let verified = demo.run(&verify);
     assert!(verified.contains("\n  sound\n"), "{verified}");
 
-    signal(&demo.process, "INT");
-    assert_eq!(wait_for_exit(&mut demo.process).code(), Some(0));
+    demo.stop();
 }
 
 #[test]
