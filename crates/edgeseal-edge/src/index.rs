@@ -31,6 +31,17 @@ pub enum Match {
     Wildcard,
 }
 
+/// A host, and the domain that was found for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchedDomain<'a> {
+    /// The host.
+    pub host: Host<'a>,
+    /// How its domain was found.
+    pub found: Match,
+    /// The id of its domain.
+    pub domain_id: i64,
+}
+
 impl<T: Clone> Index<T> {
     /// An empty index.
     #[must_use]
@@ -139,38 +150,45 @@ impl<'a> Host<'a> {
         &self.0
     }
 
-    /// The same name, owned.
-    #[must_use]
-    pub fn into_owned(self) -> Host<'static> {
-        Host(Cow::Owned(self.0.into_owned()))
-    }
-
-    /// The name of the domain that was found for this host in this way; `None` only if no domain
-    /// can match the host.
-    #[must_use]
-    pub fn domain(&self, found: Match) -> Option<DomainPattern> {
-        let spelling = match found {
-            Match::Exact => self.as_str(),
-            Match::Wildcard => self.below_first_label()?,
-        };
-        DomainPattern::parse(spelling).ok()
-    }
-
-    /// Whether two hosts, found in these ways, belong to one domain.
-    #[must_use]
-    pub fn same_domain(&self, found: Match, other: &Host<'_>, other_found: Match) -> bool {
-        match (found, other_found) {
-            (Match::Wildcard, Match::Wildcard) => {
-                self.below_first_label() == other.below_first_label()
-            }
-            _ => self == other,
-        }
-    }
-
     /// The spelling of the wildcard that this host would belong to.
     fn below_first_label(&self) -> Option<&str> {
         let dot = self.0.find('.')?;
         Some(&self.0[dot..])
+    }
+}
+
+impl MatchedDomain<'_> {
+    /// The same domain, with an owned host.
+    #[must_use]
+    pub fn into_owned(self) -> MatchedDomain<'static> {
+        MatchedDomain {
+            host: Host(Cow::Owned(self.host.0.into_owned())),
+            found: self.found,
+            domain_id: self.domain_id,
+        }
+    }
+
+    /// The name of the domain; `None` only if no domain can match the host.
+    #[must_use]
+    pub fn name(&self) -> Option<DomainPattern> {
+        let spelling = match self.found {
+            Match::Exact => self.host.as_str(),
+            Match::Wildcard => self.host.below_first_label()?,
+        };
+        DomainPattern::parse(spelling).ok()
+    }
+
+    /// Whether both hosts belong to one domain, and not to two of the same name, of which one was
+    /// deleted before the other was added.
+    #[must_use]
+    pub fn is_same(&self, other: &MatchedDomain<'_>) -> bool {
+        let same_name = match (self.found, other.found) {
+            (Match::Wildcard, Match::Wildcard) => {
+                self.host.below_first_label() == other.host.below_first_label()
+            }
+            _ => self.host == other.host,
+        };
+        same_name && self.domain_id == other.domain_id
     }
 }
 

@@ -204,15 +204,12 @@ impl Server {
         match self.terminator.accept(stream, token.draining()).await {
             Ok(terminated) => {
                 if let Some(reason) = &terminated.unusable {
-                    let domain = terminated.host.domain(terminated.found);
-                    self.quarantine(domain.as_ref(), reason);
+                    self.quarantine(terminated.domain.name().as_ref(), reason);
                 }
                 let tls = InboundTls {
                     version: terminated.version(),
                     resumed: terminated.is_resumed(),
-                    host: terminated.host,
-                    found: terminated.found,
-                    domain_id: terminated.domain_id,
+                    domain: terminated.domain,
                 };
                 return Some((terminated.stream, terminated.h2, tls));
             }

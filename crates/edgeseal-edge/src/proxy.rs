@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     Options,
     drain::DrainToken,
-    index::{Host, Index, Match},
+    index::{Index, MatchedDomain},
     limits::ConnectionPermit,
     served_domain::ServedDomain,
     telemetry,
@@ -45,7 +45,7 @@ use access::{AccessRecord, UpstreamTiming};
 use body::ReplayableBody;
 use error_page::ErrorPage;
 use redirect::redirection;
-use route::{RouteError, Routed, TlsDomain};
+use route::{RouteError, Routed};
 use upstream::{Upstream, UpstreamError, UpstreamPermit, UpstreamRequestHead, UpstreamResponse};
 use websocket::WebSocketHandshake;
 
@@ -108,12 +108,8 @@ pub(crate) struct Inbound {
 /// The TLS properties of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct InboundTls {
-    /// The name that the certificate was selected for.
-    pub(crate) host: Host<'static>,
-    /// How its domain was found.
-    pub(crate) found: Match,
-    /// The id of its domain.
-    pub(crate) domain_id: i64,
+    /// The name that the certificate was selected for, and its domain.
+    pub(crate) domain: MatchedDomain<'static>,
     /// The TLS version, as in `1.3`.
     pub(crate) version: &'static str,
     /// Whether an earlier session was resumed.
@@ -186,12 +182,7 @@ impl Proxy {
             .map(|log| AccessRecord::new(log, id, &request, inbound, (self.clock)()));
         let opens_websocket = websocket::accept_extended_connect(&mut request);
         let tls = inbound.tls.as_ref();
-        let certified = tls.map(|tls| TlsDomain {
-            host: &tls.host,
-            found: tls.found,
-            domain_id: tls.domain_id,
-        });
-        let routed = route::route(&self.index, &request, certified);
+        let routed = route::route(&self.index, &request, tls.map(|tls| &tls.domain));
         let hsts = routed.as_ref().ok().and_then(|routed| routed.entry.hsts());
         let answer = match routed {
             Ok(routed) => {

@@ -15,7 +15,7 @@
 use edgeseal_core::delivery::DeliveryConfig;
 
 use crate::{
-    index::{Host, Index, Match},
+    index::{Host, Index, MatchedDomain},
     served_domain::{Https, ServedDomain},
 };
 
@@ -41,14 +41,10 @@ pub enum NoCertificate {
 pub struct Selected<'a, M> {
     /// The certificate and key.
     pub material: M,
-    /// The id of its domain.
-    pub domain_id: i64,
     /// The domain's delivery settings for the handshake.
     pub delivery: DeliveryConfig,
-    /// The name that the client asked for.
-    pub host: Host<'a>,
-    /// How the domain was found.
-    pub found: Match,
+    /// The name that the client asked for, and its domain.
+    pub domain: MatchedDomain<'a>,
 }
 
 /// Selects by SNI.
@@ -69,10 +65,12 @@ pub fn select<'a, M: Clone>(
         Https::Off => Err(NoCertificate::HttpsOff),
         Https::On(material) => Ok(Selected {
             material,
-            domain_id: entry.domain_id,
             delivery: entry.delivery,
-            host,
-            found,
+            domain: MatchedDomain {
+                host,
+                found,
+                domain_id: entry.domain_id,
+            },
         }),
     }
 }

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    index::{Host, Index, Match},
+    index::{Index, MatchedDomain},
     limits::Limiter,
     select::{NoCertificate, select},
     served_domain::ServedDomain,
@@ -69,12 +69,8 @@ pub(crate) struct TlsConnection {
     pub(crate) stream: Box<TlsStream>,
     /// Whether `h2` was negotiated; HTTP/1.1 otherwise.
     pub(crate) h2: bool,
-    /// The name that the certificate was selected for.
-    pub(crate) host: Host<'static>,
-    /// How its domain was found.
-    pub(crate) found: Match,
-    /// The id of its domain.
-    pub(crate) domain_id: i64,
+    /// The name that the certificate was selected for, and its domain.
+    pub(crate) domain: MatchedDomain<'static>,
     /// Why one of the domain's two certificates cannot be used; the handshake used the other one.
     pub(crate) unusable: Option<MaterialError>,
 }
@@ -191,7 +187,7 @@ impl Terminator {
             return Err(invalid("the client has nothing in common with the domain").into());
         }
         let config = self.configs.config_for(
-            chosen.domain_id,
+            chosen.domain.domain_id,
             &chosen.delivery,
             Arc::clone(&chosen.resolver),
             hello.cipher_suites(),
@@ -235,15 +231,12 @@ impl Terminator {
     fn choose(&self, named: Option<&str>) -> Result<Selection, SelectError> {
         let sni = named.or(self.default_host.as_deref());
         let selected = select(&self.index, sni).map_err(SelectError::None)?;
-        let answer = CertResolver::of(&self.keys, &selected.material).map_err(|reason| {
-            SelectError::Unusable(selected.host.domain(selected.found), reason)
-        })?;
+        let answer = CertResolver::of(&self.keys, &selected.material)
+            .map_err(|reason| SelectError::Unusable(selected.domain.name(), reason))?;
         Ok(Selection {
             resolver: Arc::new(answer),
-            found: selected.found,
-            domain_id: selected.domain_id,
+            domain: selected.domain.into_owned(),
             delivery: selected.delivery,
-            host: selected.host.into_owned(),
         })
     }
 }
@@ -251,9 +244,7 @@ impl Terminator {
 /// What a ClientHello gets.
 struct Selection {
     resolver: Arc<CertResolver>,
-    host: Host<'static>,
-    found: Match,
-    domain_id: i64,
+    domain: MatchedDomain<'static>,
     delivery: DeliveryConfig,
 }
 
@@ -274,16 +265,14 @@ impl Selection {
             (Ok(stream), _) => stream,
             (Err(error), None) => return Err(error.into()),
             (Err(_), Some(reason)) => {
-                let (domain, reason) = (self.host.domain(self.found), reason.clone());
+                let (domain, reason) = (self.domain.name(), reason.clone());
                 return Err(AcceptError::Unusable { domain, reason });
             }
         };
         Ok(TlsConnection {
             h2: stream.alpn_protocol() == Some(b"h2"),
             stream,
-            host: self.host,
-            found: self.found,
-            domain_id: self.domain_id,
+            domain: self.domain,
             unusable,
         })
     }

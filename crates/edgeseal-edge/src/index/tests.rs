@@ -65,7 +65,11 @@ fn a_domain_is_replaced_and_removed() {
 
 #[test]
 fn one_domain_or_another() {
-    let host = |text| Host::parse(text).unwrap();
+    let matched = |text, found| MatchedDomain {
+        host: Host::parse(text).unwrap(),
+        found,
+        domain_id: 1,
+    };
     let table = [
         ("a.x.com", Match::Exact, "a.x.com", Match::Exact, true),
         ("a.x.com", Match::Wildcard, "b.x.com", Match::Wildcard, true),
@@ -82,7 +86,7 @@ fn one_domain_or_another() {
     ];
     for (one, found, other, other_found, same) in table {
         assert_eq!(
-            host(one).same_domain(found, &host(other), other_found),
+            matched(one, found).is_same(&matched(other, other_found)),
             same,
             "{one} {other}"
         );

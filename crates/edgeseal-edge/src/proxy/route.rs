@@ -13,7 +13,7 @@
 use http::{Method, Request, Version, header, uri::Authority};
 
 use crate::{
-    index::{Host, Index, Match},
+    index::{Host, Index, MatchedDomain},
     served_domain::ServedDomain,
 };
 
@@ -26,15 +26,6 @@ pub(super) struct Routed {
     pub(super) authority: Authority,
 }
 
-/// The domain that the certificate of a connection was selected for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TlsDomain<'a> {
-    pub(super) host: &'a Host<'static>,
-    pub(super) found: Match,
-    /// The id of its domain.
-    pub(super) domain_id: i64,
-}
-
 /// Why a request is not routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RouteError {
@@ -45,10 +36,11 @@ pub(super) enum RouteError {
     Stopped,
 }
 
+/// Routes a request; `certified` is the domain that the connection's certificate was selected for.
 pub(super) fn route<B>(
     index: &Index<ServedDomain>,
     request: &Request<B>,
-    certified: Option<TlsDomain<'_>>,
+    certified: Option<&MatchedDomain<'static>>,
 ) -> Result<Routed, RouteError> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(RouteError::Method);
@@ -58,19 +50,20 @@ pub(super) fn route<B>(
     }
     let authority = authority(request)?;
     // A host that cannot be a domain, such as an address, is not malformed but unknown.
-    let host = Host::parse(authority.host());
-    let found = host.as_ref().and_then(|host| index.find(host));
-    if let Some(certified) = certified {
-        let same = match (&host, &found) {
-            (Some(host), Some((entry, found))) => {
-                host.same_domain(*found, certified.host, certified.found)
-                    && entry.domain_id == certified.domain_id
-            }
-            _ => false,
+    let found = Host::parse(authority.host()).and_then(|host| {
+        let (entry, found) = index.find(&host)?;
+        let domain_id = entry.domain_id;
+        let domain = MatchedDomain {
+            host,
+            found,
+            domain_id,
         };
-        if !same {
-            return Err(RouteError::Misdirected);
-        }
+        Some((entry, domain))
+    });
+    if let Some(certified) = certified
+        && !matches!(&found, Some((_, domain)) if domain.is_same(certified))
+    {
+        return Err(RouteError::Misdirected);
     }
     let (entry, _) = found.ok_or(RouteError::UnknownHost)?;
     if !entry.online {

@@ -78,7 +78,7 @@ fn hosts_of_plain_requests() {
 
 #[test]
 fn a_certificate_serves_its_domain_only() {
-    use Match::{Exact, Wildcard};
+    use crate::index::Match::{Exact, Wildcard};
     let misdirected = Some(RouteError::Misdirected);
     let table = [
         (("a.com", Exact, 1), "a.com", None),
@@ -101,13 +101,13 @@ fn a_certificate_serves_its_domain_only() {
     ];
     let index = index();
     for ((name, found, domain), host, expected) in table {
-        let certified = TlsDomain {
-            host: &Host::parse(name).unwrap().into_owned(),
+        let certified = MatchedDomain {
+            host: Host::parse(name).unwrap(),
             found,
             domain_id: domain,
         };
         let request = get("/", Version::HTTP_11, &[host]);
-        let got = route(&index, &request, Some(certified)).err();
+        let got = route(&index, &request, Some(&certified)).err();
         assert_eq!(got, expected, "{name} {found:?} {domain} {host}");
     }
 }
