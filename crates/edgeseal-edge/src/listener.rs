@@ -12,13 +12,15 @@ use tokio::{
 };
 
 use crate::{
+    SetupError,
     drain::DrainToken,
+    edge::EdgeContext,
     limits::{ConnectionPermit, Limiter},
-    proxy::{Inbound, InboundTls, Proxy, UnreadBody},
+    proxy::{Inbound, InboundTls, ListenPorts, Proxy, UnreadBody},
     proxy_protocol::TrustedProxies,
     serving_state::ServingState,
     telemetry::{self, Shed},
-    tls::{AcceptError, MaterialError, Terminator, TlsStream},
+    tls::{AcceptError, MaterialError, OriginTls, Terminator, TlsStream},
 };
 
 mod close_delimited;
@@ -34,19 +36,19 @@ use request_budget::RequestBudget;
 /// Shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Server {
-    pub(crate) terminator: Terminator,
-    pub(crate) proxy: Proxy,
-    pub(crate) serving: Arc<ServingState>,
+    terminator: Terminator,
+    proxy: Proxy,
+    serving: Arc<ServingState>,
     /// Time limit for the headers of a request, including the idle time before them.
-    pub(crate) header_timeout: Duration,
+    header_timeout: Duration,
     /// Maximum number of requests on one connection, at least one.
-    pub(crate) keepalive_requests: u32,
+    keepalive_requests: u32,
     /// The limits on connections, handshakes and streams.
-    pub(crate) limiter: Arc<Limiter>,
+    limiter: Arc<Limiter>,
     /// Load balancers that report client addresses.
-    pub(crate) trusted_proxies: TrustedProxies,
+    trusted_proxies: TrustedProxies,
     /// Time limit for a PROXY protocol header.
-    pub(crate) proxy_header_timeout: Duration,
+    proxy_header_timeout: Duration,
 }
 
 /// The protocol of a listener.
@@ -70,6 +72,44 @@ const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
 type ServeFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Server {
+    /// Must be called on the runtime.
+    ///
+    /// # Errors
+    /// [`SetupError`] if TLS cannot be set up.
+    pub(crate) fn new(
+        context: &EdgeContext,
+        origin_tls: OriginTls,
+        ports: ListenPorts,
+    ) -> Result<Self, SetupError> {
+        let (options, serving) = (&context.options, &context.serving);
+        let default_host = options.default_domain.as_ref();
+        let limiter = Limiter::new(options.limits, options.memory_used);
+        Ok(Self {
+            terminator: Terminator::new(
+                Arc::clone(serving.index()),
+                Arc::clone(serving.keys()),
+                Arc::clone(&context.tickets),
+                default_host.map(|name| name.as_str().into()),
+                options.client_hello_timeout,
+                Arc::clone(&limiter),
+            )?,
+            proxy: Proxy::new(
+                Arc::clone(serving.index()),
+                options,
+                origin_tls,
+                ports,
+                context.access_log.clone(),
+                context.clock,
+            ),
+            serving: Arc::clone(serving),
+            header_timeout: options.header_timeout,
+            keepalive_requests: options.keepalive_requests.max(1),
+            limiter,
+            trusted_proxies: TrustedProxies::new(&options.proxy_protocol_from),
+            proxy_header_timeout: options.client_hello_timeout,
+        })
+    }
+
     /// Accepts until the drain begins.
     pub(crate) async fn accept(
         self: Arc<Self>,

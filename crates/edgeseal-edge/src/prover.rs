@@ -34,7 +34,6 @@ use crate::{
 mod queue;
 mod unproved;
 
-pub use queue::ProofRequests;
 pub(crate) use queue::{AppliedChange, ProofQueue};
 
 use queue::PendingProof;

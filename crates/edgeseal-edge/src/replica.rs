@@ -46,6 +46,10 @@ pub(crate) use writer::{Backfill, Writer};
 pub(crate) struct Replica {
     database: database::Database,
     loaded_from: PathBuf,
+    /// Whether another process writes it.
+    is_snapshot: bool,
+    /// The status of what is loaded. The file may change after that.
+    pub(crate) loaded: ReplicaStatus,
 }
 
 /// The status recorded in a replica.
@@ -173,14 +177,21 @@ impl Replica {
     /// [`ReplicaError`] if nothing can be read and no empty one can be created.
     pub(crate) fn open(directory: &Path, environment: Environment) -> Result<Self, ReplicaError> {
         std::fs::create_dir_all(directory)?;
-        Ok(Self {
-            database: opening::open(directory, environment)?,
-            loaded_from: directory.to_owned(),
-        })
+        Ok(Self::of(opening::open(directory, environment)?, directory))
     }
 
-    /// Opens the replica that another process writes, and changes nothing. Reads see one snapshot,
-    /// until [`end_snapshot`](Self::end_snapshot).
+    fn of(database: database::Database, directory: &Path) -> Self {
+        Self {
+            loaded: database.status(),
+            database,
+            loaded_from: directory.to_owned(),
+            is_snapshot: false,
+        }
+    }
+
+    /// Opens the replica that another process writes, and changes nothing until
+    /// [`take_over`](Self::take_over). Reads see one snapshot, until
+    /// [`end_snapshot`](Self::end_snapshot).
     ///
     /// # Errors
     /// [`ReplicaError`] if there is none, or if it is corrupted or of another release.
@@ -188,7 +199,10 @@ impl Replica {
         directory: &Path,
         environment: Environment,
     ) -> Result<Self, ReplicaError> {
-        Self::open_existing(directory, environment, true)
+        Ok(Self {
+            is_snapshot: true,
+            ..Self::open_existing(directory, environment, true)?
+        })
     }
 
     /// Reopens a replica that this process had open before, without an integrity check, which takes
@@ -206,10 +220,8 @@ impl Replica {
         checked: bool,
     ) -> Result<Self, ReplicaError> {
         let path = directory.join(FILE);
-        Ok(Self {
-            database: database::Database::open_existing(&path, environment, checked)?,
-            loaded_from: directory.to_owned(),
-        })
+        let database = database::Database::open_existing(&path, environment, checked)?;
+        Ok(Self::of(database, directory))
     }
 
     /// Ends the snapshot that [`open_snapshot`](Self::open_snapshot) began.
@@ -217,14 +229,17 @@ impl Replica {
         Ok(self.database.end_snapshot()?)
     }
 
-    /// Reads the status again after another process has written the file and closed it.
-    pub(crate) fn refresh(&mut self) -> Result<(), ReplicaError> {
-        Ok(self.database.refresh()?)
-    }
-
-    /// Its status.
-    pub(crate) const fn status(&self) -> ReplicaStatus {
-        self.database.status()
+    /// Makes this process the writer of the file, which another one has closed, if it was a
+    /// snapshot.
+    pub(crate) fn take_over(&mut self) -> Result<(), ReplicaError> {
+        if !std::mem::take(&mut self.is_snapshot) {
+            Ok(())
+        } else if self.loaded.cursor.is_some() {
+            Ok(self.database.refresh()?)
+        } else {
+            // Some rows could not be decoded, and only now this process owns the file.
+            self.database.rebuild()
+        }
     }
 
     /// All issuers; their digests are not verified.
@@ -265,7 +280,9 @@ impl Replica {
     /// Keeps the intact rows only, and drops the cursor: the store is asked for everything, now and
     /// after every restart until it has responded.
     pub(crate) fn rebuild(&mut self) -> Result<(), ReplicaError> {
-        self.database.rebuild()
+        self.database.rebuild()?;
+        self.loaded = self.database.status();
+        Ok(())
     }
 
     /// Reopens it after a read failure, with its intact rows or whatever can be read.
@@ -281,15 +298,7 @@ impl Replica {
         } else {
             opening::open_read_only(&loaded_from, environment)?
         };
-        Ok(Self {
-            database,
-            loaded_from,
-        })
-    }
-
-    /// Whether an error shows that the file is corrupted, and not that reads or writes fail.
-    pub(crate) fn is_corruption(reason: &ReplicaError) -> bool {
-        reason.is_corruption()
+        Ok(Self::of(database, &loaded_from))
     }
 
     /// Moves it to its own thread, which writes from now on.

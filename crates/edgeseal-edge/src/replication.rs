@@ -21,7 +21,7 @@ use edgeseal_store::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Mutex, mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
@@ -37,12 +37,14 @@ use crate::{
 mod load;
 mod prepare;
 mod reseal;
+mod tasks;
 mod ticket_keys;
 
 pub(crate) use load::{load_replica, load_snapshot};
 use prepare::{Prepared, prepare};
 pub(crate) use reseal::ResealRequest;
 pub use reseal::ResealStats;
+pub(crate) use tasks::{ReplicationTasks, Task};
 pub(crate) use ticket_keys::TicketKeyFollower;
 
 /// Replicates from the store until it is stopped.
@@ -93,7 +95,7 @@ impl Follower {
     pub(crate) async fn run(
         self,
         cursor: Option<Revision>,
-        requests: mpsc::Receiver<ResealRequest>,
+        requests: Arc<Mutex<mpsc::Receiver<ResealRequest>>>,
         stop: impl Future<Output = ()>,
     ) {
         let prefixes = [DOMAINS];
@@ -102,8 +104,10 @@ impl Follower {
             Some(cursor) => Feed::resume(store, prefixes, cursor),
             None => Feed::start(store, prefixes),
         };
+        // Free: the follower before this one has ended.
+        let mut requests = requests.lock().await;
         tokio::select! {
-            () = self.replicate(feed, cursor.is_some(), requests) => {}
+            () = self.replicate(feed, cursor.is_some(), &mut requests) => {}
             () = stop => {}
         }
         self.write_ticket_keys();
@@ -114,7 +118,7 @@ impl Follower {
         &self,
         mut feed: Feed,
         complete: bool,
-        mut requests: mpsc::Receiver<ResealRequest>,
+        requests: &mut mpsc::Receiver<ResealRequest>,
     ) {
         let mut progress = Progress {
             listed: None,

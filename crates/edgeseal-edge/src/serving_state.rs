@@ -89,7 +89,7 @@ impl ServingState {
         self.environment
     }
 
-    pub(crate) fn keys(&self) -> &KeyCache {
+    pub(crate) const fn keys(&self) -> &Arc<KeyCache> {
         &self.keys
     }
 

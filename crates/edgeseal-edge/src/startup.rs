@@ -7,33 +7,29 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use edgeseal_core::Timestamp;
-use edgeseal_store::{Keyring, Revision, SharedStore};
+use edgeseal_store::{Keyring, Revision, SharedStore, key::DOMAINS};
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::watch,
+    sync::{Mutex, mpsc, watch},
+    time::timeout,
 };
 
 use crate::{
-    Edge, Options, ResealHandle, StartError, Task,
+    AccessLog, Edge, Options, OriginTrustError, ReplicaError, SetupError,
     drain::Drain,
-    first_state, first_ticket_keys,
-    listener::Protocol,
-    prover::ProofQueue,
+    edge::EdgeContext,
+    listener::{Protocol, Server},
     proxy::{AccessLogger, ListenPorts},
     replica::{Replica, ReplicaStatus},
-    replication::{self, Follower, TicketKeyFollower},
-    server,
+    replication,
     serving_state::ServingState,
-    telemetry, tls,
+    tls,
 };
 
 /// An edge that has its last good state, and neither replicates nor listens.
 pub struct LoadedEdge {
-    base: EdgeContext,
+    context: EdgeContext,
     replica: Replica,
-    /// The status of the loaded replica. The file may have changed since.
-    status: ReplicaStatus,
-    from_snapshot: bool,
     origin_tls: tls::OriginTls,
 }
 
@@ -46,25 +42,39 @@ pub struct Listeners {
     pub http: Option<std::net::TcpListener>,
 }
 
-/// What lives as long as the edge, across replications.
-pub(crate) struct EdgeContext {
-    pub(crate) options: Options,
-    pub(crate) serving: Arc<ServingState>,
-    pub(crate) proof_queue: Arc<ProofQueue>,
-    pub(crate) access_log: Option<Arc<AccessLogger>>,
-    pub(crate) clock: fn() -> Timestamp,
-    keys: Arc<tls::KeyCache>,
-    tickets: Arc<tls::TicketKeys>,
-}
-
-/// The tasks of one replication.
-pub(crate) struct ReplicationTasks {
-    pub(crate) store: SharedStore,
-    pub(crate) follower: Task,
-    pub(crate) ticket_key_follower: Task,
-    /// Whether the ticket keys that edges share have been obtained.
-    pub(crate) ticket_keys: watch::Receiver<bool>,
-    pub(crate) prover: Option<Task>,
+/// Why an edge does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The replica cannot be read, and no empty one can be created.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] SetupError),
+    /// TLS to origins cannot be set up.
+    #[error(transparent)]
+    OriginTrust(#[from] OriginTrustError),
+    /// A socket cannot be bound.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        #[source]
+        cause: io::Error,
+    },
+    /// The access log cannot be opened.
+    #[error("the access log {log:?} cannot be opened: {cause}")]
+    AccessLog {
+        /// Its destination.
+        log: AccessLog,
+        /// The system's error.
+        #[source]
+        cause: io::Error,
+    },
+    /// The system could not create a thread, or report a socket's address.
+    #[error("system error: {0}")]
+    System(#[from] io::Error),
 }
 
 /// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
@@ -129,39 +139,40 @@ impl LoadedEdge {
         options: Options,
         keyring: Keyring,
         clock: fn() -> Timestamp,
-        beside: bool,
+        snapshot: bool,
     ) -> Result<Self, StartError> {
         let origin_tls = tls::OriginTls::new(options.origin_ca_file.as_deref())?;
         let access_log = open_access_log(&options)?;
         let keys = Arc::new(tls::KeyCache::new(keyring.clone(), options.key_cache_size));
         let environment = options.environment();
         let serving = Arc::new(ServingState::new(
-            Arc::clone(&keys),
+            keys,
             environment,
             options.origin_private_addresses,
         ));
         let (into, directory) = (Arc::clone(&serving), options.directory.clone());
         let loading = tokio::task::spawn_blocking(move || {
-            if beside {
+            if snapshot {
                 replication::load_snapshot(&into, Replica::open_snapshot(&directory, environment)?)
             } else {
                 replication::load_replica(&into, Replica::open(&directory, environment)?)
             }
         });
-        let (replica, status) = loading.await.map_err(io::Error::other)??;
+        let replica = loading.await.map_err(io::Error::other)??;
+        let (reseal_requests, reseal_receiver) = mpsc::channel(1);
         Ok(Self {
-            base: EdgeContext {
+            context: EdgeContext {
                 options,
                 serving,
                 proof_queue: Arc::default(),
                 access_log,
                 clock,
-                keys,
                 tickets: Arc::new(tls::TicketKeys::new(environment, keyring, clock)),
+                applied_revision: watch::Sender::new(replica.loaded.cursor.unwrap_or_default()),
+                reseal_requests,
+                reseal_receiver: Arc::new(Mutex::new(reseal_receiver)),
             },
             replica,
-            status,
-            from_snapshot: beside,
             origin_tls,
         })
     }
@@ -177,125 +188,90 @@ impl LoadedEdge {
         listeners: impl FnOnce() -> Result<Listeners, E>,
     ) -> Result<Edge, E> {
         let Self {
-            base,
+            context,
             mut replica,
-            status,
-            from_snapshot: beside,
             origin_tls,
         } = self;
-        if beside && status.cursor.is_some() {
-            replica.refresh().map_err(StartError::from)?;
-        } else if beside {
-            // Some rows could not be decoded, and only now this process owns the file.
-            replica.rebuild().map_err(StartError::from)?;
-        }
+        replica.take_over().map_err(StartError::from)?;
         // Only now: another process may have written some while this one loaded.
         for (key, value) in replica.ticket_keys() {
-            base.tickets.insert_stored(&key, &value);
+            context.tickets.insert_stored(&key, &value);
         }
-        let (tasks, mut served, reseal) =
-            base.start_replication(replica, status.cursor, Arc::clone(&store))?;
+        let (loaded, mut applied) = (replica.loaded, context.applied_revision.subscribe());
+        let tasks = context.start_replication(replica, loaded.cursor, Arc::clone(&store))?;
         tokio::join!(
-            first_state(&base.options, &store, status, &mut served),
-            first_ticket_keys(&base.options, tasks.ticket_keys.clone())
+            first_state(&context.options, &store, loaded, &mut applied),
+            first_ticket_keys(&context.options, tasks.ticket_keys.clone())
         );
 
         let Listeners { https, http } = listeners()?;
-        let system = |error: io::Error| E::from(StartError::from(error));
-        let https = TcpListener::from_std(https).map_err(system)?;
-        let http = http
-            .map(TcpListener::from_std)
-            .transpose()
-            .map_err(system)?;
-        let https_address = https.local_addr().map_err(system)?;
-        let http_address = http.as_ref().map(TcpListener::local_addr);
-        let http_address = http_address.transpose().map_err(system)?;
-        for address in http_address.iter().chain([&https_address]) {
-            base.options.own_listeners.add(*address);
+        let (https_listener, https) = listening(https)?;
+        let (http_listener, http) = http.map(listening).transpose()?.unzip();
+        for address in http.iter().chain([&https]) {
+            context.options.own_listeners.add(*address);
         }
         let ports = ListenPorts {
-            https: https_address.port(),
-            http: http_address.map(|address| address.port()),
+            https: https.port(),
+            http: http.map(|address| address.port()),
         };
-        let keys = (Arc::clone(&base.keys), Arc::clone(&base.tickets));
-        let server = Arc::new(server(
-            &base.options,
-            &base.serving,
-            keys,
-            origin_tls,
-            ports,
-            (base.access_log.clone(), base.clock),
-        )?);
-        let (drain, token) = Drain::new();
-        if let Some(http) = http {
-            let accept = Arc::clone(&server).accept(http, Protocol::Http, token.clone());
+        let server = Server::new(&context, origin_tls, ports).map_err(StartError::from)?;
+        let (server, (drain, token)) = (Arc::new(server), Drain::new());
+        if let Some(listener) = http_listener {
+            let accept = Arc::clone(&server).accept(listener, Protocol::Http, token.clone());
             tokio::spawn(accept);
         }
-        tokio::spawn(server.accept(https, Protocol::Https, token));
+        tokio::spawn(server.accept(https_listener, Protocol::Https, token));
         tracing::info!(
-            https = %https_address,
-            http = http_address.map(tracing::field::display),
-            store.revision = served.borrow().0,
+            https = %https,
+            http = http.map(tracing::field::display),
+            store.revision = applied.borrow().0,
             "the edge is serving"
         );
         Ok(Edge {
-            context: base,
-            https: https_address,
-            http: http_address,
-            applied_revision: served,
-            reseal,
+            context,
+            https,
+            http,
             drain,
             replication: Some(tasks),
         })
     }
 }
 
-impl EdgeContext {
-    /// Replicates from a store from `cursor` on, and writes `replica`.
-    pub(crate) fn start_replication(
-        &self,
-        replica: Replica,
-        cursor: Option<Revision>,
-        store: SharedStore,
-    ) -> Result<(ReplicationTasks, watch::Receiver<Revision>, ResealHandle), StartError> {
-        let (reseal, reseal_requests) = ResealHandle::new();
-        let revision = cursor.unwrap_or_default();
-        // The content of the replica is served whether or not the store responds.
-        telemetry::revision_applied(revision.0, self.serving.index().len());
-        let (served_sender, served) = watch::channel(revision);
-        let follower = Follower {
-            store: Arc::clone(&store),
-            serving: Arc::clone(&self.serving),
-            tickets: Arc::clone(&self.tickets),
-            writer: replica.into_writer()?,
-            proof_queue: Arc::clone(&self.proof_queue),
-            applied_revision: served_sender,
-            recheck_every: self.options.retry_interval,
-        };
-        let (ticket_follower, ticket_keys) = TicketKeyFollower::new(
-            Arc::clone(&store),
-            Arc::clone(&self.tickets),
-            self.options.retry_interval,
-        );
-        let tasks = ReplicationTasks {
-            store,
-            follower: Task::spawn(|stop| follower.run(cursor, reseal_requests, stop)),
-            ticket_key_follower: Task::spawn(|stop| ticket_follower.run(stop)),
-            ticket_keys,
-            prover: None,
-        };
-        Ok((tasks, served, reseal))
+/// A listener on the runtime, and its address.
+fn listening(socket: std::net::TcpListener) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = TcpListener::from_std(socket)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Waits until the first full state is applied.
+pub(crate) async fn first_state(
+    options: &Options,
+    store: &SharedStore,
+    status: ReplicaStatus,
+    applied: &mut watch::Receiver<Revision>,
+) {
+    if !status.complete {
+        // The sender lives as long as the edge.
+        let _ = applied.changed().await;
+        return;
+    }
+    let newest = async {
+        let page = store.list(DOMAINS, None, 1).await.ok()?;
+        applied.wait_for(|now| *now >= page.revision).await.ok()?;
+        Some(())
+    };
+    let caught_up = timeout(options.catch_up_timeout, newest).await;
+    if caught_up.ok().flatten().is_none() {
+        tracing::warn!("the store does not respond: serving the last good state from the replica");
     }
 }
 
-impl ReplicationTasks {
-    /// Withdraws the report, and ends all tasks but the follower.
-    pub(crate) async fn stop_all_but_follower(self) -> Task {
-        if let Some(prover) = self.prover {
-            prover.stop().await;
-        }
-        self.ticket_key_follower.stop().await;
-        self.follower
+/// Waits for the ticket keys that all edges share, for a limited time: an edge can do without.
+async fn first_ticket_keys(options: &Options, mut ready: watch::Receiver<bool>) {
+    let shared = ready.wait_for(|ready| *ready);
+    if timeout(options.catch_up_timeout, shared).await.is_err() {
+        tracing::warn!("no shared ticket keys: sessions resume at this edge only");
     }
 }
 

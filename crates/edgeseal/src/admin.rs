@@ -42,7 +42,7 @@ pub(crate) struct AdminState {
     /// Tells whether commits succeed.
     pub(crate) store: Arc<RevocableStore>,
     /// Problems of the edge: reported, but no reason to withdraw the node from service.
-    pub(crate) edge: edgeseal_edge::Health,
+    pub(crate) edge: edgeseal_edge::EdgeHandle,
     /// Whether shutdown has begun.
     pub(crate) draining: watch::Receiver<bool>,
     /// Host names accepted by `/metrics`, besides those of this machine.

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -16,9 +16,9 @@ use tokio::sync::Notify;
 /// Domains probed after one batch of changes, which is also the maximum per second.
 pub(super) const SAMPLE: usize = 32;
 /// Requested domains that are probed in addition at a time.
-const ASKED_AT_A_TIME: usize = 64;
+const REQUESTED_AT_A_TIME: usize = 64;
 /// Requested domains that may wait. The oldest is dropped, and its caller does not get its proof.
-const ASKED_MAX: usize = 1024;
+const REQUESTED_MAX: usize = 1024;
 
 /// Changes that were applied and not yet proved.
 #[derive(Debug, Default)]
@@ -60,23 +60,6 @@ struct QueueState {
     report_due: bool,
 }
 
-/// Makes an edge prove some domains before others. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct ProofRequests(Arc<ProofQueue>);
-
-impl ProofRequests {
-    pub(crate) const fn new(applied: Arc<ProofQueue>) -> Self {
-        Self(applied)
-    }
-
-    /// Makes the edge probe these domains as soon as it has applied the commit `revision`, whatever
-    /// else changed, and report the result. A proof that its next report contains anyway is not
-    /// repeated.
-    pub fn request(&self, domains: &[DomainPattern], revision: Revision) {
-        self.0.ask(domains, revision);
-    }
-}
-
 impl ProofQueue {
     /// All changes up to `revision` are served; `changed` are the last ones.
     pub(crate) fn push_applied(&self, revision: Revision, changed: Vec<AppliedChange>) {
@@ -104,13 +87,14 @@ impl ProofQueue {
         self.notify.notify_one();
     }
 
-    fn ask(&self, domains: &[DomainPattern], revision: Revision) {
+    /// Probes these domains once `revision` is applied.
+    pub(crate) fn request(&self, domains: &[DomainPattern], revision: Revision) {
         let mut state = self.lock();
         for name in domains {
             state.requested.retain(|(have, _)| have != name);
             state.requested.push_back((name.clone(), revision));
         }
-        let over = state.requested.len().saturating_sub(ASKED_MAX);
+        let over = state.requested.len().saturating_sub(REQUESTED_MAX);
         state.requested.drain(..over);
         state.report_due |= state.revision >= revision;
         drop(state);
@@ -146,7 +130,7 @@ impl ProofQueue {
             .into_iter()
             .partition(|(_, needed)| *needed <= revision);
         let mut ready = ready.into_iter();
-        for (name, needed) in ready.by_ref().take(ASKED_AT_A_TIME) {
+        for (name, needed) in ready.by_ref().take(REQUESTED_AT_A_TIME) {
             if due.iter().all(|have| have.changed.name != name) {
                 due.push(PendingProof::requested(name, needed));
             }
@@ -252,7 +236,7 @@ mod tests {
     #[test]
     fn in_bulk_the_latest_and_the_requested_domains_are_proved() {
         let applied = ProofQueue::default();
-        applied.ask(&[name(3)], Revision(3));
+        applied.request(&[name(3)], Revision(3));
         assert!(!applied.is_report_due(), "not applied yet");
         applied.push_applied(Revision(1000), (1..=1000).map(changed).collect());
         let (revision, due) = applied.take();
@@ -266,7 +250,7 @@ mod tests {
     #[test]
     fn early_requests_wait_and_large_requests_are_batched() {
         let applied = ProofQueue::default();
-        applied.ask(&[name(7)], Revision(7));
+        applied.request(&[name(7)], Revision(7));
         applied.push_applied(Revision(6), vec![changed(6)]);
         assert_eq!(names(&applied.take().1), [name(6)]);
         // Nothing that this edge serves changed, but the revision is reached.
@@ -274,15 +258,15 @@ mod tests {
         assert!(applied.is_report_due());
         assert_eq!(names(&applied.take().1), [name(7)]);
 
-        let many: Vec<DomainPattern> = (0..2 * ASKED_MAX).map(name).collect();
-        applied.ask(&many, Revision(1));
+        let many: Vec<DomainPattern> = (0..2 * REQUESTED_MAX).map(name).collect();
+        applied.request(&many, Revision(1));
         let mut read = Vec::new();
         while applied.is_report_due() {
             let due = applied.take().1;
-            assert!(due.len() <= ASKED_AT_A_TIME);
+            assert!(due.len() <= REQUESTED_AT_A_TIME);
             read.extend(names(&due));
         }
-        assert_eq!(read, many[ASKED_MAX..]);
+        assert_eq!(read, many[REQUESTED_MAX..]);
     }
 
     #[test]
@@ -292,7 +276,7 @@ mod tests {
             revision: Revision(2),
             ..changed(1)
         };
-        applied.ask(&[name(1)], Revision(1));
+        applied.request(&[name(1)], Revision(1));
         applied.push_applied(Revision(1), vec![changed(1)]);
         applied.push_applied(Revision(2), vec![second.clone()]);
         let due = applied.take().1;

@@ -26,7 +26,7 @@ const IN_MEMORY: &str = ":memory:";
 impl ReplicaError {
     /// Whether the content of the file is not what was written. Other errors are caused by the disk
     /// or the system, and may pass.
-    pub(super) fn is_corruption(&self) -> bool {
+    pub(crate) fn is_corruption(&self) -> bool {
         match self {
             Self::Corrupted { .. } => true,
             Self::Sqlite(error) => match error.sqlite_error_code() {

@@ -53,7 +53,7 @@ async fn written(directory: &Path, batches: Vec<Batch>) -> Replica {
 async fn the_content_survives_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let replica = open(directory.path());
-    assert_eq!(replica.status(), ReplicaStatus::default());
+    assert_eq!(replica.loaded, ReplicaStatus::default());
     drop(replica);
     let replica = written(
         directory.path(),
@@ -95,7 +95,7 @@ async fn the_content_survives_a_restart() {
         cursor: Some(Revision(3)),
         domains: 3,
     };
-    assert_eq!(replica.status(), standing);
+    assert_eq!(replica.loaded, standing);
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn a_skipped_batch_freezes_the_cursor_until_backfilled() {
     assert!(writer.try_write(batch("c.com", 4)));
     writer.close().await;
     let replica = open(directory.path());
-    assert_eq!(replica.status().cursor, Some(Revision(1)));
+    assert_eq!(replica.loaded.cursor, Some(Revision(1)));
     let names =
         |replica: &Replica| -> Vec<String> { rows(replica).into_iter().map(|row| row.0).collect() };
     assert_eq!(names(&replica), ["a.com", "c.com"]);
@@ -193,7 +193,7 @@ async fn a_skipped_batch_freezes_the_cursor_until_backfilled() {
     writer.try_write(batch("e.com", 6));
     writer.close().await;
     let replica = open(directory.path());
-    assert_eq!(replica.status().cursor, Some(Revision(6)));
+    assert_eq!(replica.loaded.cursor, Some(Revision(6)));
     assert_eq!(
         names(&replica),
         ["a.com", "b.com", "c.com", "d.com", "e.com"]
@@ -239,7 +239,7 @@ fn a_corrupted_file_is_moved_aside() {
     )
     .unwrap();
     let replica = open(directory.path());
-    assert_eq!(replica.status(), ReplicaStatus::default());
+    assert_eq!(replica.loaded, ReplicaStatus::default());
     assert!(directory.path().join("replica.sqlite.corrupted").exists());
 }
 
@@ -284,7 +284,7 @@ async fn a_replica_that_cannot_be_written_is_read() {
         .execute_batch("PRAGMA locking_mode=EXCLUSIVE; BEGIN IMMEDIATE")
         .unwrap();
     let replica = open(directory.path());
-    assert_eq!(replica.status().cursor, Some(Revision(1)));
+    assert_eq!(replica.loaded.cursor, Some(Revision(1)));
     assert_eq!(rows(&replica).len(), 1);
     let writer = replica.into_writer().unwrap();
     writer.try_write(batch("b.com", 2));
@@ -299,7 +299,7 @@ async fn a_replica_that_cannot_be_written_is_read() {
     writer.close().await;
     let replica = open(directory.path());
     assert_eq!(
-        (rows(&replica).len(), replica.status().cursor),
+        (rows(&replica).len(), replica.loaded.cursor),
         (2, Some(Revision(2)))
     );
     let names = std::fs::read_dir(directory.path()).unwrap();
@@ -323,7 +323,7 @@ async fn a_replica_of_another_environment_is_moved_aside() {
     };
     drop(written(directory.path(), vec![batch]).await);
     let replica = Replica::open(directory.path(), Environment::Staging).unwrap();
-    assert_eq!(replica.status(), ReplicaStatus::default());
+    assert_eq!(replica.loaded, ReplicaStatus::default());
 }
 
 /// A replica with two domains, one issuer and one material, after `sql`; returns its corrupted
@@ -390,7 +390,7 @@ async fn every_column_is_under_a_checksum() {
     for (sql, expected) in table {
         let (_directory, replica, broken) = damaged_by(sql).await;
         assert_eq!(broken, [expected], "{sql}");
-        assert_eq!(replica.status().cursor, Some(Revision(2)), "{sql}");
+        assert_eq!(replica.loaded.cursor, Some(Revision(2)), "{sql}");
     }
     for sql in [
         "UPDATE standing SET cursor = cursor + 1",
@@ -399,7 +399,7 @@ async fn every_column_is_under_a_checksum() {
         "UPDATE standing SET mark = mark + 1",
     ] {
         let (_directory, replica, broken) = damaged_by(sql).await;
-        assert_eq!((broken.len(), replica.status().cursor), (0, None), "{sql}");
+        assert_eq!((broken.len(), replica.loaded.cursor), (0, None), "{sql}");
     }
 }
 
@@ -415,7 +415,7 @@ async fn corrupted_rows_are_discarded_and_the_rest_stays() {
         cursor: None,
         domains: 1,
     };
-    assert_eq!(replica.status(), standing);
+    assert_eq!(replica.loaded, standing);
     assert_eq!(rows(&replica).len(), 1);
     assert_eq!(replica.issuers().unwrap().len(), 1);
     for sql in [

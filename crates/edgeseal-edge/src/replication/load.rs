@@ -23,7 +23,7 @@ use edgeseal_store::record::{decode, decode_material};
 
 use super::prepare::{recorded_kind_of_first, served_binding, served_domain};
 use crate::{
-    replica::{DomainRow, MaterialRow, Replica, ReplicaError, ReplicaStatus},
+    replica::{DomainRow, MaterialRow, Replica, ReplicaError},
     served_domain::{Certificates, Material},
     serving_state::ServingState,
     tls::MaterialError,
@@ -38,10 +38,9 @@ use crate::{
 pub(crate) fn load_replica(
     serving: &ServingState,
     mut replica: Replica,
-) -> Result<(Replica, ReplicaStatus), ReplicaError> {
-    let reason = match load_all(serving, &mut replica) {
-        Ok(status) => return Ok((replica, status)),
-        Err(reason) => reason,
+) -> Result<Replica, ReplicaError> {
+    let Err(reason) = load_all(serving, &mut replica) else {
+        return Ok(replica);
     };
     tracing::error!(
         error = &reason as &dyn std::error::Error,
@@ -49,21 +48,17 @@ pub(crate) fn load_replica(
          for everything"
     );
     let mut replica = replica.recover(&reason, serving.environment())?;
-    let mut status = match load_all(serving, &mut replica) {
-        Ok(status) => status,
-        Err(reason) => {
-            let error: &dyn std::error::Error = &reason;
-            tracing::error!(
-                error,
-                "the replica became unreadable again while it was loaded"
-            );
-            replica.status()
-        }
-    };
-    status.cursor = None;
+    if let Err(reason) = load_all(serving, &mut replica) {
+        let error: &dyn std::error::Error = &reason;
+        tracing::error!(
+            error,
+            "the replica became unreadable again while it was loaded"
+        );
+    }
+    replica.loaded.cursor = None;
     // There is something to serve, so the wait for the store is limited.
-    status.complete |= !serving.index().is_empty();
-    Ok((replica, status))
+    replica.loaded.complete |= !serving.index().is_empty();
+    Ok(replica)
 }
 
 /// Serves every row of a replica that another process writes, and leaves the file alone. If some
@@ -73,37 +68,35 @@ pub(crate) fn load_replica(
 /// [`ReplicaError`] if the file cannot be read to its end.
 pub(crate) fn load_snapshot(
     serving: &ServingState,
-    replica: Replica,
-) -> Result<(Replica, ReplicaStatus), ReplicaError> {
+    mut replica: Replica,
+) -> Result<Replica, ReplicaError> {
     let whole = read_all(serving, &replica)?;
     replica.end_snapshot()?;
-    let mut status = replica.status();
     if !whole {
-        status.cursor = None;
+        replica.loaded.cursor = None;
     }
-    Ok((replica, status))
+    Ok(replica)
 }
 
-fn load_all(serving: &ServingState, replica: &mut Replica) -> Result<ReplicaStatus, ReplicaError> {
-    let mut status = replica.status();
+fn load_all(serving: &ServingState, replica: &mut Replica) -> Result<(), ReplicaError> {
     if !read_all(serving, replica)? {
         match replica.rebuild() {
-            Ok(()) => status = replica.status(),
-            Err(reason) if Replica::is_corruption(&reason) => return Err(reason),
+            Ok(()) => {}
+            Err(reason) if reason.is_corruption() => return Err(reason),
             // The disk cannot write it now. The store is asked for everything anyway.
             Err(reason) => {
                 let error: &dyn std::error::Error = &reason;
                 tracing::error!(error, "the replica cannot be rebuilt");
-                status.cursor = None;
+                replica.loaded.cursor = None;
             }
         }
     }
-    Ok(status)
+    Ok(())
 }
 
 /// Whether all rows are there and can be decoded.
 fn read_all(serving: &ServingState, replica: &Replica) -> Result<bool, ReplicaError> {
-    let written = replica.status().domains;
+    let written = replica.loaded.domains;
     serving.reserve(usize::try_from(written.min(MOST_RESERVED)).unwrap_or(0));
     for (name, reason) in replica.quarantine()? {
         serving.quarantine().put(&name, &reason);

@@ -288,7 +288,7 @@ async fn a_cold_start_without_the_store_serves_both() {
         ["ecdsa", "rsa", "ecdsa"]
     );
     // Resealed like any other key.
-    let done = edge.reseal().run().await.unwrap();
+    let done = edge.handle().reseal().await.unwrap();
     assert_eq!((done.resealed, done.failed), (0, 0));
 }
 
@@ -303,7 +303,7 @@ async fn both_keys_are_resealed() {
     let edge = world.edge_with(|options| options.key_cache_size = 1).await;
     let new = Keyring::parse(&format!("{}\n{}", *Keyring::generate(), *old)).unwrap();
     world.keyring.replace(&new).unwrap();
-    let done = edge.reseal().run().await.unwrap();
+    let done = edge.handle().reseal().await.unwrap();
     assert_eq!((done.resealed, done.failed), (2, 0));
     let [_, old] = world.keyring.ids()[..] else {
         panic!("there are two keys");

@@ -137,7 +137,7 @@ impl Harness {
 
 /// Waits until the edge serves `revision`.
 pub(crate) async fn served(edge: &Edge, revision: Revision) {
-    let mut served = edge.applied_revision();
+    let mut served = edge.handle().applied_revision();
     let reached = served.wait_for(|now| *now >= revision);
     timeout(TIMEOUT, reached).await.unwrap().unwrap();
 }

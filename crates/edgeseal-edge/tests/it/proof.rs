@@ -260,13 +260,12 @@ async fn in_bulk_only_probed_domains_are_reported_and_requested_ones_first() {
 
     // While more changes arrive, and for a commit that the edge has not seen yet.
     let bulk = (0..1000).map(|n| put(&domain(&name(n)).bound(&certificate)));
-    edge.proof_requests()
-        .request(&[pattern(&name(3))], Revision(revision.0 + 1));
+    edge.handle()
+        .request_proofs(&[pattern(&name(3))], Revision(revision.0 + 1));
     let revision = world.write(bulk.collect()).await;
     watch.until_proved(&name(3), revision, (1, 1)).await;
     // Later, when nothing changes any more.
-    edge.proof_requests()
-        .request(&[pattern(&name(0))], revision);
+    edge.handle().request_proofs(&[pattern(&name(0))], revision);
     watch.until_proved(&name(0), revision, (1, 1)).await;
     let found = watch
         .standing(&name(0), |_, standing| {
@@ -362,7 +361,7 @@ async fn what_another_server_serves_is_reported_and_recovers() {
         record.revision >= revision.0,
         "the others are not held back for ever"
     );
-    assert_eq!(edge.health().status().unproved, 1);
+    assert_eq!(edge.handle().status().unproved, 1);
     let state = watch.standing("a.com", |_, standing| standing.state).await;
     assert_eq!(state, EdgeState::Unproved);
     watch.until_proved("a.com", revision, (0, 1)).await;
@@ -370,7 +369,7 @@ async fn what_another_server_serves_is_reported_and_recovers() {
     interceptor.intercepts.store(false, Ordering::SeqCst);
     // By itself, after ten seconds.
     watch.until_proved("a.com", revision, (1, 1)).await;
-    assert!(edge.health().status().is_healthy());
+    assert!(edge.handle().status().is_healthy());
     let edges = watch.edges().await;
     assert_eq!((edges[0].unproved_total, edges[0].unproved.len()), (0, 0));
 }
@@ -394,14 +393,14 @@ async fn a_quarantined_domain_is_reported_and_recovers() {
     })
     .await;
     assert!(why.contains("is not in the store"), "{why}");
-    assert_eq!(edge.health().status().quarantined, 1);
+    assert_eq!(edge.handle().status().quarantined, 1);
     let state = watch.standing("a.com", |_, standing| standing.state).await;
     assert_eq!(state, EdgeState::Quarantined);
     watch.until_proved("a.com", second, (0, 1)).await;
 
     world.write(missing.writes(&world.keyring)).await;
     watch.until_proved("a.com", second, (1, 1)).await;
-    assert!(edge.health().status().is_healthy());
+    assert!(edge.handle().status().is_healthy());
     let names: Vec<DomainPattern> = watch.edges().await[0]
         .proofs
         .iter()

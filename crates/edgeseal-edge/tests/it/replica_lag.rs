@@ -119,7 +119,7 @@ async fn changes_skipped_by_a_slow_disk_are_backfilled() {
     let edge = world.start(options, FailingStore::new(&world.store)).await;
     assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(certificate.leaf));
     assert_eq!(leaf(edge.https_addr(), "gone.com").await, Err(UNRECOGNIZED));
-    assert!(*edge.applied_revision().borrow() >= Revision(last.0));
+    assert!(*edge.handle().applied_revision().borrow() >= Revision(last.0));
 }
 
 /// The cursor of the file.

@@ -54,7 +54,7 @@ async fn after_the_old_key_is_gone_the_edge_serves_with_and_without_the_store() 
         panic!("there are two keys");
     };
     assert_eq!(on_disk(&world), [old, old]);
-    let done = edge.reseal().run().await;
+    let done = edge.handle().reseal().await;
     let expected = |resealed| {
         Ok(ResealStats {
             resealed,
@@ -63,7 +63,7 @@ async fn after_the_old_key_is_gone_the_edge_serves_with_and_without_the_store() 
     };
     assert_eq!(done, expected(2));
     assert_eq!(on_disk(&world), [active, active], "once it says so");
-    assert_eq!(edge.reseal().run().await, expected(0));
+    assert_eq!(edge.handle().reseal().await, expected(0));
 
     world.keyring.remove_key(old).unwrap();
     // One parsed key is cached, so these read the sealed ones.
@@ -104,7 +104,7 @@ async fn resealing_needs_no_store() {
     let edge = world
         .start(world.options(), Arc::<FailingStore>::clone(&store))
         .await;
-    let done = edge.reseal().run().await.unwrap();
+    let done = edge.handle().reseal().await.unwrap();
     assert_eq!((done.resealed, done.failed), (2, 0));
     let active = world.keyring.active();
     assert_eq!(on_disk(&world), [active, active]);
@@ -119,7 +119,7 @@ async fn undecryptable_keys_are_counted_and_the_rest_is_resealed() {
     let edge = world
         .start(world.options(), FailingStore::new(&world.store))
         .await;
-    let done = edge.reseal().run().await.unwrap();
+    let done = edge.handle().reseal().await.unwrap();
     assert_eq!(
         (done.resealed, done.failed),
         (1, 2),

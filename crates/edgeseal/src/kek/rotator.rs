@@ -12,7 +12,7 @@ use edgeseal_api::key_encryption::{
     KeyEncryption, KeyEncryptionError, KeyEncryptionStatus, ResealProgress, ResealState,
 };
 use edgeseal_core::Timestamp;
-use edgeseal_edge::ResealHandle;
+use edgeseal_edge::EdgeHandle;
 use edgeseal_store::{
     Fault, Keyring, SharedStore,
     reseal::{self, ResealPass, SealedCounts},
@@ -29,7 +29,7 @@ pub(crate) struct KekRotator {
     keyring: Keyring,
     sources: Vec<KekSource>,
     store: SharedStore,
-    edge: ResealHandle,
+    edge: EdgeHandle,
     per_second: u32,
     clock: fn() -> Timestamp,
     /// Serializes changes of the keys.
@@ -48,7 +48,7 @@ impl KekRotator {
     pub(crate) fn new(
         (keyring, sources): (Keyring, Vec<KekSource>),
         store: SharedStore,
-        edge: ResealHandle,
+        edge: EdgeHandle,
         per_second: u32,
         clock: fn() -> Timestamp,
     ) -> Self {
@@ -176,7 +176,7 @@ impl KekRotator {
     }
 
     async fn reseal_edge(&self) -> Result<(), Fault> {
-        let done = self.edge.run().await;
+        let done = self.edge.reseal().await;
         let done = done.map_err(Fault::of("reseal what the edge holds"))?;
         if done.resealed > 0 || done.failed > 0 {
             tracing::info!(

@@ -65,7 +65,7 @@ impl ControlPlane {
             catalog.clone(),
             clock::now,
             node.settings.clone(),
-            Some(edge.applied_revision()),
+            Some(edge.handle().applied_revision()),
         );
         context.request_proof = Some(proof_requester(edge));
         context.local_edge_environment = Some(config.environment());
@@ -159,8 +159,8 @@ impl Prepared {
 }
 
 fn proof_requester(edge: &Edge) -> RequestProof {
-    let proofs = edge.proof_requests();
-    Box::new(move |domains, revision| proofs.request(domains, revision))
+    let edge = edge.handle();
+    Box::new(move |domains, revision| edge.request_proofs(domains, revision))
 }
 
 fn kek_rotator(node: &NodeContext, store: &SharedStore, edge: &Edge) -> Arc<KekRotator> {
@@ -170,7 +170,7 @@ fn kek_rotator(node: &NodeContext, store: &SharedStore, edge: &Edge) -> Arc<KekR
     Arc::new(KekRotator::new(
         keys,
         store,
-        edge.reseal(),
+        edge.handle(),
         per_second,
         clock::now,
     ))

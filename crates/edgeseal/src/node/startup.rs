@@ -133,7 +133,7 @@ impl Owner {
         let health = AdminState {
             catalog: Catalog::new(store, context.keyring.clone()),
             store: Arc::clone(&revocable),
-            edge: edge.health(),
+            edge: edge.handle(),
             draining: draining_rx,
             allowed_hosts: context.config.admin_hosts.clone().into(),
         };

@@ -20,8 +20,9 @@ use tokio::{sync::watch, time::Instant};
 
 use super::*;
 use crate::{
-    Options, first_state,
+    Options,
     replica::{Batch, CursorUpdate, DomainWrite, FILE},
+    startup::first_state,
     tls::KeyCache,
 };
 
@@ -98,7 +99,7 @@ async fn a_replica_that_becomes_unreadable_during_load_does_not_delay_a_start() 
     let keyring = Keyring::parse(&Keyring::generate()).unwrap();
     let keys = Arc::new(KeyCache::new(keyring, 10));
     let serving = ServingState::new(keys, Environment::Production, PrivateOrigins::default());
-    let (_replica, status) = load_replica(&serving, replica).unwrap();
+    let status = load_replica(&serving, replica).unwrap().loaded;
     let served = u64::try_from(serving.index().len()).unwrap();
     assert!((DOMAINS / 10..DOMAINS).contains(&served), "{served}");
     assert_eq!(status.cursor, None, "the store is asked for everything");

@@ -109,7 +109,7 @@ impl Node {
             catalog.clone(),
             now,
             settings,
-            Some(edge.applied_revision()),
+            Some(edge.handle().applied_revision()),
         );
         tokio::spawn(auditor);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -171,7 +171,7 @@ impl Node {
 
     /// Waits until the edge serves this state.
     pub(super) async fn served(&self, revision: Revision) {
-        let mut served = self.edge.applied_revision();
+        let mut served = self.edge.handle().applied_revision();
         served.wait_for(|served| *served >= revision).await.unwrap();
     }
 
