@@ -28,7 +28,6 @@ use tokio::{
 use crate::{
     prover::{AppliedChange, ProofQueue},
     replica::{Backfill, Batch, CursorUpdate, Writer},
-    served_domain::ServedDomain,
     serving_state::ServingState,
     telemetry,
     tls::TicketKeys,
@@ -81,13 +80,6 @@ const RECHECKED_AT_A_TIME: usize = 64;
 const REFILL_EVERY: Duration = Duration::from_millis(500);
 /// Domains backfilled at a time.
 const REFILLED_AT_A_TIME: usize = 256;
-
-/// What happens to a domain.
-enum Action {
-    Serve(DomainPattern, ServedDomain, Option<String>),
-    Remove(DomainPattern),
-    Quarantine(DomainPattern, String),
-}
 
 impl Follower {
     /// Replicates from `cursor` on, or from a full listing, until `stop` is ready; then flushes the
@@ -177,21 +169,23 @@ impl Follower {
                 let complete = progress.complete;
                 let news = changes.filter(|change| !complete || self.is_other(change));
                 let news = news.collect();
-                let (batch, actions, mut changed) = self.prepare_with_retry(news).await;
+                let prepared = self.prepare_with_retry(news).await;
+                self.writer
+                    .write_with_backpressure(batch_of(&prepared))
+                    .await;
+                let mut changed = self.apply(prepared);
                 // Found by a listing, not received as a change: its age says nothing about this
                 // edge's latency.
                 for one in &mut changed {
                     one.at = None;
                 }
-                self.writer.write_with_backpressure(batch).await;
-                self.apply(actions);
                 self.proof_queue.push_changes(changed);
             }
             Event::ListEnds { revision, entries } => {
-                let (mut batch, actions) = match progress.listed.take() {
-                    Some(listed) => self.unlisted(&listed),
-                    None => (Batch::default(), Vec::new()),
-                };
+                let unlisted = progress.listed.take();
+                let unlisted = unlisted.map(|listed| self.unlisted(&listed, revision));
+                let unlisted = unlisted.unwrap_or_default();
+                let mut batch = batch_of(&unlisted);
                 batch.cursor = CursorUpdate::Complete(revision);
                 progress.complete = true;
                 tracing::info!(
@@ -201,7 +195,7 @@ impl Follower {
                     "all domains were listed"
                 );
                 self.writer.write_with_backpressure(batch).await;
-                self.apply(actions);
+                self.apply(unlisted);
                 self.mark_applied(revision, Vec::new());
                 self.proof_queue.request_report();
             }
@@ -210,28 +204,26 @@ impl Follower {
                 let items = changes.items.into_iter();
                 let news: Vec<Change> = items.filter(|change| self.is_newer(change)).collect();
                 let quiet = news.is_empty();
-                let (mut batch, actions, changed) = self.prepare_with_retry(news).await;
+                let prepared = self.prepare_with_retry(news).await;
                 if !quiet || progress.cursor_written.elapsed() >= CURSOR_EVERY {
                     progress.cursor_written = Instant::now();
+                    let mut batch = batch_of(&prepared);
                     batch.cursor = CursorUpdate::Advance(through);
                     self.writer.write_committed(batch).await;
                 }
-                self.apply(actions);
+                let changed = self.apply(prepared);
                 self.mark_applied(through, changed);
             }
         }
     }
 
     /// Prepares changes in order. Retries for as long as the store fails.
-    async fn prepare_with_retry(
-        &self,
-        changes: Vec<Change>,
-    ) -> (Batch, Vec<Action>, Vec<AppliedChange>) {
+    async fn prepare_with_retry(&self, changes: Vec<Change>) -> Vec<Prepared> {
         const PAUSE_MAX: Duration = Duration::from_secs(10);
         let mut pause = Duration::from_millis(100);
         loop {
             match self.prepare_all(&changes).await {
-                Ok(prepared) => return split(prepared),
+                Ok(prepared) => return prepared,
                 Err(fault) => {
                     tracing::warn!(
                         error = &fault as &dyn std::error::Error,
@@ -255,19 +247,15 @@ impl Follower {
             .await
     }
 
-    fn apply(&self, actions: Vec<Action>) {
-        let serving = &self.serving;
-        for action in actions {
-            match action {
-                Action::Serve(name, entry, None) => serving.put(&name, entry),
-                Action::Serve(name, entry, Some(reason)) => {
-                    serving.put_partial(&name, entry, &reason)
-                }
-                Action::Remove(name) => serving.remove(&name),
-                Action::Quarantine(name, reason) => serving.quarantine().put(&name, &reason),
-            }
+    /// Serves what was prepared, and returns what is to be proved.
+    fn apply(&self, prepared: Vec<Prepared>) -> Vec<AppliedChange> {
+        let changed = prepared.iter().filter_map(Prepared::applied_change);
+        let changed = changed.collect();
+        for one in prepared {
+            one.apply(&self.serving);
         }
-        serving.sweep();
+        self.serving.sweep();
+        changed
     }
 
     /// Writes domains that were skipped in the replica, as the store has them now.
@@ -290,11 +278,10 @@ impl Follower {
         let Ok(prepared) = self.prepare_all(&changes).await else {
             return;
         };
-        let (batch, actions, changed) = split(prepared);
-        if !self.writer.try_write(batch) {
+        if !self.writer.try_write(batch_of(&prepared)) {
             return;
         }
-        self.apply(actions);
+        let changed = self.apply(prepared);
         self.proof_queue.push_changes(changed);
         if self.writer.skipped_ticket_keys() {
             self.write_ticket_keys();
@@ -321,22 +308,15 @@ impl Follower {
         Ok(keys.into_iter().zip(found).collect())
     }
 
-    /// Removes what is served and was not listed.
-    fn unlisted(&self, listed: &HashSet<Box<str>>) -> (Batch, Vec<Action>) {
-        let mut batch = Batch::default();
+    /// Removals of what is served or quarantined and was not listed.
+    fn unlisted(&self, listed: &HashSet<Box<str>>, revision: Revision) -> Vec<Prepared> {
         let is_listed = |name: &DomainPattern| listed.contains(name.to_string().as_str());
-        for name in self.serving.index().names() {
-            if !listed.contains(&name)
-                && let Ok(name) = DomainPattern::parse(&name)
-            {
-                batch.remove.push(name);
-            }
-        }
-        let gone = self.serving.quarantine().retain(is_listed);
-        batch.remove.extend(gone);
-        let actions = batch.remove.iter().cloned().map(Action::Remove);
-        let actions = actions.collect();
-        (batch, actions)
+        let served = self.serving.index().names();
+        let served = served.iter().filter(|name| !listed.contains(&**name));
+        let served = served.filter_map(|name| DomainPattern::parse(name).ok());
+        let quarantined = self.serving.quarantine().retain(is_listed);
+        let gone = served.chain(quarantined);
+        gone.map(|name| Prepared::Remove(name, revision)).collect()
     }
 
     /// Retries some quarantined domains with what the store has of them now: the keyring may have
@@ -354,9 +334,8 @@ impl Follower {
         let changes: Vec<Change> = found.map(change_of).collect();
         if let Ok(mut prepared) = self.prepare_all(&changes).await {
             prepared.retain(|one| !self.is_served_part(one));
-            let (batch, actions, changed) = split(prepared);
-            self.writer.write_committed(batch).await;
-            self.apply(actions);
+            self.writer.write_committed(batch_of(&prepared)).await;
+            let changed = self.apply(prepared);
             if !changed.is_empty() {
                 let revision = *self.applied_revision.borrow(); // drop the guard before the value is set
                 self.mark_applied(revision, changed);
@@ -404,43 +383,13 @@ fn change_of(entry: StoredEntry) -> Change {
     }
 }
 
-/// What to write, what happens to the domains, and what to prove.
-fn split(prepared: Vec<Prepared>) -> (Batch, Vec<Action>, Vec<AppliedChange>) {
+/// What the replica writes of these.
+fn batch_of(prepared: &[Prepared]) -> Batch {
     let mut batch = Batch::default();
-    let (mut actions, mut changed) = (Vec::new(), Vec::new());
     for one in prepared {
-        match one {
-            Prepared::Serve(good) => {
-                let name = good.row.name.clone();
-                changed.push(AppliedChange {
-                    name: name.clone(),
-                    revision: good.row.revision,
-                    at: Some(good.modified),
-                });
-                batch.issuers.extend(good.issuers);
-                batch.put.push(good.row);
-                if let Some(reason) = &good.unusable {
-                    batch.quarantine.push((name.clone(), reason.clone()));
-                }
-                actions.push(Action::Serve(name, good.entry, good.unusable));
-            }
-            Prepared::Remove(name, revision) => {
-                batch.remove.push(name.clone());
-                actions.push(Action::Remove(name.clone()));
-                changed.push(AppliedChange {
-                    name,
-                    revision,
-                    at: None,
-                });
-            }
-            Prepared::Quarantine { name, reason } => {
-                batch.quarantine.push((name.clone(), reason.clone()));
-                actions.push(Action::Quarantine(name, reason));
-            }
-            Prepared::Ignore => {}
-        }
+        one.add_to(&mut batch);
     }
-    (batch, actions, changed)
+    batch
 }
 
 /// The domain that a key belongs to.

@@ -29,7 +29,7 @@ const LISTING_KIB: u32 = 16 * 1024;
 /// How long a change waits to be written, before it is served anyway.
 const COMMIT_WAIT: Duration = Duration::from_millis(250);
 /// Maximum number of skipped domains that are remembered; beyond, everything is rewritten.
-const LEFT_OUT_MAX: usize = 100_000;
+const SKIPPED_MAX: usize = 100_000;
 
 /// Sends batches to the writing thread.
 #[derive(Debug)]
@@ -71,12 +71,18 @@ pub(crate) enum Backfill {
     Everything,
 }
 
+/// Whether cursors are written from here on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CursorMode {
+    /// No: a batch was skipped.
+    Frozen,
+    /// Yes: everything skipped was sent.
+    Advancing,
+}
+
 enum Command {
     Batch(Box<Batch>, Vec<OwnedSemaphorePermit>),
-    /// A batch was skipped: from here on cursors are ignored.
-    FreezeCursor,
-    /// Everything skipped was sent: from here on cursors are written again.
-    ResumeCursor,
+    Cursor(CursorMode),
 }
 
 impl Writer {
@@ -114,7 +120,7 @@ impl Writer {
                         "the replica's disk is too slow: changes are skipped in the replica until \
                          there is room for them"
                     );
-                    self.send(Command::FreezeCursor);
+                    self.send(Command::Cursor(CursorMode::Frozen));
                 }
                 false
             }
@@ -141,27 +147,27 @@ impl Writer {
         if self.budget.available_permits() < BACKLOG_KIB as usize / 2 {
             return Backfill::Nothing;
         }
-        let left_out = self.skipped();
-        if left_out.too_many || self.state.lost_rows.load(Ordering::Relaxed) {
+        let skipped = self.skipped();
+        if skipped.too_many || self.state.lost_rows.load(Ordering::Relaxed) {
             Backfill::Everything
-        } else if left_out.is_nothing() {
+        } else if skipped.is_nothing() {
             Backfill::Nothing
         } else {
-            Backfill::Domains(left_out.domains.iter().take(most).cloned().collect())
+            Backfill::Domains(skipped.domains.iter().take(most).cloned().collect())
         }
     }
 
     /// These domains were sent, as the store has them now. If nothing else is missing, the cursor
     /// advances to `reached` once they are written.
     pub(crate) fn backfilled(&self, domains: &[DomainPattern], reached: CursorUpdate) {
-        let mut left_out = self.skipped();
+        let mut skipped = self.skipped();
         for domain in domains {
-            left_out.domains.remove(domain);
+            skipped.domains.remove(domain);
         }
-        if left_out.domains.is_empty() && !left_out.too_many {
-            *left_out = Skipped::default();
-            drop(left_out);
-            self.send(Command::ResumeCursor);
+        if skipped.domains.is_empty() && !skipped.too_many {
+            *skipped = Skipped::default();
+            drop(skipped);
+            self.send(Command::Cursor(CursorMode::Advancing));
             self.try_write(Batch {
                 cursor: reached,
                 ..Batch::default()
@@ -174,7 +180,7 @@ impl Writer {
     pub(crate) fn start_full_rewrite(&self) {
         *self.skipped() = Skipped::default();
         self.state.lost_rows.store(false, Ordering::Relaxed);
-        self.send(Command::ResumeCursor);
+        self.send(Command::Cursor(CursorMode::Advancing));
     }
 
     /// Whether ticket keys were skipped.
@@ -230,7 +236,7 @@ impl Skipped {
         let put = batch.put.iter().map(|row| &row.name);
         let quarantined = batch.quarantine.iter().map(|(name, _)| name);
         for name in put.chain(&batch.remove).chain(quarantined) {
-            if self.domains.len() >= LEFT_OUT_MAX {
+            if self.domains.len() >= SKIPPED_MAX {
                 self.too_many = true;
                 break;
             }
@@ -298,19 +304,10 @@ fn write_all(mut database: Database, receiver: &Receiver<Command>, state: &State
             state.failing.store(false, Ordering::Relaxed);
         }
         taken.notify(&database);
-        match taken.then {
-            Some(CursorMode::Gap) => advance = false,
-            Some(CursorMode::Whole) => advance = true,
-            None => {}
+        if let Some(mode) = taken.then {
+            advance = mode == CursorMode::Advancing;
         }
     }
-}
-
-/// Whether cursors are written from here on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CursorMode {
-    Gap,
-    Whole,
 }
 
 /// The batches of one transaction.
@@ -332,8 +329,7 @@ impl WriteGroup {
                     taken.batches.push(*batch);
                     taken.permits.extend(permits);
                 }
-                Command::FreezeCursor => taken.then = Some(CursorMode::Gap),
-                Command::ResumeCursor => taken.then = Some(CursorMode::Whole),
+                Command::Cursor(mode) => taken.then = Some(mode),
             }
             if taken.then.is_some() || taken.batches.len() >= TOGETHER {
                 break;

@@ -15,7 +15,8 @@ use edgeseal_store::{
 
 use super::name_of;
 use crate::{
-    replica::{DomainWrite, Issuer},
+    prover::AppliedChange,
+    replica::{Batch, DomainWrite, Issuer},
     served_domain::{Certificates, Https, KeyKind, Material, ServedDomain, SharedMaterial},
     serving_state::ServingState,
 };
@@ -60,6 +61,54 @@ enum PrepareError {
 impl From<Fault> for PrepareError {
     fn from(fault: Fault) -> Self {
         Self::Store(fault)
+    }
+}
+
+impl Prepared {
+    /// Adds what the replica writes of it.
+    pub(super) fn add_to(&self, batch: &mut Batch) {
+        match self {
+            Self::Serve(good) => {
+                batch.issuers.extend(good.issuers.iter().cloned());
+                batch.put.push(good.row.clone());
+                let name = good.row.name.clone();
+                batch
+                    .quarantine
+                    .extend(good.unusable.clone().map(|reason| (name, reason)));
+            }
+            Self::Remove(name, _) => batch.remove.push(name.clone()),
+            Self::Quarantine { name, reason } => {
+                batch.quarantine.push((name.clone(), reason.clone()));
+            }
+            Self::Ignore => {}
+        }
+    }
+
+    /// What is to be proved once it is applied.
+    pub(super) fn applied_change(&self) -> Option<AppliedChange> {
+        let (name, revision, at) = match self {
+            Self::Serve(good) => (&good.row.name, good.row.revision, Some(good.modified)),
+            Self::Remove(name, revision) => (name, *revision, None),
+            Self::Quarantine { .. } | Self::Ignore => return None,
+        };
+        Some(AppliedChange {
+            name: name.clone(),
+            revision,
+            at,
+        })
+    }
+
+    /// Applies it to what is served.
+    pub(super) fn apply(self, serving: &ServingState) {
+        match self {
+            Self::Serve(good) => match good.unusable {
+                None => serving.put(&good.row.name, good.entry),
+                Some(reason) => serving.put_partial(&good.row.name, good.entry, &reason),
+            },
+            Self::Remove(name, _) => serving.remove(&name),
+            Self::Quarantine { name, reason } => serving.quarantine().put(&name, &reason),
+            Self::Ignore => {}
+        }
     }
 }
 
