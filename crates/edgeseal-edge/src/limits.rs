@@ -15,13 +15,14 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use edgeseal_core::address::source_network;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::telemetry::{OpenConnection, Shed};
@@ -163,7 +164,10 @@ impl Limiter {
         let source = source_network(source);
         let short = self.under_memory_pressure();
         let now_ms = self.now_ms();
-        let slot = self.registry().admit(source, handshake, short, now_ms)?;
+        let slot = self
+            .registry
+            .lock()
+            .admit(source, handshake, short, now_ms)?;
         Ok(ConnectionPermit {
             limiter: Arc::clone(self),
             slot,
@@ -190,16 +194,12 @@ impl Limiter {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
-
-    fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl ConnectionPermit {
     /// The handshake is complete.
     pub(crate) fn handshake_done(&self) {
-        self.limiter.registry().handshake_done(&self.slot);
+        self.limiter.registry.lock().handshake_done(&self.slot);
         self.slot.idle_since(self.limiter.now_ms());
     }
 
@@ -216,7 +216,7 @@ impl ConnectionPermit {
             if self.limiter.under_memory_pressure() {
                 return Err(Shed::Memory);
             }
-            self.limiter.registry().stream_begins(&self.slot)?;
+            self.limiter.registry.lock().stream_begins(&self.slot)?;
         }
         self.slot.request_begins();
         Ok(self.in_flight(others > 0))
@@ -232,7 +232,10 @@ impl ConnectionPermit {
         if self.limiter.under_memory_pressure() {
             return Err(Shed::Memory);
         }
-        self.limiter.registry().large_header_begins(&self.slot)?;
+        self.limiter
+            .registry
+            .lock()
+            .large_header_begins(&self.slot)?;
         Ok(LargeHeader(Arc::clone(self)))
     }
 
@@ -279,14 +282,14 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.limiter.registry().remove_connection(&self.slot);
+        self.limiter.registry.lock().remove_connection(&self.slot);
     }
 }
 
 impl Drop for LargeHeader {
     fn drop(&mut self) {
         let ConnectionPermit { limiter, slot, .. } = &*self.0;
-        limiter.registry().large_header_ends(slot);
+        limiter.registry.lock().large_header_ends(slot);
     }
 }
 
@@ -295,7 +298,7 @@ impl Drop for InFlight {
         let ConnectionPermit { limiter, slot, .. } = &*self.connection;
         slot.request_ends(limiter.now_ms());
         if self.counted {
-            limiter.registry().stream_ends(slot);
+            limiter.registry.lock().stream_ends(slot);
         }
     }
 }

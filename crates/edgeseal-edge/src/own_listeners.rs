@@ -1,9 +1,8 @@
 //! The sockets that this process listens on.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{net::SocketAddr, sync::Arc};
+
+use parking_lot::RwLock;
 
 /// The sockets that this process listens on. None is a valid origin: a request proxied there would
 /// come from this machine. Cheap to clone; clones share their contents.
@@ -13,7 +12,7 @@ pub struct OwnListeners(Arc<RwLock<Vec<SocketAddr>>>);
 impl OwnListeners {
     /// Adds the address of a bound socket. It stays for the lifetime of the process.
     pub fn add(&self, address: SocketAddr) {
-        let mut addresses = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.0.write();
         if !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -22,7 +21,7 @@ impl OwnListeners {
     /// All addresses added so far.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let addresses = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let addresses = self.0.read();
         addresses.clone()
     }
 }

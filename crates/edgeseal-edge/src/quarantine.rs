@@ -1,12 +1,10 @@
 //! Records that cannot be used: which, why, each logged once.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use edgeseal_core::DomainPattern;
 use edgeseal_store::record::Quarantined;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::telemetry;
@@ -22,7 +20,7 @@ pub(crate) struct Quarantine {
 impl Quarantine {
     /// Adds a domain. Logs it unless it is quarantined for the same reason already.
     pub(crate) fn put(&self, domain: &DomainPattern, reason: &str) {
-        let mut domains = self.lock();
+        let mut domains = self.domains.lock();
         let before = domains.insert(domain.clone(), reason.to_owned());
         telemetry::quarantined(domains.len());
         drop(domains);
@@ -38,7 +36,7 @@ impl Quarantine {
 
     /// Removes a domain, if it is quarantined.
     pub(crate) fn release(&self, domain: &DomainPattern) {
-        let mut domains = self.lock();
+        let mut domains = self.domains.lock();
         let was_in = domains.remove(domain).is_some();
         if was_in {
             telemetry::quarantined(domains.len());
@@ -52,14 +50,15 @@ impl Quarantine {
 
     /// The number of quarantined domains.
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.domains.lock().len()
     }
 
     /// At most `limit` of them, ordered by name, starting after `after`.
     pub(crate) fn some(&self, after: Option<&DomainPattern>, limit: usize) -> Vec<Quarantined> {
         use std::ops::Bound;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.lock()
+        self.domains
+            .lock()
             .range::<DomainPattern, _>((start, Bound::Unbounded))
             .take(limit)
             .map(|(domain, reason)| Quarantined {
@@ -72,6 +71,7 @@ impl Quarantine {
     /// Removes all domains for which `keep` is false, and returns their names.
     pub(crate) fn retain(&self, keep: impl Fn(&DomainPattern) -> bool) -> Vec<DomainPattern> {
         let gone: Vec<DomainPattern> = self
+            .domains
             .lock()
             .keys()
             .filter(|domain| !keep(domain))
@@ -86,9 +86,5 @@ impl Quarantine {
     /// Waits for a change since the last call.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<DomainPattern, String>> {
-        self.domains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

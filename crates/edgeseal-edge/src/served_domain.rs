@@ -9,7 +9,7 @@ use std::{
     collections::HashSet,
     hash::{Hash, Hasher},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -21,6 +21,7 @@ use edgeseal_core::{
     domain,
 };
 use edgeseal_store::{Revision, seal::KeyId};
+use parking_lot::RwLock;
 
 mod certificates;
 
@@ -157,22 +158,19 @@ impl Material {
     /// The private key, sealed for [`edgeseal_store::Key::material`].
     #[must_use]
     pub fn sealed_key(&self) -> Box<[u8]> {
-        let sealed = self.sealed_key.read();
-        sealed.unwrap_or_else(PoisonError::into_inner).clone()
+        self.sealed_key.read().clone()
     }
 
     /// The id of the key-encryption key that the private key is sealed under; `None` if there is no
     /// key.
     #[must_use]
     pub fn sealed_under(&self) -> Option<KeyId> {
-        let sealed = self.sealed_key.read();
-        KeyId::of_sealed(&sealed.unwrap_or_else(PoisonError::into_inner))
+        KeyId::of_sealed(&self.sealed_key.read())
     }
 
     /// Replaces the sealed private key for everyone who shares this material.
     pub fn reseal(&self, sealed_key: Vec<u8>) {
-        let sealed = self.sealed_key.write();
-        *sealed.unwrap_or_else(PoisonError::into_inner) = sealed_key.into();
+        *self.sealed_key.write() = sealed_key.into();
     }
 
     /// DER of the intermediates in serving order.

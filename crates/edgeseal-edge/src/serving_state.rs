@@ -1,9 +1,6 @@
 //! What an edge serves from memory, each value stored once.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use edgeseal_core::{
     DomainPattern,
@@ -11,6 +8,7 @@ use edgeseal_core::{
     domain::{Domain, Environment},
     private_origins::PrivateOrigins,
 };
+use parking_lot::Mutex;
 
 use crate::{
     index::Index,
@@ -113,7 +111,7 @@ impl ServingState {
 
     fn replace(&self, name: &DomainPattern, mut entry: ServedDomain) {
         if let Https::On(certificates) = entry.https {
-            let mut materials = self.materials();
+            let mut materials = self.materials.lock();
             entry.https = Https::On(certificates.map(|material| materials.intern(material)));
         }
         let before = self.index.get(name);
@@ -124,7 +122,7 @@ impl ServingState {
     /// Reserves capacity for `domains` more domains, each with its own material.
     pub(crate) fn reserve(&self, domains: usize) {
         self.index.reserve(domains);
-        self.materials().reserve(domains);
+        self.materials.lock().reserve(domains);
     }
 
     /// Stops serving the domain.
@@ -138,39 +136,39 @@ impl ServingState {
     /// Drops unused material, chains and issuers. Must not run between
     /// [`keep_issuer`](Self::keep_issuer) and [`chain`](Self::chain) of the same material.
     pub(crate) fn sweep(&self) {
-        self.materials().sweep();
-        self.chains().sweep();
+        self.materials.lock().sweep();
+        self.chains.lock().sweep();
     }
 
     /// Interns material for domains that are about to be inserted.
     pub(crate) fn keep_material(&self, material: Material) {
-        self.materials().intern(SharedMaterial::new(material));
+        self.materials.lock().intern(SharedMaterial::new(material));
     }
 
     /// Drops material that no domain uses.
     pub(crate) fn sweep_all(&self) {
-        self.materials().sweep_all();
+        self.materials.lock().sweep_all();
     }
 
     /// Material in use.
     pub(crate) fn material(&self, digest: &Digest) -> Option<SharedMaterial> {
-        self.materials().get(digest)
+        self.materials.lock().get(digest)
     }
 
     /// Whether an issuer is stored.
     pub(crate) fn has_issuer(&self, digest: &Digest) -> bool {
-        self.chains().issuers.contains_key(digest)
+        self.chains.lock().issuers.contains_key(digest)
     }
 
     /// Stores an issuer.
     pub(crate) fn keep_issuer(&self, digest: Digest, der: Arc<[u8]>) {
-        self.chains().issuers.entry(digest).or_insert(der);
+        self.chains.lock().issuers.entry(digest).or_insert(der);
     }
 
     /// The chain of these issuers; `None` if one of them is not stored.
     pub(crate) fn chain(&self, issuers: &[Digest]) -> Option<Arc<Chain>> {
         let id = Digest::of_chain(issuers.iter().map(|issuer| &issuer.0[..]));
-        let mut chains = self.chains();
+        let mut chains = self.chains.lock();
         if let Some(chain) = chains.chains.get(&id) {
             return Some(Arc::clone(chain));
         }
@@ -186,29 +184,16 @@ impl ServingState {
     pub(crate) fn origins(&self, domain: &Domain) -> Arc<Origins> {
         let private = self.private_origins.permits(domain.origin_permission);
         let origins = Origins::of(&domain.account, &domain.origins, private);
-        self.origins
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .intern(origins)
+        self.origins.lock().intern(origins)
     }
 
     fn retire(&self, before: Option<ServedDomain>) {
         if let Some(Https::On(certificates)) = before.map(|entry| entry.https) {
-            let mut materials = self.materials();
+            let mut materials = self.materials.lock();
             for material in certificates.materials() {
                 materials.retire(material.digest());
             }
         }
-    }
-
-    fn materials(&self) -> MutexGuard<'_, MaterialInterner> {
-        self.materials
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn chains(&self) -> MutexGuard<'_, Chains> {
-        self.chains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) async fn watch(limiter: Weak<Limiter>, most: u64, used: fn() -> Optio
             }
         }
         if pressure == Pressure::Exhausted {
-            limiter.registry().evict_under_pressure();
+            limiter.registry.lock().evict_under_pressure();
         }
         telemetry::memory_pressure(short);
     }

@@ -2,13 +2,12 @@
 
 use std::{
     net::IpAddr,
-    pin::pin,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     time::Duration,
 };
 
 use edgeseal_core::fairness::ConnectionUsage;
-use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// A source, and a number in the order of arrival.
 pub(super) type Id = (IpAddr, u64);
@@ -23,8 +22,7 @@ pub(super) struct Slot {
     /// Bytes of incomplete request headers.
     header_bytes: AtomicUsize,
     idle_since_ms: AtomicU64,
-    evicted: AtomicBool,
-    evicted_notify: Notify,
+    evicted: CancellationToken,
 }
 
 impl Slot {
@@ -35,8 +33,7 @@ impl Slot {
             served: AtomicBool::new(false),
             header_bytes: AtomicUsize::new(0),
             idle_since_ms: AtomicU64::new(0),
-            evicted: AtomicBool::new(false),
-            evicted_notify: Notify::new(),
+            evicted: CancellationToken::new(),
         }
     }
 
@@ -93,16 +90,10 @@ impl Slot {
 
     /// Waits until the connection is evicted.
     pub(super) async fn evicted(&self) {
-        let mut told = pin!(self.evicted_notify.notified());
-        // Before the check, so that no notification is missed in between.
-        told.as_mut().enable();
-        if !self.evicted.load(SeqCst) {
-            told.await;
-        }
+        self.evicted.cancelled().await;
     }
 
     pub(super) fn evict(&self) {
-        self.evicted.store(true, SeqCst);
-        self.evicted_notify.notify_waiters();
+        self.evicted.cancel();
     }
 }

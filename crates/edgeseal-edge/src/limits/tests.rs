@@ -30,7 +30,7 @@ async fn is_evicted(permit: &ConnectionPermit) -> bool {
 }
 
 fn held(limiter: &Limiter, source: &str) -> (usize, usize, usize) {
-    limiter.registry().held_by(source.parse().unwrap())
+    limiter.registry.lock().held_by(source.parse().unwrap())
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn connections_are_counted_per_source_and_in_total() {
     let mapped = admit(&limiter, "::ffff:192.0.2.1", true);
     assert_eq!(mapped.unwrap_err(), Shed::Handshakes);
     drop((first, second, third, other));
-    assert_eq!(limiter.registry().total(), (0, 0, 0));
+    assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
 }
 
 /// A source that has taken everything is evicted, and first where it uses least.
@@ -77,7 +77,7 @@ async fn the_largest_source_is_evicted_first() {
     let more = admit(&limiter, "192.0.2.2", false);
     assert_eq!(more.unwrap_err(), Shed::Connections);
     drop((busy, idle, shaking, last, first, second, _requests));
-    assert_eq!(limiter.registry().total(), (0, 0, 0));
+    assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn handshakes_and_streams_are_evicted_from_the_largest_source() {
     assert_eq!(greedy.stream().unwrap_err(), Shed::Streams, "it is evicted");
     assert_eq!(held(&limiter, "192.0.2.1"), (0, 0, 0));
     drop((greedy, modest, newcomer, streams));
-    assert_eq!(limiter.registry().total(), (0, 0, 0));
+    assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
 }
 
 /// While memory is short, newcomers replace connections, and sources that hold much lose some.
@@ -123,7 +123,7 @@ async fn under_memory_pressure_the_largest_source_is_evicted() {
     assert_eq!(held(&limiter, "192.0.2.1").0, 159);
     assert_eq!(newcomer.stream().map(drop), Ok(()));
     for _ in 0..100 {
-        limiter.registry().evict_under_pressure();
+        limiter.registry.lock().evict_under_pressure();
     }
     assert_eq!(held(&limiter, "192.0.2.1").0, 64);
     assert_eq!(held(&limiter, "198.51.100.2").0, 60);
@@ -133,7 +133,7 @@ async fn under_memory_pressure_the_largest_source_is_evicted() {
     }
     assert_eq!(closed, 160 - 64);
     drop((flood, clients, newcomer));
-    assert_eq!(limiter.registry().total(), (0, 0, 0));
+    assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
 }
 
 /// One connection each from unrelated networks.
@@ -167,7 +167,7 @@ async fn with_one_connection_each_the_longest_idle_is_evicted() {
     assert!(is_evicted(&held[0]).await);
     assert!(!is_evicted(&held[1]).await && !is_evicted(&first).await);
     drop((in_progress, held, first, other, last));
-    assert_eq!(limiter.registry().total(), (0, 0, 0));
+    assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +197,7 @@ async fn where_all_have_a_handshake_the_oldest_is_evicted() {
     let newcomer = newcomer().unwrap();
     assert!(is_evicted(&held[0]).await && !is_evicted(&held[1]).await);
     drop((held, newcomer));
-    assert_eq!(limiter.registry().total(), (0, 0, 0));
+    assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
 }
 
 /// A customer of a hoster has 65,536 /64 networks, a source each.
@@ -218,7 +218,7 @@ async fn a_network_of_many_sources_is_evicted_as_one() {
     let again = admit(&limiter, "2001:db8:bad:ff::2", false);
     assert_eq!(again.err(), Some(Shed::Connections));
     drop((flood, clients));
-    assert_eq!(limiter.registry().total(), (0, 0, 0));
+    assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
 }
 
 #[tokio::test]
@@ -244,7 +244,7 @@ async fn large_headers_are_evicted_from_the_largest_source() {
     limiter.memory_pressure.store(true, Ordering::Relaxed);
     assert_eq!(last.large_header().unwrap_err(), Shed::Memory);
     drop((heads, greedy, others, newcomer, last));
-    assert_eq!(limiter.registry().total(), (0, 0, 0));
+    assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
     limiter.memory_pressure.store(false, Ordering::Relaxed);
     let places: Vec<_> = STRANGERS.iter().map(|one| open(one)).collect();
     assert!(places.iter().all(|one| one.large_header().is_ok()));
@@ -263,7 +263,7 @@ async fn under_memory_pressure_incomplete_headers_are_evicted_first() {
     for (n, one) in held.iter().enumerate() {
         one.set_header_bytes(n * 100);
     }
-    limiter.registry().evict_under_pressure();
+    limiter.registry.lock().evict_under_pressure();
     let mut closed = Vec::new();
     for (n, one) in held.iter().enumerate() {
         if is_evicted(one).await {
@@ -272,9 +272,9 @@ async fn under_memory_pressure_incomplete_headers_are_evicted_first() {
     }
     assert_eq!(closed, (150..160).collect::<Vec<_>>(), "a sixteenth of all");
     for _ in 0..20 {
-        limiter.registry().evict_under_pressure();
+        limiter.registry.lock().evict_under_pressure();
     }
-    let (left, _, _) = limiter.registry().total();
+    let (left, _, _) = limiter.registry.lock().total();
     assert_eq!(left, 41, "those of less than 4 KiB");
     // A newcomer replaces an idle connection.
     limiter.memory_pressure.store(true, Ordering::Relaxed);
@@ -282,9 +282,9 @@ async fn under_memory_pressure_incomplete_headers_are_evicted_first() {
     assert_eq!(newcomer().unwrap_err(), Shed::Memory);
     sleep(Duration::from_secs(2)).await;
     let newcomer = newcomer().unwrap();
-    assert_eq!(limiter.registry().total().0, 41);
+    assert_eq!(limiter.registry.lock().total().0, 41);
     drop((held, newcomer));
-    assert_eq!(limiter.registry().total(), (0, 0, 0));
+    assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,9 +5,11 @@
 //! complete: the parsed headers live as long as the request.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
+
+use parking_lot::Mutex;
 
 use crate::{
     limits::{ConnectionPermit, HEADER_BUFFER_SIZE, LargeHeader},
@@ -63,7 +65,7 @@ impl HeaderBudget {
         if left > 0 {
             return Some(left.min(READ_MAX));
         }
-        let mut large = self.large();
+        let mut large = self.large.lock();
         if large.is_none() {
             match self.permit.large_header() {
                 Ok(admitted) => *large = Some(admitted),
@@ -92,10 +94,6 @@ impl HeaderBudget {
 
     /// The exchange is over.
     pub(super) fn release(&self) {
-        *self.large() = None;
-    }
-
-    fn large(&self) -> MutexGuard<'_, Option<LargeHeader>> {
-        self.large.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.large.lock() = None;
     }
 }

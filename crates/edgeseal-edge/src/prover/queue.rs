@@ -3,14 +3,12 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use edgeseal_core::{DomainPattern, Timestamp};
 use edgeseal_store::Revision;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Domains probed after one batch of changes, which is also the maximum per second.
@@ -63,7 +61,7 @@ struct QueueState {
 impl ProofQueue {
     /// All changes up to `revision` are served; `changed` are the last ones.
     pub(crate) fn push_applied(&self, revision: Revision, changed: Vec<AppliedChange>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.revision = revision;
         state.report_due |= !changed.is_empty();
         state.push_latest(changed);
@@ -78,18 +76,18 @@ impl ProofQueue {
 
     /// These domains changed, before a revision is reached.
     pub(crate) fn push_changes(&self, changed: Vec<AppliedChange>) {
-        self.lock().push_latest(changed);
+        self.state.lock().push_latest(changed);
     }
 
     /// Requests a report even if no domain changed, as after a listing.
     pub(crate) fn request_report(&self) {
-        self.lock().report_due = true;
+        self.state.lock().report_due = true;
         self.notify.notify_one();
     }
 
     /// Probes these domains once `revision` is applied.
     pub(crate) fn request(&self, domains: &[DomainPattern], revision: Revision) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for name in domains {
             state.requested.retain(|(have, _)| have != name);
             state.requested.push_back((name.clone(), revision));
@@ -103,7 +101,7 @@ impl ProofQueue {
 
     /// Retries a proof, unless the domain has changed since.
     pub(super) fn retry(&self, due: PendingProof) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let name = &due.changed.name;
         if state.changed.iter().all(|have| have.changed.name != *name) {
             state.push(due);
@@ -113,7 +111,7 @@ impl ProofQueue {
 
     /// Whether there is anything to report.
     pub(super) fn is_report_due(&self) -> bool {
-        self.lock().report_due
+        self.state.lock().report_due
     }
 
     /// Waits for a call of any of the others since the last call of this.
@@ -123,7 +121,7 @@ impl ProofQueue {
 
     /// What is to be proved now, each domain once, and the revision that is then proved.
     pub(super) fn take(&self) -> (Revision, Vec<PendingProof>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let revision = state.revision;
         let mut due = Vec::from(std::mem::take(&mut state.changed));
         let (ready, mut left): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut state.requested)
@@ -152,10 +150,6 @@ impl ProofQueue {
 
     pub(super) fn set_unproved(&self, domains: usize) {
         self.unproved.store(domains, Ordering::Relaxed);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -19,7 +19,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{Timeouts, access::UpstreamTiming, body::ReplayableBody, headers};
@@ -206,7 +207,7 @@ impl Upstream {
             return origins.ordered(|_| true);
         }
         let now_ms = self.ms_of(Instant::now());
-        let mut health = self.lock();
+        let mut health = self.health.lock();
         health.forget_old(now_ms);
         if health.has_no_failures() {
             drop(health);
@@ -260,7 +261,7 @@ impl Upstream {
         is_probe: bool,
     ) {
         let now_ms = self.ms_of(Instant::now());
-        let mut health = self.lock();
+        let mut health = self.health.lock();
         match met {
             Ok(answer) => {
                 if health.record_success(to, host, answer.response.version(), now_ms) {
@@ -298,10 +299,6 @@ impl Upstream {
             tls_host,
             private: origins.allows_private(),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, OutlierDetector> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ms_of(&self, at: Instant) -> u64 {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, Sender},
     },
@@ -12,6 +12,7 @@ use std::{
 };
 
 use edgeseal_core::DomainPattern;
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
@@ -115,7 +116,7 @@ impl Writer {
             }
             Err(_) => {
                 telemetry::replica_failure();
-                if self.skipped().add(&batch) {
+                if self.skipped.lock().add(&batch) {
                     tracing::error!(
                         "the replica's disk is too slow: changes are skipped in the replica until \
                          there is room for them"
@@ -147,7 +148,7 @@ impl Writer {
         if self.budget.available_permits() < BACKLOG_KIB as usize / 2 {
             return Backfill::Nothing;
         }
-        let skipped = self.skipped();
+        let skipped = self.skipped.lock();
         if skipped.too_many || self.state.lost_rows.load(Ordering::Relaxed) {
             Backfill::Everything
         } else if skipped.is_nothing() {
@@ -160,7 +161,7 @@ impl Writer {
     /// These domains were sent, as the store has them now. If nothing else is missing, the cursor
     /// advances to `reached` once they are written.
     pub(crate) fn backfilled(&self, domains: &[DomainPattern], reached: CursorUpdate) {
-        let mut skipped = self.skipped();
+        let mut skipped = self.skipped.lock();
         for domain in domains {
             skipped.domains.remove(domain);
         }
@@ -178,14 +179,14 @@ impl Writer {
 
     /// Everything is sent from now on.
     pub(crate) fn start_full_rewrite(&self) {
-        *self.skipped() = Skipped::default();
+        *self.skipped.lock() = Skipped::default();
         self.state.lost_rows.store(false, Ordering::Relaxed);
         self.send(Command::Cursor(CursorMode::Advancing));
     }
 
     /// Whether ticket keys were skipped.
     pub(crate) fn skipped_ticket_keys(&self) -> bool {
-        self.skipped().ticket_keys
+        self.skipped.lock().ticket_keys
     }
 
     /// Queues `batch` after all batches before it; waits while too much is pending. For full
@@ -215,10 +216,6 @@ impl Writer {
     #[cfg(test)]
     pub(super) const fn room(&self) -> &Arc<Semaphore> {
         &self.budget
-    }
-
-    fn skipped(&self) -> MutexGuard<'_, Skipped> {
-        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn send(&self, queued: Command) {

@@ -7,7 +7,6 @@ use std::{
     collections::HashMap,
     num::NonZero,
     sync::{
-        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -20,6 +19,7 @@ use edgeseal_core::{
     domain::{Binding, Domain},
 };
 use edgeseal_store::record::{decode, decode_material};
+use parking_lot::Mutex;
 
 use super::prepare::{recorded_kind_of_first, served_binding, served_domain};
 use crate::{
@@ -169,10 +169,7 @@ impl<'a> Loading<'a> {
             return;
         };
         if let Err(reason) = known(&material) {
-            let unusable = self.unusable.lock();
-            unusable
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(row.digest, reason);
+            self.unusable.lock().insert(row.digest, reason);
         }
         self.serving.keep_material(material);
     }
@@ -205,7 +202,6 @@ impl<'a> Loading<'a> {
         };
         for material in certificates.iter().flat_map(Certificates::materials) {
             let unusable = self.unusable.lock();
-            let unusable = unusable.unwrap_or_else(PoisonError::into_inner);
             if let Some(reason) = unusable.get(material.digest()) {
                 self.serving.quarantine().put(&name, &reason.to_string());
             }
@@ -254,10 +250,7 @@ fn in_parallel<T: Send>(
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let (sender, receiver) = mpsc::sync_channel::<Vec<T>>(2 * cores);
     let receiver = Mutex::new(receiver);
-    let next = || {
-        let receiver = receiver.lock();
-        receiver.unwrap_or_else(PoisonError::into_inner).recv()
-    };
+    let next = || receiver.lock().recv();
     thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {

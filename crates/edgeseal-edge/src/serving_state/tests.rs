@@ -29,7 +29,7 @@ fn issuers_are_dropped_with_the_last_material_that_uses_them() {
         serving.put(&name, entry);
         serving.sweep();
     }
-    let chains = serving.chains();
+    let chains = serving.chains.lock();
     assert!(chains.issuers.len() <= 130, "{}", chains.issuers.len());
     assert!(chains.chains.len() <= 130, "{}", chains.chains.len());
     let last = Digest::of(&999_u32.to_be_bytes());

@@ -10,11 +10,7 @@
 //! [`edgeseal_core::ticket`] decides which key seals and which ones open. Missing shared keys are
 //! replaced by local keys of this process, so that sessions can at least be resumed here.
 
-use std::{
-    collections::HashSet,
-    fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock},
-};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use bytes::Bytes;
@@ -27,6 +23,7 @@ use edgeseal_store::{
     Key, Keyring, key,
     ticket_key::{NAME_LEN, TicketKey, TicketKeyError},
 };
+use parking_lot::{Mutex, RwLock};
 use rustls::crypto::SecureRandom;
 use tokio::sync::Notify;
 
@@ -231,8 +228,7 @@ impl TicketKeys {
     }
 
     fn log_unusable_once(&self, holder: &Key, reason: TicketKeyError) {
-        let unusable = self.unusable.lock();
-        let mut unusable = unusable.unwrap_or_else(PoisonError::into_inner);
+        let mut unusable = self.unusable.lock();
         if unusable.insert(holder.clone()) {
             tracing::error!(
                 key = %holder,
@@ -264,13 +260,13 @@ impl TicketKeys {
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<HeldTicketKey>)) {
-        let mut held = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.keys.write();
         change(Arc::make_mut(&mut held));
     }
 
     /// The current keys. Locked only while a pointer is copied.
     fn held(&self) -> Arc<Vec<HeldTicketKey>> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.keys.read())
     }
 }
 

@@ -1,15 +1,13 @@
 //! Assumptions of this module about hyper, tested against hyper itself: none of them is documented.
 
-use std::{
-    convert::Infallible,
-    sync::{Mutex, PoisonError},
-};
+use std::convert::Infallible;
 
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     sync::mpsc::{Receiver, Sender, channel},
@@ -39,7 +37,7 @@ impl Body for Parts {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = self.0.lock();
         parts.poll_recv(cx).map(|part| {
             let part = part.filter(|part| !part.is_empty())?;
             Some(Ok(Frame::data(Bytes::from_static(part.as_bytes()))))

@@ -8,7 +8,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -21,6 +21,7 @@ use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout},
@@ -198,13 +199,13 @@ impl ReplayableBody {
     /// Whether all of it can still be sent: it was not read yet, it is empty, or everything read is
     /// buffered.
     pub(in crate::proxy) fn is_replayable(&self) -> bool {
-        self.empty || self.lock().replayable
+        self.empty || self.source.lock().replayable
     }
 
     /// Drops the buffer: the origin has begun to respond.
     pub(in crate::proxy) fn stop_buffering(&self) {
         if !self.empty {
-            self.lock().forget();
+            self.source.lock().forget();
         }
     }
 
@@ -220,10 +221,7 @@ impl ReplayableBody {
 
     /// Total time that an origin has waited for the client.
     pub(in crate::proxy) fn client_wait(&self) -> Duration {
-        let waiting = self
-            .client_wait
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.client_wait.lock();
         let now = waiting.since.map(|since| since.elapsed());
         waiting.before + now.unwrap_or_default()
     }
@@ -252,7 +250,7 @@ impl ReplayableBody {
     /// A body to send, from its start. Earlier attempts get no more of it. It is buffered while
     /// read if it `may_return`.
     pub(in crate::proxy) fn start_attempt(self: &Arc<Self>, may_return: bool) -> UpstreamBody {
-        let mut source = self.lock();
+        let mut source = self.source.lock();
         self.note_wait(false);
         source.attempt += 1;
         source.replayed = 0;
@@ -269,7 +267,7 @@ impl ReplayableBody {
     pub(in crate::proxy) async fn buffer_all(&self) -> Result<bool, BoxError> {
         loop {
             let frame = poll_fn(|cx| {
-                let mut source = self.lock();
+                let mut source = self.source.lock();
                 if source.ended || source.buffered_bytes > REPLAY_MAX {
                     return Poll::Ready(None);
                 }
@@ -282,7 +280,7 @@ impl ReplayableBody {
             if frame.await.transpose()?.is_some() {
                 continue;
             }
-            let source = self.lock();
+            let source = self.source.lock();
             if source.ended {
                 // Nothing was sent, so what was read is everything.
                 let _ = self.buffered_length.set(self.bytes());
@@ -345,19 +343,12 @@ impl ReplayableBody {
         if pending == self.awaits_client.swap(pending, Ordering::Relaxed) {
             return;
         }
-        let mut waiting = self
-            .client_wait
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.client_wait.lock();
         if pending {
             waiting.since = Some(Instant::now());
         } else if let Some(since) = waiting.since.take() {
             waiting.before += since.elapsed();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Source> {
-        self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -471,7 +462,7 @@ impl Body for UpstreamBody {
             number,
             body: request_body,
         } = self.get_mut();
-        let mut source = request_body.lock();
+        let mut source = request_body.source.lock();
         if source.attempt != *number {
             return Poll::Ready(Some(Err("the body was sent to another origin".into())));
         }
@@ -489,13 +480,13 @@ impl Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let source = self.body.lock();
+        let source = self.body.source.lock();
         let ended = || source.ended || source.body.as_ref().is_some_and(Body::is_end_stream);
         self.body.empty || (source.replayed == source.buffered.len() && ended())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let source = self.body.lock();
+        let source = self.body.source.lock();
         match &source.body {
             Some(body) if source.replayed == source.buffered.len() => body.size_hint(),
             _ => self.body.hint,
@@ -505,7 +496,7 @@ impl Body for UpstreamBody {
 
 impl Drop for UpstreamBody {
     fn drop(&mut self) {
-        let mut source = self.body.lock();
+        let mut source = self.body.source.lock();
         if source.attempt != self.number {
             return;
         }
@@ -522,7 +513,6 @@ impl Drop for UpstreamBody {
 impl Drop for ReplayableBody {
     fn drop(&mut self) {
         let source = self.source.get_mut();
-        let source = source.unwrap_or_else(PoisonError::into_inner);
         discard_or_reset(source.body.take(), self.discards);
     }
 }

@@ -79,7 +79,7 @@ impl Upstream {
     ) -> Result<UpstreamResponse, AttemptError> {
         if request_body.exact_length().is_none()
             && !request_body.is_empty()
-            && self.lock().speaks_http10(to)
+            && self.health.lock().speaks_http10(to)
         {
             self.count(head, request_body).await?;
         }

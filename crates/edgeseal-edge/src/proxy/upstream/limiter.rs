@@ -13,7 +13,7 @@ use std::{
     net::IpAddr,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll},
@@ -25,10 +25,12 @@ use edgeseal_core::fairness::{Capacity, FairLimiter};
 use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, Semaphore},
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::super::body::BoxError;
 use crate::telemetry::{self, Eviction};
@@ -74,8 +76,7 @@ struct PermitState {
     reader: AtomicWaker,
     /// Since when the client has not asked for more, in milliseconds plus one; 0: it has.
     unread_since: AtomicU64,
-    evicted: AtomicBool,
-    evicted_notify: Notify,
+    evicted: CancellationToken,
     /// Whether it is an HTTP/2 connection.
     is_http2: AtomicBool,
     /// The number of its streams.
@@ -152,7 +153,7 @@ impl UpstreamLimiter {
     /// The same, without waiting.
     pub(super) fn try_acquire(self: &Arc<Self>, owner: PermitOwner) -> Option<UpstreamPermit> {
         let now_ms = self.now_ms();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let ended = state.make_room(owner, now_ms)?;
         let (account, source) = owner;
         let shared = Arc::new(PermitState::new((account, source, state.next)));
@@ -171,11 +172,11 @@ impl UpstreamLimiter {
 
     /// The number of permits in use.
     pub(super) fn open(&self) -> usize {
-        self.lock().open.len()
+        self.state.lock().open.len()
     }
 
     fn end(&self, id: &Id) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         // One that was evicted holds nothing any more.
         if state.open.remove(id).is_some() {
             state.release(id);
@@ -186,10 +187,6 @@ impl UpstreamLimiter {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -281,9 +278,9 @@ impl UpstreamPermit {
             return;
         }
         self.mark_unread();
-        *self.shared.body() = Some(body);
-        if self.shared.evicted.load(SeqCst) {
-            self.shared.body().take();
+        *self.shared.body.lock() = Some(body);
+        if self.shared.evicted.is_cancelled() {
+            self.shared.body.lock().take();
         }
     }
 
@@ -294,7 +291,7 @@ impl UpstreamPermit {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.shared.unread_since.store(0, SeqCst);
         self.shared.reader.register(cx.waker());
-        let mut body = self.shared.body();
+        let mut body = self.shared.body.lock();
         let Some(body) = body.as_mut() else {
             let reason = "the connection to the origin was evicted for another client";
             return Poll::Ready(Some(Err(reason.into())));
@@ -310,14 +307,16 @@ impl UpstreamPermit {
 
     pub(in crate::proxy) fn is_end_stream(&self) -> bool {
         self.shared
-            .body()
+            .body
+            .lock()
             .as_ref()
             .is_some_and(Incoming::is_end_stream)
     }
 
     pub(in crate::proxy) fn size_hint(&self) -> SizeHint {
         self.shared
-            .body()
+            .body
+            .lock()
             .as_ref()
             .map_or_else(SizeHint::default, Incoming::size_hint)
     }
@@ -332,11 +331,7 @@ impl UpstreamPermit {
 
     /// Waits until it is evicted.
     pub(in crate::proxy) async fn evicted(&self) {
-        let mut told = pin!(self.shared.evicted_notify.notified());
-        told.as_mut().enable();
-        if !self.shared.evicted.load(SeqCst) {
-            told.await;
-        }
+        self.shared.evicted.cancelled().await;
     }
 
     /// Keeps the connection counted while this is awaited, which never ends: after a protocol
@@ -356,7 +351,7 @@ impl UpstreamPermit {
 impl Drop for UpstreamPermit {
     fn drop(&mut self) {
         // The connection is closed first: whoever waits for the permit needs it.
-        self.shared.body().take();
+        self.shared.body.lock().take();
         self.limiter.end(&self.shared.id);
     }
 }
@@ -369,7 +364,7 @@ impl StreamCounter {
 
     /// Whether the connection was evicted.
     pub(super) fn is_evicted(&self) -> bool {
-        self.0.evicted.load(SeqCst)
+        self.0.evicted.is_cancelled()
     }
 
     pub(super) fn open_stream(&self) -> StreamGuard {
@@ -381,7 +376,7 @@ impl StreamCounter {
 impl StreamGuard {
     /// Whether its connection was evicted.
     pub(super) fn is_evicted(&self) -> bool {
-        self.0.evicted.load(SeqCst)
+        self.0.evicted.is_cancelled()
     }
 }
 
@@ -398,23 +393,17 @@ impl PermitState {
             body: Mutex::default(),
             reader: AtomicWaker::new(),
             unread_since: AtomicU64::new(0),
-            evicted: AtomicBool::new(false),
-            evicted_notify: Notify::new(),
+            evicted: CancellationToken::new(),
             is_http2: AtomicBool::new(false),
             streams: AtomicUsize::new(0),
         }
     }
 
-    fn body(&self) -> MutexGuard<'_, Option<Incoming>> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn evict(&self) {
-        self.evicted.store(true, SeqCst);
+        self.evicted.cancel();
         // Dropping the body ends the connection, even if the next part is never polled.
-        let body = self.body().take();
+        let body = self.body.lock().take();
         drop(body);
-        self.evicted_notify.notify_waiters();
         self.reader.wake();
     }
 }
@@ -455,7 +444,7 @@ mod tests {
         assert!(limiter.acquire(C, soon()).await.is_some());
         drop((of_a, of_b));
         assert_eq!(limiter.open(), 0);
-        assert!(limiter.lock().accounts.is_empty());
+        assert!(limiter.state.lock().accounts.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -487,13 +476,17 @@ mod tests {
         let mut of_two = vec![limiter.acquire((2, from(9)), soon()).await.unwrap()];
         of_two.push(limiter.acquire((2, from(9)), soon()).await.unwrap());
         assert!(is_evicted(&of_one[0]).await, "of the source that has most");
-        assert_eq!(limiter.lock().accounts[&1].total(), 2);
+        assert_eq!(limiter.state.lock().accounts[&1].total(), 2);
         assert!(limiter.acquire((2, from(9)), soon()).await.is_none());
         assert!(limiter.acquire((2, from(8)), soon()).await.is_some());
         assert!(is_evicted(&of_two[0]).await, "its own source that has most");
-        assert_eq!(limiter.lock().accounts[&1].total(), 2, "not the other's");
+        assert_eq!(
+            limiter.state.lock().accounts[&1].total(),
+            2,
+            "not the other's"
+        );
         drop((of_one, of_two));
-        assert!(limiter.lock().accounts.is_empty());
+        assert!(limiter.state.lock().accounts.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, Semaphore},
     time::{Instant, interval, sleep_until, timeout},
@@ -178,7 +179,7 @@ impl Pool {
                 return Ok(used(Arc::clone(&origin_pool), to, taken, true).with(upstream_permit));
             }
             if origin_pool.permits.available_permits() == 0 {
-                origin_pool.kept().evict();
+                origin_pool.idle.lock().evict();
             }
             tokio::select! {
                 biased;
@@ -214,7 +215,7 @@ impl Pool {
     }
 
     fn origin_pool(&self, authority: &str) -> Arc<OriginPool> {
-        let mut origins = lock(&self.origins);
+        let mut origins = self.origins.lock();
         if let Some(origin_pool) = origins.get(authority) {
             return Arc::clone(origin_pool);
         }
@@ -231,8 +232,11 @@ impl Pool {
     }
 
     fn sweep(&self, now: Instant) {
-        lock(&self.origins).retain(|_, origin_pool| {
-            let nothing_kept = origin_pool.kept().sweep(self.timeouts.stale_address, now);
+        self.origins.lock().retain(|_, origin_pool| {
+            let nothing_kept = origin_pool
+                .idle
+                .lock()
+                .sweep(self.timeouts.stale_address, now);
             let unused = origin_pool.permits.available_permits() == self.connections_max
                 && origin_pool.limiter.open() == 0;
             !(nothing_kept && unused && Arc::strong_count(origin_pool) == 1)
@@ -244,7 +248,7 @@ impl Pool {
     async fn resolve_again(&self) {
         let now = Instant::now();
         let due: Vec<_> = {
-            let origins = lock(&self.origins);
+            let origins = self.origins.lock();
             let due = origins
                 .iter()
                 .filter(|(_, origin_pool)| origin_pool.is_due(now));
@@ -351,28 +355,24 @@ impl Destination {
 }
 
 impl OriginPool {
-    fn kept(&self) -> MutexGuard<'_, IdleConnections> {
-        lock(&self.idle)
-    }
-
     fn take_http2(&self, to: &Destination, streams_max: usize) -> Option<CheckedOut> {
-        self.kept().take_http2(to, streams_max)
+        self.idle.lock().take_http2(to, streams_max)
     }
 
     fn take(&self, to: &Destination, http1_only: bool) -> Option<CheckedOut> {
-        self.kept().take(to, http1_only)
+        self.idle.lock().take(to, http1_only)
     }
 
     /// The origin's name has these addresses until then.
     fn resolved(&self, addresses: &[IpAddr], valid_until: Instant) {
         let (now, left) = (Instant::now(), self.stale_address_timeout);
-        let mut kept = self.kept();
+        let mut kept = self.idle.lock();
         kept.addresses.answer(addresses, valid_until, left, now);
     }
 
     /// Whether its name should be resolved again.
     fn is_due(&self, now: Instant) -> bool {
-        self.kept().addresses.is_due(now)
+        self.idle.lock().addresses.is_due(now)
     }
 
     fn keep_http2(
@@ -382,7 +382,7 @@ impl OriginPool {
         sender: http2::SendRequest<UpstreamBody>,
         streams: StreamCounter,
     ) {
-        self.kept().keep_http2(to, peer, sender, streams);
+        self.idle.lock().keep_http2(to, peer, sender, streams);
         self.returned.notify_waiters();
     }
 
@@ -393,11 +393,7 @@ impl OriginPool {
         sender: http1::SendRequest<UpstreamBody>,
     ) {
         let left = self.stale_address_timeout;
-        self.kept().keep_http1(tls_host, peer, sender, left);
+        self.idle.lock().keep_http1(tls_host, peer, sender, left);
         self.returned.notify_one();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

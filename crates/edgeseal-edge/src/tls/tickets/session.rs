@@ -7,12 +7,10 @@
 //! resumed only while its domain still has that certificate: after a compromised key is replaced,
 //! every client gets the new certificate.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use edgeseal_core::{Timestamp, certificate::Digest, ticket::PERIOD_MS};
+use parking_lot::Mutex;
 use rustls::server::ProducesTickets;
 
 use super::{super::cert_resolver::CertResolver, TicketKeys};
@@ -61,7 +59,7 @@ impl SessionTicketer {
 
     /// The session to record in a ticket issued now.
     fn session(&self) -> Option<Session> {
-        let resumed = *self.resumed.lock().unwrap_or_else(PoisonError::into_inner);
+        let resumed = *self.resumed.lock();
         resumed.or_else(|| {
             let chosen = self.answer.chosen()?;
             Some(Session {
@@ -135,7 +133,7 @@ impl ProducesTickets for SessionTicketer {
         if session.left_ms(self.tickets.now()) == 0 || !self.answer.has(&session.certificate) {
             return None;
         }
-        *self.resumed.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        *self.resumed.lock() = Some(session);
         Some(plain.to_vec())
     }
 }
