@@ -25,6 +25,7 @@ pub mod diagnostic_message;
 pub mod domain_list;
 mod edge_reports;
 mod fair_semaphore;
+mod fetch;
 pub mod http;
 mod indexed_params;
 pub mod key_encryption;

@@ -5,7 +5,7 @@
 //! but at most once a minute; no caller can make this process fetch more often. While it does not
 //! respond, the last keys remain valid for a day.
 
-mod fetch;
+mod https_source;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -17,7 +17,8 @@ use tokio::{io::AsyncReadExt as _, sync::Mutex};
 
 use crate::operation::error_chain;
 
-pub use fetch::{FetchError, HttpsSource, InvalidSource};
+pub use crate::fetch::FetchError;
+pub use https_source::{HttpsSource, InvalidSource};
 
 /// Age at which keys are fetched again, in milliseconds.
 const MAX_AGE_MS: i64 = 3_600_000;

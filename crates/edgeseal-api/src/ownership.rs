@@ -10,9 +10,8 @@ use std::{
     time::Duration,
 };
 
-use ::http::{Request, StatusCode, header};
+use ::http::header;
 use aws_lc_rs::digest::{SHA256, digest};
-use bytes::Bytes;
 use edgeseal_core::{AccountId, DomainName, DomainPattern, address};
 use hickory_resolver::{
     Resolver, TokioResolver,
@@ -23,15 +22,16 @@ use hickory_resolver::{
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::{RData, RecordType},
 };
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::LengthLimitError;
 use tokio::{
     net::TcpStream,
     time::{Instant, error::Elapsed, timeout, timeout_at},
 };
 
-use crate::fair_semaphore::{FairPermit, FairSemaphore};
+use crate::{
+    fair_semaphore::{FairPermit, FairSemaphore},
+    fetch::{self, FetchError, TIMEOUT},
+};
 
 /// Concurrent lookups, of each kind.
 const LOOKUPS_MAX: usize = 64;
@@ -259,7 +259,7 @@ impl OwnershipVerifier {
         // Any response is final; only an unreachable address leads to the next one.
         let mut last = None;
         for address in addresses {
-            match timeout_at(until, fetch(address, root, &url)).await {
+            match timeout_at(until, fetch_file(address, root, &url)).await {
                 Ok(Ok(text)) if text.trim_start_matches('\u{feff}').trim() == content => {
                     return Ok(());
                 }
@@ -354,52 +354,31 @@ async fn acquire(
 }
 
 /// Fetches the file from one address.
-async fn fetch(
+async fn fetch_file(
     address: SocketAddr,
     root: &DomainName,
     url: &str,
 ) -> Result<String, OwnershipError> {
-    let unreachable = |error: &dyn std::error::Error| unreachable(url, error);
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
         .await
         .map_err(|Elapsed { .. }| timed_out(url))?
-        .map_err(|error| unreachable(&error))?;
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| unreachable(&error))?;
-    let request = Request::get(FILE)
-        .header(header::HOST, root.as_str())
-        .header(header::USER_AGENT, "edgeseal")
-        .header(header::ACCEPT_ENCODING, "identity")
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| unreachable(&error))?;
-    let exchange = async move {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| unreachable(&error))?;
-        let url = url.to_owned();
-        if response.status() != StatusCode::OK {
-            let status = response.status().as_u16();
-            return Err(OwnershipError::UnexpectedStatus { url, status });
+        .map_err(|error| unreachable(url, &error))?;
+    let unencoded = (header::ACCEPT_ENCODING, "identity");
+    let fetched = fetch::get(stream, root.as_str(), FILE, unencoded, FILE_MAX).await;
+    let url = url.to_owned();
+    match fetched {
+        Ok(body) => Ok(String::from_utf8_lossy(&body).into_owned()),
+        Err(FetchError::Status(status)) => Err(OwnershipError::UnexpectedStatus {
+            url,
+            status: status.as_u16(),
+        }),
+        Err(FetchError::Body(error)) if error.is::<LengthLimitError>() => {
+            Err(OwnershipError::FileTooLong { url })
         }
-        match Limited::new(response.into_body(), FILE_MAX).collect().await {
-            Ok(body) => Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned()),
-            Err(error) if error.is::<LengthLimitError>() => {
-                Err(OwnershipError::FileTooLong { url })
-            }
-            Err(error) => Err(unreachable(error.as_ref())),
-        }
-    };
-    let mut exchange = std::pin::pin!(exchange);
-    tokio::select! {
-        biased;
-        result = &mut exchange => result,
-        // Buffered input is in the exchange by now; a failure shows there as well.
-        _ = connection => exchange.await,
+        Err(FetchError::Body(error)) => Err(unreachable(&url, error.as_ref())),
+        Err(FetchError::Http(error)) => Err(unreachable(&url, &error)),
+        Err(FetchError::Connect(error)) => Err(unreachable(&url, &error)),
+        Err(FetchError::Timeout) => Err(timed_out(&url)),
     }
 }
 
@@ -463,16 +442,12 @@ fn excerpt(text: &str) -> String {
 const PREFIX: &str = "verify_";
 /// The path of the file check.
 const FILE: &str = "/verification.html";
-/// For a whole check.
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// For one of several addresses to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
 /// Longest file in bytes; the content itself has 39.
 const FILE_MAX: usize = 4096;
-/// Longest response headers in bytes.
-const HEAD_MAX: usize = 16 * 1024;
 /// Longest shown text in characters.
 const SHOWN_MAX: usize = 80;
 

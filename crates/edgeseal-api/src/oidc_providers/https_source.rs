@@ -1,10 +1,7 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use ::http::{Request, StatusCode, Uri, header, uri::Scheme};
+use ::http::{Uri, header, uri::Scheme};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
@@ -13,8 +10,7 @@ use rustls::{
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-/// For the whole fetch, from DNS to the last byte of the response.
-const TIMEOUT: Duration = Duration::from_secs(5);
+use crate::fetch::{self, FetchError, TIMEOUT};
 
 /// A URL fetched over HTTPS: a certificate trusted by the roots, one request, no redirects.
 #[derive(Clone)]
@@ -37,26 +33,6 @@ pub enum InvalidSource {
     /// The root certificates are unusable.
     #[error("the certificates that should vouch for it cannot be used")]
     Roots(#[source] rustls::Error),
-}
-
-/// Why a fetch failed.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The time limit was exceeded.
-    #[error("no answer within {} s", TIMEOUT.as_secs())]
-    Timeout,
-    /// The server cannot be reached, or the TLS handshake failed.
-    #[error("it cannot be reached")]
-    Connect(#[from] std::io::Error),
-    /// HTTP failed.
-    #[error("it does not answer as HTTP has it")]
-    Http(#[from] hyper::Error),
-    /// The status is not 200.
-    #[error("it answers with status {0}")]
-    Status(StatusCode),
-    /// The response is incomplete, or longer than allowed.
-    #[error("its answer breaks off or is too long")]
-    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl HttpsSource {
@@ -103,47 +79,15 @@ impl HttpsSource {
             .unwrap_or(Err(FetchError::Timeout))
     }
 
-    async fn fetch_once(&self, octets_max: usize) -> Result<Bytes, FetchError> {
+    async fn fetch_once(&self, bytes_max: usize) -> Result<Bytes, FetchError> {
         let port = self.uri.port_u16().unwrap_or(443);
         let stream = TcpStream::connect((self.host.as_str(), port)).await?;
         let connector = TlsConnector::from(Arc::clone(&self.tls));
         let stream = connector.connect(self.server.clone(), stream).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let authority = self.uri.authority().map_or("", |host| host.as_str());
-        let mut request = Request::new(Empty::<Bytes>::new());
-        *request.uri_mut() = path.parse().unwrap_or_default();
-        let headers = [
-            (header::HOST, authority),
-            (header::ACCEPT, "application/json, application/jwk-set+json"),
-            (header::USER_AGENT, "edgeseal"),
-            (header::CONNECTION, "close"),
-        ];
-        for (name, value) in headers {
-            if let Ok(value) = value.parse() {
-                request.headers_mut().insert(name, value);
-            }
-        }
-        let exchange = async {
-            let response = sender.send_request(request).await?;
-            if response.status() != StatusCode::OK {
-                return Err(FetchError::Status(response.status()));
-            }
-            let body = Limited::new(response.into_body(), octets_max)
-                .collect()
-                .await;
-            Ok(body.map_err(FetchError::Body)?.to_bytes())
-        };
-        // The connection is driven here and ends with this future, not with the peer.
-        let mut exchange = std::pin::pin!(exchange);
-        tokio::select! {
-            biased;
-            answer = &mut exchange => answer,
-            ended = connection => {
-                ended?;
-                exchange.await
-            }
-        }
+        let accept = (header::ACCEPT, "application/json, application/jwk-set+json");
+        fetch::get(stream, authority, path, accept, bytes_max).await
     }
 }
 
