@@ -8,7 +8,7 @@ use edgeseal_api::{
     admit::admit,
     authenticate::authenticate,
     authorize::authorize,
-    operation::ApiError,
+    error::ApiError,
     request::{RawRequest, Request},
 };
 use edgeseal_core::{

@@ -4,11 +4,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use edgeseal_core::{policy::Scope, rate::RateLimit};
 
-use crate::{
-    code::Code,
-    operation::{ApiError, Handler},
-    request::Request,
-};
+use crate::{code::Code, error::ApiError, operation::Handler, request::Request};
 
 mod equivalents;
 mod table;

@@ -16,9 +16,7 @@ use edgeseal_core::{
 };
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
 
-use crate::{
-    actions::Action, authenticate::Caller, code::Code, context::Context, operation::ApiError,
-};
+use crate::{actions::Action, authenticate::Caller, code::Code, context::Context, error::ApiError};
 
 /// Nonces remembered at this node. At the 30 changes per second that an account may make, the
 /// window of 31 minutes holds 56,000; the store remembers the nonces of changes in any case.

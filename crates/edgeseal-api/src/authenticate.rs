@@ -22,7 +22,7 @@ use crate::{
     canonical::{self, V3_ALGORITHM},
     code::Code,
     context::Context,
-    operation::StoreError,
+    error::StoreError,
     policy_cache::EffectivePolicies,
     quirks,
     request::{BEARER_TOKEN_HEADER, Request, Scheme},

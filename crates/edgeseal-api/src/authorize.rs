@@ -25,9 +25,9 @@ use crate::{
     authenticate::Caller,
     context::Context,
     domain_list::{self, DomainList},
-    operation::sanitize_to,
     policy_cache::EffectivePolicies,
     request::{self, ParamMap},
+    sanitize::sanitize_to,
 };
 
 /// An authorized call.

@@ -9,7 +9,7 @@ pub struct CodeSpec {
     pub status: u16,
     /// The code, as clients compare it.
     pub wire_code: &'static str,
-    /// The message; `{name}` is filled in by [`crate::operation::ApiError::message`].
+    /// The message; `{name}` is filled in by [`crate::error::ApiError::message`].
     pub message: &'static str,
 }
 

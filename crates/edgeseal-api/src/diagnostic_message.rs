@@ -6,7 +6,7 @@ use edgeseal_core::Secret;
 use edgeseal_store::{Key, Keyring};
 use serde::{Deserialize, Serialize};
 
-use crate::operation::AccessDenied;
+use crate::error::AccessDenied;
 
 /// The diagnosis of a denied call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

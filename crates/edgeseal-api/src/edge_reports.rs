@@ -9,7 +9,7 @@ use edgeseal_store::{
 };
 use tokio::sync::{Notify, watch};
 
-use crate::operation::error_chain;
+use crate::error::error_chain;
 
 /// The last report of each edge; `None` while unknown.
 pub(crate) type EdgeTable = Option<Arc<Vec<EdgeRecord>>>;

@@ -13,7 +13,7 @@ use edgeseal_store::{Catalog, Fault};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use crate::operation::error_chain;
+use crate::error::error_chain;
 
 /// Keys remembered at this node; beyond that, all are forgotten and written again on next use.
 const KEYS_MAX: usize = 1 << 16;

@@ -24,6 +24,7 @@ pub mod context;
 pub mod diagnostic_message;
 pub mod domain_list;
 mod edge_reports;
+pub mod error;
 mod fair_semaphore;
 mod fetch;
 pub mod http;
@@ -43,6 +44,7 @@ mod quirks;
 mod refusal_audit;
 pub mod render;
 pub mod request;
+mod sanitize;
 pub mod settle;
 #[cfg(test)]
 mod test_server;

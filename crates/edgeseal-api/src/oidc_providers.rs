@@ -15,7 +15,7 @@ use edgeseal_core::{
 };
 use tokio::{io::AsyncReadExt as _, sync::Mutex};
 
-use crate::operation::error_chain;
+use crate::error::error_chain;
 
 pub use crate::fetch::FetchError;
 pub use https_source::{HttpsSource, InvalidSource};

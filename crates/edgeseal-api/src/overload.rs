@@ -3,7 +3,7 @@
 use crate::{
     code::Code,
     context::Context,
-    operation::ApiError,
+    error::ApiError,
     render::{self, ApiResponse, Envelope, Format},
 };
 

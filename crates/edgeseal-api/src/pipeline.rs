@@ -12,9 +12,11 @@ use crate::{
     authenticate::authenticate,
     authorize::{audit_context, authorize},
     context::Context,
-    operation::{ApiError, Handler, Success, UnsignedCall, error_chain, sanitize_to},
+    error::{ApiError, error_chain},
+    operation::{Handler, Success, UnsignedCall},
     render::{self, ApiResponse, Envelope, Format},
     request::{RawRequest, Request, header_str},
+    sanitize::sanitize_to,
     warning::{self, Warning},
 };
 
@@ -229,7 +231,7 @@ fn boxed<F: ApiError + 'static>(failure: F) -> Box<dyn ApiError> {
 mod tests {
     use super::*;
     use crate::{
-        operation::StoreError,
+        error::StoreError,
         ops::cdn::domain_lookup::{DomainError, StagingError},
     };
 

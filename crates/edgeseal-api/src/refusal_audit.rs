@@ -12,7 +12,7 @@ use edgeseal_store::{Catalog, Fault, catalog::AuditContext};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use crate::{code::Code, operation::error_chain};
+use crate::{code::Code, error::error_chain};
 
 /// How long refusals of one kind are coalesced.
 const WINDOW_MS: i64 = 60_000;

@@ -9,10 +9,7 @@ use bytes::Bytes;
 use quick_xml::escape::escape;
 use serde_json::{Map, Value};
 
-use crate::{
-    operation::{ApiError, Success},
-    warning,
-};
+use crate::{error::ApiError, operation::Success, warning};
 
 /// The format of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

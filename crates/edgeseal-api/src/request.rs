@@ -7,7 +7,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::{code::Code, operation::ApiError, render::Format};
+use crate::{code::Code, error::ApiError, render::Format};
 
 /// Longest body in bytes: room for a chain of ten certificates and a key, percent-encoded.
 pub const BODY_MAX: usize = 256 * 1024;

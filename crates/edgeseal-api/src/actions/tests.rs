@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{table::EDGESEAL, *};
-use crate::operation::STORE_ERROR_CODES;
+use crate::error::STORE_ERROR_CODES;
 
 /// Rows of a table without comments and heading.
 fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {

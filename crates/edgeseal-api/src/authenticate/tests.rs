@@ -19,7 +19,7 @@ mod guesses;
 mod headers;
 
 use super::*;
-use crate::{actions, context::Settings, operation::ApiError as _, request::RawRequest};
+use crate::{actions, context::Settings, error::ApiError as _, request::RawRequest};
 
 /// The clock of the captures: all were taken within these seconds.
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_485_820); // 2026-11-24T02:03:40Z

@@ -6,7 +6,7 @@ use super::SIGNED_HEADERS_MAX;
 use crate::{
     canonical::V3_ALGORITHM,
     code::Code,
-    operation::{ApiError, StoreError},
+    error::{ApiError, StoreError},
 };
 
 /// Why the caller is not authenticated.

@@ -9,7 +9,7 @@ use crate::{
     code::Code,
     context::Context,
     diagnostic_message::DiagnosticMessage,
-    operation::{AccessDenied, ApiError, StoreError},
+    error::{AccessDenied, ApiError, StoreError},
 };
 
 /// Errors of authorization.

@@ -11,7 +11,7 @@ use edgeseal_core::policy::{
 use edgeseal_store::Fault;
 use tokio::task::spawn_blocking;
 
-use crate::{context::Context, operation::StoreError, policy_cache::EffectivePolicies};
+use crate::{context::Context, error::StoreError, policy_cache::EffectivePolicies};
 
 /// Steps of an evaluation on a serving thread: some tens of microseconds.
 const INLINE_STEPS_MAX: u32 = 20_000;

@@ -11,7 +11,7 @@ use super::{
     evaluate::{PolicyQuery, evaluate, judge_each},
     resources,
 };
-use crate::{context::Context, operation::StoreError, policy_cache::EffectivePolicies};
+use crate::{context::Context, error::StoreError, policy_cache::EffectivePolicies};
 
 impl Authorized {
     /// Whether the caller also has `permission` of CAS for this certificate of its account, in the

@@ -13,7 +13,7 @@ use crate::{
     authenticate::Caller,
     context::Context,
     domain_list::DomainList,
-    operation::StoreError,
+    error::StoreError,
     request::ParamMap,
 };
 

@@ -5,7 +5,7 @@ use edgeseal_store::{Catalog, record::CertificateRecord};
 
 use crate::{
     code::Code,
-    operation::{ApiError, StoreError},
+    error::{ApiError, StoreError},
     ops::region,
     request::ParamMap,
 };

@@ -1,6 +1,6 @@
 //! Pages of a listing.
 
-use crate::{code::Code, operation::ApiError, request::ParamMap};
+use crate::{code::Code, error::ApiError, request::ParamMap};
 
 /// A page, from 1, and the number of entries per page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

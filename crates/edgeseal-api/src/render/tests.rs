@@ -1,11 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{
-    actions::UnknownAction,
-    code::Code,
-    operation::{AccessDenied, Change},
-};
+use crate::{actions::UnknownAction, code::Code, error::AccessDenied, operation::Change};
 
 fn envelope(format: Format) -> Envelope<'static> {
     Envelope {

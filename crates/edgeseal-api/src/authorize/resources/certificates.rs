@@ -7,7 +7,7 @@ use super::tagged;
 use crate::{
     authenticate::Caller,
     context::Context,
-    operation::StoreError,
+    error::StoreError,
     ops::{
         cas::deployment,
         certificate_lookup::{self, CertificateParam},

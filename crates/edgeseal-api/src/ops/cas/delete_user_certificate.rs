@@ -13,7 +13,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::{BoundCertificatePolicy, Context},
-    operation::{ApiError, EmptyReply, Operation, StoreError, Success, from_change_error},
+    error::{ApiError, StoreError, from_change_error},
+    operation::{EmptyReply, Operation, Success},
     ops::certificate_lookup::{self, CertificateError, CertificateParam},
     request::ParamMap,
 };

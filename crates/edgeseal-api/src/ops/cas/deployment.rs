@@ -26,8 +26,9 @@ use edgeseal_store::{
 
 use crate::{
     code::Code,
-    operation::{ApiError, StoreError, sanitize},
+    error::{ApiError, StoreError},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// The action that creates a job.

@@ -8,7 +8,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     ops::{
         certificate_page::{self, NameBudget},
         certificate_view::date,

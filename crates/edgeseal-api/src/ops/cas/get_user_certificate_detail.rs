@@ -16,7 +16,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success, from_change_error},
+    error::{StoreError, from_change_error},
+    operation::{Operation, Success},
     ops::{
         certificate_lookup::{self, CertificateError, CertificateParam},
         certificate_view::{chain_facts, date, names, public_pem},

@@ -10,13 +10,15 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     ops::{
         certificate_view::CertificateStatus,
         paging::{InvalidPage, Page, PageParamNames},
         region,
     },
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `ListCertificates`.

@@ -14,7 +14,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     ops::{
         certificate_page::{self, NameBudget},
         certificate_view::{CertificateStatus, date},
@@ -22,6 +23,7 @@ use crate::{
         region,
     },
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `ListUserCertificateOrder`.

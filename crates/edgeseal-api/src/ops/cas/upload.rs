@@ -14,8 +14,9 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
+    error::{ApiError, StoreError, from_change_error},
     key_material,
-    operation::{ApiError, StoreError, Success, from_change_error},
+    operation::Success,
     ops::{
         cdn::tags::{self, InvalidResourceGroup, InvalidTags},
         certificate_view::retained_texts,

@@ -25,13 +25,12 @@ use crate::{
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{
-        ApiError, BatchOperation, EmptyReply, Operation, StoreError, Success, from_change_error,
-        sanitize,
-    },
+    error::{ApiError, StoreError, from_change_error},
+    operation::{BatchOperation, EmptyReply, Operation, Success},
     ops::quota,
     ownership,
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `AddCdnDomain`.

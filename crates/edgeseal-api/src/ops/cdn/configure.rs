@@ -20,7 +20,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, StoreError, from_change_error},
+    error::{ApiError, StoreError, from_change_error},
 };
 
 /// Errors of changing settings.

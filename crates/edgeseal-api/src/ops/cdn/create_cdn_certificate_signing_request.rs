@@ -18,7 +18,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success, from_change_error},
+    error::{ApiError, StoreError, from_change_error},
+    operation::{Operation, Success},
     ops::quota,
     request::ParamMap,
 };

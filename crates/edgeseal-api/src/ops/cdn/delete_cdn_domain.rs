@@ -11,7 +11,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, EmptyReply, Operation, StoreError, Success, from_change_error},
+    error::{ApiError, StoreError, from_change_error},
+    operation::{EmptyReply, Operation, Success},
     request::ParamMap,
 };
 

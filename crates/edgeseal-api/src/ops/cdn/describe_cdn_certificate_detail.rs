@@ -9,13 +9,15 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success, sanitize},
+    error::StoreError,
+    operation::{Operation, Success},
     ops::{
         certificate_lookup::{self, CertificateError, CertificateParam},
         certificate_view::public_pem,
         region,
     },
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `DescribeCdnCertificateDetail`: by name.

@@ -15,7 +15,8 @@ use crate::{
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{ApiError, Operation, StoreError, Success},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     ops::{
         certificate_page,
         paging::{InvalidPage, Page},

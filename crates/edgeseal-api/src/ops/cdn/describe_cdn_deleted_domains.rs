@@ -9,7 +9,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success},
+    error::StoreError,
+    operation::{Operation, Success},
     ops::paging::Page,
     request::ParamMap,
 };

@@ -14,7 +14,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     ops::{
         certificate_view::{names, openssl_time},
         encoded_pem::{self, InvalidEncodedPem},

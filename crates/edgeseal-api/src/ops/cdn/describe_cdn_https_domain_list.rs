@@ -20,7 +20,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     ops::{
         certificate_view::{date_time, domain_certificate_status},
         paging::{InvalidPage, Page},

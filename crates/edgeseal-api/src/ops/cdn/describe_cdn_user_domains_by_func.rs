@@ -13,9 +13,11 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     ops::paging::{InvalidPage, Page},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `DescribeCdnUserDomainsByFunc`.

@@ -11,7 +11,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success},
+    error::StoreError,
+    operation::{Operation, Success},
     ops::quota,
     request::ParamMap,
 };

@@ -13,7 +13,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success},
+    error::StoreError,
+    operation::{Operation, Success},
     ops::{
         certificate_lookup::{self, CertificateError, CertificateParam},
         certificate_view::{date_time, public_pem},

@@ -9,9 +9,10 @@ use edgeseal_store::{Catalog, Fault, Listing, catalog::Pagination, record::Domai
 use super::{tags, wire_names::WireName as _};
 use crate::{
     code::Code,
-    operation::{ApiError, StoreError, sanitize},
+    error::{ApiError, StoreError},
     ops::paging::{InvalidPage, Page},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// Codes of [`InvalidDomainFilter`].

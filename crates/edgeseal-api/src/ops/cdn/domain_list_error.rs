@@ -4,7 +4,7 @@ use super::domain_lookup::DomainError;
 use crate::{
     code::Code,
     domain_list::InvalidDomainList,
-    operation::{ApiError, StoreError},
+    error::{ApiError, StoreError},
 };
 
 /// Codes of [`DomainListError`] for lists in `DomainNames`.

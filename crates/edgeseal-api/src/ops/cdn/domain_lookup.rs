@@ -14,7 +14,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, StoreError, from_change_error},
+    error::{ApiError, StoreError, from_change_error},
     request::ParamMap,
 };
 

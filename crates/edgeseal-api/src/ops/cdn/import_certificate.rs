@@ -25,8 +25,10 @@ use crate::{
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{ApiError, BatchOperation, StoreError, Success, from_change_error, sanitize},
+    error::{ApiError, StoreError, from_change_error},
+    operation::{BatchOperation, Success},
     request::ParamMap,
+    sanitize::sanitize,
     warning::Warning,
 };
 

@@ -18,9 +18,8 @@ use crate::{
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{
-        ApiError, BatchOperation, EmptyReply, Operation, StoreError, Success, from_change_error,
-    },
+    error::{ApiError, StoreError, from_change_error},
+    operation::{BatchOperation, EmptyReply, Operation, Success},
     request::ParamMap,
 };
 

@@ -17,8 +17,10 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, EmptyReply, Operation, StoreError, Success, sanitize},
+    error::{ApiError, StoreError},
+    operation::{EmptyReply, Operation, Success},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `ModifyCdnDomainSchdmByProperty`.

@@ -20,8 +20,10 @@ use crate::{
     code::Code,
     context::Context,
     domain_list::{DomainList, InvalidDomainList, host_and_path},
-    operation::{ApiError, BatchOperation, StoreError, Success, from_change_error, sanitize},
+    error::{ApiError, StoreError, from_change_error},
+    operation::{BatchOperation, Success},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `RefreshObjectCaches`.

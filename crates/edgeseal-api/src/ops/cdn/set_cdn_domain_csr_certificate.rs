@@ -15,7 +15,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, EmptyReply, Operation, StoreError, Success},
+    error::{ApiError, StoreError},
+    operation::{EmptyReply, Operation, Success},
     ops::encoded_pem::{self, InvalidEncodedPem},
     request::ParamMap,
 };

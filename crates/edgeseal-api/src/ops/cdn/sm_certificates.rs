@@ -5,7 +5,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, EmptyReply, Operation, Success},
+    error::ApiError,
+    operation::{EmptyReply, Operation, Success},
     request::ParamMap,
 };
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::wire_names::WireName as _;
-use crate::{code::Code, context::Context, operation::ApiError};
+use crate::{code::Code, context::Context, error::ApiError};
 
 /// Most origins of a domain.
 const ORIGINS_MAX: usize = 20;

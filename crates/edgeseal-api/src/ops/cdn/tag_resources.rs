@@ -17,8 +17,9 @@ use crate::{
     code::Code,
     context::Context,
     domain_list::{DomainList, InvalidDomainList, NAMES_MAX},
+    error::{ApiError, StoreError},
     indexed_params::MissingIndex,
-    operation::{ApiError, BatchOperation, EmptyReply, StoreError, Success},
+    operation::{BatchOperation, EmptyReply, Success},
     request::ParamMap,
 };
 

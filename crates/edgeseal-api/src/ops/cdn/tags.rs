@@ -3,8 +3,8 @@
 
 use crate::{
     code::Code,
+    error::ApiError,
     indexed_params::{self, MissingIndex},
-    operation::ApiError,
     request::ParamMap,
 };
 

@@ -8,13 +8,15 @@ use crate::{
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{ApiError, BatchOperation, EmptyReply, Operation, Success, sanitize},
+    error::ApiError,
+    operation::{BatchOperation, EmptyReply, Operation, Success},
     ops::cdn::{
         add_cdn_domain::{self, Params},
         domain_list_error::DomainListError,
         domain_lookup,
     },
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `AddDcdnDomain`.

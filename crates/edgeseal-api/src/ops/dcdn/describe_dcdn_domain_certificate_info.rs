@@ -7,7 +7,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success},
+    error::StoreError,
+    operation::{Operation, Success},
     ops::cdn::{
         describe_domain_certificate_info::{BoundCertificate, entries_or_empty_one},
         domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError},

@@ -7,7 +7,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success},
+    error::StoreError,
+    operation::{Operation, Success},
     ops::cdn::{
         domain_filter::{DOMAIN_FILTER_CODES, DomainFilter, InvalidDomainFilter},
         sources::OriginView,

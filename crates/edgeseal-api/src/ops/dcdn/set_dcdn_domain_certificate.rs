@@ -10,7 +10,8 @@ use crate::{
     code::Code,
     context::Context,
     domain_list::DomainList,
-    operation::{AccessDenied, ApiError, BatchOperation, EmptyReply, Operation, Success},
+    error::{AccessDenied, ApiError},
+    operation::{BatchOperation, EmptyReply, Operation, Success},
     ops::cdn::{
         domain_list_error::DomainListError,
         domain_lookup::{self, DomainError},

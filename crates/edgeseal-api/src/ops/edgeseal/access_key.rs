@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     authorize::Authorized,
     code::Code,
-    operation::{ApiError, StoreError},
+    error::{ApiError, StoreError},
     ops::quota,
     request::ParamMap,
 };

@@ -9,7 +9,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, Success, from_change_error},
+    error::from_change_error,
+    operation::{Operation, Success},
     request::ParamMap,
 };
 

@@ -12,7 +12,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     request::ParamMap,
 };
 

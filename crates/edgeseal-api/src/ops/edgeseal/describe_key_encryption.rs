@@ -13,8 +13,9 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
+    error::StoreError,
     key_encryption::{KeyEncryptionStatus, ResealProgress},
-    operation::{Operation, StoreError, Success},
+    operation::{Operation, Success},
     request::ParamMap,
 };
 

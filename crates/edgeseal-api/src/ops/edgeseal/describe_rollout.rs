@@ -16,9 +16,11 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     ops::cdn::domain_lookup::{self, DomainError},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `DescribeRollout`.

@@ -15,9 +15,11 @@ use crate::{
     authorize::{self, Authorized, domain_resource},
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     policy_cache::EffectivePolicies,
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `ExplainDecision`.

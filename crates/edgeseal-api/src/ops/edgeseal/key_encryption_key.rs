@@ -12,9 +12,10 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
+    error::{ApiError, StoreError, from_change_error},
     key_encryption::{KeyEncryption, KeyEncryptionError},
-    operation::{ApiError, StoreError, from_change_error, sanitize},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// The keeper of the keys.

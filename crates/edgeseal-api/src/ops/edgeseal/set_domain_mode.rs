@@ -11,11 +11,11 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{
-        ApiError, EmptyReply, Operation, StoreError, Success, from_change_error, sanitize,
-    },
+    error::{ApiError, StoreError, from_change_error},
+    operation::{EmptyReply, Operation, Success},
     ops::cdn::domain_lookup::{self, DomainError},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `SetDomainMode`.

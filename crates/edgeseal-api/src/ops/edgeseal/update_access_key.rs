@@ -9,8 +9,10 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{EmptyReply, Operation, Success, from_change_error, sanitize},
+    error::from_change_error,
+    operation::{EmptyReply, Operation, Success},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `UpdateAccessKey`.

@@ -7,7 +7,7 @@ use super::parameters::InvalidParameter;
 use crate::{
     authorize::Authorized,
     code::Code,
-    operation::{ApiError, StoreError},
+    error::{ApiError, StoreError},
 };
 
 /// Errors.

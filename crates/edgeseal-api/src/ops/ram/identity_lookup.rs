@@ -7,7 +7,7 @@ use edgeseal_core::{
 use edgeseal_store::{Catalog, catalog::IdentityError};
 
 use super::error::Error;
-use crate::operation::StoreError;
+use crate::error::StoreError;
 
 /// The user or role of this name.
 ///

@@ -12,7 +12,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success},
+    error::StoreError,
+    operation::{Operation, Success},
     request::ParamMap,
 };
 

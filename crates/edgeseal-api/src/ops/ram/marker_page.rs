@@ -86,7 +86,7 @@ fn marker(given: &str) -> Result<String, InvalidParameter> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::ApiError as _;
+    use crate::error::ApiError as _;
 
     fn page(pairs: &[(&str, &str)]) -> Result<MarkerPage, InvalidParameter> {
         let pairs = pairs.iter();

@@ -5,11 +5,7 @@ use edgeseal_core::{
     policy::InvalidPolicy,
 };
 
-use crate::{
-    code::Code,
-    operation::{ApiError, sanitize},
-    request::ParamMap,
-};
+use crate::{code::Code, error::ApiError, request::ParamMap, sanitize::sanitize};
 
 /// Why a parameter is invalid. Each parameter has its own codes, so the error carries the code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -15,7 +15,7 @@ use super::{
     error::Error,
     parameters::{self, InvalidParameter},
 };
-use crate::{code::Code, operation::StoreError, request::ParamMap};
+use crate::{code::Code, error::StoreError, request::ParamMap};
 
 /// System policies are as old as this version of Edgeseal's own actions.
 const SYSTEM_SINCE: Timestamp = Timestamp::from_unix_seconds(1_796_083_200); // 2026-12-01T00:00:00Z

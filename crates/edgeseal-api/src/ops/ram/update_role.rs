@@ -14,7 +14,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, StoreError, Success, from_change_error},
+    error::{StoreError, from_change_error},
+    operation::{Operation, Success},
     request::ParamMap,
 };
 

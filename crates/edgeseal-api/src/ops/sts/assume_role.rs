@@ -15,8 +15,10 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `AssumeRole`.

@@ -20,9 +20,11 @@ use crate::{
     authorize::unverified_audit_context,
     code::Code,
     context::Context,
+    error::{ApiError, StoreError},
     oidc_providers::JwksError,
-    operation::{ApiError, StoreError, Success, UnsignedCall, UnsignedOperation, sanitize},
+    operation::{Success, UnsignedCall, UnsignedOperation},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `AssumeRoleWithOIDC`.

@@ -18,8 +18,10 @@ use super::arn::RoleArn;
 use crate::{
     code::Code,
     context::Context,
-    operation::{Change, StoreError, Success, sanitize},
+    error::StoreError,
+    operation::{Change, Success},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// Characters of the longest policy of a session.

@@ -13,10 +13,8 @@ use crate::{
     authorize::{Authorized, Unauthorized},
     code::Code,
     context::Context,
-    operation::{
-        AccessDenied, ApiError, EmptyReply, Operation, StoreError, Success, from_change_error,
-        sanitize,
-    },
+    error::{AccessDenied, ApiError, StoreError, from_change_error},
+    operation::{EmptyReply, Operation, Success},
     ops::{
         cas::upload::{self, InvalidCertificateName},
         cdn::{
@@ -26,6 +24,7 @@ use crate::{
         certificate_lookup::CertificateError,
     },
     request::ParamMap,
+    sanitize::sanitize,
     warning::Warning,
 };
 

@@ -7,7 +7,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{EmptyReply, Operation, Success, from_change_error},
+    error::from_change_error,
+    operation::{EmptyReply, Operation, Success},
     request::ParamMap,
 };
 

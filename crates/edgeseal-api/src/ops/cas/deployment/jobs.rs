@@ -11,12 +11,14 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     ops::{
         certificate_page::NameBudget,
         paging::{InvalidPage, Page, PageParamNames},
     },
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `DescribeDeploymentJob`.

@@ -15,12 +15,14 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success, sanitize},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     ops::{
         paging::{InvalidPage, Page, PageParamNames},
         region,
     },
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `ListCloudResources`.

@@ -8,7 +8,8 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{ApiError, Operation, StoreError, Success},
+    error::{ApiError, StoreError},
+    operation::{Operation, Success},
     ops::{
         cas::instance_id,
         certificate_view::names,

@@ -3,7 +3,7 @@
 use edgeseal_core::delivery::Setting;
 
 use super::InvalidFunctions;
-use crate::operation::sanitize;
+use crate::sanitize::sanitize;
 
 /// The arguments of a setting of a function that the edge supports.
 #[derive(Clone, Copy)]

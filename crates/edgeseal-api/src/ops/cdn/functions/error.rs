@@ -1,7 +1,7 @@
 //! Why functions are refused.
 
 use super::{ALL_ARGUMENTS_MAX, SETTINGS_MAX};
-use crate::{code::Code, operation::ApiError};
+use crate::{code::Code, error::ApiError};
 
 /// Why functions are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

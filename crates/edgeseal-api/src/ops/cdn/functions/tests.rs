@@ -3,7 +3,7 @@ use edgeseal_core::delivery::{
 };
 
 use super::*;
-use crate::{code::Code, operation::ApiError as _};
+use crate::{code::Code, error::ApiError as _};
 
 fn setting(name: &str, arguments: &[(&str, &str)]) -> Setting {
     let arguments = arguments

@@ -12,7 +12,7 @@ use edgeseal_store::{Fault, catalog::ChangeError};
 use crate::{
     authorize::Unauthorized,
     code::Code,
-    operation::{AccessDenied, ApiError, StoreError},
+    error::{AccessDenied, ApiError, StoreError},
     ops::{
         cdn::domain_lookup::{DomainError, held_code},
         quota,

@@ -5,7 +5,7 @@ use edgeseal_core::{certificate::InvalidCertificate, domain::CertificateLocked};
 use super::error::Error;
 use crate::{
     code::Code,
-    operation::{AccessDenied, ApiError},
+    error::{AccessDenied, ApiError},
     ops::{
         cdn::{domain_list_error::DomainListError, domain_lookup::DomainError},
         quota,

@@ -13,9 +13,9 @@ use super::{
     source::{CertificateInput, Reference, UploadedCertificate},
 };
 use crate::{
-    operation::sanitize,
     ops::region,
     request::ParamMap,
+    sanitize::sanitize,
     warning::{self, Warning},
 };
 

@@ -14,7 +14,7 @@ use super::error::Error;
 use crate::{
     authorize::Authorized,
     context::{Context, DuplicateContentPolicy, NameMismatchPolicy},
-    operation::StoreError,
+    error::StoreError,
     ops::{certificate_view::retained_texts, region},
     warning::Warning,
 };
