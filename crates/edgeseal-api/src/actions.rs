@@ -1,10 +1,18 @@
 //! The table of actions: one row each, with what the steps before the operation need.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use edgeseal_core::{policy::Scope, rate::RateLimit};
 
-use crate::{code::Code, error::ApiError, operation::Handler, request::Request};
+use crate::{
+    code::{Code, CodeSpec},
+    error::api_error,
+    operation::Handler,
+    request::Request,
+};
 
 mod equivalents;
 mod table;
@@ -33,8 +41,9 @@ pub struct Action {
     pub resource_param: &'static str,
     /// The scope that policies are evaluated in.
     pub scope: Scope,
-    /// Every code that the action itself can return.
-    pub codes: &'static [Code],
+    /// Lists every code that the errors of the operation can have. Some belong to other actions
+    /// with the same errors.
+    pub error_codes: fn() -> Vec<Code>,
     /// Runs the operation.
     pub handler: Handler,
 }
@@ -54,10 +63,9 @@ pub enum ResourceKind {
     /// The named domain.
     Domain,
     /// Each named domain, separated by commas or indexed from 1; all domains of the account if none
-    /// is named. The operation is a [`crate::operation::BatchOperation`].
+    /// is named.
     EachDomain,
-    /// The domain of each URL, one per line. The operation is a
-    /// [`crate::operation::BatchOperation`].
+    /// The domain of each URL, one per line.
     EachUrl,
     /// All domains of the account.
     AllDomains,
@@ -153,34 +161,54 @@ pub fn find(request: &Request) -> Result<&'static Action, UnknownAction> {
 /// The cloud's actions: names by version, from `spec/actions.tsv`.
 static CLOUD_ACTIONS: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
     let mut known: HashMap<&str, Vec<&str>> = HashMap::new();
-    for line in include_str!("../../../spec/actions.tsv")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .skip(1)
-    {
-        let mut columns = line.split('\t').skip(1);
-        if let (Some(version), Some(action)) = (columns.next(), columns.next()) {
+    for row in rows(include_str!("../../../spec/actions.tsv")) {
+        if let [_, version, action, ..] = row[..] {
             known.entry(version).or_default().push(action);
         }
     }
     known
 });
 
-impl ApiError for UnknownAction {
-    fn code(&self) -> Code {
-        match self {
-            Self::NoAction => Code::MissingAction,
-            Self::NoVersion => Code::MissingVersion,
-            Self::Version { .. } => Code::InvalidVersion,
-            Self::Action { .. } => Code::ActionNotFound,
-            Self::NotImplemented { .. } => Code::ActionNotImplemented,
+/// The rows of `spec/errors.tsv` (status, code and message), each with an action that returns it.
+static LISTED_ERRORS: LazyLock<HashSet<(&'static str, CodeSpec)>> = LazyLock::new(|| {
+    let rows = rows(include_str!("../../../spec/errors.tsv"));
+    let rows = rows.filter_map(|row| match row[..] {
+        [status, wire_code, message, by, _] => {
+            let status = status.parse().ok()?;
+            let spec = CodeSpec {
+                status,
+                wire_code,
+                message,
+            };
+            Some(by.split(',').map(move |action| (action, spec)))
         }
-    }
+        _ => None,
+    });
+    rows.flatten().collect()
+});
 
-    fn detail(&self) -> Option<String> {
-        Some(self.to_string())
+/// The rows of a table of `spec/`.
+fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    let rows = table.lines().filter(|line| !line.starts_with('#'));
+    rows.skip(1).map(|line| line.split('\t').collect())
+}
+
+impl Action {
+    /// Whether `spec/errors.tsv` lists `code` for the action or for every call. It names an action
+    /// as its permission does where products have actions of the same name.
+    pub(crate) fn is_listed_for(&self, code: Code) -> bool {
+        let mut names = [self.name, self.permission, "gateway"].into_iter();
+        names.any(|name| LISTED_ERRORS.contains(&(name, code.spec())))
     }
 }
+
+api_error!(UnknownAction {
+    NoAction => MissingAction,
+    NoVersion => MissingVersion,
+    Version => InvalidVersion,
+    Action => ActionNotFound,
+    NotImplemented => ActionNotImplemented,
+});
 
 #[cfg(test)]
 mod tests;

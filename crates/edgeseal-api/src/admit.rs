@@ -97,10 +97,6 @@ impl ApiError for RateLimited {
         Code::ThrottlingUser
     }
 
-    fn detail(&self) -> Option<String> {
-        Some(self.to_string())
-    }
-
     fn retry_after_ms(&self) -> Option<u64> {
         Some(self.retry_after_ms)
     }

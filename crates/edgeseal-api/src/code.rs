@@ -3,7 +3,7 @@
 //! Checked both ways against `spec/errors.tsv` by a test.
 
 /// What stands on the wire for one code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CodeSpec {
     /// HTTP status.
     pub status: u16,

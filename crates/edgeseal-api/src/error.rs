@@ -7,42 +7,169 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 
-/// An error that maps to a wire code.
+/// An error that maps to a wire code. [`api_error!`] implements it from one line per variant.
 pub trait ApiError: Error + Send + Sync {
     /// The code.
     fn code(&self) -> Code;
 
+    /// Every code that an error of this type can have, for the comparison with `spec/errors.tsv`.
+    #[must_use]
+    fn codes() -> Vec<Code>
+    where
+        Self: Sized,
+    {
+        Vec::new()
+    }
+
+    /// The error that this one wraps, if it says nothing of its own. Everything below is then as
+    /// the wrapped error has it.
+    fn inner(&self) -> Option<&dyn ApiError> {
+        None
+    }
+
     /// The code on the wire, for a code that is a template.
     fn wire_code(&self) -> String {
-        self.code().spec().wire_code.to_owned()
+        self.inner().map_or_else(
+            || self.code().spec().wire_code.to_owned(),
+            |inner| inner.wire_code(),
+        )
     }
 
     /// The message, for a code whose message is a template.
     fn message(&self) -> String {
-        self.code().spec().message.to_owned()
+        self.inner().map_or_else(
+            || self.code().spec().message.to_owned(),
+            |inner| inner.message(),
+        )
     }
 
     /// One plain sentence that says what is wrong and where. Never key material.
     fn detail(&self) -> Option<String> {
-        None
+        self.inner()
+            .map_or_else(|| Some(self.to_string()), |inner| inner.detail())
     }
 
     /// The denied permission, for a response that reports one.
     fn access_denied(&self) -> Option<AccessDenied> {
-        None
+        self.inner().and_then(|inner| inner.access_denied())
     }
 
     /// Milliseconds after which a retry may succeed.
     fn retry_after_ms(&self) -> Option<u64> {
-        None
+        self.inner().and_then(|inner| inner.retry_after_ms())
     }
 
     /// Whether the error is written to the audit log. Repeated refusals of one kind are written
     /// once.
     fn should_audit(&self) -> bool {
-        true
+        self.inner().is_none_or(|inner| inner.should_audit())
+    }
+
+    /// Whether an unsigned call may have failed because its credential was guessed: such errors
+    /// count against the source address.
+    fn is_auth_failure(&self) -> bool {
+        self.inner().is_some_and(|inner| inner.is_auth_failure())
     }
 }
+
+/// Implements [`ApiError`] for an error with one code, `api_error!(TYPE => CODE)`, or for an enum:
+///
+/// ```ignore
+/// api_error!(Error {
+///     NoName => MissingName,                            // the code of a variant
+///     Kind { given } if given.is_empty() => MissingKind, // of a variant with certain values
+///     Kind => InvalidKind,
+///     Store(StoreError),                                // an error of this type speaks for itself
+///     Set(Cause::Domain(error)) => error: DomainError,  // so does one further inside
+/// });
+/// ```
+///
+/// The code of a variant is found from the top down, as in a `match`. Methods that follow the braces
+/// replace the default ones.
+macro_rules! api_error {
+    ($error:ty => $code:ident) => {
+        impl $crate::error::ApiError for $error {
+            fn code(&self) -> $crate::code::Code {
+                $crate::code::Code::$code
+            }
+
+            fn codes() -> Vec<$crate::code::Code> {
+                vec![$crate::code::Code::$code]
+            }
+        }
+    };
+    ($error:ty { $($rows:tt)+ } $($methods:tt)*) => {
+        impl $crate::error::ApiError for $error {
+            $crate::error::api_error!(@rows [] [] [] $($rows)+);
+            $($methods)*
+        }
+    };
+    // Collects the arms of `code`, those of `inner`, and lists of codes, row by row.
+    (@rows [$($code:tt)*] [$($inner:tt)*] [$($codes:tt)*]) => {
+        fn code(&self) -> $crate::code::Code {
+            match self { $($code)* }
+        }
+
+        fn codes() -> Vec<$crate::code::Code> {
+            [$($codes)*].concat()
+        }
+
+        fn inner(&self) -> Option<&dyn $crate::error::ApiError> {
+            match self { $($inner)* }
+        }
+    };
+    (@rows $code:tt $inner:tt $codes:tt $variant:ident($($type:tt)+), $($rest:tt)*) => {
+        $crate::error::api_error!(
+            @rows $code $inner $codes $variant(error) => error: $($type)+, $($rest)*
+        );
+    };
+    (
+        @rows [$($code:tt)*] [$($inner:tt)*] [$($codes:tt)*]
+        $variant:ident($($fields:tt)+) => $error:ident: $type:ty, $($rest:tt)*
+    ) => {
+        $crate::error::api_error!(
+            @rows
+            [$($code)* Self::$variant($($fields)+) => $crate::error::ApiError::code($error),]
+            [$($inner)* Self::$variant($($fields)+) => Some($error),]
+            [$($codes)* <$type as $crate::error::ApiError>::codes(),]
+            $($rest)*
+        );
+    };
+    (@rows $code:tt $inner:tt $codes:tt $($variant:ident)|+ => $row:ident, $($rest:tt)*) => {
+        $crate::error::api_error!(
+            @row $code $inner $codes [$(Self::$variant { .. })|+] $row $($rest)*
+        );
+    };
+    (
+        @rows $code:tt $inner:tt $codes:tt
+        $variant:ident($($fields:tt)+) $(if $guard:expr)? => $row:ident, $($rest:tt)*
+    ) => {
+        $crate::error::api_error!(
+            @row $code $inner $codes [Self::$variant($($fields)+) $(if $guard)?] $row $($rest)*
+        );
+    };
+    (
+        @rows $code:tt $inner:tt $codes:tt
+        $variant:ident { $($fields:tt)+ } $(if $guard:expr)? => $row:ident, $($rest:tt)*
+    ) => {
+        $crate::error::api_error!(
+            @row $code $inner $codes [Self::$variant { $($fields)+ } $(if $guard)?] $row $($rest)*
+        );
+    };
+    (
+        @row [$($code:tt)*] [$($inner:tt)*] [$($codes:tt)*] [$($pattern:tt)+]
+        $row:ident $($rest:tt)*
+    ) => {
+        $crate::error::api_error!(
+            @rows
+            [$($code)* $($pattern)+ => $crate::code::Code::$row,]
+            [$($inner)* $($pattern)+ => None,]
+            [$($codes)* vec![$crate::code::Code::$row],]
+            $($rest)*
+        );
+    };
+}
+pub(crate) use api_error;
 
 /// `AccessDeniedDetail`: the permission that the caller lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,34 +205,20 @@ pub enum StoreError {
     NonceUsed,
 }
 
-impl ApiError for StoreError {
-    fn code(&self) -> Code {
-        match self {
-            Self::Fault(_) => Code::ServiceUnavailable,
-            Self::Contended => Code::ServiceBusy,
-            Self::NonceUsed => Code::NonceUsed,
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            // The cause is logged and never sent.
-            Self::Fault(_) => Some(
-                "the store failed; nothing was changed unless a later read shows it".to_owned(),
-            ),
-            Self::Contended | Self::NonceUsed => Some(self.to_string()),
-        }
-    }
+api_error!(StoreError {
+    Fault => ServiceUnavailable,
+    Contended => ServiceBusy,
+    NonceUsed => NonceUsed,
 }
-
-/// Codes that every operation may return: those of [`StoreError`], and the code of a missing
-/// permission, which an operation finds once it knows what it acts on.
-pub const STORE_ERROR_CODES: &[Code] = &[
-    Code::ServiceUnavailable,
-    Code::ServiceBusy,
-    Code::NonceUsed,
-    Code::NoPermission,
-];
+// The cause is logged and never sent.
+fn detail(&self) -> Option<String> {
+    Some(match self {
+        Self::Fault(_) => {
+            "the store failed; nothing was changed unless a later read shows it".to_owned()
+        }
+        Self::Contended | Self::NonceUsed => self.to_string(),
+    })
+});
 
 /// Converts a failed change into the operation's own error or a [`StoreError`].
 pub fn from_change_error<R, E: From<R> + From<StoreError>>(error: ChangeError<R>) -> E {

@@ -1,4 +1,6 @@
-//! The traits that an action implements, and its result.
+//! The trait that an action implements, and its result.
+
+use std::sync::OnceLock;
 
 use edgeseal_core::{Timestamp, domain::Environment};
 use edgeseal_store::{Fault, Revision, catalog::AuditContext};
@@ -9,106 +11,57 @@ use crate::{
     actions::Action,
     authenticate::Unauthenticated,
     authorize::Authorized,
-    code::Code,
     context::Context,
     domain_list::DomainList,
-    error::{ApiError, STORE_ERROR_CODES, StoreError},
+    error::{ApiError, StoreError},
     request::{ParamMap, Request},
     warning::Warning,
 };
 
-/// One action, under one or more names: five items, in this order, one file per action.
-pub trait Operation: 'static {
+/// One action, under one or more names: five items, in this order, one file per action. `Call` is
+/// [`UnsignedCall`] for an action that a parameter authenticates instead of a signature.
+pub trait Operation<Call: 'static = Authorized>: 'static {
     /// The typed parameters.
     type Params: Send;
     /// The response body.
     type Reply: Serialize + Send;
     /// The errors of the operation.
     type Error: ApiError + 'static;
-
-    /// Every code that [`Operation::Error`] can have; compared with `spec/errors.tsv`.
-    const CODES: &'static [Code];
 
     /// Reads the parameters. Does not read the store.
     ///
     /// # Errors
     /// An invalid parameter.
-    fn parse(params: &ParamMap) -> Result<Self::Params, Self::Error>;
+    fn parse(input: Input<'_>) -> Result<Self::Params, Self::Error>;
 
     /// Runs the operation.
     fn run<'a>(
         context: &'a Context,
-        call: &'a Authorized,
+        call: &'a Call,
         params: Self::Params,
     ) -> impl Future<Output = Result<Success<Self::Reply>, Self::Error>> + Send + 'a;
 }
 
-/// One action on several domains: the same five items as [`Operation`], except that the domains are
-/// not read from the parameters but are those for which the caller was authorized.
-pub trait BatchOperation: 'static {
-    /// The typed parameters.
-    type Params: Send;
-    /// The response body.
-    type Reply: Serialize + Send;
-    /// The errors of the operation.
-    type Error: ApiError + 'static;
-
-    /// Every code that [`BatchOperation::Error`] can have; compared with `spec/errors.tsv`.
-    const CODES: &'static [Code];
-
-    /// Takes the domains and reads the other parameters. Does not read the store.
-    ///
-    /// # Errors
-    /// An invalid parameter.
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Self::Params, Self::Error>;
-
-    /// Runs the operation.
-    fn run<'a>(
-        context: &'a Context,
-        call: &'a Authorized,
-        params: Self::Params,
-    ) -> impl Future<Output = Result<Success<Self::Reply>, Self::Error>> + Send + 'a;
-}
-
-/// One action whose calls are not signed: a parameter identifies the caller. The same five items as
-/// [`Operation`], and [`UnsignedOperation::is_auth_failure`] to limit guessing.
-pub trait UnsignedOperation: 'static {
-    /// The typed parameters.
-    type Params: Send;
-    /// The response body.
-    type Reply: Serialize + Send;
-    /// The errors of the operation.
-    type Error: ApiError + 'static;
-
-    /// Every code that [`UnsignedOperation::Error`] can have; compared with `spec/errors.tsv`.
-    const CODES: &'static [Code];
-
-    /// Reads the parameters. Does not read the store.
-    ///
-    /// # Errors
-    /// An invalid parameter.
-    fn parse(params: &ParamMap) -> Result<Self::Params, Self::Error>;
-
-    /// Authenticates the caller and runs the operation.
-    fn run<'a>(
-        context: &'a Context,
-        call: UnsignedCall<'a>,
-        params: Self::Params,
-    ) -> impl Future<Output = Result<Success<Self::Reply>, Self::Error>> + Send + 'a;
-
-    /// Whether the error may come from a guess: such errors count against the source address.
-    fn is_auth_failure(error: &Self::Error) -> bool;
+/// What an operation parses.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// The parameters.
+    pub params: &'a ParamMap,
+    /// The domains for which the caller was authorized. An action that names several
+    /// ([`ResourceKind::EachDomain`](crate::actions::ResourceKind::EachDomain)) takes them from here
+    /// and never from the parameters.
+    pub domains: &'a DomainList,
 }
 
 /// A call without a signature.
-pub struct UnsignedCall<'a> {
+pub struct UnsignedCall {
     /// The request.
-    pub request: &'a Request,
+    pub request: Request,
     /// The called action.
     pub action: &'static Action,
     /// The audit context of a refusal. The operation sets it as soon as it knows which account the
     /// call concerns.
-    pub audit: &'a mut Option<AuditContext>,
+    pub audit: OnceLock<AuditContext>,
     /// When the request arrived.
     pub now: Timestamp,
 }
@@ -215,71 +168,64 @@ type HandlerFuture<'a> = BoxFuture<'a, Result<Success<serde_json::Value>, Box<dy
 /// A type-erased operation, as the table of actions holds it.
 #[derive(Clone, Copy)]
 pub enum Handler {
-    /// An [`Operation`].
+    /// The call is signed.
     Signed(for<'a> fn(&'a Context, &'a Authorized) -> HandlerFuture<'a>),
-    /// An [`UnsignedOperation`].
-    Unsigned(for<'a> fn(&'a Context, UnsignedCall<'a>) -> HandlerFuture<'a>),
+    /// The call is not signed.
+    Unsigned(for<'a> fn(&'a Context, &'a UnsignedCall) -> HandlerFuture<'a>),
 }
 
-/// Runs an operation, type-erased.
+/// Runs the operation of a signed call, type-erased.
 #[must_use]
 pub fn handle<'a, Op: Operation>(context: &'a Context, call: &'a Authorized) -> HandlerFuture<'a> {
     Box::pin(async move {
-        let boxed = |error| check_code(call.action, Op::CODES, error);
-        let params = Op::parse(call.params()).map_err(boxed)?;
-        let done = Op::run(context, call, params).await.map_err(boxed)?;
-        into_json(done)
+        let input = Input {
+            params: call.params(),
+            domains: call.domain_list(),
+        };
+        let result = run::<Authorized, Op>(context, call, input).await;
+        into_json(result.map_err(|error| boxed(call.action, error))?)
     })
 }
 
-/// Runs a batch operation, type-erased.
+/// Runs the operation of an unsigned call, type-erased. Refuses sources with too many failed
+/// authentications.
 #[must_use]
-pub fn handle_batch<'a, Op: BatchOperation>(
+pub fn handle_unsigned<'a, Op: Operation<UnsignedCall>>(
     context: &'a Context,
-    call: &'a Authorized,
+    call: &'a UnsignedCall,
 ) -> HandlerFuture<'a> {
     Box::pin(async move {
-        let boxed = |error| check_code(call.action, Op::CODES, error);
-        let params = Op::parse(call.domain_list(), call.params()).map_err(boxed)?;
-        let done = Op::run(context, call, params).await.map_err(boxed)?;
-        into_json(done)
-    })
-}
-
-/// Runs an unsigned operation, type-erased. Refuses sources with too many failed authentications.
-#[must_use]
-pub fn handle_unsigned<'a, Op: UnsignedOperation>(
-    context: &'a Context,
-    call: UnsignedCall<'a>,
-) -> HandlerFuture<'a> {
-    Box::pin(async move {
-        let (source, action, now) = (call.request.source, call.action, call.now);
+        let (source, now) = (call.request.source, call.now);
         let free = context.auth_failures.check(source, now);
         free.map_err(|retry_after_ms| -> Box<dyn ApiError> {
             Box::new(Unauthenticated::Throttled { retry_after_ms })
         })?;
-        let boxed = |error| {
-            if Op::is_auth_failure(&error) {
+        let params = &call.request.params;
+        let domains = &DomainList::from_request(call.action, params);
+        let result = run::<UnsignedCall, Op>(context, call, Input { params, domains }).await;
+        into_json(result.map_err(|error| {
+            if error.is_auth_failure() {
                 context.auth_failures.count(source, now);
             }
-            check_code(action, Op::CODES, error)
-        };
-        let params = Op::parse(&call.request.params).map_err(boxed)?;
-        let done = Op::run(context, call, params).await.map_err(boxed)?;
-        into_json(done)
+            boxed(call.action, error)
+        })?)
     })
 }
 
-fn check_code<E: ApiError + 'static>(
-    action: &Action,
-    codes: &[Code],
-    error: E,
-) -> Box<dyn ApiError> {
+async fn run<'a, Call: 'static, Op: Operation<Call>>(
+    context: &'a Context,
+    call: &'a Call,
+    input: Input<'_>,
+) -> Result<Success<Op::Reply>, Op::Error> {
+    Op::run(context, call, Op::parse(input)?).await
+}
+
+fn boxed<E: ApiError + 'static>(action: &Action, error: E) -> Box<dyn ApiError> {
     debug_assert!(
-        codes.contains(&error.code()) || STORE_ERROR_CODES.contains(&error.code()),
-        "{} is not declared to answer {:?}",
-        action.name,
-        error.code()
+        action.is_listed_for(error.code()),
+        "spec/errors.tsv does not list {:?} for {}",
+        error.code(),
+        action.name
     );
     Box::new(error)
 }

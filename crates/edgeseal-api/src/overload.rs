@@ -1,9 +1,8 @@
 //! Refusals of calls that exceed the memory budget.
 
 use crate::{
-    code::Code,
     context::Context,
-    error::ApiError,
+    error::api_error,
     render::{self, ApiResponse, Envelope, Format},
 };
 
@@ -23,15 +22,7 @@ pub(crate) enum Overload {
     Responses,
 }
 
-impl ApiError for Overload {
-    fn code(&self) -> Code {
-        Code::ServiceUnavailable
-    }
-
-    fn detail(&self) -> Option<String> {
-        Some(self.to_string())
-    }
-}
+api_error!(Overload => ServiceUnavailable);
 
 /// The response to request `id`, of which nothing needs to be known.
 pub(crate) fn response(

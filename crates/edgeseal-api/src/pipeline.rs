@@ -1,6 +1,6 @@
 //! Processes a call: the order of refusals as one function.
 
-use std::{iter::successors, time::Duration};
+use std::{iter::successors, sync::OnceLock, time::Duration};
 
 use edgeseal_core::{DomainPattern, Timestamp, policy::Principal};
 use edgeseal_store::{Fault, catalog::AuditContext};
@@ -147,14 +147,15 @@ async fn process(
     let run = match action.handler {
         Handler::Signed(run) => run,
         Handler::Unsigned(run) => {
-            let (request, suspect) = (&request, &mut trail.audit);
             let call = UnsignedCall {
                 request,
                 action,
-                audit: suspect,
+                audit: OnceLock::new(),
                 now,
             };
-            return run(context, call).await;
+            let result = run(context, &call).await;
+            trail.audit = call.audit.into_inner();
+            return result;
         }
     };
     let caller = authenticate(context, request, action, &mut trail.audit, now)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::{code::Code, error::ApiError, render::Format};
+use crate::{error::api_error, render::Format};
 
 /// Longest body in bytes: room for a chain of ten certificates and a key, percent-encoded.
 pub const BODY_MAX: usize = 256 * 1024;
@@ -317,26 +317,18 @@ impl FromIterator<(String, String)> for ParamMap {
     }
 }
 
-impl ApiError for MalformedRequest {
-    fn code(&self) -> Code {
-        match self {
-            Self::Method { .. } => Code::UnsupportedHttpMethod,
-            Self::Path => Code::ApiNotFound,
-            Self::HeadTooLong { .. } => Code::HeadTooLong,
-            Self::BodyTooLong => Code::BodyTooLong,
-            Self::Percent { .. }
-            | Self::Utf8 { .. }
-            | Self::NameTooLong { .. }
-            | Self::TooManyParams
-            | Self::UnsupportedContentType
-            | Self::DuplicateParam { .. } => Code::ParameterFormat,
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        Some(self.to_string())
-    }
-}
+api_error!(MalformedRequest {
+    Method => UnsupportedHttpMethod,
+    Path => ApiNotFound,
+    HeadTooLong => HeadTooLong,
+    BodyTooLong => BodyTooLong,
+    Percent
+    | Utf8
+    | NameTooLong
+    | TooManyParams
+    | UnsupportedContentType
+    | DuplicateParam => ParameterFormat,
+});
 
 /// A header that is text, trimmed; `None` if it is absent, empty or not text.
 pub(crate) fn header_str<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

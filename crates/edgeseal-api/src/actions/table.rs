@@ -4,7 +4,10 @@ use edgeseal_core::{policy::Scope, rate::RateLimit};
 
 use super::{Access, Action, ResourceKind};
 use crate::{
-    operation::{self, Handler},
+    authorize::Authorized,
+    code::Code,
+    error::ApiError,
+    operation::{self, Handler, Operation, UnsignedCall},
     ops::{cas, cdn, dcdn, edgeseal, ram, sts},
 };
 
@@ -19,35 +22,6 @@ const STS: &str = "2015-04-01";
 pub(super) const EDGESEAL: &str = "2026-12-01";
 
 macro_rules! action {
-    // The operation gets the domains for which its caller was authorized.
-    ($version:ident $name:literal $calls:literal/s $access:ident EachDomain($resource_param:literal) $scope:ident $permission:literal => $op:ty) => {
-        Action {
-            version: $version,
-            name: $name,
-            rate_limit: RateLimit::per_second($calls),
-            access: Access::$access,
-            permission: $permission,
-            resource: ResourceKind::EachDomain,
-            resource_param: $resource_param,
-            scope: Scope::$scope,
-            codes: <$op as operation::BatchOperation>::CODES,
-            handler: Handler::Signed(operation::handle_batch::<$op>),
-        }
-    };
-    ($version:ident $name:literal $calls:literal/s $access:ident EachUrl($resource_param:literal) $scope:ident $permission:literal => $op:ty) => {
-        Action {
-            version: $version,
-            name: $name,
-            rate_limit: RateLimit::per_second($calls),
-            access: Access::$access,
-            permission: $permission,
-            resource: ResourceKind::EachUrl,
-            resource_param: $resource_param,
-            scope: Scope::$scope,
-            codes: <$op as operation::BatchOperation>::CODES,
-            handler: Handler::Signed(operation::handle_batch::<$op>),
-        }
-    };
     ($version:ident $name:literal $calls:literal/s $access:ident $resource:ident($resource_param:literal) $scope:ident $permission:literal => $op:ty) => {
         Action {
             version: $version,
@@ -58,7 +32,7 @@ macro_rules! action {
             resource: ResourceKind::$resource,
             resource_param: $resource_param,
             scope: Scope::$scope,
-            codes: <$op as operation::Operation>::CODES,
+            error_codes: error_codes::<Authorized, $op>,
             handler: Handler::Signed(operation::handle::<$op>),
         }
     };
@@ -73,10 +47,14 @@ macro_rules! action {
             resource: ResourceKind::Unnamed,
             resource_param: $resource_param,
             scope: Scope::Caller,
-            codes: <$op as operation::UnsignedOperation>::CODES,
+            error_codes: error_codes::<UnsignedCall, $op>,
             handler: Handler::Unsigned(operation::handle_unsigned::<$op>),
         }
     };
+}
+
+fn error_codes<Call: 'static, Op: Operation<Call>>() -> Vec<Code> {
+    Op::Error::codes()
 }
 
 /// All implemented actions.

@@ -106,35 +106,43 @@ pub(crate) const fn policy_type(layer: Layer) -> &'static str {
     }
 }
 
-impl ApiError for Unauthorized {
+impl ApiError for Denied {
     fn code(&self) -> Code {
-        match self {
-            Self::Denied(_) => Code::NoPermission,
-            Self::Store(error) => error.code(),
-        }
+        Code::NoPermission
+    }
+
+    fn codes() -> Vec<Code> {
+        vec![Code::NoPermission]
     }
 
     fn message(&self) -> String {
         let message = self.code().spec().message;
-        match self {
-            Self::Denied(denied) => message
-                .replace("{resource}", &denied.resource)
-                .replace("{action}", &denied.access_denied.auth_action),
-            Self::Store(error) => error.message(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Denied(denied) => Some(denied.to_string()),
-            Self::Store(error) => error.detail(),
-        }
+        message
+            .replace("{resource}", &self.resource)
+            .replace("{action}", &self.access_denied.auth_action)
     }
 
     fn access_denied(&self) -> Option<AccessDenied> {
+        Some(self.access_denied.clone())
+    }
+}
+
+impl ApiError for Unauthorized {
+    fn code(&self) -> Code {
         match self {
-            Self::Denied(denied) => Some(denied.access_denied.clone()),
-            Self::Store(_) => None,
+            Self::Denied(denied) => denied.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+
+    fn codes() -> Vec<Code> {
+        [Denied::codes(), StoreError::codes()].concat()
+    }
+
+    fn inner(&self) -> Option<&dyn ApiError> {
+        match self {
+            Self::Denied(denied) => Some(denied.as_ref()),
+            Self::Store(error) => Some(error),
         }
     }
 }

@@ -4,8 +4,7 @@ use edgeseal_core::{AccountId, certificate::CertificateId};
 use edgeseal_store::{Catalog, record::CertificateRecord};
 
 use crate::{
-    code::Code,
-    error::{ApiError, StoreError},
+    error::{StoreError, api_error},
     ops::region,
     request::ParamMap,
 };
@@ -130,28 +129,14 @@ pub(super) async fn find_in_cas(
     })
 }
 
-impl ApiError for CertificateError {
-    fn code(&self) -> Code {
-        match self {
-            Self::Missing(CertificateParam::CertId) => Code::MissingCertId,
-            Self::Missing(CertificateParam::CertificateId) => Code::MissingCertificateId,
-            Self::Missing(CertificateParam::CertName) => Code::MissingCertName,
-            Self::Malformed {
-                by: CertificateParam::CertificateId,
-                ..
-            } => Code::InvalidCertificateId,
-            Self::Malformed { .. } => Code::InvalidCertId,
-            Self::Region { .. } => Code::InvalidCertRegionParameter,
-            Self::NotFound { .. } => Code::NoSuchCertificate,
-            Self::NotFoundInCas { .. } => Code::CasCertificateNotFound,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(CertificateError {
+    Missing(CertificateParam::CertId) => MissingCertId,
+    Missing(CertificateParam::CertificateId) => MissingCertificateId,
+    Missing(CertificateParam::CertName) => MissingCertName,
+    Malformed { by: CertificateParam::CertificateId, .. } => InvalidCertificateId,
+    Malformed => InvalidCertId,
+    Region => InvalidCertRegionParameter,
+    NotFound => NoSuchCertificate,
+    NotFoundInCas => CasCertificateNotFound,
+    Store(StoreError),
+});

@@ -1,6 +1,6 @@
 //! Pages of a listing.
 
-use crate::{code::Code, error::ApiError, request::ParamMap};
+use crate::{error::api_error, request::ParamMap};
 
 /// A page, from 1, and the number of entries per page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,23 +101,9 @@ fn number(params: &ParamMap, name: &str, default: usize, max: usize) -> Option<u
         .filter(|number| (1..=max).contains(number))
 }
 
-impl ApiError for InvalidPage {
-    fn code(&self) -> Code {
-        match self {
-            Self::Number(PageParamNames::Numbered) => Code::InvalidPageNumber,
-            Self::Size {
-                spelling: PageParamNames::Numbered,
-                ..
-            } => Code::InvalidPageSize,
-            Self::Number(PageParamNames::CurrentShow) => Code::InvalidCurrentPage,
-            Self::Size {
-                spelling: PageParamNames::CurrentShow,
-                ..
-            } => Code::InvalidShowSize,
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        Some(self.to_string())
-    }
-}
+api_error!(InvalidPage {
+    Number(PageParamNames::Numbered) => InvalidPageNumber,
+    Size { spelling: PageParamNames::Numbered, .. } => InvalidPageSize,
+    Number(PageParamNames::CurrentShow) => InvalidCurrentPage,
+    Size { spelling: PageParamNames::CurrentShow, .. } => InvalidShowSize,
+});

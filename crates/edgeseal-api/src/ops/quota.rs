@@ -7,7 +7,7 @@ use edgeseal_core::{
 };
 use edgeseal_store::Fault;
 
-use crate::{code::Code, context::Context};
+use crate::{code::Code, context::Context, error::ApiError};
 
 /// The quota of an account.
 ///
@@ -51,12 +51,25 @@ const fn setting(kind: QuotaKind) -> &'static str {
     }
 }
 
-/// The code at the quota.
-pub(super) const fn code(kind: QuotaKind) -> Code {
-    match kind {
-        QuotaKind::Domains => Code::DomainOverLimit,
-        QuotaKind::Certificates => Code::TooManyCertificates,
-        QuotaKind::CsrKeys => Code::TooManySigningRequests,
+impl ApiError for OverQuota {
+    fn code(&self) -> Code {
+        match self.kind {
+            QuotaKind::Domains => Code::DomainOverLimit,
+            QuotaKind::Certificates => Code::TooManyCertificates,
+            QuotaKind::CsrKeys => Code::TooManySigningRequests,
+        }
+    }
+
+    fn codes() -> Vec<Code> {
+        vec![
+            Code::DomainOverLimit,
+            Code::TooManyCertificates,
+            Code::TooManySigningRequests,
+        ]
+    }
+
+    fn detail(&self) -> Option<String> {
+        Some(over_quota_detail(self))
     }
 }
 

@@ -10,15 +10,13 @@ use edgeseal_store::{
 use super::upload::{self, InvalidCertificateName};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError, from_change_error},
-    operation::{EmptyReply, Operation, Success},
+    error::{StoreError, api_error, from_change_error},
+    operation::{EmptyReply, Input, Operation, Success},
     ops::{
         cdn::tags::{self, InvalidResourceGroup, InvalidTags},
         certificate_lookup::{self, CertificateError, CertificateParam},
     },
-    request::ParamMap,
 };
 
 /// `CreateCertificateName`.
@@ -69,19 +67,7 @@ impl Operation for CreateCertificateName {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingCertificateId,
-        Code::InvalidCertificateId,
-        Code::CasCertificateNotFound,
-        Code::MissingName,
-        Code::InvalidName,
-        Code::NameRepeat,
-        Code::InvalidTag,
-        Code::TooManyTags,
-        Code::InvalidResourceGroup,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let id = certificate_lookup::parse_id(params, CertificateParam::CertificateId)?;
         let name = params
             .get_non_empty("Name")
@@ -152,24 +138,12 @@ impl Params {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Certificate(error) => error.code(),
-            Self::NoChange => Code::MissingName,
-            Self::Name(error) => error.code(),
-            Self::Tags(error) => error.code(),
-            Self::Group(_) => Code::InvalidResourceGroup,
-            Self::NameTaken { .. } => Code::NameRepeat,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Certificate(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Certificate(CertificateError),
+    NoChange => MissingName,
+    Name(InvalidCertificateName),
+    Tags(InvalidTags),
+    Group => InvalidResourceGroup,
+    NameTaken => NameRepeat,
+    Store(StoreError),
+});

@@ -11,12 +11,10 @@ use edgeseal_store::{Revision, catalog::ChangeError};
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::{BoundCertificatePolicy, Context},
-    error::{ApiError, StoreError, from_change_error},
-    operation::{EmptyReply, Operation, Success},
+    error::{StoreError, api_error, from_change_error},
+    operation::{EmptyReply, Input, Operation, Success},
     ops::certificate_lookup::{self, CertificateError, CertificateParam},
-    request::ParamMap,
 };
 
 /// `DeleteUserCertificate`.
@@ -44,21 +42,12 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-const CODES: &[Code] = &[
-    Code::MissingCertId,
-    Code::InvalidCertId,
-    Code::CasCertificateNotFound,
-    Code::CertificateInUse,
-];
-
 impl Operation for DeleteUserCertificate {
     type Params = CertificateId;
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = CODES;
-
-    fn parse(params: &ParamMap) -> Result<CertificateId, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<CertificateId, Error> {
         Ok(certificate_lookup::parse_id(
             params,
             CertificateParam::CertId,
@@ -81,9 +70,7 @@ impl Operation for DeleteUserCertificate2018 {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = CODES;
-
-    fn parse(params: &ParamMap) -> Result<CertificateId, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<CertificateId, Error> {
         Ok(certificate_lookup::parse_id(
             params,
             CertificateParam::CertId,
@@ -131,20 +118,8 @@ async fn delete(
     Ok(committed.revision)
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Certificate(error) => error.code(),
-            Self::InUse { .. } => Code::CertificateInUse,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Certificate(error) => error.detail(),
-            Self::InUse { .. } => Some(self.to_string()),
-            Self::Store(error) => error.detail(),
-        }
-    }
-}
+api_error!(Error {
+    Certificate(CertificateError),
+    InUse => CertificateInUse,
+    Store(StoreError),
+});

@@ -25,8 +25,7 @@ use edgeseal_store::{
 };
 
 use crate::{
-    code::Code,
-    error::{ApiError, StoreError},
+    error::{StoreError, api_error},
     request::ParamMap,
     sanitize::sanitize,
 };
@@ -181,23 +180,12 @@ impl JobOutcome {
     }
 }
 
-impl ApiError for JobError {
-    fn code(&self) -> Code {
-        match self {
-            Self::Missing => Code::MissingJobId,
-            Self::Malformed { .. } => Code::InvalidJobId,
-            Self::NotFound { .. } => Code::JobNotFound,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(JobError {
+    Missing => MissingJobId,
+    Malformed => InvalidJobId,
+    NotFound => JobNotFound,
+    Store(StoreError),
+});
 
 #[cfg(test)]
 mod tests;

@@ -6,15 +6,13 @@ use serde::Serialize;
 use super::describe_user_certificate_list::Row;
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_lookup::{self, CertificateError, CertificateParam},
         certificate_view::{names, public_pem},
     },
-    request::ParamMap,
 };
 
 /// `DescribeUserCertificateDetail`.
@@ -35,13 +33,7 @@ impl Operation for DescribeUserCertificateDetail {
     type Reply = Reply;
     type Error = CertificateError;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingCertId,
-        Code::InvalidCertId,
-        Code::CasCertificateNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<CertificateId, CertificateError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<CertificateId, CertificateError> {
         certificate_lookup::parse_id(params, CertificateParam::CertId)
     }
 

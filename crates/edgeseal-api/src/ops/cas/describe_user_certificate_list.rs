@@ -6,17 +6,15 @@ use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_page::{self, NameBudget},
         certificate_view::date,
         paging::{InvalidPage, Page, PageParamNames},
         region,
     },
-    request::ParamMap,
 };
 
 /// `DescribeUserCertificateList`.
@@ -68,9 +66,7 @@ impl Operation for DescribeUserCertificateList {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[Code::InvalidCurrentPage, Code::InvalidShowSize];
-
-    fn parse(params: &ParamMap) -> Result<Page, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Page, Error> {
         Ok(Page::parse_with(
             PageParamNames::CurrentShow,
             params,
@@ -125,18 +121,7 @@ impl Row {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Page(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Page(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-        }
-    }
-}
+api_error!(Error {
+    Page(InvalidPage),
+    Store(StoreError),
+});

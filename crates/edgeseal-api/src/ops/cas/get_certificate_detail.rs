@@ -10,15 +10,13 @@ use serde::Serialize;
 use super::{algorithm, get_user_certificate_detail::days_left, identifier, instance_id};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_lookup::{self, CertificateError, CertificateParam},
         certificate_view::{CertificateStatus, chain_facts},
     },
-    request::ParamMap,
 };
 
 /// `GetCertificateDetail`.
@@ -73,13 +71,7 @@ impl Operation for GetCertificateDetail {
     type Reply = Reply;
     type Error = CertificateError;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingCertificateId,
-        Code::InvalidCertificateId,
-        Code::CasCertificateNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<CertificateId, CertificateError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<CertificateId, CertificateError> {
         certificate_lookup::parse_id(params, CertificateParam::CertificateId)
     }
 

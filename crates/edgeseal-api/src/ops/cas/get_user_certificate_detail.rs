@@ -14,15 +14,13 @@ use zeroize::Zeroizing;
 use super::{algorithm, identifier, instance_id};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::{StoreError, from_change_error},
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_lookup::{self, CertificateError, CertificateParam},
         certificate_view::{chain_facts, date, names, public_pem},
     },
-    request::ParamMap,
 };
 
 /// The further permission that a user or session needs to get a private key.
@@ -105,13 +103,7 @@ impl Operation for GetUserCertificateDetail {
     type Reply = Reply;
     type Error = CertificateError;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingCertId,
-        Code::InvalidCertId,
-        Code::CasCertificateNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, CertificateError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, CertificateError> {
         let filtered = params
             .get_non_empty("CertFilter")
             .is_some_and(|word| word.eq_ignore_ascii_case("true"));

@@ -8,16 +8,14 @@ use serde::Serialize;
 use super::{Keyword, get_certificate_detail::CertificateView, parse_instance_id};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_view::CertificateStatus,
         paging::{InvalidPage, Page, PageParamNames},
         region,
     },
-    request::ParamMap,
     sanitize::sanitize,
 };
 
@@ -89,14 +87,7 @@ impl Operation for ListCertificates {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::InvalidCurrentPage,
-        Code::InvalidShowSize,
-        Code::InvalidCertificateSource,
-        Code::InvalidCertificateStatus,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let given = sanitize;
         let source = match params.get_non_empty("CertificateSource") {
             None => Source::Any,
@@ -185,20 +176,9 @@ impl Params {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Page(error) => error.code(),
-            Self::Source { .. } => Code::InvalidCertificateSource,
-            Self::Status { .. } => Code::InvalidCertificateStatus,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Page(InvalidPage),
+    Source => InvalidCertificateSource,
+    Status => InvalidCertificateStatus,
+    Store(StoreError),
+});

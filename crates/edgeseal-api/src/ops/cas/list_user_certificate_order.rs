@@ -12,17 +12,15 @@ use serde::Serialize;
 use super::{Keyword, algorithm, instance_id};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_page::{self, NameBudget},
         certificate_view::{CertificateStatus, date},
         paging::{InvalidPage, Page, PageParamNames},
         region,
     },
-    request::ParamMap,
     sanitize::sanitize,
 };
 
@@ -128,14 +126,7 @@ impl Operation for ListUserCertificateOrder {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::InvalidCurrentPage,
-        Code::InvalidShowSize,
-        Code::InvalidOrderType,
-        Code::InvalidStatus,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         Ok(Params {
             page: Page::parse_with(PageParamNames::CurrentShow, params, 50, 1000)?,
             kind: kind(params.get_non_empty("OrderType").unwrap_or("CPACK"))?,
@@ -262,20 +253,9 @@ impl Row {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Page(error) => error.code(),
-            Self::Kind { .. } => Code::InvalidOrderType,
-            Self::Status { .. } => Code::InvalidStatus,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Page(InvalidPage),
+    Kind => InvalidOrderType,
+    Status => InvalidStatus,
+    Store(StoreError),
+});

@@ -1,7 +1,9 @@
 //! Uploads to CAS, shared by both versions: a chain and a key become a certificate.
 
 use edgeseal_core::{
-    certificate::{Certificate, CertificateId, InvalidCertificate, admit},
+    certificate::{
+        BlockName, Certificate, CertificateId, InvalidBase64, InvalidCertificate, TooLong, admit,
+    },
     quota::{OverQuota, Quota, QuotaKind},
 };
 use edgeseal_store::{
@@ -12,9 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError, from_change_error},
+    error::{StoreError, api_error, from_change_error},
     key_material,
     operation::Success,
     ops::{
@@ -28,22 +29,6 @@ use crate::{
 
 /// Longest name, in characters.
 const NAME_MAX: usize = 64;
-
-/// Codes of [`Error`].
-pub(super) const CODES: &[Code] = &[
-    Code::MissingName,
-    Code::InvalidName,
-    Code::MissingCert,
-    Code::MissingKey,
-    Code::InvalidCert,
-    Code::InvalidKey,
-    Code::CertKeyNotMatch,
-    Code::InvalidTag,
-    Code::TooManyTags,
-    Code::InvalidResourceGroup,
-    Code::NameRepeat,
-    Code::TooManyCertificates,
-];
 
 /// A certificate to store. The key is zeroized on drop.
 pub struct Upload {
@@ -220,65 +205,30 @@ impl Upload {
     }
 }
 
-impl ApiError for InvalidCertificateName {
-    fn code(&self) -> Code {
-        Code::InvalidName
-    }
+api_error!(InvalidCertificateName => InvalidName);
 
-    fn detail(&self) -> Option<String> {
-        Some(self.to_string())
-    }
-}
-
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::NoName => Code::MissingName,
-            Self::Name(error) => error.code(),
-            Self::NoChain => Code::MissingCert,
-            Self::NoKey => Code::MissingKey,
-            Self::Sm2 => Code::InvalidCert,
-            Self::Certificate(error) => code_of(error),
-            Self::Tags(error) => error.code(),
-            Self::Group(_) => Code::InvalidResourceGroup,
-            Self::NameTaken { .. } => Code::NameRepeat,
-            Self::Quota(over) => quota::code(over.kind),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
-
-/// CAS has one code where the CDN has ten; the detail states the cause.
-const fn code_of(error: &InvalidCertificate) -> Code {
-    use edgeseal_core::certificate::{BlockName, InvalidBase64, TooLong};
-    match error {
-        InvalidCertificate::BlankKey => Code::MissingKey,
-        InvalidCertificate::TooLong(TooLong::Key { .. })
-        | InvalidCertificate::KeyText(_)
-        | InvalidCertificate::Base64(InvalidBase64 {
-            block: BlockName::PrivateKey,
-            ..
-        })
-        | InvalidCertificate::KeyBlock(_)
-        | InvalidCertificate::Key(_) => Code::InvalidKey,
-        InvalidCertificate::Mismatch { .. } => Code::CertKeyNotMatch,
-        InvalidCertificate::TooLong(_)
-        | InvalidCertificate::ChainText(_)
-        | InvalidCertificate::Base64(_)
-        | InvalidCertificate::Chain(_)
-        | InvalidCertificate::Format(_)
-        | InvalidCertificate::Untrusted(_)
-        | InvalidCertificate::Expired { .. }
-        | InvalidCertificate::NotYetValid { .. } => Code::InvalidCert,
-    }
-}
+api_error!(Error {
+    NoName => MissingName,
+    Name(InvalidCertificateName),
+    NoChain => MissingCert,
+    NoKey => MissingKey,
+    Sm2 => InvalidCert,
+    Certificate(InvalidCertificate::BlankKey) => MissingKey,
+    Certificate(InvalidCertificate::TooLong(TooLong::Key { .. })) => InvalidKey,
+    Certificate(InvalidCertificate::Base64(InvalidBase64 {
+        block: BlockName::PrivateKey, ..
+    })) => InvalidKey,
+    Certificate(InvalidCertificate::KeyText(_)) => InvalidKey,
+    Certificate(InvalidCertificate::KeyBlock(_)) => InvalidKey,
+    Certificate(InvalidCertificate::Key(_)) => InvalidKey,
+    Certificate(InvalidCertificate::Mismatch { .. }) => CertKeyNotMatch,
+    Certificate => InvalidCert,
+    Tags(InvalidTags),
+    Group => InvalidResourceGroup,
+    NameTaken => NameRepeat,
+    Quota(OverQuota),
+    Store(StoreError),
+});
 
 #[cfg(test)]
 mod tests {

@@ -6,14 +6,12 @@ use serde::Serialize;
 
 use super::{
     instance_id,
-    upload::{self, CODES, Error, Upload},
+    upload::{self, Error, Upload},
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `UploadUserCertificate`.
@@ -42,9 +40,7 @@ impl Operation for UploadUserCertificate {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = CODES;
-
-    fn parse(params: &ParamMap) -> Result<Upload, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Upload, Error> {
         upload::parse(params)
     }
 
@@ -66,9 +62,7 @@ impl Operation for CreateUserCertificate {
     type Reply = Reply2018;
     type Error = Error;
 
-    const CODES: &'static [Code] = CODES;
-
-    fn parse(params: &ParamMap) -> Result<Upload, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Upload, Error> {
         upload::parse(params)
     }
 

@@ -22,11 +22,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    domain_list::DomainList,
-    error::{ApiError, StoreError, from_change_error},
-    operation::{BatchOperation, EmptyReply, Operation, Success},
+    error::{StoreError, api_error, from_change_error},
+    operation::{EmptyReply, Input, Operation, Success},
     ops::quota,
     ownership,
     request::ParamMap,
@@ -149,26 +147,7 @@ impl Operation for AddCdnDomain {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::MissingCdnType,
-        Code::InvalidCdnType,
-        Code::MissingSources,
-        Code::InvalidSources,
-        Code::InvalidSourceType,
-        Code::TooManySources,
-        Code::InvalidScope,
-        Code::InvalidTag,
-        Code::TooManyTags,
-        Code::InvalidResourceGroup,
-        Code::DomainOwnerVerifyFail,
-        Code::DomainAlreadyExists,
-        Code::WildcardAndAll,
-        Code::DomainOverLimit,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         Params::parse(params, vec![domain_lookup::parse_name(params)?])
     }
 
@@ -181,32 +160,12 @@ impl Operation for AddCdnDomain {
     }
 }
 
-impl BatchOperation for BatchAddCdnDomain {
+impl Operation for BatchAddCdnDomain {
     type Params = Params;
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameOverLimit,
-        Code::DomainNameMalformed,
-        Code::MissingCdnType,
-        Code::InvalidCdnType,
-        Code::MissingSources,
-        Code::InvalidSources,
-        Code::InvalidSourceType,
-        Code::TooManySources,
-        Code::InvalidScope,
-        Code::InvalidTag,
-        Code::TooManyTags,
-        Code::InvalidResourceGroup,
-        Code::DomainOwnerVerifyFail,
-        Code::DomainAlreadyExists,
-        Code::WildcardAndAll,
-        Code::DomainOverLimit,
-    ];
-
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
         let names = domains.names().map_err(DomainListError::from)?;
         check_exact(&names)?;
         Params::parse(params, names)
@@ -451,36 +410,22 @@ async fn check_wildcard_conflicts(
     Ok(())
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Name(error) => error.code(),
-            Self::Names(error) => error.code(),
-            Self::Wildcard { .. } | Self::PublicSuffix { .. } => Code::DomainNameMalformed,
-            Self::Tags(error) => error.code(),
-            Self::Group(_) => Code::InvalidResourceGroup,
-            Self::NotOwned { .. } => Code::DomainOwnerVerifyFail,
-            Self::NoService => Code::MissingCdnType,
-            Self::Service { .. } => Code::InvalidCdnType,
-            Self::Sources(error) => error.code(),
-            Self::Coverage { .. } => Code::InvalidScope,
-            Self::Exists { .. }
-            | Self::WildcardOfOtherAccount { .. }
-            | Self::NameOfOtherAccount { .. } => Code::DomainAlreadyExists,
-            Self::WildcardAndAll { .. } => Code::WildcardAndAll,
-            Self::Quota(over) => quota::code(over.kind),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Names(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Name(DomainError),
+    Names(DomainListError),
+    Wildcard | PublicSuffix => DomainNameMalformed,
+    Tags(InvalidTags),
+    Group => InvalidResourceGroup,
+    NotOwned => DomainOwnerVerifyFail,
+    NoService => MissingCdnType,
+    Service => InvalidCdnType,
+    Sources(InvalidSources),
+    Coverage => InvalidScope,
+    Exists | WildcardOfOtherAccount | NameOfOtherAccount => DomainAlreadyExists,
+    WildcardAndAll => WildcardAndAll,
+    Quota(OverQuota),
+    Store(StoreError),
+});
 
 #[cfg(test)]
 mod tests {

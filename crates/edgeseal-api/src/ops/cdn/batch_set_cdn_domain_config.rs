@@ -12,11 +12,8 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    domain_list::DomainList,
-    operation::{BatchOperation, Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `BatchSetCdnDomainConfig`.
@@ -45,26 +42,13 @@ pub struct StagedReply {
     domain_config_list: Vec<Configured>,
 }
 
-impl BatchOperation for BatchSetCdnDomainConfig {
+impl Operation for BatchSetCdnDomainConfig {
     type Params = (Vec<DomainPattern>, Vec<Function>);
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainNames,
-        Code::DomainNameOverLimit,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::DomainOffline,
-        Code::MissingFunctions,
-        Code::InvalidFunctions,
-        Code::FunctionNotSupported,
-        Code::InvalidArgValue,
-    ];
-
     fn parse(
-        domains: &DomainList,
-        params: &ParamMap,
+        Input { params, domains }: Input<'_>,
     ) -> Result<(Vec<DomainPattern>, Vec<Function>), Error> {
         let names = domains.names().map_err(DomainListError::from)?;
         Ok((names, functions::parse(params.get_non_empty("Functions"))?))
@@ -91,18 +75,7 @@ impl Operation for SetCdnDomainStagingConfig {
     type Reply = StagedReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::DomainOffline,
-        Code::MissingFunctions,
-        Code::InvalidFunctions,
-        Code::FunctionNotSupported,
-        Code::InvalidArgValue,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(DomainPattern, Vec<Function>), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, Vec<Function>), Error> {
         let name = domain_lookup::parse_name(params)?;
         Ok((name, functions::parse(params.get_non_empty("Functions"))?))
     }

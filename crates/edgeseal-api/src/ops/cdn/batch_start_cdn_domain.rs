@@ -5,17 +5,11 @@ use edgeseal_core::{
     domain::{DomainState, Environment},
 };
 
-use super::{
-    domain_list_error::{DOMAIN_LIST_ERROR_CODES, DomainListError},
-    domain_lookup,
-};
+use super::{domain_list_error::DomainListError, domain_lookup};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    domain_list::DomainList,
-    operation::{BatchOperation, EmptyReply, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `BatchStartCdnDomain`.
@@ -24,14 +18,12 @@ pub struct BatchStartCdnDomain;
 /// `BatchStopCdnDomain`.
 pub struct BatchStopCdnDomain;
 
-impl BatchOperation for BatchStartCdnDomain {
+impl Operation for BatchStartCdnDomain {
     type Params = Vec<DomainPattern>;
     type Reply = EmptyReply;
     type Error = DomainListError;
 
-    const CODES: &'static [Code] = &DOMAIN_LIST_ERROR_CODES;
-
-    fn parse(domains: &DomainList, _: &ParamMap) -> Result<Vec<DomainPattern>, DomainListError> {
+    fn parse(Input { domains, .. }: Input<'_>) -> Result<Vec<DomainPattern>, DomainListError> {
         Ok(domains.names()?)
     }
 
@@ -44,14 +36,12 @@ impl BatchOperation for BatchStartCdnDomain {
     }
 }
 
-impl BatchOperation for BatchStopCdnDomain {
+impl Operation for BatchStopCdnDomain {
     type Params = Vec<DomainPattern>;
     type Reply = EmptyReply;
     type Error = DomainListError;
 
-    const CODES: &'static [Code] = &DOMAIN_LIST_ERROR_CODES;
-
-    fn parse(domains: &DomainList, _: &ParamMap) -> Result<Vec<DomainPattern>, DomainListError> {
+    fn parse(Input { domains, .. }: Input<'_>) -> Result<Vec<DomainPattern>, DomainListError> {
         Ok(domains.names()?)
     }
 

@@ -18,9 +18,8 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError, from_change_error},
+    error::{StoreError, api_error, from_change_error},
 };
 
 /// Errors of changing settings.
@@ -190,42 +189,15 @@ async fn write(
     Ok(())
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Domains(error) => error.code(),
-            Self::Domain(error) => error.code(),
-            Self::Stopped { .. } => Code::DomainOffline,
-            Self::Functions(error) => error.code(),
-            Self::NoFunctionNames => Code::MissingFunctionNames,
-            Self::NoConfigId => Code::MissingConfigId,
-            Self::ConfigId { .. } => Code::InvalidConfigId,
-            Self::RedirectType { given } if given.is_empty() => Code::MissingRedirectType,
-            Self::RedirectType { .. } => Code::InvalidRedirectType,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn wire_code(&self) -> String {
-        match self {
-            Self::Functions(error) => error.wire_code(),
-            other => other.code().spec().wire_code.to_owned(),
-        }
-    }
-
-    fn message(&self) -> String {
-        match self {
-            Self::Functions(error) => error.message(),
-            other => other.code().spec().message.to_owned(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domains(error) => error.detail(),
-            Self::Domain(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Domains(DomainListError),
+    Domain(DomainError),
+    Stopped => DomainOffline,
+    Functions(InvalidFunctions),
+    NoFunctionNames => MissingFunctionNames,
+    NoConfigId => MissingConfigId,
+    ConfigId => InvalidConfigId,
+    RedirectType { given } if given.is_empty() => MissingRedirectType,
+    RedirectType => InvalidRedirectType,
+    Store(StoreError),
+});

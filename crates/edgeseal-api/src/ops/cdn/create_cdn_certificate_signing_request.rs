@@ -16,10 +16,9 @@ use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError, from_change_error},
-    operation::{Operation, Success},
+    error::{StoreError, api_error, from_change_error},
+    operation::{Input, Operation, Success},
     ops::quota,
     request::ParamMap,
 };
@@ -97,15 +96,7 @@ impl Operation for CreateCdnCertificateSigningRequest {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingCommonName,
-        Code::InvalidCommonName,
-        Code::InvalidSans,
-        Code::InvalidSubject,
-        Code::TooManySigningRequests,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let given = params
             .get_non_empty("CommonName")
             .ok_or(Error::NoCommonName)?;
@@ -236,22 +227,11 @@ fn make(params: &Params) -> Result<Made, Fault> {
     })
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::NoCommonName => Code::MissingCommonName,
-            Self::CommonName { .. } => Code::InvalidCommonName,
-            Self::Names { .. } => Code::InvalidSans,
-            Self::Attribute { .. } => Code::InvalidSubject,
-            Self::Quota(over) => quota::code(over.kind),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    NoCommonName => MissingCommonName,
+    CommonName => InvalidCommonName,
+    Names => InvalidSans,
+    Attribute => InvalidSubject,
+    Quota(OverQuota),
+    Store(StoreError),
+});

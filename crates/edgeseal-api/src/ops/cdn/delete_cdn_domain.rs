@@ -9,11 +9,9 @@ use edgeseal_store::{catalog::ChangeError, record::ServedLeaves};
 use super::domain_lookup::{self, DomainError};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError, from_change_error},
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    error::{StoreError, api_error, from_change_error},
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `DeleteCdnDomain`.
@@ -38,14 +36,7 @@ impl Operation for DeleteCdnDomain {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::OperationDenied,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<DomainPattern, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, Error> {
         Ok(domain_lookup::parse_name(params)?)
     }
 
@@ -72,20 +63,8 @@ impl Operation for DeleteCdnDomain {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Domain(error) => error.code(),
-            Self::Held(_) => Code::OperationDenied,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(error) => error.detail(),
-            Self::Held(_) => Some(self.to_string()),
-            Self::Store(error) => error.detail(),
-        }
-    }
-}
+api_error!(Error {
+    Domain(DomainError),
+    Held => OperationDenied,
+    Store(StoreError),
+});

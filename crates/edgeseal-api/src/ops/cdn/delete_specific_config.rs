@@ -10,10 +10,8 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    domain_list::DomainList,
-    operation::{BatchOperation, EmptyReply, Operation, Success},
+    operation::{EmptyReply, Input, Operation, Success},
     request::ParamMap,
 };
 
@@ -26,22 +24,12 @@ pub struct DeleteSpecificStagingConfig;
 /// `BatchDeleteCdnDomainConfig`: by function.
 pub struct BatchDeleteCdnDomainConfig;
 
-const SPECIFIC: &[Code] = &[
-    Code::MissingDomainName,
-    Code::DomainNameMalformed,
-    Code::DomainNotFound,
-    Code::MissingConfigId,
-    Code::InvalidConfigId,
-];
-
 impl Operation for DeleteSpecificConfig {
     type Params = (DomainPattern, Vec<i64>);
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = SPECIFIC;
-
-    fn parse(params: &ParamMap) -> Result<(DomainPattern, Vec<i64>), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, Vec<i64>), Error> {
         Ok((domain_lookup::parse_name(params)?, ids(params)?))
     }
 
@@ -59,9 +47,7 @@ impl Operation for DeleteSpecificStagingConfig {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = SPECIFIC;
-
-    fn parse(params: &ParamMap) -> Result<(DomainPattern, Vec<i64>), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, Vec<i64>), Error> {
         Ok((domain_lookup::parse_name(params)?, ids(params)?))
     }
 
@@ -74,24 +60,13 @@ impl Operation for DeleteSpecificStagingConfig {
     }
 }
 
-impl BatchOperation for BatchDeleteCdnDomainConfig {
+impl Operation for BatchDeleteCdnDomainConfig {
     type Params = (Vec<DomainPattern>, Vec<String>);
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainNames,
-        Code::DomainNameOverLimit,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::MissingFunctionNames,
-        Code::InvalidFunctions,
-        Code::FunctionNotSupported,
-    ];
-
     fn parse(
-        domains: &DomainList,
-        params: &ParamMap,
+        Input { params, domains }: Input<'_>,
     ) -> Result<(Vec<DomainPattern>, Vec<String>), Error> {
         let names = domains.names().map_err(DomainListError::from)?;
         let functions =

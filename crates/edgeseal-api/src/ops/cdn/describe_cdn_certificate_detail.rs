@@ -7,16 +7,14 @@ use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_lookup::{self, CertificateError, CertificateParam},
         certificate_view::public_pem,
         region,
     },
-    request::ParamMap,
     sanitize::sanitize,
 };
 
@@ -42,9 +40,7 @@ impl Operation for DescribeCdnCertificateDetail {
     type Reply = Reply;
     type Error = CertificateError;
 
-    const CODES: &'static [Code] = &[Code::MissingCertName, Code::NoSuchCertificate];
-
-    fn parse(params: &ParamMap) -> Result<String, CertificateError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<String, CertificateError> {
         certificate_lookup::parse_name(params)
     }
 
@@ -70,14 +66,7 @@ impl Operation for DescribeCdnCertificateDetailById {
     type Reply = Reply;
     type Error = CertificateError;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingCertId,
-        Code::InvalidCertId,
-        Code::InvalidCertRegionParameter,
-        Code::NoSuchCertificate,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(CertificateId, String), CertificateError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(CertificateId, String), CertificateError> {
         let id = certificate_lookup::parse_id(params, CertificateParam::CertId)?;
         let region = params
             .get_non_empty("CertRegion")

@@ -12,11 +12,10 @@ use serde::Serialize;
 use super::{domain_list_error::DomainListError, domain_lookup};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     domain_list::DomainList,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_page,
         paging::{InvalidPage, Page},
@@ -104,16 +103,7 @@ impl Operation for DescribeCdnSslCertificateList {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::InvalidPageNumber,
-        Code::InvalidPageSize,
-        Code::MissingDomainName,
-        Code::DomainNameOverLimit,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         Ok(Params {
             page: Page::parse(params, ROWS_MAX, ROWS_MAX)?,
             domains: domains(params)?,
@@ -140,14 +130,7 @@ impl Operation for DescribeCdnCertificateList {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameOverLimit,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         Ok(Params {
             page: Page {
                 number: 1,
@@ -258,20 +241,8 @@ impl Row {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Page(error) => error.code(),
-            Self::Domains(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Page(error) => error.detail(),
-            Self::Domains(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-        }
-    }
-}
+api_error!(Error {
+    Page(InvalidPage),
+    Domains(DomainListError),
+    Store(StoreError),
+});

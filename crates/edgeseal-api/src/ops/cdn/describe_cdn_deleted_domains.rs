@@ -7,12 +7,10 @@ use edgeseal_store::catalog::Pagination;
 use super::describe_cdn_https_domain_list::Error;
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::paging::Page,
-    request::ParamMap,
 };
 
 /// `DescribeCdnDeletedDomains`.
@@ -46,9 +44,7 @@ impl Operation for DescribeCdnDeletedDomains {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[Code::InvalidPageNumber, Code::InvalidPageSize];
-
-    fn parse(params: &ParamMap) -> Result<Page, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Page, Error> {
         Ok(Page::parse(params, 20, 500)?)
     }
 

@@ -12,15 +12,13 @@ use serde::Serialize;
 use super::wire_names::WireName as _;
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_view::{names, openssl_time},
         encoded_pem::{self, InvalidEncodedPem},
     },
-    request::ParamMap,
 };
 
 /// `DescribeCdnDomainByCertificate`.
@@ -86,14 +84,7 @@ impl Operation for DescribeCdnDomainByCertificate {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::CertParameterMissing,
-        Code::SslPubDecodeError,
-        Code::CertificateDecodeError,
-        Code::CertificateFormat,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let text = params.get_non_empty("SSLPub").ok_or(Error::Missing)?;
         let leaf = inspect(&encoded_pem::decode(text)?)?;
         let flag = |name| {
@@ -179,24 +170,13 @@ impl CertInfo {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Missing => Code::CertParameterMissing,
-            Self::Encoding(_) => Code::SslPubDecodeError,
-            Self::Certificate(InvalidCertificate::Format(_)) => Code::CertificateFormat,
-            Self::Certificate(_) => Code::CertificateDecodeError,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Missing => CertParameterMissing,
+    Encoding => SslPubDecodeError,
+    Certificate(InvalidCertificate::Format(_)) => CertificateFormat,
+    Certificate => CertificateDecodeError,
+    Store(StoreError),
+});
 
 #[cfg(test)]
 mod tests {

@@ -11,9 +11,8 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     request::ParamMap,
 };
 
@@ -83,15 +82,7 @@ impl Operation for DescribeCdnDomainConfigs {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::InvalidFunctions,
-        Code::FunctionNotSupported,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         Params::parse(params)
     }
 
@@ -124,16 +115,7 @@ impl Operation for DescribeCdnDomainStagingConfig {
     type Reply = StagedReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::MissingFunctionNames,
-        Code::InvalidFunctions,
-        Code::FunctionNotSupported,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let params = Params::parse(params)?;
         if params.functions.is_empty() {
             return Err(Error::NoFunctionNames);

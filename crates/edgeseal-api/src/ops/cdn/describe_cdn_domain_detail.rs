@@ -5,18 +5,16 @@ use edgeseal_core::{DomainPattern, domain::Domain};
 use serde::Serialize;
 
 use super::{
-    domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError},
+    domain_lookup::{self, DomainError},
     sources::OriginView,
     wire_names::{WireName as _, cname, on_off},
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::certificate_view::served_pem,
-    request::ParamMap,
 };
 
 /// `DescribeCdnDomainDetail`.
@@ -62,9 +60,7 @@ impl Operation for DescribeCdnDomainDetail {
     type Reply = Reply;
     type Error = DomainError;
 
-    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
-
-    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, DomainError> {
         domain_lookup::parse_name(params)
     }
 
@@ -86,9 +82,7 @@ impl Operation for DescribeCdnDomainDetail2014 {
     type Reply = Reply;
     type Error = DomainError;
 
-    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
-
-    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, DomainError> {
         domain_lookup::parse_name(params)
     }
 

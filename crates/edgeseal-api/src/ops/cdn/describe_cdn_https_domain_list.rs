@@ -18,15 +18,13 @@ use serde::Serialize;
 use super::wire_names::WireName as _;
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_view::{date_time, domain_certificate_status},
         paging::{InvalidPage, Page},
     },
-    request::ParamMap,
 };
 
 /// `DescribeCdnHttpsDomainList`.
@@ -82,9 +80,7 @@ impl Operation for DescribeCdnHttpsDomainList {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[Code::InvalidPageNumber, Code::InvalidPageSize];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let keyword = params.get_non_empty("Keyword").map(str::to_lowercase);
         Ok(Params {
             page: Page::parse(params, 20, 500)?,
@@ -166,18 +162,7 @@ impl Row {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Page(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Page(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-        }
-    }
-}
+api_error!(Error {
+    Page(InvalidPage),
+    Store(StoreError),
+});

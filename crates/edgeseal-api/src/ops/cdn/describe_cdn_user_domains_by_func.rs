@@ -11,12 +11,10 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::paging::{InvalidPage, Page},
-    request::ParamMap,
     sanitize::sanitize,
 };
 
@@ -93,14 +91,7 @@ impl Operation for DescribeCdnUserDomainsByFunc {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingFuncId,
-        Code::InvalidFuncId,
-        Code::InvalidPageNumber,
-        Code::InvalidPageSize,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let given = params.get_non_empty("FuncId").ok_or(Error::Unnamed)?;
         let number: u32 = given.trim().parse().map_err(|_| Error::Function {
             given: sanitize(given),
@@ -174,20 +165,9 @@ impl Row {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Unnamed => Code::MissingFuncId,
-            Self::Function { .. } => Code::InvalidFuncId,
-            Self::Page(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Unnamed => MissingFuncId,
+    Function => InvalidFuncId,
+    Page(InvalidPage),
+    Store(StoreError),
+});

@@ -9,12 +9,10 @@ use serde::Serialize;
 use super::describe_refresh_quota::{DIRECTORIES, IGNORE_PARAMS, PRELOADS, URLS};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::quota,
-    request::ParamMap,
 };
 
 /// `DescribeCdnUserQuota`.
@@ -50,9 +48,7 @@ impl Operation for DescribeCdnUserQuota {
     type Reply = Reply;
     type Error = StoreError;
 
-    const CODES: &'static [Code] = &[];
-
-    fn parse(_: &ParamMap) -> Result<(), StoreError> {
+    fn parse(_: Input<'_>) -> Result<(), StoreError> {
         Ok(())
     }
 

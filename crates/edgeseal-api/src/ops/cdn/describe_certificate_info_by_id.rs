@@ -11,15 +11,13 @@ use serde::Serialize;
 use super::wire_names::WireName as _;
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_lookup::{self, CertificateError, CertificateParam},
         certificate_view::{date_time, public_pem},
     },
-    request::ParamMap,
 };
 
 /// `DescribeCertificateInfoByID`.
@@ -61,13 +59,7 @@ impl Operation for DescribeCertificateInfoById {
     type Reply = Reply;
     type Error = CertificateError;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingCertId,
-        Code::InvalidCertId,
-        Code::NoSuchCertificate,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<CertificateId, CertificateError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<CertificateId, CertificateError> {
         certificate_lookup::parse_id(params, CertificateParam::CertId)
     }
 

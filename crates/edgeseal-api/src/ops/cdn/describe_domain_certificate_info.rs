@@ -5,17 +5,15 @@ use edgeseal_store::{Catalog, Fault};
 use serde::Serialize;
 
 use super::{
-    domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError},
+    domain_lookup::{self, DomainError},
     wire_names::{WireName as _, on_off},
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::certificate_view::{domain_certificate_status, public_pem},
-    request::ParamMap,
 };
 
 /// `DescribeDomainCertificateInfo`.
@@ -74,9 +72,7 @@ impl Operation for DescribeDomainCertificateInfo {
     type Reply = Reply;
     type Error = DomainError;
 
-    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
-
-    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, DomainError> {
         domain_lookup::parse_name(params)
     }
 

@@ -7,11 +7,8 @@ use serde::Serialize;
 use super::{domain_list_error::DomainListError, domain_lookup, wire_names::cname};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    domain_list::DomainList,
-    operation::{BatchOperation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `DescribeDomainCname`.
@@ -42,19 +39,12 @@ struct Row {
     err_msg: String,
 }
 
-impl BatchOperation for DescribeDomainCname {
+impl Operation for DescribeDomainCname {
     type Params = Vec<DomainPattern>;
     type Reply = Reply;
     type Error = DomainListError;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameOverLimit,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-    ];
-
-    fn parse(domains: &DomainList, _: &ParamMap) -> Result<Vec<DomainPattern>, DomainListError> {
+    fn parse(Input { domains, .. }: Input<'_>) -> Result<Vec<DomainPattern>, DomainListError> {
         Ok(domains.names()?)
     }
 

@@ -6,11 +6,9 @@ use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `DescribeRefreshQuota`.
@@ -63,9 +61,7 @@ impl Operation for DescribeRefreshQuota {
     type Reply = Reply;
     type Error = StoreError;
 
-    const CODES: &'static [Code] = &[];
-
-    fn parse(_: &ParamMap) -> Result<(), StoreError> {
+    fn parse(_: Input<'_>) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -83,9 +79,7 @@ impl Operation for DescribeDcdnRefreshQuota {
     type Reply = Shared;
     type Error = StoreError;
 
-    const CODES: &'static [Code] = &[];
-
-    fn parse(_: &ParamMap) -> Result<(), StoreError> {
+    fn parse(_: Input<'_>) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -11,10 +11,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::paging::{InvalidPage, Page},
     request::ParamMap,
     sanitize::sanitize,
@@ -128,21 +127,6 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-const CODES: &[Code] = &[
-    Code::InvalidPageNumber,
-    Code::InvalidPageSize,
-    Code::InvalidTaskId,
-    Code::MissingObjectType,
-    Code::UnknownObjectType,
-    Code::UnknownTaskStatus,
-    Code::MissingTimeParameter,
-    Code::TaskStartTime,
-    Code::TaskEndTime,
-    Code::TaskTimesMismatch,
-    Code::DomainNameMalformed,
-    Code::DomainNotFound,
-];
-
 /// Statuses of a task; here all are complete.
 const STATUSES: [&str; 4] = ["Complete", "Refreshing", "Failed", "Pending"];
 
@@ -151,9 +135,7 @@ impl Operation for DescribeRefreshTasks {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = CODES;
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         Params::parse(params)
     }
 
@@ -177,9 +159,7 @@ impl Operation for DescribeDcdnRefreshTasks {
     type Reply = DcdnReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = CODES;
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         Params::parse(params)
     }
 
@@ -203,9 +183,7 @@ impl Operation for DescribeRefreshTaskById {
     type Reply = ById;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[Code::MissingTaskId, Code::InvalidTaskId];
-
-    fn parse(params: &ParamMap) -> Result<String, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<String, Error> {
         let given = params.get_non_empty("TaskId").ok_or(Error::Unnamed)?;
         refresh_task::ids(given)?;
         Ok(given.to_owned())
@@ -308,29 +286,17 @@ fn parse_time_range(params: &ParamMap) -> Result<Option<(Timestamp, Timestamp)>,
     Ok(Some((from, until)))
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Page(error) => error.code(),
-            Self::Unnamed => Code::MissingTaskId,
-            Self::Id(_) => Code::InvalidTaskId,
-            Self::NoKind => Code::MissingObjectType,
-            Self::Kind { .. } => Code::UnknownObjectType,
-            Self::Status { .. } => Code::UnknownTaskStatus,
-            Self::IncompleteTimeRange => Code::MissingTimeParameter,
-            Self::From => Code::TaskStartTime,
-            Self::Until => Code::TaskEndTime,
-            Self::ReversedTimeRange => Code::TaskTimesMismatch,
-            Self::Domain(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Page(InvalidPage),
+    Unnamed => MissingTaskId,
+    Id => InvalidTaskId,
+    NoKind => MissingObjectType,
+    Kind => UnknownObjectType,
+    Status => UnknownTaskStatus,
+    IncompleteTimeRange => MissingTimeParameter,
+    From => TaskStartTime,
+    Until => TaskEndTime,
+    ReversedTimeRange => TaskTimesMismatch,
+    Domain(DomainError),
+    Store(StoreError),
+});

@@ -11,11 +11,8 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    domain_list::DomainList,
-    operation::{BatchOperation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `DescribeTagResources`.
@@ -48,21 +45,12 @@ struct Tag {
     value: String,
 }
 
-impl BatchOperation for DescribeTagResources {
+impl Operation for DescribeTagResources {
     type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingResourceType,
-        Code::InvalidResourceType,
-        Code::MissingResourceId,
-        Code::InvalidResourceId,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-    ];
-
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
         Ok(Params {
             names: tag_resources::required_domains(domains, params)?,
             tags: tags::parse_filter(params),

@@ -4,17 +4,15 @@ use edgeseal_core::domain::Domain;
 use serde::Serialize;
 
 use super::{
-    domain_filter::{DOMAIN_FILTER_CODES, DomainFilter, InvalidDomainFilter},
+    domain_filter::{DomainFilter, InvalidDomainFilter},
     sources::OriginView,
     wire_names::{WireName as _, cname, on_off},
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `DescribeUserDomains`.
@@ -65,9 +63,7 @@ impl Operation for DescribeUserDomains {
     type Reply = Reply;
     type Error = InvalidDomainFilter;
 
-    const CODES: &'static [Code] = &DOMAIN_FILTER_CODES;
-
-    fn parse(params: &ParamMap) -> Result<DomainFilter, InvalidDomainFilter> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainFilter, InvalidDomainFilter> {
         DomainFilter::parse(params)
     }
 

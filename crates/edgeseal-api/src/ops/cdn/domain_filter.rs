@@ -8,22 +8,11 @@ use edgeseal_store::{Catalog, Fault, Listing, catalog::Pagination, record::Domai
 
 use super::{tags, wire_names::WireName as _};
 use crate::{
-    code::Code,
-    error::{ApiError, StoreError},
+    error::{StoreError, api_error},
     ops::paging::{InvalidPage, Page},
     request::ParamMap,
     sanitize::sanitize,
 };
-
-/// Codes of [`InvalidDomainFilter`].
-pub(crate) const DOMAIN_FILTER_CODES: [Code; 6] = [
-    Code::InvalidPageNumber,
-    Code::InvalidPageSize,
-    Code::InvalidDomainSearchType,
-    Code::InvalidDomainStatus,
-    Code::InvalidChangeStartTime,
-    Code::InvalidChangeEndTime,
-];
 
 /// The filter; a member that is `None` or empty matches everything.
 #[derive(Clone, Default)]
@@ -233,24 +222,11 @@ fn name(params: &ParamMap) -> Result<Option<(String, NameMatch)>, InvalidDomainF
     Ok(Some((text, how)))
 }
 
-impl ApiError for InvalidDomainFilter {
-    fn code(&self) -> Code {
-        match self {
-            Self::Page(error) => error.code(),
-            Self::SearchType { .. } => Code::InvalidDomainSearchType,
-            Self::State { .. } => Code::InvalidDomainStatus,
-            Self::Time {
-                param: "ChangeStartTime",
-            } => Code::InvalidChangeStartTime,
-            Self::Time { .. } => Code::InvalidChangeEndTime,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(InvalidDomainFilter {
+    Page(InvalidPage),
+    SearchType => InvalidDomainSearchType,
+    State => InvalidDomainStatus,
+    Time { param: "ChangeStartTime", } => InvalidChangeStartTime,
+    Time => InvalidChangeEndTime,
+    Store(StoreError),
+});

@@ -2,18 +2,9 @@
 
 use super::domain_lookup::DomainError;
 use crate::{
-    code::Code,
     domain_list::InvalidDomainList,
-    error::{ApiError, StoreError},
+    error::{StoreError, api_error},
 };
-
-/// Codes of [`DomainListError`] for lists in `DomainNames`.
-pub(super) const DOMAIN_LIST_ERROR_CODES: [Code; 4] = [
-    Code::MissingDomainNames,
-    Code::DomainNameOverLimit,
-    Code::DomainNameMalformed,
-    Code::DomainNotFound,
-];
 
 /// Why a batch is refused for its domains.
 #[derive(Debug, thiserror::Error)]
@@ -29,27 +20,11 @@ pub enum DomainListError {
     Store(#[from] StoreError),
 }
 
-impl ApiError for DomainListError {
-    fn code(&self) -> Code {
-        match self {
-            Self::List(InvalidDomainList::Empty {
-                param: "DomainName",
-            }) => Code::MissingDomainName,
-            Self::List(InvalidDomainList::Empty { .. }) => Code::MissingDomainNames,
-            Self::List(InvalidDomainList::TooMany { .. }) => Code::DomainNameOverLimit,
-            Self::List(InvalidDomainList::Gap(_) | InvalidDomainList::Malformed(_)) => {
-                Code::DomainNameMalformed
-            }
-            Self::Domain(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            Self::List(_) => Some(self.to_string()),
-        }
-    }
-}
+api_error!(DomainListError {
+    List(InvalidDomainList::Empty { param: "DomainName", }) => MissingDomainName,
+    List(InvalidDomainList::Empty { .. }) => MissingDomainNames,
+    List(InvalidDomainList::TooMany { .. }) => DomainNameOverLimit,
+    List(InvalidDomainList::Gap(_) | InvalidDomainList::Malformed(_)) => DomainNameMalformed,
+    Domain(DomainError),
+    Store(StoreError),
+});

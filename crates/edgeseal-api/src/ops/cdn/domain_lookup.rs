@@ -12,9 +12,8 @@ use edgeseal_store::{
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError, from_change_error},
+    error::{StoreError, api_error, from_change_error},
     request::ParamMap,
 };
 
@@ -34,13 +33,6 @@ pub enum DomainError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
-
-/// Codes of [`DomainError`].
-pub(crate) const DOMAIN_ERROR_CODES: [Code; 3] = [
-    Code::MissingDomainName,
-    Code::DomainNameMalformed,
-    Code::DomainNotFound,
-];
 
 /// Reads the parameter.
 ///
@@ -201,23 +193,12 @@ fn display_name(name: &DomainPattern) -> String {
     }
 }
 
-impl ApiError for DomainError {
-    fn code(&self) -> Code {
-        match self {
-            Self::Missing => Code::MissingDomainName,
-            Self::Malformed(_) => Code::DomainNameMalformed,
-            Self::NotFound(_) => Code::DomainNotFound,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(DomainError {
+    Missing => MissingDomainName,
+    Malformed => DomainNameMalformed,
+    NotFound => DomainNotFound,
+    Store(StoreError),
+});
 
 /// Errors of publishing or dropping a staged configuration.
 #[derive(Debug, thiserror::Error)]
@@ -236,40 +217,17 @@ pub enum StagingError {
     Store(#[from] StoreError),
 }
 
-/// Codes of [`StagingError`].
-pub(crate) const STAGING_ERROR_CODES: [Code; 4] = [
-    Code::MissingDomainName,
-    Code::DomainNameMalformed,
-    Code::DomainNotFound,
-    Code::StagingConfigNotFound,
-];
+api_error!(StagingError {
+    Domain(DomainError),
+    NothingStaged => StagingConfigNotFound,
+    Held(CertificateLocked),
+    Store(StoreError),
+});
 
-impl ApiError for StagingError {
-    fn code(&self) -> Code {
-        match self {
-            Self::Domain(error) => error.code(),
-            Self::NothingStaged(_) => Code::StagingConfigNotFound,
-            Self::Held(held) => held_code(*held),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(error) => error.detail(),
-            Self::NothingStaged(error) => Some(error.to_string()),
-            Self::Held(error) => Some(error.to_string()),
-            Self::Store(error) => error.detail(),
-        }
-    }
-}
-
-/// The code of a lock, as `SetCdnDomainSSLCertificate` names it.
-pub(crate) const fn held_code(held: CertificateLocked) -> Code {
-    match held {
-        CertificateLocked::Protected => Code::DomainInProtectedMode,
-        CertificateLocked::Safe => Code::DomainInSafeMode,
-        CertificateLocked::Stopped => Code::DomainOffline,
-        CertificateLocked::NotOnline { .. } => Code::DomainNotOnline,
-    }
-}
+// The codes are those of `SetCdnDomainSSLCertificate`.
+api_error!(CertificateLocked {
+    Protected => DomainInProtectedMode,
+    Safe => DomainInSafeMode,
+    Stopped => DomainOffline,
+    NotOnline => DomainNotOnline,
+});

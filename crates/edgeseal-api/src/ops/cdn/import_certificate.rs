@@ -22,12 +22,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    domain_list::DomainList,
-    error::{ApiError, StoreError, from_change_error},
-    operation::{BatchOperation, Success},
-    request::ParamMap,
+    error::{StoreError, api_error, from_change_error},
+    operation::{Input, Operation, Success},
     sanitize::sanitize,
     warning::Warning,
 };
@@ -105,48 +102,12 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-impl BatchOperation for ImportCertificate {
+impl Operation for ImportCertificate {
     type Params = Params;
     type Reply = Imported;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameOverLimit,
-        Code::DomainNameMalformed,
-        Code::InvalidSources,
-        Code::InvalidSourceType,
-        Code::TooManySources,
-        Code::SslPubMissing,
-        Code::SslPriMissing,
-        Code::SetCertificateParameter,
-        Code::SslPubEncoding,
-        Code::SslPriEncoding,
-        Code::InvalidSslPub,
-        Code::InvalidSslPri,
-        Code::DecodeError,
-        Code::CertificateTooLong,
-        Code::CertificateFormat,
-        Code::CertificateKeyNull,
-        Code::KeyMalformed,
-        Code::CertificateMismatch,
-        Code::AuthenticationFailed,
-        Code::CertificateExpired,
-        Code::CertificateStatus,
-        Code::CertificateContentDuplicated,
-        Code::TooManyCertificates,
-        Code::DomainNotFound,
-        Code::DomainAlreadyExists,
-        Code::WildcardAndAll,
-        Code::DomainOverLimit,
-        Code::DomainOwnerVerifyFail,
-        Code::DomainOffline,
-        Code::DomainNotOnline,
-        Code::DomainInSafeMode,
-        Code::DomainInProtectedMode,
-    ];
-
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
         let names = domains.names().map_err(DomainListError::from)?;
         let origins = params
             .get_non_empty("Sources")
@@ -318,25 +279,11 @@ impl Row {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Names(error) => error.code(),
-            Self::Sources(error) => error.code(),
-            Self::DryRun { .. } => Code::SetCertificateParameter,
-            Self::Add(error) => error.code(),
-            Self::Set(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Names(error) => error.detail(),
-            Self::Add(error) => error.detail(),
-            Self::Set(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Names(DomainListError),
+    Sources(InvalidSources),
+    DryRun => SetCertificateParameter,
+    Add(add_cdn_domain::Error),
+    Set(set_certificate::Error),
+    Store(StoreError),
+});

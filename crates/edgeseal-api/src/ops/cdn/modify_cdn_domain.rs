@@ -15,11 +15,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    domain_list::DomainList,
-    error::{ApiError, StoreError, from_change_error},
-    operation::{BatchOperation, EmptyReply, Operation, Success},
+    error::{StoreError, api_error, from_change_error},
+    operation::{EmptyReply, Input, Operation, Success},
     request::ParamMap,
 };
 
@@ -67,19 +65,7 @@ impl Operation for ModifyCdnDomain {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::MissingSources,
-        Code::InvalidSources,
-        Code::InvalidSourceType,
-        Code::TooManySources,
-        Code::InvalidResourceGroup,
-        Code::DomainOffline,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         Params::parse(params, vec![domain_lookup::parse_name(params)?])
     }
 
@@ -92,25 +78,12 @@ impl Operation for ModifyCdnDomain {
     }
 }
 
-impl BatchOperation for BatchUpdateCdnDomain {
+impl Operation for BatchUpdateCdnDomain {
     type Params = Params;
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameOverLimit,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::MissingSources,
-        Code::InvalidSources,
-        Code::InvalidSourceType,
-        Code::TooManySources,
-        Code::InvalidResourceGroup,
-        Code::DomainOffline,
-    ];
-
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
         Params::parse(params, domains.names().map_err(DomainListError::from)?)
     }
 
@@ -182,24 +155,11 @@ async fn modify_one(
     Ok(())
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Domain(error) => error.code(),
-            Self::Domains(error) => error.code(),
-            Self::Sources(error) => error.code(),
-            Self::Group(_) => Code::InvalidResourceGroup,
-            Self::Stopped { .. } => Code::DomainOffline,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(error) => error.detail(),
-            Self::Domains(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Domain(DomainError),
+    Domains(DomainListError),
+    Sources(InvalidSources),
+    Group => InvalidResourceGroup,
+    Stopped => DomainOffline,
+    Store(StoreError),
+});

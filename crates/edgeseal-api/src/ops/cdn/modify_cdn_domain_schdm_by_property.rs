@@ -15,11 +15,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    error::{StoreError, api_error},
+    operation::{EmptyReply, Input, Operation, Success},
     sanitize::sanitize,
 };
 
@@ -54,15 +52,7 @@ impl Operation for ModifyCdnDomainSchdmByProperty {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::MissingProperty,
-        Code::InvalidProperty,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(DomainPattern, Coverage), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, Coverage), Error> {
         let name = domain_lookup::parse_name(params)?;
         let given = params.get_non_empty("Property").ok_or(Error::Unnamed)?;
         let property: Option<Value> = serde_json::from_str(given).ok();
@@ -98,21 +88,9 @@ impl Operation for ModifyCdnDomainSchdmByProperty {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Domain(error) => error.code(),
-            Self::Unnamed => Code::MissingProperty,
-            Self::Property { .. } => Code::InvalidProperty,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Domain(DomainError),
+    Unnamed => MissingProperty,
+    Property => InvalidProperty,
+    Store(StoreError),
+});

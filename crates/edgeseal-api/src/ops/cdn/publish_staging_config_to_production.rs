@@ -9,11 +9,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
     warning::Warning,
 };
 
@@ -25,18 +23,7 @@ impl Operation for PublishStagingConfigToProduction {
     type Reply = EmptyReply;
     type Error = StagingError;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::StagingConfigNotFound,
-        Code::DomainInProtectedMode,
-        Code::DomainInSafeMode,
-        Code::DomainOffline,
-        Code::DomainNotOnline,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<DomainPattern, StagingError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, StagingError> {
         Ok(domain_lookup::parse_name(params)?)
     }
 

@@ -17,11 +17,10 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     domain_list::{DomainList, InvalidDomainList, host_and_path},
-    error::{ApiError, StoreError, from_change_error},
-    operation::{BatchOperation, Success},
+    error::{StoreError, api_error, from_change_error},
+    operation::{Input, Operation, Success},
     request::ParamMap,
     sanitize::sanitize,
 };
@@ -117,31 +116,12 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-const REFRESH: &[Code] = &[
-    Code::MissingObjectPath,
-    Code::InvalidObjectPath,
-    Code::InvalidObjectType,
-    Code::TooManyObjectPaths,
-    Code::ExtensiveObjectPath,
-    Code::DomainNotFound,
-];
-
-const PRELOAD: &[Code] = &[
-    Code::MissingObjectPath,
-    Code::InvalidObjectPath,
-    Code::TooManyObjectPaths,
-    Code::ExtensiveObjectPath,
-    Code::DomainNotFound,
-];
-
-impl BatchOperation for RefreshObjectCaches {
+impl Operation for RefreshObjectCaches {
     type Params = Params;
     type Reply = Refreshed;
     type Error = Error;
 
-    const CODES: &'static [Code] = REFRESH;
-
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
         let word = params.get_non_empty("ObjectType").unwrap_or("File");
         let kind = TaskKind::from_wire_name(word).filter(|kind| *kind != TaskKind::Preload);
         let kind = kind.ok_or_else(|| Error::Kind {
@@ -160,14 +140,12 @@ impl BatchOperation for RefreshObjectCaches {
     }
 }
 
-impl BatchOperation for PushObjectCache {
+impl Operation for PushObjectCache {
     type Params = Params;
     type Reply = Pushed;
     type Error = Error;
 
-    const CODES: &'static [Code] = PRELOAD;
-
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
         Params::parse(domains, params, TaskKind::Preload)
     }
 
@@ -181,14 +159,12 @@ impl BatchOperation for PushObjectCache {
     }
 }
 
-impl BatchOperation for PreloadDcdnObjectCaches {
+impl Operation for PreloadDcdnObjectCaches {
     type Params = Params;
     type Reply = Preloaded;
     type Error = Error;
 
-    const CODES: &'static [Code] = PRELOAD;
-
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
         Params::parse(domains, params, TaskKind::Preload)
     }
 
@@ -313,27 +289,15 @@ fn check(position: usize, address: &str, kind: TaskKind) -> Result<(), Error> {
     Ok(())
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Unnamed => Code::MissingObjectPath,
-            Self::Kind { .. } => Code::InvalidObjectType,
-            Self::TooMany { .. } => Code::TooManyObjectPaths,
-            Self::Url { .. } | Self::TooManyDomains | Self::Name(_) => Code::InvalidObjectPath,
-            Self::Wildcard { .. } => Code::ExtensiveObjectPath,
-            Self::Domain(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Unnamed => MissingObjectPath,
+    Kind => InvalidObjectType,
+    TooMany => TooManyObjectPaths,
+    Url | TooManyDomains | Name => InvalidObjectPath,
+    Wildcard => ExtensiveObjectPath,
+    Domain(DomainError),
+    Store(StoreError),
+});
 
 #[cfg(test)]
 mod tests;

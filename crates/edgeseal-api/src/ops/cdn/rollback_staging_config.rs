@@ -2,13 +2,11 @@
 
 use edgeseal_core::{DomainPattern, domain::Environment};
 
-use super::domain_lookup::{self, STAGING_ERROR_CODES, StagingError};
+use super::domain_lookup::{self, StagingError};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `RollbackStagingConfig`.
@@ -19,9 +17,7 @@ impl Operation for RollbackStagingConfig {
     type Reply = EmptyReply;
     type Error = StagingError;
 
-    const CODES: &'static [Code] = &STAGING_ERROR_CODES;
-
-    fn parse(params: &ParamMap) -> Result<DomainPattern, StagingError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, StagingError> {
         Ok(domain_lookup::parse_name(params)?)
     }
 

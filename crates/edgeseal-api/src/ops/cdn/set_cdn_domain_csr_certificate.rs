@@ -13,12 +13,10 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{EmptyReply, Operation, Success},
+    error::{StoreError, api_error},
+    operation::{EmptyReply, Input, Operation, Success},
     ops::encoded_pem::{self, InvalidEncodedPem},
-    request::ParamMap,
 };
 
 /// `SetCdnDomainCSRCertificate`.
@@ -63,28 +61,7 @@ impl Operation for SetCdnDomainCsrCertificate {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::DomainOffline,
-        Code::DomainNotOnline,
-        Code::DomainInSafeMode,
-        Code::DomainInProtectedMode,
-        Code::CertificateParameterMissing,
-        Code::CertificateDecodeError,
-        Code::CertificateFormat,
-        Code::NoSigningRequest,
-        Code::CertificateNotOfDomain,
-        Code::CertificateExpired,
-        Code::CertificateStatus,
-        Code::AuthenticationFailed,
-        Code::CertificateContentDuplicated,
-        Code::TooManyCertificates,
-        Code::ConfigError,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(DomainPattern, String), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, String), Error> {
         let name = domain_lookup::parse_name(params)?;
         let text = params
             .get_non_empty("ServerCertificate")
@@ -130,32 +107,17 @@ async fn with_stored_key(
     Ok(admit(chain, &key_to_pem(&key), call.now())?)
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        use set_certificate::Error as Set;
-        match self {
-            Self::Missing => Code::CertificateParameterMissing,
-            Self::Encoding(_) => Code::CertificateDecodeError,
-            Self::Certificate(error) => match error {
-                InvalidCertificate::Format(_) => Code::CertificateFormat,
-                InvalidCertificate::Expired { .. } => Code::CertificateExpired,
-                InvalidCertificate::NotYetValid { .. } => Code::CertificateStatus,
-                InvalidCertificate::Untrusted(_) => Code::AuthenticationFailed,
-                _ => Code::CertificateDecodeError,
-            },
-            Self::NoRequest { .. } => Code::NoSigningRequest,
-            Self::Set(Set::NotCovered { .. }) => Code::CertificateNotOfDomain,
-            Self::Set(Set::NotStored(_) | Set::Contended) => Code::ConfigError,
-            Self::Set(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Set(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Missing => CertificateParameterMissing,
+    Encoding => CertificateDecodeError,
+    Certificate(InvalidCertificate::Format(_)) => CertificateFormat,
+    Certificate(InvalidCertificate::Expired { .. }) => CertificateExpired,
+    Certificate(InvalidCertificate::NotYetValid { .. }) => CertificateStatus,
+    Certificate(InvalidCertificate::Untrusted(_)) => AuthenticationFailed,
+    Certificate => CertificateDecodeError,
+    NoRequest => NoSigningRequest,
+    Set(set_certificate::Error::NotCovered { .. }) => CertificateNotOfDomain,
+    Set(set_certificate::Error::NotStored(_) | set_certificate::Error::Contended) => ConfigError,
+    Set(set_certificate::Error),
+    Store(StoreError),
+});

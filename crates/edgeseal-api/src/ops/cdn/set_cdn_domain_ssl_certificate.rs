@@ -5,14 +5,12 @@ use edgeseal_core::DomainPattern;
 
 use super::{
     domain_lookup,
-    set_certificate::{self, CODES, Error, ParamNames, Params},
+    set_certificate::{self, Error, ParamNames, Params},
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `SetCdnDomainSSLCertificate`.
@@ -31,9 +29,7 @@ impl Operation for SetCdnDomainSslCertificate {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = CODES;
-
-    fn parse(params: &ParamMap) -> Result<(DomainPattern, Params), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, Params), Error> {
         Ok((
             domain_lookup::parse_name(params)?,
             Params::parse(params, PARAM_NAMES),

@@ -32,9 +32,8 @@ use crate::{
 };
 
 pub(super) use binding_warnings::{new_binding_warnings, replaced_binding_warnings};
-pub(super) use error::CODES;
 pub(in crate::ops) use error::Error;
-pub(super) use legacy::{BATCH_CODES, LegacyError, SINGLE_CODES};
+pub(super) use legacy::LegacyError;
 pub(super) use params::{BindingRole, ParamNames};
 pub(in crate::ops) use params::{LEGACY_PARAM_NAMES, Params};
 use source::Reference;

@@ -7,17 +7,12 @@ use edgeseal_core::DomainPattern;
 use super::{
     domain_list_error::DomainListError,
     domain_lookup,
-    set_certificate::{
-        self, BATCH_CODES, LEGACY_PARAM_NAMES, LegacyError, ParamNames, Params, SINGLE_CODES,
-    },
+    set_certificate::{self, LEGACY_PARAM_NAMES, LegacyError, ParamNames, Params},
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    domain_list::DomainList,
-    operation::{BatchOperation, EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `SetDomainServerCertificate`.
@@ -39,9 +34,7 @@ impl Operation for SetDomainServerCertificate {
     type Reply = EmptyReply;
     type Error = LegacyError;
 
-    const CODES: &'static [Code] = SINGLE_CODES;
-
-    fn parse(params: &ParamMap) -> Result<(DomainPattern, Params), LegacyError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, Params), LegacyError> {
         Ok((
             domain_lookup::parse_name(params)?,
             Params::parse(params, SINGLE_PARAM_NAMES),
@@ -58,16 +51,13 @@ impl Operation for SetDomainServerCertificate {
     }
 }
 
-impl BatchOperation for BatchSetCdnDomainServerCertificate {
+impl Operation for BatchSetCdnDomainServerCertificate {
     type Params = (Vec<DomainPattern>, Params);
     type Reply = EmptyReply;
     type Error = LegacyError;
 
-    const CODES: &'static [Code] = BATCH_CODES;
-
     fn parse(
-        domains: &DomainList,
-        params: &ParamMap,
+        Input { params, domains }: Input<'_>,
     ) -> Result<(Vec<DomainPattern>, Params), LegacyError> {
         let names = domains.names().map_err(DomainListError::from)?;
         Ok((names, Params::parse(params, LEGACY_PARAM_NAMES)))

@@ -8,10 +8,8 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `SetForceRedirectConfig`.
@@ -22,17 +20,7 @@ impl Operation for SetForceRedirectConfig {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::DomainOffline,
-        Code::MissingRedirectType,
-        Code::InvalidRedirectType,
-        Code::InvalidFunctions,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(DomainPattern, Option<Redirect>), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, Option<Redirect>), Error> {
         let name = domain_lookup::parse_name(params)?;
         let given = params.get_non_empty("RedirectType").unwrap_or_default();
         let to = match given.to_ascii_lowercase().as_str() {

@@ -3,11 +3,9 @@
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::ApiError,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    error::api_error,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `SetCdnDomainSMCertificate`, `DescribeCdnSMCertificateList` and `DescribeCdnSMCertificateDetail`.
@@ -25,9 +23,7 @@ impl Operation for SmCertificates {
     type Reply = EmptyReply;
     type Error = Sm2NotSupported;
 
-    const CODES: &'static [Code] = &[Code::SmNotSupported];
-
-    fn parse(_: &ParamMap) -> Result<(), Sm2NotSupported> {
+    fn parse(_: Input<'_>) -> Result<(), Sm2NotSupported> {
         Err(Sm2NotSupported)
     }
 
@@ -40,12 +36,4 @@ impl Operation for SmCertificates {
     }
 }
 
-impl ApiError for Sm2NotSupported {
-    fn code(&self) -> Code {
-        Code::SmNotSupported
-    }
-
-    fn detail(&self) -> Option<String> {
-        Some(self.to_string())
-    }
-}
+api_error!(Sm2NotSupported => SmNotSupported);

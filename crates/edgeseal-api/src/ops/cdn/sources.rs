@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::wire_names::WireName as _;
-use crate::{code::Code, context::Context, error::ApiError};
+use crate::{context::Context, error::api_error};
 
 /// Most origins of a domain.
 const ORIGINS_MAX: usize = 20;
@@ -308,24 +308,12 @@ fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
     }
 }
 
-impl ApiError for InvalidSources {
-    fn code(&self) -> Code {
-        match self {
-            Self::Missing => Code::MissingSources,
-            Self::NotJson { .. }
-            | Self::NotAList
-            | Self::Member { .. }
-            | Self::Address { .. }
-            | Self::Localhost { .. } => Code::InvalidSources,
-            Self::TooMany { .. } => Code::TooManySources,
-            Self::Kind { .. } => Code::InvalidSourceType,
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        Some(self.to_string())
-    }
-}
+api_error!(InvalidSources {
+    Missing => MissingSources,
+    NotJson | NotAList | Member | Address | Localhost => InvalidSources,
+    TooMany => TooManySources,
+    Kind => InvalidSourceType,
+});
 
 #[cfg(test)]
 mod tests;

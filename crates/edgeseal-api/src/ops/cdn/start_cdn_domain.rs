@@ -5,13 +5,11 @@ use edgeseal_core::{
     domain::{DomainState, Environment},
 };
 
-use super::domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError};
+use super::domain_lookup::{self, DomainError};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `StartCdnDomain`.
@@ -22,9 +20,7 @@ impl Operation for StartCdnDomain {
     type Reply = EmptyReply;
     type Error = DomainError;
 
-    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
-
-    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, DomainError> {
         domain_lookup::parse_name(params)
     }
 

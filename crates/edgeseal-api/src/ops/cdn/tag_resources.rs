@@ -14,12 +14,11 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     domain_list::{DomainList, InvalidDomainList, NAMES_MAX},
-    error::{ApiError, StoreError},
+    error::{StoreError, api_error},
     indexed_params::MissingIndex,
-    operation::{BatchOperation, EmptyReply, Success},
+    operation::{EmptyReply, Input, Operation, Success},
     request::ParamMap,
 };
 
@@ -128,24 +127,12 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-impl BatchOperation for TagResources {
+impl Operation for TagResources {
     type Params = (Vec<DomainPattern>, Vec<(String, String)>);
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingResourceType,
-        Code::InvalidResourceType,
-        Code::MissingResourceId,
-        Code::InvalidResourceId,
-        Code::MissingTag,
-        Code::InvalidTag,
-        Code::TooManyTags,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-    ];
-
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Self::Params, Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<Self::Params, Error> {
         let names = required_domains(domains, params)?;
         let tags = tags::parse_tags(params, "Tag")?;
         if tags.is_empty() {
@@ -178,24 +165,12 @@ impl BatchOperation for TagResources {
     }
 }
 
-impl BatchOperation for UntagResources {
+impl Operation for UntagResources {
     type Params = UntagParams;
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingResourceType,
-        Code::InvalidResourceType,
-        Code::MissingResourceId,
-        Code::InvalidResourceId,
-        Code::MissingTagKey,
-        Code::TooManyTags,
-        Code::InvalidTag,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-    ];
-
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<UntagParams, Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<UntagParams, Error> {
         let names = required_domains(domains, params)?;
         let keys = tags::keys(params)?;
         let all = params
@@ -224,21 +199,12 @@ impl BatchOperation for UntagResources {
     }
 }
 
-impl BatchOperation for ListTagResources {
+impl Operation for ListTagResources {
     type Params = ListParams;
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingResourceType,
-        Code::InvalidResourceType,
-        Code::InvalidResourceId,
-        Code::InvalidNextToken,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-    ];
-
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<ListParams, Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<ListParams, Error> {
         let token = params.get_non_empty("NextToken").map_or(Ok(0), str::parse);
         Ok(ListParams {
             names: resources(domains, params)?,
@@ -361,28 +327,16 @@ async fn change(
     Ok(Success::changed(changed.await?))
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::NoType => Code::MissingResourceType,
-            Self::Type { .. } => Code::InvalidResourceType,
-            Self::NoResource => Code::MissingResourceId,
-            Self::TooManyResources { .. } | Self::ResourceGap(_) => Code::InvalidResourceId,
-            Self::NoTag => Code::MissingTag,
-            Self::NoTagKey => Code::MissingTagKey,
-            Self::TooManyTags { .. } => Code::TooManyTags,
-            Self::Tags(error) => error.code(),
-            Self::Token => Code::InvalidNextToken,
-            Self::Domain(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    NoType => MissingResourceType,
+    Type => InvalidResourceType,
+    NoResource => MissingResourceId,
+    TooManyResources | ResourceGap => InvalidResourceId,
+    NoTag => MissingTag,
+    NoTagKey => MissingTagKey,
+    TooManyTags => TooManyTags,
+    Tags(InvalidTags),
+    Token => InvalidNextToken,
+    Domain(DomainError),
+    Store(StoreError),
+});

@@ -2,8 +2,7 @@
 //! flattened parameters.
 
 use crate::{
-    code::Code,
-    error::ApiError,
+    error::api_error,
     indexed_params::{self, MissingIndex},
     request::ParamMap,
 };
@@ -107,18 +106,10 @@ fn listed(params: &ParamMap, list: &str) -> Vec<(String, String)> {
     tags.into_iter().collect()
 }
 
-impl ApiError for InvalidTags {
-    fn code(&self) -> Code {
-        match self {
-            Self::TooMany => Code::TooManyTags,
-            Self::TooLong | Self::Gap(_) | Self::NoKey(_) => Code::InvalidTag,
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        Some(self.to_string())
-    }
-}
+api_error!(InvalidTags {
+    TooMany => TooManyTags,
+    TooLong | Gap | NoKey => InvalidTag,
+});
 
 /// Longest resource group, in characters.
 const GROUP_MAX: usize = 64;

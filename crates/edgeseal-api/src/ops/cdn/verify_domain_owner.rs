@@ -8,12 +8,10 @@ use serde::Serialize;
 use super::domain_lookup::{self, DomainError};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError, from_change_error},
-    operation::{EmptyReply, Operation, Success},
+    error::{StoreError, api_error, from_change_error},
+    operation::{EmptyReply, Input, Operation, Success},
     ownership::{self, OwnershipError},
-    request::ParamMap,
 };
 
 /// `VerifyDomainOwner`.
@@ -105,15 +103,7 @@ impl Operation for VerifyDomainOwner {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::VerifyError,
-        Code::DomainOwnerVerifyFail,
-        Code::InvalidFile,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(DomainPattern, VerifyMethod), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, VerifyMethod), Error> {
         let name = domain_lookup::parse_name(params)?;
         let given = params.get_non_empty("VerifyType").unwrap_or_default();
         let way = match given.to_ascii_lowercase().as_str() {
@@ -185,9 +175,7 @@ impl Operation for DescribeVerifyContent {
     type Reply = Content;
     type Error = DomainError;
 
-    const CODES: &'static [Code] = &[Code::MissingDomainName, Code::DomainNameMalformed];
-
-    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, DomainError> {
         domain_lookup::parse_name(params)
     }
 
@@ -207,9 +195,7 @@ impl Operation for DescribeDomainVerifyData {
     type Reply = Data;
     type Error = DomainError;
 
-    const CODES: &'static [Code] = &[Code::MissingDomainName, Code::DomainNameMalformed];
-
-    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, DomainError> {
         domain_lookup::parse_name(params)
     }
 
@@ -229,27 +215,10 @@ impl Operation for DescribeDomainVerifyData {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Name(error) => error.code(),
-            Self::Way { .. } => Code::VerifyError,
-            Self::NotInFile {
-                reason: OwnershipError::UnexpectedStatus { .. },
-                ..
-            } => Code::InvalidFile,
-            Self::Disabled | Self::NotInDns { .. } | Self::NotInFile { .. } => {
-                Code::DomainOwnerVerifyFail
-            }
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Name(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Name(DomainError),
+    Way => VerifyError,
+    NotInFile { reason: OwnershipError::UnexpectedStatus { .. }, .. } => InvalidFile,
+    Disabled | NotInDns | NotInFile => DomainOwnerVerifyFail,
+    Store(StoreError),
+});

@@ -5,17 +5,14 @@ use edgeseal_core::domain::ServiceType;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    domain_list::DomainList,
-    error::ApiError,
-    operation::{BatchOperation, EmptyReply, Operation, Success},
+    error::api_error,
+    operation::{EmptyReply, Input, Operation, Success},
     ops::cdn::{
         add_cdn_domain::{self, Params},
         domain_list_error::DomainListError,
         domain_lookup,
     },
-    request::ParamMap,
     sanitize::sanitize,
 };
 
@@ -50,26 +47,7 @@ impl Operation for AddDcdnDomain {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::InvalidFunctionType,
-        Code::InvalidScene,
-        Code::MissingSources,
-        Code::InvalidSources,
-        Code::InvalidSourceType,
-        Code::TooManySources,
-        Code::InvalidScope,
-        Code::InvalidTag,
-        Code::TooManyTags,
-        Code::InvalidResourceGroup,
-        Code::DomainOwnerVerifyFail,
-        Code::DomainAlreadyExists,
-        Code::DomainOverLimit,
-        Code::WildcardAndAll,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let name = domain_lookup::parse_name(params).map_err(add_cdn_domain::Error::from)?;
         if let Some(given) = params.get_non_empty("FunctionType").map(sanitize) {
             return Err(Error::FunctionType { given });
@@ -89,30 +67,12 @@ impl Operation for AddDcdnDomain {
     }
 }
 
-impl BatchOperation for BatchAddDcdnDomain {
+impl Operation for BatchAddDcdnDomain {
     type Params = Params;
     type Reply = EmptyReply;
     type Error = add_cdn_domain::Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameOverLimit,
-        Code::DomainNameMalformed,
-        Code::MissingSources,
-        Code::InvalidSources,
-        Code::InvalidSourceType,
-        Code::TooManySources,
-        Code::InvalidScope,
-        Code::InvalidTag,
-        Code::TooManyTags,
-        Code::InvalidResourceGroup,
-        Code::DomainOwnerVerifyFail,
-        Code::DomainAlreadyExists,
-        Code::DomainOverLimit,
-        Code::WildcardAndAll,
-    ];
-
-    fn parse(domains: &DomainList, params: &ParamMap) -> Result<Params, Self::Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Self::Error> {
         let names = domains.names().map_err(DomainListError::from)?;
         add_cdn_domain::check_exact(&names)?;
         Params::parse_for(ServiceType::Web, params, names)
@@ -127,19 +87,8 @@ impl BatchOperation for BatchAddDcdnDomain {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Domain(error) => error.code(),
-            Self::FunctionType { .. } => Code::InvalidFunctionType,
-            Self::Scene { .. } => Code::InvalidScene,
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Domain(add_cdn_domain::Error),
+    FunctionType => InvalidFunctionType,
+    Scene => InvalidScene,
+});

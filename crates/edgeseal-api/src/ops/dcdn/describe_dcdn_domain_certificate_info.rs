@@ -5,16 +5,14 @@ use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::cdn::{
         describe_domain_certificate_info::{BoundCertificate, entries_or_empty_one},
-        domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError},
+        domain_lookup::{self, DomainError},
         wire_names::on_off,
     },
-    request::ParamMap,
 };
 
 /// `DescribeDcdnDomainCertificateInfo`.
@@ -67,9 +65,7 @@ impl Operation for DescribeDcdnDomainCertificateInfo {
     type Reply = Reply;
     type Error = DomainError;
 
-    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
-
-    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, DomainError> {
         domain_lookup::parse_name(params)
     }
 

@@ -5,19 +5,17 @@ use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::{
         cdn::{
-            domain_lookup::{self, DOMAIN_ERROR_CODES, DomainError},
+            domain_lookup::{self, DomainError},
             sources::OriginView,
             wire_names::{WireName as _, cname, on_off},
         },
         certificate_view::served_pem,
     },
-    request::ParamMap,
 };
 
 /// `DescribeDcdnDomainDetail`.
@@ -61,9 +59,7 @@ impl Operation for DescribeDcdnDomainDetail {
     type Reply = Reply;
     type Error = DomainError;
 
-    const CODES: &'static [Code] = &DOMAIN_ERROR_CODES;
-
-    fn parse(params: &ParamMap) -> Result<DomainPattern, DomainError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, DomainError> {
         domain_lookup::parse_name(params)
     }
 

@@ -5,16 +5,14 @@ use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::cdn::{
-        domain_filter::{DOMAIN_FILTER_CODES, DomainFilter, InvalidDomainFilter},
+        domain_filter::{DomainFilter, InvalidDomainFilter},
         sources::OriginView,
         wire_names::{WireName as _, cname, on_off},
     },
-    request::ParamMap,
 };
 
 /// `DescribeDcdnUserDomains`.
@@ -66,9 +64,7 @@ impl Operation for DescribeDcdnUserDomains {
     type Reply = Reply;
     type Error = InvalidDomainFilter;
 
-    const CODES: &'static [Code] = &DOMAIN_FILTER_CODES;
-
-    fn parse(params: &ParamMap) -> Result<DomainFilter, InvalidDomainFilter> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainFilter, InvalidDomainFilter> {
         DomainFilter::parse(params)
     }
 

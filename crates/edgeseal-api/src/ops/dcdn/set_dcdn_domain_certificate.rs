@@ -7,17 +7,14 @@ use edgeseal_core::{DomainPattern, domain::CertificateLocked};
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    domain_list::DomainList,
-    error::{AccessDenied, ApiError},
-    operation::{BatchOperation, EmptyReply, Operation, Success},
+    error::api_error,
+    operation::{EmptyReply, Input, Operation, Success},
     ops::cdn::{
         domain_list_error::DomainListError,
         domain_lookup::{self, DomainError},
-        set_certificate::{self, LEGACY_PARAM_NAMES, Params},
+        set_certificate::{self, Error as Cause, LEGACY_PARAM_NAMES, Params},
     },
-    request::ParamMap,
 };
 
 /// The operation for one domain.
@@ -37,53 +34,12 @@ pub enum Error {
     Set(#[from] set_certificate::Error),
 }
 
-macro_rules! codes {
-    ($($own:ident)?) => {
-        &[
-            $(Code::$own,)?
-            Code::MissingDomainName,
-            Code::DomainNameMalformed,
-            Code::DomainNotFound,
-            Code::MissingSslProtocol,
-            Code::InvalidSslProtocol,
-            Code::SslPubMissing,
-            Code::SslPriMissing,
-            Code::InvalidSslPub,
-            Code::InvalidSslPri,
-            Code::CertificateMismatch,
-            Code::CertificateTooLong,
-            Code::CertNameTooLong,
-            Code::AuthenticationFailed,
-            Code::SetCertificateParameter,
-            Code::CertificateStatus,
-            Code::DeleteFailed,
-            Code::CertificateNotFound,
-            Code::CertificateDuplicated,
-            Code::CertificateFormat,
-            Code::CertificateKeyNull,
-            Code::KeyMalformed,
-            Code::CertStorageFailed,
-            Code::CertificateContentDuplicated,
-            Code::CertificateExpired,
-            Code::DomainNotOnline,
-            Code::DecodeError,
-            Code::SslPubEncoding,
-            Code::SslPriEncoding,
-            Code::DomainInSafeMode,
-            Code::DomainInProtectedMode,
-            Code::TooManyCertificates,
-        ]
-    };
-}
-
 impl Operation for SetDcdnDomainCertificate {
     type Params = (DomainPattern, Params);
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = codes![];
-
-    fn parse(params: &ParamMap) -> Result<(DomainPattern, Params), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, Params), Error> {
         Ok((
             domain_lookup::parse_name(params)?,
             Params::parse(params, LEGACY_PARAM_NAMES),
@@ -100,17 +56,12 @@ impl Operation for SetDcdnDomainCertificate {
     }
 }
 
-impl BatchOperation for BatchSetDcdnDomainCertificate {
+impl Operation for BatchSetDcdnDomainCertificate {
     type Params = (Vec<DomainPattern>, Params);
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = codes![DomainNameOverLimit];
-
-    fn parse(
-        domains: &DomainList,
-        params: &ParamMap,
-    ) -> Result<(Vec<DomainPattern>, Params), Error> {
+    fn parse(Input { params, domains }: Input<'_>) -> Result<(Vec<DomainPattern>, Params), Error> {
         let names = domains.names().map_err(DomainListError::from)?;
         Ok((names, Params::parse(params, LEGACY_PARAM_NAMES)))
     }
@@ -130,41 +81,13 @@ impl From<DomainError> for Error {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        use set_certificate::Error as Cause;
-        match self {
-            Self::Domains(error) => error.code(),
-            // The legacy page has one code for taken names, one for parameters, and one for domains
-            // that are not online.
-            Self::Set(Cause::NameTaken { .. } | Cause::NameInUse { .. }) => {
-                Code::CertificateDuplicated
-            }
-            Self::Set(Cause::Region { .. } | Cause::NoReference) => Code::SetCertificateParameter,
-            Self::Set(Cause::Held(CertificateLocked::Stopped)) => Code::DomainNotOnline,
-            Self::Set(Cause::Contended) => Code::ServiceBusy,
-            Self::Set(error) => error.code(),
-        }
-    }
-
-    fn message(&self) -> String {
-        match self {
-            Self::Set(set_certificate::Error::Unauthorized(error)) => error.message(),
-            other => other.code().spec().message.to_owned(),
-        }
-    }
-
-    fn access_denied(&self) -> Option<AccessDenied> {
-        match self {
-            Self::Domains(_) => None,
-            Self::Set(error) => error.access_denied(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domains(error) => error.detail(),
-            Self::Set(error) => error.detail(),
-        }
-    }
-}
+// The legacy page has one code for taken names, one for parameters, and one for domains that are not
+// online.
+api_error!(Error {
+    Domains(DomainListError),
+    Set(Cause::NameTaken { .. } | Cause::NameInUse { .. }) => CertificateDuplicated,
+    Set(Cause::Region { .. } | Cause::NoReference) => SetCertificateParameter,
+    Set(Cause::Held(CertificateLocked::Stopped)) => DomainNotOnline,
+    Set(Cause::Contended) => ServiceBusy,
+    Set(set_certificate::Error),
+});

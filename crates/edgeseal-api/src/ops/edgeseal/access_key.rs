@@ -10,8 +10,7 @@ use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
-    error::{ApiError, StoreError},
+    error::{StoreError, api_error},
     ops::quota,
     request::ParamMap,
 };
@@ -139,38 +138,21 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::AccountId(_) => Code::InvalidAccountId,
-            Self::NoKeyNamed => Code::MissingUserAccessKeyId,
-            Self::NoStatus => Code::MissingStatus,
-            Self::Status { .. } => Code::InvalidStatus,
-            Self::NoName => Code::MissingAccountName,
-            Self::Name => Code::InvalidAccountName,
-            Self::PrivateOrigins | Self::NoChange => Code::InvalidPrivateOrigins,
-            Self::Quota { .. } => Code::InvalidQuota,
-            Self::Refused(error) => refused_code(error),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
-
-const fn refused_code(reason: &AccountError) -> Code {
-    match reason {
-        AccountError::NameTaken { .. } => Code::AccountAlreadyExists,
-        AccountError::NoAccount { .. } => Code::AccountNotFound,
-        // Keys of users are made elsewhere.
-        AccountError::NoUser { .. } => Code::UserAccessKeyNotFound,
-        AccountError::TooManyKeys { .. } => Code::TooManyAccessKeys,
-        AccountError::NoKey { .. } => Code::UserAccessKeyNotFound,
-        AccountError::LastRootKey { .. } => Code::LastRootAccessKey,
-    }
-}
+api_error!(Error {
+    AccountId => InvalidAccountId,
+    NoKeyNamed => MissingUserAccessKeyId,
+    NoStatus => MissingStatus,
+    Status => InvalidStatus,
+    NoName => MissingAccountName,
+    Name => InvalidAccountName,
+    PrivateOrigins | NoChange => InvalidPrivateOrigins,
+    Quota => InvalidQuota,
+    Refused(AccountError::NameTaken { .. }) => AccountAlreadyExists,
+    Refused(AccountError::NoAccount { .. }) => AccountNotFound,
+    // Keys of users are made elsewhere.
+    Refused(AccountError::NoUser { .. }) => UserAccessKeyNotFound,
+    Refused(AccountError::TooManyKeys { .. }) => TooManyAccessKeys,
+    Refused(AccountError::NoKey { .. }) => UserAccessKeyNotFound,
+    Refused(AccountError::LastRootKey { .. }) => LastRootAccessKey,
+    Store(StoreError),
+});

@@ -7,11 +7,9 @@ use serde::Serialize;
 use super::access_key::{self, AccessKeyView, Error};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{Change, Operation, Success},
-    request::ParamMap,
+    operation::{Change, Input, Operation, Success},
 };
 
 /// `CreateAccessKey`.
@@ -29,13 +27,7 @@ impl Operation for CreateAccessKey {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::InvalidAccountId,
-        Code::AccountNotFound,
-        Code::TooManyAccessKeys,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Option<AccountId>, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Option<AccountId>, Error> {
         access_key::account(params)
     }
 

@@ -7,11 +7,9 @@ use serde::Serialize;
 use super::access_key::{AccessKeyView, Error, quotas};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `CreateAccount`.
@@ -31,14 +29,7 @@ impl Operation for CreateAccount {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingAccountName,
-        Code::InvalidAccountName,
-        Code::InvalidQuota,
-        Code::AccountAlreadyExists,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(String, QuotaOverrides), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(String, QuotaOverrides), Error> {
         let name = params.get_non_empty("AccountName").ok_or(Error::NoName)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if name.len() > 64 || !name.chars().all(plain) {

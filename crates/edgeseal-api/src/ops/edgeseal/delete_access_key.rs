@@ -7,11 +7,9 @@ use edgeseal_store::catalog::KeyOwner;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `DeleteAccessKey`.
@@ -22,14 +20,7 @@ impl Operation for DeleteAccessKey {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::InvalidAccountId,
-        Code::MissingUserAccessKeyId,
-        Code::UserAccessKeyNotFound,
-        Code::LastRootAccessKey,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(Option<AccountId>, String), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(Option<AccountId>, String), Error> {
         Ok((access_key::account(params)?, access_key::key(params)?))
     }
 

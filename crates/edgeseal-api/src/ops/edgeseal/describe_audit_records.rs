@@ -10,10 +10,9 @@ use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     request::ParamMap,
 };
 
@@ -125,15 +124,7 @@ impl Operation for DescribeAuditRecords {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::InvalidStartTime,
-        Code::InvalidEndTime,
-        Code::InvalidMaxResults,
-        Code::InvalidDirection,
-        Code::InvalidNextToken,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let from = time(params, "StartTime").ok_or(Error::Start)?;
         let until = time(params, "EndTime").ok_or(Error::End)?;
         if from.is_some_and(|from| until.is_some_and(|until| until <= from)) {
@@ -303,22 +294,11 @@ impl Row {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Start => Code::InvalidStartTime,
-            Self::End | Self::ReversedTimeRange => Code::InvalidEndTime,
-            Self::Results => Code::InvalidMaxResults,
-            Self::Direction => Code::InvalidDirection,
-            Self::Token => Code::InvalidNextToken,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Start => InvalidStartTime,
+    End | ReversedTimeRange => InvalidEndTime,
+    Results => InvalidMaxResults,
+    Direction => InvalidDirection,
+    Token => InvalidNextToken,
+    Store(StoreError),
+});

@@ -11,12 +11,10 @@ use serde::Serialize;
 use super::key_encryption_key::{Error, key_encryption};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
     key_encryption::{KeyEncryptionStatus, ResealProgress},
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `DescribeKeyEncryption`.
@@ -70,9 +68,7 @@ impl Operation for DescribeKeyEncryption {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[];
-
-    fn parse(params: &ParamMap) -> Result<bool, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<bool, Error> {
         Ok(params.get_non_empty("Count") != Some("false"))
     }
 

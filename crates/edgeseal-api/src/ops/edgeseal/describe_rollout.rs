@@ -14,12 +14,10 @@ use serde::Serialize;
 use self::{fleet::Fleet, row::EdgeRow};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::cdn::domain_lookup::{self, DomainError},
-    request::ParamMap,
     sanitize::sanitize,
 };
 
@@ -116,15 +114,7 @@ impl Operation for DescribeRollout {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::InvalidEnv,
-        Code::InvalidRevision,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let domain = params
             .get_non_empty("DomainName")
             .map(|_| domain_lookup::parse_name(params));
@@ -290,24 +280,19 @@ const fn env(environment: Environment) -> &'static str {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Domain(error) => error.code(),
-            Self::Environment { .. } => Code::InvalidEnv,
-            Self::Revision { .. } | Self::Request { .. } => Code::InvalidRevision,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(DomainError::Missing) => {
-                Some("name one of your domains in DomainName; all edges are shown to the root account only, and to its users with a right on acs:edgeseal:*:ROOT:*".to_owned())
-            }
-            Self::Domain(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
+api_error!(Error {
+    Domain(DomainError),
+    Environment => InvalidEnv,
+    Revision | Request => InvalidRevision,
+    Store(StoreError),
 }
+fn detail(&self) -> Option<String> {
+    match self {
+        Self::Domain(DomainError::Missing) => {
+            Some("name one of your domains in DomainName; all edges are shown to the root account only, and to its users with a right on acs:edgeseal:*:ROOT:*".to_owned())
+        }
+        Self::Domain(error) => error.detail(),
+        Self::Store(error) => error.detail(),
+        other => Some(other.to_string()),
+    }
+});

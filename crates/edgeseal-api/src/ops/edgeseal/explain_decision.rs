@@ -13,12 +13,10 @@ use serde_json::Value;
 use crate::{
     actions::ACTIONS,
     authorize::{self, Authorized, domain_resource},
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     policy_cache::EffectivePolicies,
-    request::ParamMap,
     sanitize::sanitize,
 };
 
@@ -107,15 +105,7 @@ impl Operation for ExplainDecision {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingPermission,
-        Code::MissingResource,
-        Code::InvalidSourceIp,
-        Code::UserNotFound,
-        Code::RoleNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let permission = params
             .get_non_empty("Permission")
             .ok_or(Error::NoPermission)?;
@@ -283,22 +273,11 @@ fn nth(text: &str, at: usize) -> Option<String> {
     Some(statement.to_string())
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::NoPermission => Code::MissingPermission,
-            Self::NoResource => Code::MissingResource,
-            Self::SourceIp { .. } => Code::InvalidSourceIp,
-            Self::NoUser { .. } => Code::UserNotFound,
-            Self::NoRole { .. } => Code::RoleNotFound,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    NoPermission => MissingPermission,
+    NoResource => MissingResource,
+    SourceIp => InvalidSourceIp,
+    NoUser => UserNotFound,
+    NoRole => RoleNotFound,
+    Store(StoreError),
+});

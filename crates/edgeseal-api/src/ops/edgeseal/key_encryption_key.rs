@@ -10,9 +10,8 @@ use edgeseal_store::{
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError, from_change_error},
+    error::{StoreError, api_error, from_change_error},
     key_encryption::{KeyEncryption, KeyEncryptionError},
     request::ParamMap,
     sanitize::sanitize,
@@ -67,35 +66,24 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::NoKeyNamed => Code::MissingKeyId,
-            Self::KeyId { .. } => Code::InvalidKeyId,
-            Self::Refused(error) => refused_code(error),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            // The cause is logged and stays inside.
-            Self::Refused(KeyEncryptionError::Fault(_)) => Some("the store failed".to_owned()),
-            other => Some(other.to_string()),
-        }
-    }
+api_error!(Error {
+    NoKeyNamed => MissingKeyId,
+    KeyId => InvalidKeyId,
+    Refused(KeyEncryptionError::Resealing { .. }) => ResealInProgress,
+    Refused(KeyEncryptionError::NoNewKey { .. }) => NoNewKeyEncryptionKey,
+    Refused(KeyEncryptionError::Source { .. }) => KeySourceUnusable,
+    Refused(KeyEncryptionError::Active { .. }) => KeyEncryptionKeyInUse,
+    Refused(KeyEncryptionError::InUse { .. }) => KeyEncryptionKeyInUse,
+    Refused(KeyEncryptionError::Unreadable { .. }) => KeyEncryptionKeyInUse,
+    Refused(KeyEncryptionError::Unknown { .. }) => KeyEncryptionKeyNotFound,
+    Refused(KeyEncryptionError::Fault(_)) => ServiceUnavailable,
+    Store(StoreError),
 }
-
-const fn refused_code(error: &KeyEncryptionError) -> Code {
-    match error {
-        KeyEncryptionError::Resealing { .. } => Code::ResealInProgress,
-        KeyEncryptionError::NoNewKey { .. } => Code::NoNewKeyEncryptionKey,
-        KeyEncryptionError::Source { .. } => Code::KeySourceUnusable,
-        KeyEncryptionError::Active { .. }
-        | KeyEncryptionError::InUse { .. }
-        | KeyEncryptionError::Unreadable { .. } => Code::KeyEncryptionKeyInUse,
-        KeyEncryptionError::Unknown { .. } => Code::KeyEncryptionKeyNotFound,
-        KeyEncryptionError::Fault(_) => Code::ServiceUnavailable,
+fn detail(&self) -> Option<String> {
+    match self {
+        Self::Store(error) => error.detail(),
+        // The cause is logged and stays inside.
+        Self::Refused(KeyEncryptionError::Fault(_)) => Some("the store failed".to_owned()),
+        other => Some(other.to_string()),
     }
-}
+});

@@ -7,11 +7,9 @@ use serde::Serialize;
 use super::access_key::{AccessKeyView, Error};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `ListAccounts`.
@@ -45,9 +43,7 @@ impl Operation for ListAccounts {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[];
-
-    fn parse(_: &ParamMap) -> Result<(), Error> {
+    fn parse(_: Input<'_>) -> Result<(), Error> {
         Ok(())
     }
 

@@ -6,10 +6,8 @@ use serde::Serialize;
 use super::key_encryption_key::{self, Error, key_encryption, record};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `RetireKeyEncryptionKey`.
@@ -28,16 +26,7 @@ impl Operation for RetireKeyEncryptionKey {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingKeyId,
-        Code::InvalidKeyId,
-        Code::ResealInProgress,
-        Code::KeySourceUnusable,
-        Code::KeyEncryptionKeyInUse,
-        Code::KeyEncryptionKeyNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<KeyId, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<KeyId, Error> {
         key_encryption_key::key(params)
     }
 

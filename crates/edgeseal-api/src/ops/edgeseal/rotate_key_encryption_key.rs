@@ -5,10 +5,8 @@ use serde::Serialize;
 use super::key_encryption_key::{Error, key_encryption, record};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `RotateKeyEncryptionKey`.
@@ -26,13 +24,7 @@ impl Operation for RotateKeyEncryptionKey {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::ResealInProgress,
-        Code::NoNewKeyEncryptionKey,
-        Code::KeySourceUnusable,
-    ];
-
-    fn parse(_: &ParamMap) -> Result<(), Error> {
+    fn parse(_: Input<'_>) -> Result<(), Error> {
         Ok(())
     }
 

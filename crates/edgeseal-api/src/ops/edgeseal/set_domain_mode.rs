@@ -9,12 +9,10 @@ use edgeseal_store::catalog::ChangeError;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError, from_change_error},
-    operation::{EmptyReply, Operation, Success},
+    error::{StoreError, api_error, from_change_error},
+    operation::{EmptyReply, Input, Operation, Success},
     ops::cdn::domain_lookup::{self, DomainError},
-    request::ParamMap,
     sanitize::sanitize,
 };
 
@@ -46,15 +44,7 @@ impl Operation for SetDomainMode {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingDomainName,
-        Code::DomainNameMalformed,
-        Code::DomainNotFound,
-        Code::MissingMode,
-        Code::InvalidMode,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(DomainPattern, DomainMode), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, DomainMode), Error> {
         let name = domain_lookup::parse_name(params)?;
         let mode = match params.get_non_empty("Mode").ok_or(Error::NoMode)? {
             "normal" => DomainMode::Normal,
@@ -112,21 +102,9 @@ const fn mode_name(mode: DomainMode) -> &'static str {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Domain(error) => error.code(),
-            Self::NoMode => Code::MissingMode,
-            Self::Mode { .. } => Code::InvalidMode,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Domain(DomainError),
+    NoMode => MissingMode,
+    Mode => InvalidMode,
+    Store(StoreError),
+});

@@ -7,11 +7,9 @@ use edgeseal_store::catalog::KeyOwner;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
     sanitize::sanitize,
 };
 
@@ -30,16 +28,7 @@ impl Operation for UpdateAccessKey {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::InvalidAccountId,
-        Code::MissingUserAccessKeyId,
-        Code::MissingStatus,
-        Code::InvalidStatus,
-        Code::UserAccessKeyNotFound,
-        Code::LastRootAccessKey,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let (account, key) = (access_key::account(params)?, access_key::key(params)?);
         let active = match params.get_non_empty("Status").ok_or(Error::NoStatus)? {
             "Active" => true,

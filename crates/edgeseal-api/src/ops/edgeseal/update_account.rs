@@ -6,11 +6,9 @@ use edgeseal_store::catalog::{AccountUpdate, PrivateOriginsOverride};
 use super::access_key::{Error, account, account_or_own, quotas};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `UpdateAccount`.
@@ -27,14 +25,7 @@ impl Operation for UpdateAccount {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::InvalidAccountId,
-        Code::InvalidPrivateOrigins,
-        Code::InvalidQuota,
-        Code::AccountNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let account = account(params)?;
         let private_origins = match params.get_non_empty("PrivateOrigins") {
             None => None,

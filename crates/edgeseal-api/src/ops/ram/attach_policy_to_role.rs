@@ -8,11 +8,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `AttachPolicyToRole`.
@@ -23,23 +21,7 @@ impl Operation for AttachPolicyToRole {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingRoleName,
-        Code::RoleNameChars,
-        Code::RoleNameLength,
-        Code::MissingPolicyType,
-        Code::PolicyTypeValue,
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::ResourceGroupNotFound,
-        Code::RoleNotFound,
-        Code::PolicyNotFound,
-        Code::RolePolicyAlreadyExists,
-        Code::TooManyRolePolicies,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(RoleName, PolicyRef), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(RoleName, PolicyRef), Error> {
         Ok((parameters::role(params)?, parameters::policy_ref(params)?))
     }
 

@@ -8,11 +8,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `AttachPolicyToUser`.
@@ -23,23 +21,7 @@ impl Operation for AttachPolicyToUser {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingUserName,
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::MissingPolicyType,
-        Code::PolicyTypeValue,
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::ResourceGroupNotFound,
-        Code::UserNotFound,
-        Code::PolicyNotFound,
-        Code::UserPolicyAlreadyExists,
-        Code::TooManyUserPolicies,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(UserName, PolicyRef), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(UserName, PolicyRef), Error> {
         Ok((parameters::user(params)?, parameters::policy_ref(params)?))
     }
 

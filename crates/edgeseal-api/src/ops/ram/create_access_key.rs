@@ -11,11 +11,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `CreateAccessKey`.
@@ -33,14 +31,7 @@ impl Operation for CreateAccessKey {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::UserNotFound,
-        Code::TooManyUserKeys,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Option<UserName>, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Option<UserName>, Error> {
         Ok(parameters::optional_user(params)?)
     }
 

@@ -13,8 +13,7 @@ use crate::{
     code::Code,
     context::Context,
     error::from_change_error,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `CreatePolicy`.
@@ -39,21 +38,7 @@ impl Operation for CreatePolicy {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::PolicyTypeValue,
-        Code::MissingPolicyDocument,
-        Code::PolicyDocumentLength,
-        Code::MalformedPolicyDocument,
-        Code::DescriptionLength,
-        Code::TagValue,
-        Code::PolicyAlreadyExists,
-        Code::TooManyPolicies,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         parameters::reject_tags(params)?;
         let name = parameters::custom_policy(params)?;
         let code = Code::DescriptionLength;

@@ -13,7 +13,7 @@ use crate::{
     code::Code,
     context::Context,
     error::from_change_error,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     request::ParamMap,
 };
 
@@ -40,21 +40,7 @@ impl Operation for CreatePolicyVersion {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::PolicyTypeValue,
-        Code::MissingPolicyDocument,
-        Code::PolicyDocumentLength,
-        Code::MalformedPolicyDocument,
-        Code::SetAsDefaultValue,
-        Code::RotateStrategyValue,
-        Code::PolicyNotFound,
-        Code::TooManyPolicyVersions,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         Ok(Params {
             name: parameters::custom_policy(params)?,
             text: policy::text(params)?,

@@ -16,8 +16,7 @@ use crate::{
     code::Code,
     context::Context,
     error::{StoreError, from_change_error},
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `CreateRole`.
@@ -36,21 +35,7 @@ impl Operation for CreateRole {
     type Reply = role::Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingRoleName,
-        Code::RoleNameChars,
-        Code::RoleNameLength,
-        Code::MissingAssumeRolePolicyDocument,
-        Code::AssumeRolePolicyDocumentLength,
-        Code::MalformedPolicyDocument,
-        Code::DescriptionLength,
-        Code::MaxSessionDurationValue,
-        Code::TagValue,
-        Code::RoleAlreadyExists,
-        Code::TooManyRoles,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         const TRUST: &str = "AssumeRolePolicyDocument";
         let name = parameters::role(params)?;
         parameters::reject_tags(params)?;

@@ -13,8 +13,7 @@ use crate::{
     code::Code,
     context::Context,
     error::from_change_error,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `CreateUser`.
@@ -25,20 +24,7 @@ impl Operation for CreateUser {
     type Reply = user::Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingUserName,
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::DisplayNameChars,
-        Code::DisplayNameLength,
-        Code::MobilePhoneFormat,
-        Code::EmailFormat,
-        Code::CommentsLength,
-        Code::UserAlreadyExists,
-        Code::TooManyUsers,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(UserName, UserProfile), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(UserName, UserProfile), Error> {
         let name = parameters::user(params)?;
         let codes = (Code::DisplayNameChars, Code::DisplayNameLength);
         let display_name = parameters::display_name(params, "DisplayName", codes)?;

@@ -8,8 +8,7 @@ use crate::{
     code::Code,
     context::Context,
     diagnostic_message::DiagnosticMessage,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `DecodeDiagnosticMessage`.
@@ -56,12 +55,7 @@ impl Operation for DecodeDiagnosticMessage {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingEncodedDiagnosticMessage,
-        Code::EncodedDiagnosticMessageValue,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<String, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<String, Error> {
         let given = params.get_non_empty(PARAMETER).map(str::to_owned);
         let missing = InvalidParameter::Missing {
             parameter: PARAMETER,

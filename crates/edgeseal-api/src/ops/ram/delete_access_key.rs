@@ -5,11 +5,9 @@ use edgeseal_core::identity::UserName;
 use super::{access_key, error::Error, parameters};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `DeleteAccessKey`.
@@ -20,16 +18,7 @@ impl Operation for DeleteAccessKey {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::MissingUserAccessKeyId,
-        Code::UserNotFound,
-        Code::UserKeyNotFound,
-        Code::LastRootAccessKey,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(Option<UserName>, String), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(Option<UserName>, String), Error> {
         Ok((
             parameters::optional_user(params)?,
             access_key::parse_key_id(params)?,

@@ -8,8 +8,7 @@ use crate::{
     code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `DeletePolicy`.
@@ -20,19 +19,7 @@ impl Operation for DeletePolicy {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::PolicyTypeValue,
-        Code::CascadingDeleteValue,
-        Code::PolicyNotFound,
-        Code::PolicyOfUser,
-        Code::PolicyOfRole,
-        Code::PolicyHasVersions,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(PolicyName, bool), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(PolicyName, bool), Error> {
         let name = parameters::custom_policy(params)?;
         let cascading = parameters::flag(params, "CascadingDelete", Code::CascadingDeleteValue)?;
         Ok((name, cascading))

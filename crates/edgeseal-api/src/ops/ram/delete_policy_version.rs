@@ -5,11 +5,9 @@ use edgeseal_core::identity::PolicyName;
 use super::{error::Error, parameters};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `DeletePolicyVersion`.
@@ -20,19 +18,7 @@ impl Operation for DeletePolicyVersion {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::PolicyTypeValue,
-        Code::MissingVersionId,
-        Code::VersionIdFormat,
-        Code::PolicyNotFound,
-        Code::PolicyVersionNotFound,
-        Code::DefaultPolicyVersion,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(PolicyName, u32), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(PolicyName, u32), Error> {
         Ok((
             parameters::custom_policy(params)?,
             parameters::version(params)?,

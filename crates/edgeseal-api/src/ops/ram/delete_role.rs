@@ -5,11 +5,9 @@ use edgeseal_core::identity::RoleName;
 use super::{error::Error, parameters};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `DeleteRole`.
@@ -20,15 +18,7 @@ impl Operation for DeleteRole {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingRoleName,
-        Code::RoleNameChars,
-        Code::RoleNameLength,
-        Code::RoleNotFound,
-        Code::RoleHasPolicies,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<RoleName, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<RoleName, Error> {
         Ok(parameters::role(params)?)
     }
 

@@ -5,11 +5,9 @@ use edgeseal_core::identity::UserName;
 use super::{error::Error, parameters};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `DeleteUser`.
@@ -20,16 +18,7 @@ impl Operation for DeleteUser {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingUserName,
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::UserNotFound,
-        Code::UserHasAccessKeys,
-        Code::UserHasPolicies,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<UserName, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<UserName, Error> {
         Ok(parameters::user(params)?)
     }
 

@@ -8,11 +8,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `DetachPolicyFromRole`.
@@ -23,22 +21,7 @@ impl Operation for DetachPolicyFromRole {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingRoleName,
-        Code::RoleNameChars,
-        Code::RoleNameLength,
-        Code::MissingPolicyType,
-        Code::PolicyTypeValue,
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::ResourceGroupNotFound,
-        Code::RoleNotFound,
-        Code::PolicyNotFound,
-        Code::RolePolicyNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(RoleName, PolicyRef), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(RoleName, PolicyRef), Error> {
         Ok((parameters::role(params)?, parameters::policy_ref(params)?))
     }
 

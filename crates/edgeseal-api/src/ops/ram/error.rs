@@ -1,13 +1,15 @@
 //! Errors of RAM, with their codes.
 
-use edgeseal_core::identity::IdentityKind;
+use edgeseal_core::identity::{
+    IdentityKind::{Role, User},
+    IdentityRef,
+};
 use edgeseal_store::catalog::{AccountError, IdentityError};
 
 use super::parameters::InvalidParameter;
 use crate::{
     authorize::Authorized,
-    code::Code,
-    error::{ApiError, StoreError},
+    error::{StoreError, api_error},
 };
 
 /// Errors.
@@ -47,89 +49,46 @@ pub(super) fn check_resource_group(call: &Authorized) -> Result<(), Error> {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Parameter(bad) => bad.code(),
-            Self::ResourceGroup => Code::ResourceGroupNotFound,
-            Self::SessionHasNoKeys => Code::UserNotFound,
-            Self::NoLoginProfile => Code::LoginProfileNotFound,
-            Self::NoMfaDevice => Code::MfaDeviceNotFound,
-            Self::Identity(error) => refused_code(error),
-            Self::Key(error) => key_code(error),
-            Self::Store(error) => error.code(),
-        }
-    }
+api_error!(Error {
+    Parameter(InvalidParameter),
+    ResourceGroup => ResourceGroupNotFound,
+    SessionHasNoKeys => UserNotFound,
+    NoLoginProfile => LoginProfileNotFound,
+    NoMfaDevice => MfaDeviceNotFound,
+    Identity(IdentityError),
+    // The first is about new accounts, the second about the caller's own, which is there.
+    Key(AccountError::NameTaken { .. }) => UserNotFound,
+    Key(AccountError::NoAccount { .. }) => UserNotFound,
+    Key(AccountError::NoUser { .. }) => UserNotFound,
+    Key(AccountError::TooManyKeys { .. }) => TooManyUserKeys,
+    Key(AccountError::NoKey { .. }) => UserKeyNotFound,
+    Key(AccountError::LastRootKey { .. }) => LastRootAccessKey,
+    Store(StoreError),
+});
 
-    fn message(&self) -> String {
-        match self {
-            Self::Parameter(bad) => bad.message(),
-            other => other.code().spec().message.to_owned(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
-
-const fn refused_code(error: &IdentityError) -> Code {
-    use IdentityKind::{Role, User};
-    match error {
-        IdentityError::NotFound(identity) => match identity.kind {
-            User => Code::UserNotFound,
-            Role => Code::RoleNotFound,
-        },
-        IdentityError::NoPolicy(_) => Code::PolicyNotFound,
-        IdentityError::NoVersion { .. } => Code::PolicyVersionNotFound,
-        IdentityError::Exists(identity) => match identity.kind {
-            User => Code::UserAlreadyExists,
-            Role => Code::RoleAlreadyExists,
-        },
-        IdentityError::PolicyExists(_) => Code::PolicyAlreadyExists,
-        IdentityError::UserHasKeys { .. } => Code::UserHasAccessKeys,
-        IdentityError::HasPolicies { identity, .. } => match identity.kind {
-            User => Code::UserHasPolicies,
-            Role => Code::RoleHasPolicies,
-        },
-        IdentityError::PolicyAttached { identity, .. } => match identity.kind {
-            User => Code::PolicyOfUser,
-            Role => Code::PolicyOfRole,
-        },
-        IdentityError::PolicyHasVersions { .. } => Code::PolicyHasVersions,
-        IdentityError::DefaultVersion { .. } => Code::DefaultPolicyVersion,
-        IdentityError::HasPolicy { identity, .. } => match identity.kind {
-            User => Code::UserPolicyAlreadyExists,
-            Role => Code::RolePolicyAlreadyExists,
-        },
-        IdentityError::LacksPolicy { identity, .. } => match identity.kind {
-            User => Code::UserPolicyNotFound,
-            Role => Code::RolePolicyNotFound,
-        },
-        IdentityError::TooMany { kind, .. } => match kind {
-            User => Code::TooManyUsers,
-            Role => Code::TooManyRoles,
-        },
-        IdentityError::TooManyPolicies { .. } => Code::TooManyPolicies,
-        IdentityError::TooManyVersions { .. } => Code::TooManyPolicyVersions,
-        IdentityError::TooManyAttached { identity, .. } => match identity.kind {
-            User => Code::TooManyUserPolicies,
-            Role => Code::TooManyRolePolicies,
-        },
-    }
-}
-
-const fn key_code(error: &AccountError) -> Code {
-    match error {
-        // The first is about new accounts, the second about the caller's own, which is there.
-        AccountError::NameTaken { .. }
-        | AccountError::NoAccount { .. }
-        | AccountError::NoUser { .. } => Code::UserNotFound,
-        AccountError::TooManyKeys { .. } => Code::TooManyUserKeys,
-        AccountError::NoKey { .. } => Code::UserKeyNotFound,
-        AccountError::LastRootKey { .. } => Code::LastRootAccessKey,
-    }
-}
+api_error!(IdentityError {
+    NotFound(IdentityRef { kind: User, .. }) => UserNotFound,
+    NotFound(IdentityRef { kind: Role, .. }) => RoleNotFound,
+    NoPolicy => PolicyNotFound,
+    NoVersion => PolicyVersionNotFound,
+    Exists(IdentityRef { kind: User, .. }) => UserAlreadyExists,
+    Exists(IdentityRef { kind: Role, .. }) => RoleAlreadyExists,
+    PolicyExists => PolicyAlreadyExists,
+    UserHasKeys => UserHasAccessKeys,
+    HasPolicies { identity: IdentityRef { kind: User, .. }, .. } => UserHasPolicies,
+    HasPolicies { identity: IdentityRef { kind: Role, .. }, .. } => RoleHasPolicies,
+    PolicyAttached { identity: IdentityRef { kind: User, .. }, .. } => PolicyOfUser,
+    PolicyAttached { identity: IdentityRef { kind: Role, .. }, .. } => PolicyOfRole,
+    PolicyHasVersions => PolicyHasVersions,
+    DefaultVersion => DefaultPolicyVersion,
+    HasPolicy { identity: IdentityRef { kind: User, .. }, .. } => UserPolicyAlreadyExists,
+    HasPolicy { identity: IdentityRef { kind: Role, .. }, .. } => RolePolicyAlreadyExists,
+    LacksPolicy { identity: IdentityRef { kind: User, .. }, .. } => UserPolicyNotFound,
+    LacksPolicy { identity: IdentityRef { kind: Role, .. }, .. } => RolePolicyNotFound,
+    TooMany { kind: User, .. } => TooManyUsers,
+    TooMany { kind: Role, .. } => TooManyRoles,
+    TooManyPolicies => TooManyPolicies,
+    TooManyVersions => TooManyPolicyVersions,
+    TooManyAttached { identity: IdentityRef { kind: User, .. }, .. } => TooManyUserPolicies,
+    TooManyAttached { identity: IdentityRef { kind: Role, .. }, .. } => TooManyRolePolicies,
+});

@@ -7,11 +7,9 @@ use serde::Serialize;
 use super::{access_key, error::Error, parameters};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `GetAccessKeyLastUsed`.
@@ -37,15 +35,7 @@ impl Operation for GetAccessKeyLastUsed {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::MissingUserAccessKeyId,
-        Code::UserNotFound,
-        Code::UserKeyNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(Option<UserName>, String), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(Option<UserName>, String), Error> {
         Ok((
             parameters::optional_user(params)?,
             access_key::parse_key_id(params)?,

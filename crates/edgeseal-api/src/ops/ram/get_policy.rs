@@ -10,11 +10,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `GetPolicy`.
@@ -34,16 +32,7 @@ impl Operation for GetPolicy {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingPolicyType,
-        Code::PolicyTypeValue,
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::PolicyNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<PolicyRef, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<PolicyRef, Error> {
         Ok(parameters::policy_ref(params)?)
     }
 

@@ -11,10 +11,8 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `GetPolicyVersion`.
@@ -32,19 +30,7 @@ impl Operation for GetPolicyVersion {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingPolicyType,
-        Code::PolicyTypeValue,
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::MissingVersionId,
-        Code::VersionIdFormat,
-        Code::PolicyNotFound,
-        Code::PolicyVersionNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(PolicyRef, u32), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(PolicyRef, u32), Error> {
         Ok((
             parameters::policy_ref(params)?,
             parameters::version(params)?,

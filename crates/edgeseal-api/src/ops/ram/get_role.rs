@@ -5,10 +5,8 @@ use edgeseal_core::identity::RoleName;
 use super::{error::Error, identity_lookup, parameters, role};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `GetRole`.
@@ -19,14 +17,7 @@ impl Operation for GetRole {
     type Reply = role::Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingRoleName,
-        Code::RoleNameChars,
-        Code::RoleNameLength,
-        Code::RoleNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<RoleName, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<RoleName, Error> {
         Ok(parameters::role(params)?)
     }
 

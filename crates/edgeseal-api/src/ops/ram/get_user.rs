@@ -5,10 +5,8 @@ use edgeseal_core::identity::UserName;
 use super::{error::Error, identity_lookup, parameters, user};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `GetUser`.
@@ -19,14 +17,7 @@ impl Operation for GetUser {
     type Reply = user::Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingUserName,
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::UserNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<UserName, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<UserName, Error> {
         Ok(parameters::user(params)?)
     }
 

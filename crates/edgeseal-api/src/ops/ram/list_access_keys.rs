@@ -10,11 +10,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `ListAccessKeys`.
@@ -38,13 +36,7 @@ impl Operation for ListAccessKeys {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::UserNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Option<UserName>, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Option<UserName>, Error> {
         Ok(parameters::optional_user(params)?)
     }
 

@@ -11,11 +11,9 @@ use serde::Serialize;
 use super::{error::Error, parameters, policy::AnyPolicy, role};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `ListEntitiesForPolicy`.
@@ -72,16 +70,7 @@ impl Operation for ListEntitiesForPolicy {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingPolicyType,
-        Code::PolicyTypeValue,
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::PolicyNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<PolicyRef, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<PolicyRef, Error> {
         Ok(parameters::policy_ref(params)?)
     }
 

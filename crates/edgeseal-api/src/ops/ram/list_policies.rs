@@ -13,11 +13,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `ListPolicies`.
@@ -37,14 +35,7 @@ impl Operation for ListPolicies {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::PolicyTypeValue,
-        Code::MaxItemsValue,
-        Code::MarkerValue,
-        Code::TagValue,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(Option<PolicyKind>, MarkerPage), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(Option<PolicyKind>, MarkerPage), Error> {
         parameters::reject_tags(params)?;
         Ok((
             parameters::optional_policy_kind(params)?,

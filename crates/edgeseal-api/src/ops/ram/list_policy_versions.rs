@@ -10,10 +10,8 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `ListPolicyVersions`.
@@ -37,16 +35,7 @@ impl Operation for ListPolicyVersions {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingPolicyType,
-        Code::PolicyTypeValue,
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::PolicyNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<PolicyRef, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<PolicyRef, Error> {
         Ok(parameters::policy_ref(params)?)
     }
 

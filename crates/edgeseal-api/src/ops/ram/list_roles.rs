@@ -11,11 +11,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `ListRoles`.
@@ -41,9 +39,7 @@ impl Operation for ListRoles {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[Code::MaxItemsValue, Code::MarkerValue, Code::TagValue];
-
-    fn parse(params: &ParamMap) -> Result<MarkerPage, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<MarkerPage, Error> {
         parameters::reject_tags(params)?;
         Ok(MarkerPage::parse(params)?)
     }

@@ -14,7 +14,7 @@ use crate::{
     authorize::Authorized,
     code::Code,
     context::Context,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     request::ParamMap,
 };
 
@@ -44,15 +44,7 @@ impl Operation for ListTagResources {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingResourceType,
-        Code::InvalidResourceType,
-        Code::ResourceNamesFormat,
-        Code::RoleNotFound,
-        Code::PolicyNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let kind = parameters::required(params, "ResourceType", Code::MissingResourceType)?;
         let names = names(params)?;
         let bad = |name: &str| {

@@ -10,11 +10,9 @@ use super::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `ListUsers`.
@@ -40,9 +38,7 @@ impl Operation for ListUsers {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[Code::MaxItemsValue, Code::MarkerValue];
-
-    fn parse(params: &ParamMap) -> Result<MarkerPage, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<MarkerPage, Error> {
         Ok(MarkerPage::parse(params)?)
     }
 

@@ -7,10 +7,8 @@ use serde::Serialize;
 use super::{error::Error, identity_lookup, parameters};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// The operation that lists the groups of a user.
@@ -40,14 +38,7 @@ impl Operation for ListGroupsForUser {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingUserName,
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::UserNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<UserName, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<UserName, Error> {
         Ok(parameters::user(params)?)
     }
 
@@ -67,15 +58,7 @@ impl Operation for DeleteLoginProfile {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingUserName,
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::UserNotFound,
-        Code::LoginProfileNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<UserName, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<UserName, Error> {
         Ok(parameters::user(params)?)
     }
 
@@ -94,15 +77,7 @@ impl Operation for UnbindMfaDevice {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingUserName,
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::UserNotFound,
-        Code::MfaDeviceNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<UserName, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<UserName, Error> {
         Ok(parameters::user(params)?)
     }
 

@@ -429,6 +429,16 @@ impl ApiError for InvalidParameter {
         }
     }
 
+    /// Every code of a parameter: which of them a call can get depends on what it reads.
+    fn codes() -> Vec<Code> {
+        const FAMILIES: [&str; 3] = ["Missing", "Invalid", "Malformed"];
+        let of_parameter = |code: &Code| {
+            let wire_code = code.spec().wire_code;
+            FAMILIES.iter().any(|family| wire_code.starts_with(family))
+        };
+        Code::ALL.iter().copied().filter(of_parameter).collect()
+    }
+
     /// What is wrong with a policy stands in the message too, as it does on the cloud.
     fn message(&self) -> String {
         match self {
@@ -437,10 +447,6 @@ impl ApiError for InvalidParameter {
             }
             other => other.code().spec().message.to_owned(),
         }
-    }
-
-    fn detail(&self) -> Option<String> {
-        Some(self.to_string())
     }
 }
 

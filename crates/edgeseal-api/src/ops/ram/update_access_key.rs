@@ -12,8 +12,7 @@ use crate::{
     code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `UpdateAccessKey`.
@@ -31,18 +30,7 @@ impl Operation for UpdateAccessKey {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::MissingUserAccessKeyId,
-        Code::MissingStatus,
-        Code::StatusValue,
-        Code::UserNotFound,
-        Code::UserKeyNotFound,
-        Code::LastRootAccessKey,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let key = access_key::parse_key_id(params)?;
         let status = parameters::required(params, "Status", Code::MissingStatus)?;
         let active = match status {

@@ -13,8 +13,7 @@ use crate::{
     code::Code,
     context::Context,
     error::from_change_error,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `UpdatePolicyDescription`.
@@ -32,16 +31,7 @@ impl Operation for UpdatePolicyDescription {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingPolicyName,
-        Code::PolicyNameChars,
-        Code::PolicyNameLength,
-        Code::PolicyTypeValue,
-        Code::NewDescriptionLength,
-        Code::PolicyNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<(PolicyName, String), Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<(PolicyName, String), Error> {
         let code = Code::NewDescriptionLength;
         let description = parameters::text(params, "NewDescription", DESCRIPTION_MAX, code)?;
         Ok((

@@ -15,8 +15,7 @@ use crate::{
     code::Code,
     context::Context,
     error::{StoreError, from_change_error},
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `UpdateRole`.
@@ -35,18 +34,7 @@ impl Operation for UpdateRole {
     type Reply = role::Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingRoleName,
-        Code::RoleNameChars,
-        Code::RoleNameLength,
-        Code::NewAssumeRolePolicyDocumentLength,
-        Code::MalformedPolicyDocument,
-        Code::NewDescriptionLength,
-        Code::NewMaxSessionDurationValue,
-        Code::RoleNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         const TRUST: &str = "NewAssumeRolePolicyDocument";
         let name = parameters::role(params)?;
         let too_long = Code::NewAssumeRolePolicyDocumentLength;

@@ -12,8 +12,7 @@ use crate::{
     code::Code,
     context::Context,
     error::from_change_error,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `UpdateUser`.
@@ -34,22 +33,7 @@ impl Operation for UpdateUser {
     type Reply = user::Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingUserName,
-        Code::UserNameChars,
-        Code::UserNameLength,
-        Code::NewUserNameChars,
-        Code::NewUserNameLength,
-        Code::NewDisplayNameChars,
-        Code::NewDisplayNameLength,
-        Code::NewMobilePhoneFormat,
-        Code::NewEmailFormat,
-        Code::NewCommentsLength,
-        Code::UserNotFound,
-        Code::UserAlreadyExists,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let codes = (Code::NewDisplayNameChars, Code::NewDisplayNameLength);
         Ok(Params {
             name: parameters::user(params)?,

@@ -13,11 +13,9 @@ use super::session::{
 };
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
-    request::ParamMap,
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     sanitize::sanitize,
 };
 
@@ -91,22 +89,7 @@ impl Operation for AssumeRole {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        InvalidSession::CODES[0],
-        InvalidSession::CODES[1],
-        InvalidSession::CODES[2],
-        InvalidSession::CODES[3],
-        InvalidSession::CODES[4],
-        InvalidSession::CODES[5],
-        InvalidSession::CODES[6],
-        Code::InvalidExternalId,
-        Code::InvalidSourceIdentity,
-        Code::AccountCannotAssumeRole,
-        Code::AssumedRoleNotFound,
-        Code::AssumeRoleDenied,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let session = SessionParams::parse(params)?;
         let external_id = params.get_non_empty("ExternalId");
         if let Some(id) = external_id.filter(|id| !is_made_of(id, 2..=1224, b"_+=,.@:/-")) {
@@ -192,29 +175,12 @@ fn is_made_of(text: &str, length: std::ops::RangeInclusive<usize>, others: &[u8]
     length.contains(&text.len()) && text.bytes().all(good)
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Session(error) => error.code(),
-            Self::ExternalId { .. } => Code::InvalidExternalId,
-            Self::SourceIdentity { .. } => Code::InvalidSourceIdentity,
-            Self::AccountCaller => Code::AccountCannotAssumeRole,
-            Self::NoRole { .. } => Code::AssumedRoleNotFound,
-            Self::Untrusted { .. } | Self::NotFoundOrDenied => Code::AssumeRoleDenied,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            Self::Session(_)
-            | Self::ExternalId { .. }
-            | Self::SourceIdentity { .. }
-            | Self::AccountCaller
-            | Self::NoRole { .. }
-            | Self::Untrusted { .. }
-            | Self::NotFoundOrDenied => Some(self.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Session(InvalidSession),
+    ExternalId => InvalidExternalId,
+    SourceIdentity => InvalidSourceIdentity,
+    AccountCaller => AccountCannotAssumeRole,
+    NoRole => AssumedRoleNotFound,
+    Untrusted | NotFoundOrDenied => AssumeRoleDenied,
+    Store(StoreError),
+});

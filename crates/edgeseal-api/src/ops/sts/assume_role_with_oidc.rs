@@ -18,12 +18,10 @@ use super::{
 use crate::{
     admit::{RateLimited, check_rate},
     authorize::unverified_audit_context,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
+    error::{ApiError, StoreError, api_error},
     oidc_providers::JwksError,
-    operation::{Success, UnsignedCall, UnsignedOperation},
-    request::ParamMap,
+    operation::{Input, Operation, Success, UnsignedCall},
     sanitize::sanitize,
 };
 
@@ -104,35 +102,12 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-impl UnsignedOperation for AssumeRoleWithOidc {
+impl Operation<UnsignedCall> for AssumeRoleWithOidc {
     type Params = Params;
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        InvalidSession::CODES[0],
-        InvalidSession::CODES[1],
-        InvalidSession::CODES[2],
-        InvalidSession::CODES[3],
-        InvalidSession::CODES[4],
-        InvalidSession::CODES[5],
-        InvalidSession::CODES[6],
-        Code::MissingOidcProviderArn,
-        Code::InvalidOidcProviderArn,
-        Code::OidcProviderUnknown,
-        Code::AssumeRoleWithOidcDenied,
-        Code::OidcTokenEmpty,
-        Code::OidcTokenParts,
-        Code::OidcTokenEncoding,
-        Code::OidcTokenAlgorithm,
-        Code::OidcTokenContent,
-        Code::OidcTokenSignature,
-        Code::OidcTokenAudience,
-        Code::OidcTokenExpired,
-        Code::ThrottlingUser,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let arn = params.get_non_empty("OIDCProviderArn");
         let arn = arn.ok_or(Error::NoProviderArn)?;
         let provider = OidcProviderArn::parse(arn);
@@ -150,15 +125,10 @@ impl UnsignedOperation for AssumeRoleWithOidc {
 
     async fn run(
         context: &Context,
-        call: UnsignedCall<'_>,
+        call: &UnsignedCall,
         params: Params,
     ) -> Result<Success<Reply>, Error> {
-        let UnsignedCall {
-            request,
-            action,
-            audit: suspect,
-            now,
-        } = call;
+        let (request, action, now) = (&call.request, call.action, call.now);
         let Params {
             session,
             provider: arn,
@@ -172,7 +142,8 @@ impl UnsignedOperation for AssumeRoleWithOidc {
         };
         let who = format!("oidc-provider/{}", arn.name);
         let audit = unverified_audit_context(request, action, &arn.account, &who, now);
-        *suspect = Some(audit.clone());
+        // It is empty: nothing else sets it.
+        let _ = call.audit.set(audit.clone());
         let claims = known.verify(&token, now).await??;
         check_rate(context, &arn.account, action, now)?;
         let circumstances = circumstances(&claims, request.source, request.secure, now);
@@ -201,13 +172,6 @@ impl UnsignedOperation for AssumeRoleWithOidc {
             change: opened.change,
             warnings: Vec::new(),
         })
-    }
-
-    fn is_auth_failure(error: &Error) -> bool {
-        matches!(
-            error,
-            Error::Token(_) | Error::UnknownProvider { .. } | Error::NotFoundOrDenied { .. }
-        )
     }
 }
 
@@ -242,69 +206,41 @@ impl TokenInfo {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Session(error) => error.code(),
-            Self::NoProviderArn => Code::MissingOidcProviderArn,
-            Self::ProviderArn { .. } => Code::InvalidOidcProviderArn,
-            Self::NoToken => Code::OidcTokenEmpty,
-            Self::UnknownProvider { .. } => Code::OidcProviderUnknown,
-            Self::Jwks(_) => Code::ServiceUnavailable,
-            Self::Token(error) => code_of(error),
-            Self::RateLimited(too_often) => too_often.code(),
-            Self::NotFoundOrDenied { .. } => Code::AssumeRoleWithOidcDenied,
-            Self::Store(error) => error.code(),
-        }
+api_error!(Error {
+    Session(InvalidSession),
+    NoProviderArn => MissingOidcProviderArn,
+    ProviderArn => InvalidOidcProviderArn,
+    NoToken => OidcTokenEmpty,
+    UnknownProvider => OidcProviderUnknown,
+    Jwks => ServiceUnavailable,
+    Token(InvalidIdToken),
+    RateLimited(RateLimited),
+    NotFoundOrDenied => AssumeRoleWithOidcDenied,
+    Store(StoreError),
+}
+fn is_auth_failure(&self) -> bool {
+    match self {
+        Self::UnknownProvider { .. } | Self::NotFoundOrDenied { .. } => true,
+        other => other.inner().is_some_and(ApiError::is_auth_failure),
     }
+});
 
-    fn message(&self) -> String {
-        let message = self.code().spec().message;
-        match self {
-            Self::Token(InvalidIdToken::Algorithm { given }) => {
-                message.replace("{algorithm}", given)
-            }
-            _ => message.to_owned(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            _ => Some(self.to_string()),
-        }
-    }
-
-    fn retry_after_ms(&self) -> Option<u64> {
-        match self {
-            Self::RateLimited(too_often) => too_often.retry_after_ms(),
-            _ => None,
-        }
-    }
-
-    fn should_audit(&self) -> bool {
-        match self {
-            Self::RateLimited(too_often) => too_often.should_audit(),
-            _ => true,
-        }
+api_error!(InvalidIdToken {
+    Parts => OidcTokenParts,
+    Encoding => OidcTokenEncoding,
+    Algorithm => OidcTokenAlgorithm,
+    UnknownKey | Signature => OidcTokenSignature,
+    Audience => OidcTokenAudience,
+    Expired | TooOld => OidcTokenExpired,
+    TooLong | Json | Critical | NoKeyId | Issuer | NotYetValid => OidcTokenContent,
+}
+fn message(&self) -> String {
+    let message = self.code().spec().message;
+    match self {
+        Self::Algorithm { given } => message.replace("{algorithm}", given),
+        _ => message.to_owned(),
     }
 }
-
-const fn code_of(error: &InvalidIdToken) -> Code {
-    match error {
-        InvalidIdToken::Parts { .. } => Code::OidcTokenParts,
-        InvalidIdToken::Encoding { .. } => Code::OidcTokenEncoding,
-        InvalidIdToken::Algorithm { .. } => Code::OidcTokenAlgorithm,
-        InvalidIdToken::UnknownKey { .. } | InvalidIdToken::Signature { .. } => {
-            Code::OidcTokenSignature
-        }
-        InvalidIdToken::Audience { .. } => Code::OidcTokenAudience,
-        InvalidIdToken::Expired { .. } | InvalidIdToken::TooOld { .. } => Code::OidcTokenExpired,
-        InvalidIdToken::TooLong { .. }
-        | InvalidIdToken::Json { .. }
-        | InvalidIdToken::Critical
-        | InvalidIdToken::NoKeyId
-        | InvalidIdToken::Issuer { .. }
-        | InvalidIdToken::NotYetValid { .. } => Code::OidcTokenContent,
-    }
-}
+fn is_auth_failure(&self) -> bool {
+    true
+});

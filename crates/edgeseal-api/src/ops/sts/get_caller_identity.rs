@@ -5,11 +5,9 @@ use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::StoreError,
-    operation::{Operation, Success},
-    request::ParamMap,
+    operation::{Input, Operation, Success},
 };
 
 /// `GetCallerIdentity`.
@@ -34,9 +32,7 @@ impl Operation for GetCallerIdentity {
     type Reply = Reply;
     type Error = StoreError;
 
-    const CODES: &'static [Code] = &[];
-
-    fn parse(_: &ParamMap) -> Result<(), StoreError> {
+    fn parse(_: Input<'_>) -> Result<(), StoreError> {
         Ok(())
     }
 

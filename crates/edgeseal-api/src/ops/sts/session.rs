@@ -16,9 +16,8 @@ use serde::Serialize;
 
 use super::arn::RoleArn;
 use crate::{
-    code::Code,
     context::Context,
-    error::StoreError,
+    error::{StoreError, api_error},
     operation::{Change, Success},
     request::ParamMap,
     sanitize::sanitize,
@@ -254,29 +253,15 @@ pub(super) enum AssumeDenied {
     Untrusted,
 }
 
-impl InvalidSession {
-    pub(super) const CODES: [Code; 7] = [
-        Code::MissingRoleArn,
-        Code::InvalidRoleArn,
-        Code::MissingRoleSessionName,
-        Code::InvalidRoleSessionName,
-        Code::InvalidDurationSeconds,
-        Code::SessionPolicySize,
-        Code::SessionPolicyGrammar,
-    ];
-
-    pub(super) const fn code(&self) -> Code {
-        match self {
-            Self::NoRole => Code::MissingRoleArn,
-            Self::Role { .. } => Code::InvalidRoleArn,
-            Self::NoName => Code::MissingRoleSessionName,
-            Self::Name { .. } => Code::InvalidRoleSessionName,
-            Self::Duration { .. } => Code::InvalidDurationSeconds,
-            Self::PolicySize { .. } => Code::SessionPolicySize,
-            Self::Policy(_) => Code::SessionPolicyGrammar,
-        }
-    }
-}
+api_error!(InvalidSession {
+    NoRole => MissingRoleArn,
+    Role => InvalidRoleArn,
+    NoName => MissingRoleSessionName,
+    Name => InvalidRoleSessionName,
+    Duration => InvalidDurationSeconds,
+    PolicySize => SessionPolicySize,
+    Policy => SessionPolicyGrammar,
+});
 
 fn is_session_name(name: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || b".@-_".contains(&b);

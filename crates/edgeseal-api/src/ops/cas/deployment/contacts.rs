@@ -5,11 +5,9 @@ use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    operation::{Operation, Success},
+    operation::{Input, Operation, Success},
     ops::paging::{InvalidPage, Page, PageParamNames},
-    request::ParamMap,
 };
 
 /// `ListContact`.
@@ -30,9 +28,7 @@ impl Operation for ListContact {
     type Reply = Reply;
     type Error = InvalidPage;
 
-    const CODES: &'static [Code] = &[Code::InvalidCurrentPage, Code::InvalidShowSize];
-
-    fn parse(params: &ParamMap) -> Result<Page, InvalidPage> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Page, InvalidPage> {
         Page::parse_with(PageParamNames::CurrentShow, params, 20, 100)
     }
 

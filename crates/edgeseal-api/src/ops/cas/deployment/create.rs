@@ -11,10 +11,9 @@ use super::{CERTIFICATES_MAX, JOB_TYPE, JobError, job_id, parse_ids};
 use crate::{
     admit,
     authorize::{Authorized, Unauthorized},
-    code::Code,
     context::Context,
-    error::{AccessDenied, ApiError, StoreError, from_change_error},
-    operation::{EmptyReply, Operation, Success},
+    error::{ApiError, StoreError, api_error, from_change_error},
+    operation::{EmptyReply, Input, Operation, Success},
     ops::{
         cas::upload::{self, InvalidCertificateName},
         cdn::{
@@ -23,7 +22,6 @@ use crate::{
         },
         certificate_lookup::CertificateError,
     },
-    request::ParamMap,
     sanitize::sanitize,
     warning::Warning,
 };
@@ -131,21 +129,7 @@ impl Operation for CreateDeploymentJob {
     type Reply = Created;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingName,
-        Code::InvalidName,
-        Code::MissingJobType,
-        Code::InvalidJobType,
-        Code::MissingCertIds,
-        Code::InvalidCertIds,
-        Code::MissingResourceIds,
-        Code::InvalidResourceIds,
-        Code::InvalidScheduleTime,
-        Code::ResourceNotFound,
-        Code::CasCertificateNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<CreateParams, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<CreateParams, Error> {
         let name = upload::parse_name(params.get_non_empty("Name").ok_or(Error::NoName)?)?;
         match params.get_non_empty("JobType").ok_or(Error::NoKind)? {
             JOB_TYPE => {}
@@ -229,15 +213,7 @@ impl Operation for UpdateDeploymentJobStatus {
     type Reply = EmptyReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingJobId,
-        Code::InvalidJobId,
-        Code::JobNotFound,
-        Code::InvalidStatus,
-        Code::CasCertificateNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<i64, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<i64, Error> {
         let id = job_id(params)?;
         match params.get_non_empty("Status").unwrap_or_default() {
             "pending" | "scheduling" => Ok(id),
@@ -407,48 +383,20 @@ async fn deploy(
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::NoName => Code::MissingName,
-            Self::Name(error) => error.code(),
-            Self::NoKind => Code::MissingJobType,
-            Self::Kind { .. } => Code::InvalidJobType,
-            Self::NoCertificates => Code::MissingCertIds,
-            Self::Certificates { .. } => Code::InvalidCertIds,
-            Self::NoResources => Code::MissingResourceIds,
-            Self::Resources { .. } => Code::InvalidResourceIds,
-            Self::Schedule => Code::InvalidScheduleTime,
-            Self::Certificate(error) => error.code(),
-            Self::NoResource { .. } => Code::ResourceNotFound,
-            Self::Job(error) => error.code(),
-            Self::Status { .. } => Code::InvalidStatus,
-            Self::Unauthorized(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn message(&self) -> String {
-        match self {
-            Self::Unauthorized(error) => error.message(),
-            other => other.code().spec().message.to_owned(),
-        }
-    }
-
-    fn access_denied(&self) -> Option<AccessDenied> {
-        match self {
-            Self::Unauthorized(error) => error.access_denied(),
-            _ => None,
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Certificate(error) => error.detail(),
-            Self::Job(error) => error.detail(),
-            Self::Unauthorized(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    NoName => MissingName,
+    Name(InvalidCertificateName),
+    NoKind => MissingJobType,
+    Kind => InvalidJobType,
+    NoCertificates => MissingCertIds,
+    Certificates => InvalidCertIds,
+    NoResources => MissingResourceIds,
+    Resources => InvalidResourceIds,
+    Schedule => InvalidScheduleTime,
+    Certificate(CertificateError),
+    NoResource => ResourceNotFound,
+    Job(JobError),
+    Status => InvalidStatus,
+    Unauthorized(Unauthorized),
+    Store(StoreError),
+});

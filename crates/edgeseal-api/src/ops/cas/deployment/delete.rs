@@ -5,11 +5,9 @@ use edgeseal_store::catalog::ChangeError;
 use super::{JobError, job_id};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
     error::from_change_error,
-    operation::{EmptyReply, Operation, Success},
-    request::ParamMap,
+    operation::{EmptyReply, Input, Operation, Success},
 };
 
 /// `DeleteDeploymentJob`.
@@ -20,9 +18,7 @@ impl Operation for DeleteDeploymentJob {
     type Reply = EmptyReply;
     type Error = JobError;
 
-    const CODES: &'static [Code] = &[Code::MissingJobId, Code::InvalidJobId, Code::JobNotFound];
-
-    fn parse(params: &ParamMap) -> Result<i64, JobError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<i64, JobError> {
         job_id(params)
     }
 

@@ -9,15 +9,13 @@ use serde::Serialize;
 use super::{JOB_TYPE, JobError, JobOutcome, PRODUCT, StatusFilter, job_id, status_filter};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::{
         certificate_page::NameBudget,
         paging::{InvalidPage, Page, PageParamNames},
     },
-    request::ParamMap,
     sanitize::sanitize,
 };
 
@@ -138,9 +136,7 @@ impl Operation for DescribeDeploymentJob {
     type Reply = DescribeReply;
     type Error = JobError;
 
-    const CODES: &'static [Code] = &[Code::MissingJobId, Code::InvalidJobId, Code::JobNotFound];
-
-    fn parse(params: &ParamMap) -> Result<i64, JobError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<i64, JobError> {
         job_id(params)
     }
 
@@ -164,9 +160,7 @@ impl Operation for DescribeDeploymentJobStatus {
     type Reply = StatusReply;
     type Error = JobError;
 
-    const CODES: &'static [Code] = &[Code::MissingJobId, Code::InvalidJobId, Code::JobNotFound];
-
-    fn parse(params: &ParamMap) -> Result<i64, JobError> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<i64, JobError> {
         job_id(params)
     }
 
@@ -200,14 +194,7 @@ impl Operation for ListDeploymentJob {
     type Reply = ListReply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::InvalidCurrentPage,
-        Code::InvalidShowSize,
-        Code::InvalidJobType,
-        Code::InvalidStatus,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<ListParams, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<ListParams, Error> {
         let here = match params.get_non_empty("JobType").unwrap_or(JOB_TYPE) {
             JOB_TYPE => true,
             // Jobs that the cloud creates itself.
@@ -329,20 +316,9 @@ impl Job {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Page(error) => error.code(),
-            Self::Status { .. } => Code::InvalidStatus,
-            Self::Kind { .. } => Code::InvalidJobType,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Page(InvalidPage),
+    Status => InvalidStatus,
+    Kind => InvalidJobType,
+    Store(StoreError),
+});

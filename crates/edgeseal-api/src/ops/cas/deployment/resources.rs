@@ -13,10 +13,9 @@ use serde::Serialize;
 use super::{PRODUCT, PROVIDER};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::{
         paging::{InvalidPage, Page, PageParamNames},
         region,
@@ -104,13 +103,7 @@ impl Operation for ListCloudResources {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::InvalidCurrentPage,
-        Code::InvalidShowSize,
-        Code::InvalidCertIds,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let is = |name: &str, here: &[&str]| {
             let given = params.get_non_empty(name);
             given.is_none_or(|given| here.iter().any(|here| given.eq_ignore_ascii_case(here)))
@@ -208,19 +201,8 @@ impl Bound {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Page(error) => error.code(),
-            Self::Certificates { .. } => Code::InvalidCertIds,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Page(InvalidPage),
+    Certificates => InvalidCertIds,
+    Store(StoreError),
+});

@@ -6,17 +6,15 @@ use serde::Serialize;
 use super::{JobError, JobOutcome, PRODUCT, PROVIDER, StatusFilter, job_id, jobs, status_filter};
 use crate::{
     authorize::Authorized,
-    code::Code,
     context::Context,
-    error::{ApiError, StoreError},
-    operation::{Operation, Success},
+    error::{StoreError, api_error},
+    operation::{Input, Operation, Success},
     ops::{
         cas::instance_id,
         certificate_view::names,
         paging::{InvalidPage, Page, PageParamNames},
         region,
     },
-    request::ParamMap,
 };
 
 /// `ListWorkerResource`.
@@ -94,16 +92,7 @@ impl Operation for ListWorkerResource {
     type Reply = Reply;
     type Error = Error;
 
-    const CODES: &'static [Code] = &[
-        Code::MissingJobId,
-        Code::InvalidJobId,
-        Code::InvalidCurrentPage,
-        Code::InvalidShowSize,
-        Code::InvalidStatus,
-        Code::JobNotFound,
-    ];
-
-    fn parse(params: &ParamMap) -> Result<Params, Error> {
+    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         Ok(Params {
             job: job_id(params)?,
             page: Page::parse_with(PageParamNames::CurrentShow, params, 50, 100)?,
@@ -177,21 +166,9 @@ impl Worker {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Job(error) => error.code(),
-            Self::Page(error) => error.code(),
-            Self::Status { .. } => Code::InvalidStatus,
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Job(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
+api_error!(Error {
+    Job(JobError),
+    Page(InvalidPage),
+    Status => InvalidStatus,
+    Store(StoreError),
+});

@@ -1,7 +1,7 @@
 //! Why functions are refused.
 
 use super::{ALL_ARGUMENTS_MAX, SETTINGS_MAX};
-use crate::{code::Code, error::ApiError};
+use crate::error::api_error;
 
 /// Why functions are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,40 +70,26 @@ pub enum InvalidFunctions {
     NoTls,
 }
 
-impl ApiError for InvalidFunctions {
-    fn code(&self) -> Code {
-        match self {
-            Self::Missing => Code::MissingFunctions,
-            Self::NotJson { .. }
-            | Self::Shape { .. }
-            | Self::NoSetting { .. }
-            | Self::TooMany { .. }
-            | Self::TooLong { .. } => Code::InvalidFunctions,
-            Self::Name { .. } => Code::FunctionNotSupported,
-            Self::Argument { .. } | Self::NoTls => Code::InvalidArgValue,
+api_error!(InvalidFunctions {
+    Missing => MissingFunctions,
+    NotJson | Shape | NoSetting | TooMany | TooLong => InvalidFunctions,
+    Name => FunctionNotSupported,
+    Argument | NoTls => InvalidArgValue,
+}
+fn wire_code(&self) -> String {
+    let wire = self.code().spec().wire_code;
+    match self {
+        Self::Name { given } => {
+            let name: String = given.chars().filter(char::is_ascii_alphanumeric).collect();
+            wire.replace("{FunctionName}", &name)
         }
-    }
-
-    fn wire_code(&self) -> String {
-        let wire = self.code().spec().wire_code;
-        match self {
-            Self::Name { given } => {
-                let name: String = given.chars().filter(char::is_ascii_alphanumeric).collect();
-                wire.replace("{FunctionName}", &name)
-            }
-            _ => wire.to_owned(),
-        }
-    }
-
-    fn message(&self) -> String {
-        let message = self.code().spec().message;
-        match self {
-            Self::Name { given } => message.replace("{FunctionName}", given),
-            _ => message.to_owned(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        Some(self.to_string())
+        _ => wire.to_owned(),
     }
 }
+fn message(&self) -> String {
+    let message = self.code().spec().message;
+    match self {
+        Self::Name { given } => message.replace("{FunctionName}", given),
+        _ => message.to_owned(),
+    }
+});

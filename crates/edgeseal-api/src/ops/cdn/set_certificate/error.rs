@@ -11,12 +11,8 @@ use edgeseal_store::{Fault, catalog::ChangeError};
 
 use crate::{
     authorize::Unauthorized,
-    code::Code,
-    error::{AccessDenied, ApiError, StoreError},
-    ops::{
-        cdn::domain_lookup::{DomainError, held_code},
-        quota,
-    },
+    error::{StoreError, api_error},
+    ops::{cdn::domain_lookup::DomainError, quota},
 };
 
 /// Errors.
@@ -212,47 +208,6 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-/// The 32 codes of the reference page, those of domain names, and Edgeseal's own.
-pub(in crate::ops::cdn) const CODES: &[Code] = &[
-    Code::MissingDomainName,
-    Code::DomainNameMalformed,
-    Code::DomainNotFound,
-    Code::MissingSslProtocol,
-    Code::InvalidSslProtocol,
-    Code::SslPubMissing,
-    Code::SslPriMissing,
-    Code::InvalidSslPub,
-    Code::InvalidSslPri,
-    Code::CertificateMismatch,
-    Code::CertificateTooLong,
-    Code::CertNameTooLong,
-    Code::AuthenticationFailed,
-    Code::SetCertificateParameter,
-    Code::CertificateStatus,
-    Code::DeleteFailed,
-    Code::CertificateNotFound,
-    Code::CertificateDuplicated,
-    Code::CertificateFormat,
-    Code::CertificateKeyNull,
-    Code::KeyMalformed,
-    Code::CertStorageFailed,
-    Code::CertificateContentDuplicated,
-    Code::CertificateExpired,
-    Code::DomainNotOnline,
-    Code::DecodeError,
-    Code::SslPubEncoding,
-    Code::SslPriEncoding,
-    Code::DomainInSafeMode,
-    Code::CreateCertificateFailed,
-    Code::InvalidCertRegion,
-    Code::CertNameAlreadyExists,
-    Code::DomainOffline,
-    Code::InvalidEnv,
-    Code::DomainInProtectedMode,
-    Code::CertNameMissing,
-    Code::TooManyCertificates,
-];
-
 impl Error {
     /// Removes facts about the certificate unless the caller may read it.
     pub(super) fn told_to(self, may_read: bool) -> Self {
@@ -285,84 +240,46 @@ impl Error {
     }
 }
 
-impl ApiError for Error {
-    fn code(&self) -> Code {
-        match self {
-            Self::Domain(error) => error.code(),
-            Self::MissingSwitch { .. } => Code::MissingSslProtocol,
-            Self::Switch { .. } => Code::InvalidSslProtocol,
-            Self::Environment { .. } => Code::InvalidEnv,
-            Self::Held(held) => held_code(*held),
-            Self::NameTooLong { .. } => Code::CertNameTooLong,
-            Self::Companion { .. }
-            | Self::NoCompanion { .. }
-            | Self::NameControl
-            | Self::Kind { .. }
-            | Self::Free
-            | Self::Id { .. } => Code::SetCertificateParameter,
-            Self::Region { .. } => Code::InvalidCertRegion,
-            Self::NoReference => Code::CertNameMissing,
-            Self::NoCertificate { .. } => Code::CertificateNotFound,
-            Self::Revoked { .. } | Self::NotYetValid { .. } => Code::CertificateStatus,
-            Self::StoredWithoutKey { .. } => Code::CertificateKeyNull,
-            Self::StoredExpired { .. } => Code::CertificateExpired,
-            Self::NoKey { .. } => Code::SslPriMissing,
-            Self::NoChain { .. } => Code::SslPubMissing,
-            Self::Certificate(error) => certificate_code(error),
-            Self::NotCovered { .. } => Code::CertificateMismatch,
-            Self::NameTaken { .. } | Self::NameInUse { .. } => Code::CertNameAlreadyExists,
-            Self::NameInCentre { .. } => Code::CertificateDuplicated,
-            Self::ContentTaken { .. } => Code::CertificateContentDuplicated,
-            Self::Quota(over) => quota::code(over.kind),
-            Self::NotStored(_) => Code::CertStorageFailed,
-            Self::NotSwitchedOff(_) => Code::DeleteFailed,
-            Self::Contended => Code::CreateCertificateFailed,
-            Self::Unauthorized(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn message(&self) -> String {
-        match self {
-            Self::Unauthorized(error) => error.message(),
-            other => other.code().spec().message.to_owned(),
-        }
-    }
-
-    fn access_denied(&self) -> Option<AccessDenied> {
-        match self {
-            Self::Unauthorized(error) => error.access_denied(),
-            _ => None,
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domain(error) => error.detail(),
-            Self::Unauthorized(error) => error.detail(),
-            Self::Store(error) => error.detail(),
-            other => Some(other.to_string()),
-        }
-    }
-}
-
-const fn certificate_code(reason: &InvalidCertificate) -> Code {
-    match reason {
-        InvalidCertificate::BlankKey => Code::CertificateKeyNull,
-        InvalidCertificate::TooLong(_) => Code::CertificateTooLong,
-        InvalidCertificate::ChainText(_) => Code::SslPubEncoding,
-        InvalidCertificate::KeyText(_) => Code::SslPriEncoding,
-        InvalidCertificate::Base64(_) => Code::DecodeError,
-        InvalidCertificate::Chain(_) => Code::InvalidSslPub,
-        InvalidCertificate::Format(_) => Code::CertificateFormat,
-        InvalidCertificate::KeyBlock(_) => Code::InvalidSslPri,
-        InvalidCertificate::Key(_) => Code::KeyMalformed,
-        InvalidCertificate::Mismatch { .. } => Code::CertificateMismatch,
-        InvalidCertificate::Untrusted(_) => Code::AuthenticationFailed,
-        InvalidCertificate::Expired { .. } => Code::CertificateExpired,
-        InvalidCertificate::NotYetValid { .. } => Code::CertificateStatus,
-    }
-}
+api_error!(Error {
+    Domain(DomainError),
+    MissingSwitch => MissingSslProtocol,
+    Switch => InvalidSslProtocol,
+    Environment => InvalidEnv,
+    Held(CertificateLocked),
+    NameTooLong => CertNameTooLong,
+    Companion | NoCompanion | NameControl | Kind | Free | Id => SetCertificateParameter,
+    Region => InvalidCertRegion,
+    NoReference => CertNameMissing,
+    NoCertificate => CertificateNotFound,
+    Revoked | NotYetValid => CertificateStatus,
+    StoredWithoutKey => CertificateKeyNull,
+    StoredExpired => CertificateExpired,
+    NoKey => SslPriMissing,
+    NoChain => SslPubMissing,
+    Certificate(InvalidCertificate::BlankKey) => CertificateKeyNull,
+    Certificate(InvalidCertificate::TooLong { .. }) => CertificateTooLong,
+    Certificate(InvalidCertificate::ChainText { .. }) => SslPubEncoding,
+    Certificate(InvalidCertificate::KeyText { .. }) => SslPriEncoding,
+    Certificate(InvalidCertificate::Base64 { .. }) => DecodeError,
+    Certificate(InvalidCertificate::Chain { .. }) => InvalidSslPub,
+    Certificate(InvalidCertificate::Format { .. }) => CertificateFormat,
+    Certificate(InvalidCertificate::KeyBlock { .. }) => InvalidSslPri,
+    Certificate(InvalidCertificate::Key { .. }) => KeyMalformed,
+    Certificate(InvalidCertificate::Mismatch { .. }) => CertificateMismatch,
+    Certificate(InvalidCertificate::Untrusted { .. }) => AuthenticationFailed,
+    Certificate(InvalidCertificate::Expired { .. }) => CertificateExpired,
+    Certificate(InvalidCertificate::NotYetValid { .. }) => CertificateStatus,
+    NotCovered => CertificateMismatch,
+    NameTaken | NameInUse => CertNameAlreadyExists,
+    NameInCentre => CertificateDuplicated,
+    ContentTaken => CertificateContentDuplicated,
+    Quota(OverQuota),
+    NotStored => CertStorageFailed,
+    NotSwitchedOff => DeleteFailed,
+    Contended => CreateCertificateFailed,
+    Unauthorized(Unauthorized),
+    Store(StoreError),
+});
 
 /// Advice for a refused companion.
 const fn companion_advice(reason: CompanionError) -> &'static str {

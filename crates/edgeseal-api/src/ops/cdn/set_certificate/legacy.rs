@@ -1,15 +1,12 @@
 //! Error codes of the legacy operations for the same causes.
 
-use edgeseal_core::{certificate::InvalidCertificate, domain::CertificateLocked};
+use edgeseal_core::{certificate::InvalidCertificate, domain::CertificateLocked, quota::OverQuota};
 
 use super::error::Error;
 use crate::{
-    code::Code,
-    error::{AccessDenied, ApiError},
-    ops::{
-        cdn::{domain_list_error::DomainListError, domain_lookup::DomainError},
-        quota,
-    },
+    authorize::Unauthorized,
+    error::{StoreError, api_error},
+    ops::cdn::{domain_list_error::DomainListError, domain_lookup::DomainError},
 };
 
 /// Errors.
@@ -29,143 +26,46 @@ impl From<DomainError> for LegacyError {
     }
 }
 
-macro_rules! codes {
-    ($($own:ident)*) => {
-        &[
-            $(Code::$own,)*
-            Code::MissingDomainName,
-            Code::DomainNameMalformed,
-            Code::DomainNotFound,
-            Code::DomainOffline,
-            Code::LegacyChainMissing,
-            Code::LegacyKeyMissing,
-            Code::LegacyInvalidCertificate,
-            Code::LegacyInvalidPrivateKey,
-            Code::LegacyMismatch,
-            Code::LegacyTooLong,
-            Code::LegacyCertNameTooLong,
-            Code::LegacyParameter,
-            Code::LegacyStatus,
-            Code::LegacyNotFound,
-            Code::LegacyDuplicated,
-            Code::LegacyFormat,
-            Code::LegacyKeyNull,
-            Code::LegacyKeyMalformed,
-            Code::LegacyStorageFailed,
-            Code::LegacyContentDuplicated,
-            Code::LegacyExpired,
-            Code::LegacyNotOnline,
-            Code::LegacyDecodeError,
-            Code::LegacySslPubEncoding,
-            Code::LegacySslPriEncoding,
-            Code::LegacySafeMode,
-            Code::LegacyProtectedMode,
-            Code::TooManyCertificates,
-        ]
-    };
-}
-
-/// Codes of the operation for one domain.
-pub(in crate::ops::cdn) const SINGLE_CODES: &[Code] = codes![LegacyInvalidSwitch];
-
-/// Codes of the operation for many domains.
-pub(in crate::ops::cdn) const BATCH_CODES: &[Code] = codes![DomainNameOverLimit MissingSslProtocol];
-
-impl ApiError for LegacyError {
-    fn code(&self) -> Code {
-        match self {
-            Self::Domains(error) => error.code(),
-            Self::Set(error) => code_of(error),
-        }
-    }
-
-    fn message(&self) -> String {
-        match self {
-            Self::Set(Error::Unauthorized(error)) => error.message(),
-            other => other.code().spec().message.to_owned(),
-        }
-    }
-
-    fn access_denied(&self) -> Option<AccessDenied> {
-        match self {
-            Self::Domains(_) => None,
-            Self::Set(error) => error.access_denied(),
-        }
-    }
-
-    fn detail(&self) -> Option<String> {
-        match self {
-            Self::Domains(error) => error.detail(),
-            Self::Set(error) => error.detail(),
-        }
-    }
-}
-
 const SINGLE_SWITCH: &str = "ServerCertificateStatus";
 
-fn code_of(error: &Error) -> Code {
-    match error {
-        Error::Domain(error) => error.code(),
-        Error::MissingSwitch { param } | Error::Switch { param, .. } if *param == SINGLE_SWITCH => {
-            Code::LegacyInvalidSwitch
-        }
-        Error::MissingSwitch { .. } => Code::MissingSslProtocol,
-        Error::Held(held) => held_code(*held),
-        Error::NameTooLong { .. } => Code::LegacyCertNameTooLong,
-        Error::Switch { .. }
-        | Error::Environment { .. }
-        | Error::Companion { .. }
-        | Error::NoCompanion { .. }
-        | Error::NameControl
-        | Error::Kind { .. }
-        | Error::Free
-        | Error::Id { .. }
-        | Error::Region { .. }
-        | Error::NoReference => Code::LegacyParameter,
-        Error::NoCertificate { .. } => Code::LegacyNotFound,
-        Error::Revoked { .. } | Error::NotYetValid { .. } => Code::LegacyStatus,
-        Error::StoredWithoutKey { .. } => Code::LegacyKeyNull,
-        Error::StoredExpired { .. } => Code::LegacyExpired,
-        Error::NoKey { .. } => Code::LegacyKeyMissing,
-        Error::NoChain { .. } => Code::LegacyChainMissing,
-        Error::Certificate(error) => certificate_code(error),
-        Error::NotCovered { .. } => Code::LegacyMismatch,
-        Error::NameTaken { .. } | Error::NameInUse { .. } | Error::NameInCentre { .. } => {
-            Code::LegacyDuplicated
-        }
-        Error::ContentTaken { .. } => Code::LegacyContentDuplicated,
-        Error::Quota(over) => quota::code(over.kind),
-        Error::NotStored(_) | Error::NotSwitchedOff(_) => Code::LegacyStorageFailed,
-        Error::Contended => Code::ServiceBusy,
-        Error::Unauthorized(error) => error.code(),
-        Error::Store(error) => error.code(),
-    }
-}
-
-const fn held_code(held: CertificateLocked) -> Code {
-    match held {
-        CertificateLocked::Protected => Code::LegacyProtectedMode,
-        CertificateLocked::Safe => Code::LegacySafeMode,
-        CertificateLocked::Stopped => Code::DomainOffline,
-        CertificateLocked::NotOnline { .. } => Code::LegacyNotOnline,
-    }
-}
-
-const fn certificate_code(error: &InvalidCertificate) -> Code {
-    match error {
-        InvalidCertificate::BlankKey => Code::LegacyKeyNull,
-        InvalidCertificate::TooLong(_) => Code::LegacyTooLong,
-        InvalidCertificate::ChainText(_) => Code::LegacySslPubEncoding,
-        InvalidCertificate::KeyText(_) => Code::LegacySslPriEncoding,
-        InvalidCertificate::Base64(_) => Code::LegacyDecodeError,
-        InvalidCertificate::Chain(_) | InvalidCertificate::Untrusted(_) => {
-            Code::LegacyInvalidCertificate
-        }
-        InvalidCertificate::Format(_) => Code::LegacyFormat,
-        InvalidCertificate::KeyBlock(_) => Code::LegacyInvalidPrivateKey,
-        InvalidCertificate::Key(_) => Code::LegacyKeyMalformed,
-        InvalidCertificate::Mismatch { .. } => Code::LegacyMismatch,
-        InvalidCertificate::Expired { .. } => Code::LegacyExpired,
-        InvalidCertificate::NotYetValid { .. } => Code::LegacyStatus,
-    }
-}
+api_error!(LegacyError {
+    Domains(DomainListError),
+    Set(Error::Domain(error)) => error: DomainError,
+    Set(Error::MissingSwitch { param: SINGLE_SWITCH }) => LegacyInvalidSwitch,
+    Set(Error::Switch { param: SINGLE_SWITCH, .. }) => LegacyInvalidSwitch,
+    Set(Error::MissingSwitch { .. }) => MissingSslProtocol,
+    Set(Error::Held(CertificateLocked::Protected)) => LegacyProtectedMode,
+    Set(Error::Held(CertificateLocked::Safe)) => LegacySafeMode,
+    Set(Error::Held(CertificateLocked::Stopped)) => DomainOffline,
+    Set(Error::Held(CertificateLocked::NotOnline { .. })) => LegacyNotOnline,
+    Set(Error::NameTooLong { .. }) => LegacyCertNameTooLong,
+    Set(Error::NoCertificate { .. }) => LegacyNotFound,
+    Set(Error::Revoked { .. } | Error::NotYetValid { .. }) => LegacyStatus,
+    Set(Error::StoredWithoutKey { .. }) => LegacyKeyNull,
+    Set(Error::StoredExpired { .. }) => LegacyExpired,
+    Set(Error::NoKey { .. }) => LegacyKeyMissing,
+    Set(Error::NoChain { .. }) => LegacyChainMissing,
+    Set(Error::Certificate(InvalidCertificate::BlankKey)) => LegacyKeyNull,
+    Set(Error::Certificate(InvalidCertificate::TooLong(_))) => LegacyTooLong,
+    Set(Error::Certificate(InvalidCertificate::ChainText(_))) => LegacySslPubEncoding,
+    Set(Error::Certificate(InvalidCertificate::KeyText(_))) => LegacySslPriEncoding,
+    Set(Error::Certificate(InvalidCertificate::Base64(_))) => LegacyDecodeError,
+    Set(Error::Certificate(InvalidCertificate::Chain(_))) => LegacyInvalidCertificate,
+    Set(Error::Certificate(InvalidCertificate::Untrusted(_))) => LegacyInvalidCertificate,
+    Set(Error::Certificate(InvalidCertificate::Format(_))) => LegacyFormat,
+    Set(Error::Certificate(InvalidCertificate::KeyBlock(_))) => LegacyInvalidPrivateKey,
+    Set(Error::Certificate(InvalidCertificate::Key(_))) => LegacyKeyMalformed,
+    Set(Error::Certificate(InvalidCertificate::Mismatch { .. })) => LegacyMismatch,
+    Set(Error::Certificate(InvalidCertificate::Expired { .. })) => LegacyExpired,
+    Set(Error::Certificate(InvalidCertificate::NotYetValid { .. })) => LegacyStatus,
+    Set(Error::NotCovered { .. }) => LegacyMismatch,
+    Set(Error::NameTaken { .. } | Error::NameInUse { .. }) => LegacyDuplicated,
+    Set(Error::NameInCentre { .. }) => LegacyDuplicated,
+    Set(Error::ContentTaken { .. }) => LegacyContentDuplicated,
+    Set(Error::Quota(error)) => error: OverQuota,
+    Set(Error::NotStored(_) | Error::NotSwitchedOff(_)) => LegacyStorageFailed,
+    Set(Error::Contended) => ServiceBusy,
+    Set(Error::Unauthorized(error)) => error: Unauthorized,
+    Set(Error::Store(error)) => error: StoreError,
+    Set => LegacyParameter,
+});

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{code::Code, error::ApiError as _};
 
 #[test]
 fn every_spelling_that_clients_send() {
