@@ -267,17 +267,13 @@ impl Server {
         None
     }
 
-    /// The client, as reported by a load balancer if there are any; `None` if it is not to be
-    /// served.
+    /// The client, as reported by a load balancer; `None` if it is not to be served.
     async fn client(
         &self,
         stream: &mut TcpStream,
         peer: SocketAddr,
         token: &DrainToken,
     ) -> Option<SocketAddr> {
-        if !self.trusted_proxies.is_enabled() {
-            return Some(peer);
-        }
         let mut drains = token.clone();
         let told = tokio::select! {
             told = timeout(self.proxy_header_timeout, self.trusted_proxies.client(stream, peer)) => told,

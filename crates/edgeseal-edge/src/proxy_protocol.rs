@@ -63,16 +63,13 @@ impl TrustedProxies {
         !self.0.is_empty()
     }
 
-    /// The client of a connection. The edge's own prober, which connects from this machine, may
+    /// The client of a connection that must begin with a header. The edge's own prober, which connects from this machine, may
     /// only send a `LOCAL` header.
     pub(crate) async fn client(
         &self,
         stream: &mut TcpStream,
         peer: SocketAddr,
     ) -> Result<SocketAddr, ProxyHeaderError> {
-        if !self.is_enabled() {
-            return Ok(peer);
-        }
         let ip = peer.ip().to_canonical();
         let speaks_for_others = self.0.iter().any(|network| network.contains(&ip));
         let is_here = ip.is_loopback()

@@ -30,7 +30,7 @@ pub(super) struct ParsedClientHello {
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 /// Maximum size of a record's plaintext (RFC 8446 §5.1).
-const FRAGMENT_MAX: usize = 16_384;
+pub(super) const FRAGMENT_MAX: usize = 16_384;
 const SSL3: u16 = 0x0300;
 const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;

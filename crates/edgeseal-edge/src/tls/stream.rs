@@ -29,7 +29,7 @@ mod records;
 
 use buffer::PendingBytes;
 
-use super::linger;
+use super::{client_hello::FRAGMENT_MAX, linger};
 
 /// The decrypted stream of a connection.
 pub(crate) struct TlsStream {
@@ -66,8 +66,6 @@ const RECORD_MAX: usize = 5 + FRAGMENT_MAX + 2048;
 /// Maximum size of unconsumed bytes from the client during the handshake, in which messages of up
 /// to 64 KiB are joined. Later nothing is joined, and at most a partial record remains.
 const INCOMING_MAX: usize = 0xffff;
-/// Maximum size of a record's plaintext (RFC 8446 §5.1).
-const FRAGMENT_MAX: usize = 16_384;
 /// An encrypted record with its overhead, and a key update before it.
 const ENCRYPTED_RECORD_MAX: usize = FRAGMENT_MAX + 128;
 /// Records written at once.
