@@ -1,4 +1,4 @@
-//! Step 8: rate limits, replay protection and brute-force limits. All tables are bounded.
+//! Step 4 of a call: rate limits, replay protection and brute-force limits. All tables are bounded.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Steps 3 to 7: authentication. Common parameters, clock, key, signature, replay, in this order.
+//! Step 3 of a call: authentication. Common parameters, clock, key, signature, then replay.
 
 mod unauthenticated;
 
@@ -131,7 +131,7 @@ pub async fn authenticate(
     })
 }
 
-/// Steps 5 to 7: key, signature, replay.
+/// The second half: key, signature, replay.
 async fn verify(
     context: &Context,
     request: &Request,

@@ -1,5 +1,5 @@
-//! Step 9: whether the caller may make the call. Nothing runs without an [`Authorized`], which only
-//! this module constructs.
+//! Step 5 of a call: whether the caller may make it. Nothing runs without an [`Authorized`], which
+//! only this module constructs.
 
 mod denied;
 mod evaluate;

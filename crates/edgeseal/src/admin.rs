@@ -32,7 +32,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{node::open_store::error_chain, revocable_store::RevocableStore};
+use crate::{error_chain::error_chain, revocable_store::RevocableStore};
 
 /// The state that `/readyz` and `/metrics` report.
 #[derive(Clone)]

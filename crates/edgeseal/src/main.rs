@@ -14,6 +14,7 @@ mod core_dumps;
 mod data_lock;
 mod demo;
 mod doctor;
+mod error_chain;
 #[cfg(test)]
 #[path = "../tests/it/docs/generated.rs"]
 mod generated_docs;

@@ -1,4 +1,5 @@
 //! The composition root: starts, hands over and shuts down store, edge, API and admin endpoints.
+//! `docs/internals/control-plane.md` draws what a node owns, and for how long.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,18 +13,17 @@ use tokio::{
 };
 
 use crate::{
-    bootstrap::BootstrapError,
     config::Config,
     data_lock::DataLock,
     handover::{HandoverError, HandoverListener, Successor},
-    revocable_store::{HANDED_OVER, RevocableStore},
+    revocable_store::{HANDED_OVER, RevocableStore, UnavailableStore},
     sockets::{SocketRole, Sockets},
 };
 
 mod addresses;
 pub(crate) mod context;
 mod control_plane;
-pub(crate) mod open_store;
+mod open_store;
 mod start_error;
 mod startup;
 
@@ -31,8 +31,7 @@ pub(crate) use addresses::Addresses;
 pub(crate) use start_error::StartError;
 
 use context::NodeContext;
-use control_plane::{ControlPlane, Prepared};
-use open_store::{StoreState, error_chain};
+use control_plane::ControlPlane;
 
 /// What [`StartError::Listen`] calls the API in TLS.
 pub(crate) const API_TLS_ROLE: &str = SocketRole::ApiTls.description();
@@ -52,8 +51,6 @@ pub(crate) struct Node {
     control_plane: Option<ControlPlane>,
     store: Arc<RevocableStore>,
     data_lock: DataLock,
-    /// Why the store is unavailable, if it is.
-    unavailable_reason: Option<String>,
     /// Whether shutdown has begun.
     draining: watch::Sender<bool>,
     /// The admin server, and what stops it. It stops last, so that health is reported until then.
@@ -94,71 +91,71 @@ impl Node {
 
     /// Waits until an unavailable store may be available again. Cancel safe.
     pub(crate) async fn store_may_be_available(&self) {
-        if self.unavailable_reason.is_none() {
+        if self.store.unavailable_reason().is_none() {
             std::future::pending::<()>().await;
         }
         self.context.store_may_be_available().await;
     }
 
     /// Waits until the store has lost its file, and returns the cause. Cancel safe.
-    pub(crate) async fn store_lost(&self) -> String {
-        error_chain(&self.store.lost().await)
+    pub(crate) async fn store_lost(&self) -> UnavailableStore {
+        UnavailableStore::because(&self.store.lost().await)
     }
 
     /// Continues without a store that has lost its file: the edge keeps serving, calls are refused,
     /// and the node polls for the store.
-    pub(crate) async fn detach_store(&mut self, reason: String) {
-        self.store.revoke(&reason).await;
-        if let Some(control) = self.control_plane.take() {
-            control.shut_down(HANDOVER_DRAIN).await;
-        }
-        match self.start_control_plane().await {
-            Ok(()) => {}
-            Err(error) => self.log_store_unavailable(error_chain(&error)),
-        }
+    pub(crate) async fn detach_store(&mut self, reason: UnavailableStore) {
+        // First, so that calls in flight do not wait for it.
+        self.store.replace(Err(reason)).await;
+        self.stop_control_plane().await;
+        self.restart_control_plane().await;
     }
 
     /// Reattaches the store, if it can be used. The edge keeps serving meanwhile; calls wait.
     pub(crate) async fn attach_store(&mut self) {
-        match self.context.open_store().await {
-            Ok(StoreState::Available(store)) => {
-                if let Some(control) = self.control_plane.take() {
-                    control.shut_down(HANDOVER_DRAIN).await;
-                }
-                self.store.restore(store);
-                match self.start_control_plane().await {
-                    Ok(()) if self.unavailable_reason.is_none() => {
-                        tracing::info!("the store is available again")
-                    }
-                    Ok(()) => {}
-                    Err(error) => {
-                        let reason = error_chain(&error);
-                        self.store.revoke(&reason).await;
-                        self.log_store_unavailable(reason);
-                    }
+        let opened = self.context.open_store().await;
+        match opened.unwrap_or_else(|error| Err(UnavailableStore::because(&error))) {
+            Ok(store) => {
+                self.stop_control_plane().await;
+                self.store.replace(Ok(store)).await;
+                self.restart_control_plane().await;
+                if self.store.unavailable_reason().is_none() {
+                    tracing::info!("the store is available again");
                 }
             }
-            Ok(StoreState::Unavailable(reason)) => self.log_store_unavailable(reason),
-            Err(error) => self.log_store_unavailable(error_chain(&error)),
+            Err(reason) => self.stay_unavailable(reason).await,
         }
     }
 
-    /// Logs why the store is unavailable, once per reason.
-    fn log_store_unavailable(&mut self, reason: String) {
-        if self.unavailable_reason.as_ref() != Some(&reason) {
-            tracing::error!(reason, "the store is still unavailable");
-            self.store.set_unavailable_reason(&reason);
+    async fn stop_control_plane(&mut self) {
+        if let Some(control) = self.control_plane.take() {
+            control.shut_down(HANDOVER_DRAIN).await;
         }
-        self.unavailable_reason = Some(reason);
     }
 
     /// Starts everything that needs the store, and accepts calls.
     async fn start_control_plane(&mut self) -> Result<(), StartError> {
-        let (reason, prepared) =
-            prepare_control_plane(&self.context, &self.store, &self.edge).await?;
-        self.unavailable_reason = reason;
-        self.control_plane = Some(prepared.accept(&self.context, &self.sockets)?);
+        let started = ControlPlane::start(&self.context, &self.store, &self.edge, &self.sockets);
+        let mut control = started.await?;
+        control.accept(&self.context, &self.sockets)?;
+        self.control_plane = Some(control);
         Ok(())
+    }
+
+    /// As [`start_control_plane`](Self::start_control_plane); on failure the node polls for the store.
+    async fn restart_control_plane(&mut self) {
+        if let Err(error) = self.start_control_plane().await {
+            self.stay_unavailable(UnavailableStore::because(&error))
+                .await;
+        }
+    }
+
+    /// Revokes the store and logs why, once per reason.
+    async fn stay_unavailable(&self, reason: UnavailableStore) {
+        if self.store.unavailable_reason().as_ref() != Some(&reason) {
+            tracing::error!(%reason, "the store is still unavailable");
+        }
+        self.store.replace(Err(reason)).await;
     }
 
     /// Waits until another process asks for a hand-over.
@@ -197,30 +194,27 @@ impl Node {
     }
 
     async fn release_store_to(&mut self, to: &mut Successor) -> Result<(), HandoverError> {
-        if let Some(control) = self.control_plane.take() {
-            control.shut_down(HANDOVER_DRAIN).await;
-        }
+        self.stop_control_plane().await;
+        self.release_store().await;
+        to.announce_release().await
+    }
+
+    async fn release_store(&mut self) {
         self.edge.stop_replication().await;
         self.store.revoke(HANDED_OVER).await;
         self.data_lock.release();
-        to.announce_release().await
     }
 
     /// Reacquires lock and store after a failed hand-over. Retries until it succeeds, because the
     /// other process may be about to exit. The edge keeps serving meanwhile.
     async fn resume_after_failed_handover(&mut self) {
         const PAUSE: Duration = Duration::from_millis(100);
-        loop {
-            match self.try_resume().await {
-                Ok(()) => return,
-                Err(error) => tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the store cannot be reopened; retrying"
-                ),
-            }
-            self.edge.stop_replication().await;
-            self.store.revoke(HANDED_OVER).await;
-            self.data_lock.release();
+        while let Err(error) = self.try_resume().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the store cannot be reopened; retrying"
+            );
+            self.release_store().await;
             sleep(PAUSE).await;
         }
     }
@@ -228,10 +222,8 @@ impl Node {
     async fn try_resume(&mut self) -> Result<(), StartError> {
         self.data_lock.reacquire()?;
         self.data_lock.write_pid();
-        match self.context.open_store().await? {
-            StoreState::Available(store) => self.store.restore(store),
-            StoreState::Unavailable(reason) => self.store.set_unavailable_reason(&reason),
-        }
+        let store = self.context.open_store().await?;
+        self.store.replace(store).await;
         let store = Arc::clone(&self.store) as SharedStore;
         self.edge.resume_replication(store).await?;
         self.start_control_plane().await
@@ -257,45 +249,15 @@ impl Node {
         };
         let control = self.control_plane.take();
         let calls = async {
-            match control {
-                Some(control) => Some(control.stop_accepting(ending).await),
-                None => None,
+            if let Some(control) = control {
+                control.shut_down(ending).await;
             }
         };
-        let (control, ()) = tokio::join!(calls, self.edge.drain());
-        if let Some(control) = control {
-            control.flush_audit().await;
-        }
+        tokio::join!(calls, self.edge.drain());
         let (close_admin, admin) = self.admin;
         close_admin.send_replace(true);
         // An open connection of a monitoring client must not delay the exit.
         let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
         self.store.revoke("this process ends").await;
     }
-}
-
-/// Starts everything that needs the store, without accepting calls. Also returns why the store is
-/// unavailable, if it is. A store that fails here is released if the directory has served before.
-async fn prepare_control_plane(
-    context: &NodeContext,
-    revocable: &Arc<RevocableStore>,
-    edge: &Edge,
-) -> Result<(Option<String>, Prepared), StartError> {
-    let store = Arc::clone(revocable) as SharedStore;
-    if revocable.is_available() {
-        match ControlPlane::start(context, &store, true, edge).await {
-            Err(StartError::Bootstrap(BootstrapError::Store(fault))) if context.has_served => {
-                revocable.revoke(&error_chain(&fault)).await;
-            }
-            started => return Ok((None, started?)),
-        }
-    }
-    let reason = revocable.unavailable_reason();
-    tracing::error!(
-        reason,
-        "the store is unavailable: the edge serves its last good state, the API refuses every call; polling \
-         for the store"
-    );
-    let prepared = ControlPlane::start(context, &store, false, edge).await?;
-    Ok((Some(reason), prepared))
 }

@@ -15,7 +15,7 @@ use tokio::{
     time::{Duration, sleep},
 };
 
-use crate::node::open_store::{StoreState, error_chain};
+use crate::error_chain::error_chain;
 
 /// Forwards every operation while the store is available; otherwise fails it with the reason.
 pub(crate) struct RevocableStore {
@@ -27,19 +27,22 @@ pub(crate) struct RevocableStore {
 }
 
 /// Why the store is unavailable.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-struct UnavailableStore(String);
+pub(crate) struct UnavailableStore(pub(crate) String);
+
+impl UnavailableStore {
+    /// Unavailable because of this error and its causes.
+    pub(crate) fn because(error: &dyn std::error::Error) -> Self {
+        Self(error_chain(error))
+    }
+}
 
 /// The reason while another process has the store.
 pub(crate) const HANDED_OVER: &str = "it was handed over to another process";
 
 impl RevocableStore {
-    pub(crate) fn new(state: StoreState) -> Arc<Self> {
-        let store = match state {
-            StoreState::Available(store) => Ok(store),
-            StoreState::Unavailable(reason) => Err(UnavailableStore(reason)),
-        };
+    pub(crate) fn new(store: Result<SharedStore, UnavailableStore>) -> Arc<Self> {
         Arc::new(Self {
             available: watch::Sender::new(store.is_ok()),
             store: RwLock::new(store),
@@ -47,35 +50,39 @@ impl RevocableStore {
         })
     }
 
-    /// Whether the store is available.
-    pub(crate) fn is_available(&self) -> bool {
-        *self.available.borrow()
-    }
-
-    /// Releases the store; returns once it is closed, so that another process can open it. Commits
-    /// that succeeded are durable. From now on operations fail with this reason.
-    pub(crate) async fn revoke(&self, reason: &str) {
+    /// Replaces the store, or the reason why there is none. Returns once the previous store is
+    /// closed, so that another process can open it; commits that succeeded there are durable.
+    pub(crate) async fn replace(&self, store: Result<SharedStore, UnavailableStore>) {
+        let is_available = store.is_ok();
+        // Operations in flight end by this.
         self.available.send_replace(false);
-        let unavailable = Err(UnavailableStore(reason.to_owned()));
-        let taken = {
-            let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *store, unavailable)
+        let previous = {
+            let mut current = self.store.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, store)
         };
-        let Ok(store) = taken else { return };
-        // Operations in flight end by themselves, since `available` has changed.
-        while Arc::strong_count(&store) > 1 {
+        if is_available {
+            self.set_commit_failure(None);
+            self.available.send_replace(true);
+        }
+        let Ok(previous) = previous else { return };
+        while Arc::strong_count(&previous) > 1 {
             sleep(Duration::from_millis(1)).await;
         }
         // A panic of the store's threads is logged there.
-        let _ = task::spawn_blocking(move || drop(store)).await;
+        let _ = task::spawn_blocking(move || drop(previous)).await;
     }
 
-    /// Why the store is unavailable; empty if it is available.
-    pub(crate) fn unavailable_reason(&self) -> String {
-        match &*self.store.read().unwrap_or_else(PoisonError::into_inner) {
-            Ok(_) => String::new(),
-            Err(UnavailableStore(reason)) => reason.clone(),
-        }
+    /// Releases the store: from now on operations fail with this reason. See
+    /// [`replace`](Self::replace).
+    pub(crate) async fn revoke(&self, reason: &str) {
+        let reason = UnavailableStore(reason.to_owned());
+        self.replace(Err(reason)).await;
+    }
+
+    /// Why the store is unavailable; `None` if it is available.
+    pub(crate) fn unavailable_reason(&self) -> Option<UnavailableStore> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        store.as_ref().err().cloned()
     }
 
     /// Why the last commit of an available store failed, as on a full disk. Each sweep then tries
@@ -93,29 +100,13 @@ impl RevocableStore {
             Ok(_) => None,
         };
         if self.commit_failure() != reason {
-            *self
-                .commit_failure
-                .write()
-                .unwrap_or_else(PoisonError::into_inner) = reason;
+            self.set_commit_failure(reason);
         }
     }
 
-    /// Replaces the reason. Does nothing if the store is available.
-    pub(crate) fn set_unavailable_reason(&self, reason: &str) {
-        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        if let Err(unavailable) = &mut *store {
-            reason.clone_into(&mut unavailable.0);
-        }
-    }
-
-    /// Forwards operations to this store from now on.
-    pub(crate) fn restore(&self, store: SharedStore) {
-        *self.store.write().unwrap_or_else(PoisonError::into_inner) = Ok(store);
-        *self
-            .commit_failure
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-        self.available.send_replace(true);
+    fn set_commit_failure(&self, reason: Option<String>) {
+        let failure = self.commit_failure.write();
+        *failure.unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
     fn store(&self) -> Result<SharedStore, Fault> {
@@ -137,6 +128,17 @@ impl RevocableStore {
             Ok(_) => Fault::new("the store was revoked"),
         }
     }
+
+    /// The result of an operation, unless the store is revoked first.
+    async fn unless_revoked<T, E: From<Fault>>(
+        &self,
+        operation: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        tokio::select! {
+            result = operation => result,
+            fault = self.revoked() => Err(fault.into()),
+        }
+    }
 }
 
 /// A transaction that changes nothing and is as durable as any other.
@@ -151,18 +153,12 @@ fn noop_txn() -> Txn {
 impl Store for RevocableStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         let store = self.store()?;
-        tokio::select! {
-            entry = store.get(key) => entry,
-            fault = self.revoked() => Err(fault),
-        }
+        self.unless_revoked(store.get(key)).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
         let store = self.store()?;
-        tokio::select! {
-            page = store.list(prefix, after, limit) => page,
-            fault = self.revoked() => Err(fault),
-        }
+        self.unless_revoked(store.list(prefix, after, limit)).await
     }
 
     async fn list_reverse(
@@ -172,18 +168,13 @@ impl Store for RevocableStore {
         limit: usize,
     ) -> Result<Page, Fault> {
         let store = self.store()?;
-        tokio::select! {
-            page = store.list_reverse(prefix, before, limit) => page,
-            fault = self.revoked() => Err(fault),
-        }
+        self.unless_revoked(store.list_reverse(prefix, before, limit))
+            .await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
         let store = self.store()?;
-        tokio::select! {
-            entries = store.get_many(keys) => entries,
-            fault = self.revoked() => Err(fault),
-        }
+        self.unless_revoked(store.get_many(keys)).await
     }
 
     async fn window(
@@ -193,10 +184,7 @@ impl Store for RevocableStore {
         limit: usize,
     ) -> Result<Listing<Entry>, Fault> {
         let store = self.store()?;
-        tokio::select! {
-            window = store.window(prefix, skip, limit) => window,
-            fault = self.revoked() => Err(fault),
-        }
+        self.unless_revoked(store.window(prefix, skip, limit)).await
     }
 
     async fn select(
@@ -207,21 +195,18 @@ impl Store for RevocableStore {
         limit: usize,
     ) -> Result<Listing<Entry>, Fault> {
         let store = self.store()?;
-        tokio::select! {
-            window = store.select(prefix, wanted, skip, limit) => window,
-            fault = self.revoked() => Err(fault),
-        }
+        self.unless_revoked(store.select(prefix, wanted, skip, limit))
+            .await
     }
 
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
         let store = self.store()?;
-        tokio::select! {
-            revision = store.commit(txn) => {
-                self.record_commit(&revision);
-                revision
-            }
-            fault = self.revoked() => Err(fault.into()),
-        }
+        let commit = async {
+            let committed = store.commit(txn).await;
+            self.record_commit(&committed);
+            committed
+        };
+        self.unless_revoked(commit).await
     }
 
     async fn changes(
@@ -231,10 +216,8 @@ impl Store for RevocableStore {
         limit: usize,
     ) -> Result<Changes, ChangesError> {
         let store = self.store()?;
-        tokio::select! {
-            changes = store.changes(after, prefixes, limit) => changes,
-            fault = self.revoked() => Err(fault.into()),
-        }
+        self.unless_revoked(store.changes(after, prefixes, limit))
+            .await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
@@ -243,10 +226,7 @@ impl Store for RevocableStore {
             let _ = self.commit(noop_txn()).await;
         }
         let store = self.store()?;
-        tokio::select! {
-            swept = store.sweep(now) => swept,
-            fault = self.revoked() => Err(fault),
-        }
+        self.unless_revoked(store.sweep(now)).await
     }
 
     async fn lost(&self) -> Fault {

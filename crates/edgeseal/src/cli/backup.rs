@@ -19,8 +19,8 @@ use super::{CliError, EX_DATA, output::say, store_args::StoreArgs};
 use crate::{
     config::Config,
     doctor::{self, Report},
+    error_chain::error_chain,
     kek::{self, KekSource},
-    node::open_store::error_chain,
     private_files,
 };
 

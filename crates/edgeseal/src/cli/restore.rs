@@ -19,7 +19,7 @@ use super::{
     output::say,
     store_args::StoreArgs,
 };
-use crate::{clock, node::open_store::error_chain, private_files};
+use crate::{clock, error_chain::error_chain, private_files};
 
 #[derive(Args)]
 pub(super) struct Command {

@@ -12,6 +12,7 @@ use crate::{
     bootstrap,
     config::Config,
     kek::KekSource,
+    private_files,
     resources::{self, DescriptorBudget},
     sockets::{SocketRole, Sockets},
 };
@@ -30,6 +31,22 @@ pub(crate) struct NodeContext {
 }
 
 impl NodeContext {
+    /// Loads keys and certificates. The data directory must exist.
+    pub(crate) async fn load(config: &Config, settings: Settings) -> Result<Self, StartError> {
+        let has_served = has_served(config);
+        let (keyring, kek_sources) = bootstrap::load_keyring(config, has_served).await?;
+        bootstrap::check_keys_present(config, &keyring, &kek_sources).await?;
+        private_files::create_private_dir(&edge_directory(config))?;
+        Ok(Self {
+            config: config.clone(),
+            settings,
+            keyring,
+            kek_sources,
+            api_tls: load_api_tls(config)?,
+            has_served,
+        })
+    }
+
     /// Loads the keys again: the predecessor may have changed them while this process loaded.
     pub(crate) async fn reload_keyring(&self) -> Result<(), StartError> {
         let (keyring, _) = bootstrap::load_keyring(&self.config, self.has_served).await?;
@@ -67,7 +84,7 @@ impl NodeContext {
     }
 }
 
-pub(crate) fn load_api_tls(config: &Config) -> Result<Option<(SocketAddr, ApiTls)>, StartError> {
+fn load_api_tls(config: &Config) -> Result<Option<(SocketAddr, ApiTls)>, StartError> {
     let Some((address, cert_file, key_file)) = config.api_tls()? else {
         return Ok(None);
     };
@@ -91,7 +108,7 @@ pub(crate) fn allocate_descriptors(config: &Config) -> Result<DescriptorBudget, 
 }
 
 /// Whether an edge has served from this data directory, with a persistent store.
-pub(crate) fn has_served(config: &Config) -> bool {
+fn has_served(config: &Config) -> bool {
     config.store_url() != StoreUrl::Memory && Edge::has_replica(&edge_directory(config))
 }
 

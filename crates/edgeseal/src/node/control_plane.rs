@@ -17,8 +17,10 @@ use crate::{
     bootstrap::BootstrapError,
     clock,
     config::Config,
+    error_chain::error_chain,
     kek::KekRotator,
     retention,
+    revocable_store::RevocableStore,
     sockets::{SocketRole, Sockets},
 };
 
@@ -28,30 +30,51 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// The API's tasks and the background tasks, from [`start`](Self::start) to
 /// [`shut_down`](Self::shut_down).
 pub(crate) struct ControlPlane {
+    context: Arc<Context>,
     shutdown: watch::Sender<Option<ShutdownTimeouts>>,
     tasks: Vec<JoinHandle<()>>,
     /// Runs until the last audit record is written and linked.
     audit_linker: (watch::Sender<bool>, JoinHandle<()>),
 }
 
-/// A [`ControlPlane`] that does not accept calls yet.
-pub(crate) struct Prepared {
-    control: ControlPlane,
-    context: Context,
-}
-
 impl ControlPlane {
-    /// Starts everything except the API. If the store is unavailable, neither the KEK rotator nor
-    /// the audit linker runs.
+    /// Starts everything that needs the store, without accepting calls. A store that fails here is
+    /// revoked if the directory has served before.
     pub(crate) async fn start(
         node: &NodeContext,
-        store: &SharedStore,
-        store_available: bool,
+        store: &Arc<RevocableStore>,
         edge: &Edge,
-    ) -> Result<Prepared, StartError> {
+        sockets: &Sockets,
+    ) -> Result<Self, StartError> {
+        if store.unavailable_reason().is_none() {
+            match Self::start_tasks(node, store, edge, sockets).await {
+                Err(StartError::Bootstrap(BootstrapError::Store(fault))) if node.has_served => {
+                    store.revoke(&error_chain(&fault)).await;
+                }
+                started => return started,
+            }
+        }
+        tracing::error!(
+            reason = store.unavailable_reason().map(tracing::field::display),
+            "the store is unavailable: the edge serves its last good state, the API refuses every call; polling \
+             for the store"
+        );
+        Self::start_tasks(node, store, edge, sockets).await
+    }
+
+    /// Starts everything except the API. If the store is unavailable, neither the KEK rotator nor
+    /// the audit linker runs.
+    async fn start_tasks(
+        node: &NodeContext,
+        store: &Arc<RevocableStore>,
+        edge: &Edge,
+        sockets: &Sockets,
+    ) -> Result<Self, StartError> {
         let config = &node.config;
-        let catalog = Catalog::new(Arc::clone(store), node.keyring.clone());
-        let rotator = kek_rotator(node, store, edge);
+        let store_available = store.unavailable_reason().is_none();
+        let store = Arc::clone(store) as SharedStore;
+        let catalog = Catalog::new(Arc::clone(&store), node.keyring.clone());
+        let rotator = kek_rotator(node, &store, edge);
         if store_available {
             rotator.mark_pending().await.map_err(BootstrapError::from)?;
         }
@@ -70,6 +93,8 @@ impl ControlPlane {
         context.request_proof = Some(proof_requester(edge));
         context.local_edge_environment = Some(config.environment());
         context.key_encryption = Some(Arc::clone(&rotator) as Arc<dyn KeyEncryption>);
+        let own = sockets.own_addresses();
+        context.listeners = Some(Box::new(move || own.addresses()));
         let (stop_linker, linker_stopped) = watch::channel(false);
         let linker =
             spawn_audit_linker(store_available.then_some(&catalog), config, linker_stopped).await?;
@@ -88,26 +113,38 @@ impl ControlPlane {
                 rotator.run(shutdown_signal(shutdown_rx)).await
             }));
         }
-        Ok(Prepared {
-            control: Self {
-                shutdown,
-                tasks,
-                audit_linker: (stop_linker, linker),
-            },
-            context,
+        Ok(Self {
+            context: Arc::new(context),
+            shutdown,
+            tasks,
+            audit_linker: (stop_linker, linker),
         })
+    }
+
+    /// Accepts calls.
+    pub(crate) fn accept(
+        &mut self,
+        node: &NodeContext,
+        sockets: &Sockets,
+    ) -> Result<(), StartError> {
+        let tls = node.api_tls.as_ref();
+        let tls = tls.map(|(_, server)| (SocketRole::ApiTls, Protocol::Https(server.config())));
+        for (role, protocol) in std::iter::once((SocketRole::Api, Protocol::Http)).chain(tls) {
+            let listener = sockets.tokio_listener(role)?;
+            let shutdown = wait_for_shutdown(self.shutdown.subscribe());
+            let serve = http::serve(listener, protocol, Arc::clone(&self.context), shutdown);
+            self.tasks.push(tokio::spawn(serve));
+        }
+        Ok(())
     }
 
     /// Accepts no more calls, answers those in flight within `timeouts`, and writes and links the
     /// last audit records.
     pub(crate) async fn shut_down(self, timeouts: ShutdownTimeouts) {
-        self.stop_accepting(timeouts).await.flush_audit().await;
-    }
-
-    /// The first half of [`shut_down`](Self::shut_down).
-    pub(crate) async fn stop_accepting(mut self, timeouts: ShutdownTimeouts) -> Self {
         self.shutdown.send_replace(Some(timeouts));
-        for task in std::mem::take(&mut self.tasks) {
+        // The auditor ends with the last holder of the context.
+        drop(self.context);
+        for task in self.tasks {
             if let Err(error) = task.await {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -115,46 +152,12 @@ impl ControlPlane {
                 );
             }
         }
-        self
-    }
-
-    /// The second half of [`shut_down`](Self::shut_down).
-    pub(crate) async fn flush_audit(self) {
         let (stop_linker, linker) = self.audit_linker;
         stop_linker.send_replace(true);
         if let Err(error) = linker.await {
             let error: &dyn std::error::Error = &error;
             tracing::error!(error, "the audit linker failed");
         }
-    }
-}
-
-impl Prepared {
-    /// Accepts calls.
-    pub(crate) fn accept(
-        self,
-        node: &NodeContext,
-        sockets: &Sockets,
-    ) -> Result<ControlPlane, StartError> {
-        let Self {
-            mut control,
-            mut context,
-        } = self;
-        let own = sockets.own_addresses();
-        context.listeners = Some(Box::new(move || own.addresses()));
-        let context = Arc::new(context);
-        let tls = node.api_tls.as_ref();
-        let tls = tls.map(|(_, server)| (SocketRole::ApiTls, Protocol::Https(server.config())));
-        for (role, protocol) in std::iter::once((SocketRole::Api, Protocol::Http)).chain(tls) {
-            let listener = sockets.tokio_listener(role)?;
-            let (context, shutdown) = (
-                Arc::clone(&context),
-                wait_for_shutdown(control.shutdown.subscribe()),
-            );
-            let serve = http::serve(listener, protocol, context, shutdown);
-            control.tasks.push(tokio::spawn(serve));
-        }
-        Ok(control)
     }
 }
 

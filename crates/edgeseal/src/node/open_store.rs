@@ -15,43 +15,38 @@ use super::{StartError, context::NodeContext};
 use crate::{
     bootstrap::{self, BootstrapError},
     clock,
+    revocable_store::UnavailableStore,
 };
-
-/// The result of opening the store.
-pub(crate) enum StoreState {
-    /// It is open and belongs to this data directory.
-    Available(SharedStore),
-    /// It cannot be used now, for this reason. The edge serves its replica without it.
-    Unavailable(String),
-}
 
 /// How often a node without a store polls for it.
 const STORE_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl NodeContext {
     /// Opens the store, and creates it if the data directory is new. If the directory has served
-    /// before and the store is missing or cannot be used, it returns
-    /// [`StoreState::Unavailable`]; it then creates and changes nothing.
+    /// before and the store is missing or cannot be used, it returns [`UnavailableStore`]; it then
+    /// creates and changes nothing, and the edge serves its replica without a store.
     ///
     /// # Errors
     /// [`StartError`] for causes that the operator must resolve: another process, another key, a
     /// store of another release; and for any cause in a new directory.
-    pub(crate) async fn open_store(&self) -> Result<StoreState, StartError> {
+    pub(crate) async fn open_store(
+        &self,
+    ) -> Result<Result<SharedStore, UnavailableStore>, StartError> {
         if self.has_served
             && let Some(reason) = self.missing_reason()
         {
-            return Ok(StoreState::Unavailable(reason));
+            return Ok(Err(reason));
         }
         let store = match edgeseal_store::open::open(&self.config.store_url()).await {
             Ok(store) => store,
             Err(error @ OpenError::Locked { .. }) => return Err(StartError::StoreInUse(error)),
             Err(error) if self.has_served && is_retryable(&error) => {
-                return Ok(StoreState::Unavailable(error_chain(&error)));
+                return Ok(Err(UnavailableStore::because(&error)));
             }
             Err(error) => return Err(error.into()),
         };
         match self.initialize_store(&store).await {
-            Ok(()) => Ok(StoreState::Available(store)),
+            Ok(()) => Ok(Ok(store)),
             Err(error) => {
                 // Dropping the store waits for its threads.
                 let _ = task::spawn_blocking(move || drop(store)).await;
@@ -59,7 +54,7 @@ impl NodeContext {
                     BootstrapError::Store(_) | BootstrapError::StoreEmptied { .. }
                         if self.has_served =>
                     {
-                        Ok(StoreState::Unavailable(error_chain(&error)))
+                        Ok(Err(UnavailableStore::because(&error)))
                     }
                     error => Err(error.into()),
                 }
@@ -99,19 +94,19 @@ impl NodeContext {
     }
 
     /// Why there is no store to open, if there is none.
-    fn missing_reason(&self) -> Option<String> {
+    fn missing_reason(&self) -> Option<UnavailableStore> {
         let path = self.store_file()?;
         let what = match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => "is missing",
             Ok(found) if found.len() == 0 => "is empty",
             _ => return None,
         };
-        Some(format!(
+        Some(UnavailableStore(format!(
             "{} {what}, but {} has served domains before: restore the store, it is attached within seconds; or \
              start in another directory",
             path.display(),
             self.config.data.display()
-        ))
+        )))
     }
 
     fn store_file(&self) -> Option<PathBuf> {
@@ -136,18 +131,4 @@ const fn is_retryable(error: &OpenError) -> bool {
 fn file_identity(path: &Path) -> Option<(u64, u64, i64, i64)> {
     let found = fs::metadata(path).ok()?;
     Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
-}
-
-/// An error with its causes, on one line; causes that the text already contains are omitted.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -9,15 +9,12 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     Addresses, Node, StartError,
-    context::{
-        NodeContext, allocate_descriptors, edge_directory, edge_options, has_served, load_api_tls,
-    },
-    control_plane::wait_for_stop,
-    prepare_control_plane,
+    context::{NodeContext, allocate_descriptors, edge_options},
+    control_plane::{ControlPlane, wait_for_stop},
 };
 use crate::{
     admin::{self, AdminState},
-    bootstrap, clock,
+    clock,
     config::Config,
     data_lock::DataLock,
     handover::{HandoverError, HandoverListener, Predecessor},
@@ -25,15 +22,6 @@ use crate::{
     revocable_store::RevocableStore,
     sockets::{SocketRole, Sockets},
 };
-
-/// The parts of a node once this process owns the data directory.
-struct Owner {
-    context: NodeContext,
-    sockets: Sockets,
-    lock: DataLock,
-    /// The edge that was loaded while the predecessor still served.
-    loaded_edge: Option<LoadedEdge>,
-}
 
 /// See [`Node::start`].
 pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, StartError> {
@@ -46,46 +34,20 @@ pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, Star
     options.own_listeners = sockets.own_addresses();
     let predecessor = connect_predecessor(config, take_over, &mut sockets).await?;
     private_files::create_private_dir(&config.data)?;
-    // In a take-over the predecessor holds it until this process has loaded everything.
-    let mut lock = None;
-    if predecessor.is_none() {
-        lock = Some(DataLock::acquire(&config.data)?);
-    }
-    let has_served = has_served(config);
-    let (keyring, sources) = bootstrap::load_keyring(config, has_served).await?;
-    bootstrap::check_keys_present(config, &keyring, &sources).await?;
-    private_files::create_private_dir(&edge_directory(config))?;
-    let context = NodeContext {
-        config: config.clone(),
-        settings,
-        keyring,
-        kek_sources: sources,
-        api_tls: load_api_tls(config)?,
-        has_served,
-    };
     let Some(predecessor) = predecessor else {
-        let lock = lock.map_or_else(|| DataLock::acquire(&config.data), Ok)?;
-        let owner = Owner {
-            context,
-            sockets,
-            lock,
-            loaded_edge: None,
-        };
-        return owner.start(options, None).await;
+        let lock = DataLock::acquire(&config.data)?;
+        let context = NodeContext::load(config, settings).await?;
+        return start_as_owner(context, sockets, lock, options, None, None).await;
     };
+    // The predecessor owns the data directory until this process has loaded everything.
+    let context = NodeContext::load(config, settings).await?;
     let loading = LoadedEdge::load_snapshot(options.clone(), context.keyring.clone(), clock::now);
     let loaded = Some(loading.await?);
     context.bind_all(&mut sockets)?;
     let predecessor = predecessor.announce_loaded().await?;
     context.reload_keyring().await?;
     let lock = DataLock::acquire(&config.data)?;
-    let owner = Owner {
-        context,
-        sockets,
-        lock,
-        loaded_edge: loaded,
-    };
-    owner.start(options, predecessor).await
+    start_as_owner(context, sockets, lock, options, loaded, predecessor).await
 }
 
 /// The process to take over from, with its sockets. `None` if it ends meanwhile.
@@ -103,65 +65,58 @@ async fn connect_predecessor(
     Ok(Predecessor::connect(&config.data, sockets).await?)
 }
 
-impl Owner {
-    /// From here on no other process writes into the data directory.
-    async fn start(
-        self,
-        options: Options,
-        predecessor: Option<Predecessor>,
-    ) -> Result<Node, StartError> {
-        let Self {
-            mut context,
-            mut sockets,
-            lock,
-            loaded_edge: loaded,
-        } = self;
-        lock.write_pid();
-        let state = context.open_store().await?;
-        let revocable = RevocableStore::new(state);
-        let store = Arc::clone(&revocable) as SharedStore;
-        context.bind_api_listeners(&mut sockets)?;
-        let loaded = match loaded {
-            Some(loaded) => loaded,
-            None => LoadedEdge::load(options, context.keyring.clone(), clock::now).await?,
-        };
-        let listeners = || context.bind_edge_listeners(&mut sockets);
-        let mut edge = loaded.serve(Arc::clone(&store), listeners).await?;
-        let (unavailable_reason, prepared) =
-            prepare_control_plane(&context, &revocable, &edge).await?;
-        let (draining, draining_rx) = watch::channel(false);
-        let health = AdminState {
-            catalog: Catalog::new(store, context.keyring.clone()),
-            store: Arc::clone(&revocable),
-            edge: edge.handle(),
-            draining: draining_rx,
-            allowed_hosts: context.config.admin_hosts.clone().into(),
-        };
-        let admin = serve_admin(&sockets, health)?;
-        if let Some(predecessor) = predecessor {
-            predecessor.announce_serving().await?;
-        }
-        sockets.close_unused();
-        edge.start_prover()?;
-        let control = prepared.accept(&context, &sockets)?;
-        let addresses = Addresses::from_sockets(&context, &sockets)?;
-        addresses.write(&context.config);
-        let listener = open_handover_listener(&context.config);
-        context.has_served = true;
-        Ok(Node {
-            context,
-            addresses,
-            sockets,
-            edge,
-            control_plane: Some(control),
-            store: revocable,
-            data_lock: lock,
-            unavailable_reason,
-            draining,
-            admin,
-            handover_listener: listener,
-        })
+/// Starts the node once this process owns the data directory: no other process writes there. In a
+/// take-over the edge was loaded while the predecessor still served.
+async fn start_as_owner(
+    mut context: NodeContext,
+    mut sockets: Sockets,
+    lock: DataLock,
+    options: Options,
+    loaded: Option<LoadedEdge>,
+    predecessor: Option<Predecessor>,
+) -> Result<Node, StartError> {
+    lock.write_pid();
+    let revocable = RevocableStore::new(context.open_store().await?);
+    let store = Arc::clone(&revocable) as SharedStore;
+    context.bind_api_listeners(&mut sockets)?;
+    let loaded = match loaded {
+        Some(loaded) => loaded,
+        None => LoadedEdge::load(options, context.keyring.clone(), clock::now).await?,
+    };
+    let listeners = || context.bind_edge_listeners(&mut sockets);
+    let mut edge = loaded.serve(Arc::clone(&store), listeners).await?;
+    let mut control = ControlPlane::start(&context, &revocable, &edge, &sockets).await?;
+    let (draining, draining_rx) = watch::channel(false);
+    let health = AdminState {
+        catalog: Catalog::new(store, context.keyring.clone()),
+        store: Arc::clone(&revocable),
+        edge: edge.handle(),
+        draining: draining_rx,
+        allowed_hosts: context.config.admin_hosts.clone().into(),
+    };
+    let admin = serve_admin(&sockets, health)?;
+    if let Some(predecessor) = predecessor {
+        predecessor.announce_serving().await?;
     }
+    sockets.close_unused();
+    edge.start_prover()?;
+    control.accept(&context, &sockets)?;
+    let addresses = Addresses::from_sockets(&context, &sockets)?;
+    addresses.write(&context.config);
+    let handover_listener = open_handover_listener(&context.config);
+    context.has_served = true;
+    Ok(Node {
+        context,
+        addresses,
+        sockets,
+        edge,
+        control_plane: Some(control),
+        store: revocable,
+        data_lock: lock,
+        draining,
+        admin,
+        handover_listener,
+    })
 }
 
 fn serve_admin(
