@@ -14,8 +14,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 pub(crate) use self::{
-    chain::{Issuers, spki_of_certificate, spki_of_key},
-    formats::is_pem,
+    chain::{Issuers, is_issued_by, spki_of_certificate, spki_of_key},
+    formats::{is_pem, parse},
 };
 
 /// Longest file that is read, far above the longest chain that the API accepts.
@@ -82,9 +82,13 @@ impl Password {
     /// Reads the password from the first line of a file.
     ///
     /// # Errors
-    /// If the file cannot be read or is not text.
-    pub(crate) fn read(file: &Path) -> io::Result<Self> {
-        let text = Zeroizing::new(std::fs::read_to_string(file)?);
+    /// If the file cannot be read or is not text; names the file.
+    pub(crate) fn read(file: &Path) -> Result<Self, UnreadableFile> {
+        let text = std::fs::read_to_string(file).map_err(|cause| UnreadableFile {
+            path: file.to_owned(),
+            error: cause.into(),
+        });
+        let text = Zeroizing::new(text?);
         let line = text.lines().next().unwrap_or_default();
         Ok(Self(Zeroizing::new(line.to_owned())))
     }
@@ -110,17 +114,6 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateFileErr
         return Err(CertificateFileError::TooLong);
     }
     Ok(bytes)
-}
-
-/// Parses the bytes of a file.
-///
-/// # Errors
-/// [`CertificateFileError`] names the format.
-pub(crate) fn parse(
-    bytes: &[u8],
-    password: Option<&Password>,
-) -> Result<Contents, CertificateFileError> {
-    formats::parse(bytes, password)
 }
 
 /// A certificate in PEM.

@@ -29,6 +29,7 @@ use edgeseal_api::client::CallError;
 
 use crate::{
     admin,
+    certificate_files::UnreadableFile,
     config::{self, Config, ConfigError, Flags},
     core_dumps, demo,
     doctor::DoctorError,
@@ -264,6 +265,12 @@ exit_codes! {
     EX_IOERR = 74: "standard output, or the file of `backup` or `restore`, cannot be written, for example because the disk is full";
     EX_NOPERM = 77: "the API refused";
     EX_INTERRUPTED = 130: "`import` was interrupted (Ctrl-C)";
+}
+
+impl From<UnreadableFile> for CliError {
+    fn from(error: UnreadableFile) -> Self {
+        Self::Usage(error.to_string())
+    }
 }
 
 impl CliError {

@@ -79,7 +79,9 @@ impl Issuers {
             parse_x509_certificate(it).is_ok_and(|(_, parsed)| is_self_issued(&parsed))
         };
         candidates.sort_by_key(|candidate| (!near.contains(candidate), is_root(candidate)));
-        let issuer = candidates.into_iter().find(|it| has_issued(it, &parsed));
+        let issuer = candidates
+            .into_iter()
+            .find(|it| is_issued_by(certificate, it));
         issuer.cloned()
     }
 }
@@ -93,11 +95,16 @@ fn may_issue(certificate: &X509Certificate<'_>) -> bool {
     certificate.is_ca() && usage.is_none_or(|usage| usage.value.key_cert_sign())
 }
 
-fn has_issued(issuer: &CertificateDer<'_>, certificate: &X509Certificate<'_>) -> bool {
-    let Ok((_, issuer)) = parse_x509_certificate(issuer) else {
+/// Whether the issuer, by its name and key, has signed the certificate. Both are DER.
+pub(crate) fn is_issued_by(certificate: &[u8], issuer: &[u8]) -> bool {
+    let (Ok((_, certificate)), Ok((_, issuer))) = (
+        parse_x509_certificate(certificate),
+        parse_x509_certificate(issuer),
+    ) else {
         return false;
     };
-    certificate
-        .verify_signature(Some(issuer.public_key()))
-        .is_ok()
+    certificate.issuer().as_raw() == issuer.subject().as_raw()
+        && certificate
+            .verify_signature(Some(issuer.public_key()))
+            .is_ok()
 }

@@ -23,7 +23,7 @@ use super::{CertificateFileError, Contents, Password};
 const PFX: &str = "PKCS#12 (PFX)";
 const PKCS8: &str = "a private key in PKCS#8";
 
-pub(super) fn parse(
+pub(crate) fn parse(
     bytes: &[u8],
     password: Option<&Password>,
 ) -> Result<Contents, CertificateFileError> {

@@ -10,10 +10,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{CliError, Connection};
-use crate::{
-    certificate_files::{Password, display_path},
-    clock,
-};
+use crate::{certificate_files::Password, clock};
 
 #[derive(Args)]
 pub(super) struct Command {
@@ -38,11 +35,7 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let password = self.password_file.as_deref().map(|file| {
-            Password::read(file).map_err(|error| {
-                CliError::Usage(format!("cannot read {}: {error}", display_path(file)))
-            })
-        });
+        let password = self.password_file.as_deref().map(Password::read);
         let password = password.transpose()?;
         let found = scan::scan(&self.paths, password.as_ref())?;
         let plan = plan::plan(found, clock::now());

@@ -14,7 +14,7 @@ use edgeseal_store::{
 };
 
 use super::{Report, roots};
-use crate::config::Config;
+use crate::{certificate_files::is_issued_by, config::Config};
 
 /// The expected certificates of the domains of an environment.
 #[derive(Debug, Default)]
@@ -123,7 +123,7 @@ impl LeafFacts {
             let ends = issuer.and_then(|entry| CertificateInfo::from_der(&entry.value));
             chain_ends = ends.map_or(chain_ends, |ends| chain_ends.min(ends.not_after));
         }
-        let of_demo = demo_root.is_some_and(|root| roots::is_signed_by(root, &material.leaf));
+        let of_demo = demo_root.is_some_and(|root| is_issued_by(&material.leaf, root));
         let alone = material.issuers.is_empty()
             && !of_demo
             && !roots::needs_no_intermediate(&material.leaf);

@@ -31,17 +31,6 @@ pub(super) fn demo_root(data: &Path) -> Option<Vec<u8>> {
     Some(parse_x509_pem(&pem).ok()?.1.contents)
 }
 
-/// Whether this root has signed the certificate.
-pub(super) fn is_signed_by(root: &[u8], leaf: &[u8]) -> bool {
-    let (Ok((_, root)), Ok((_, leaf))) =
-        (parse_x509_certificate(root), parse_x509_certificate(leaf))
-    else {
-        return false;
-    };
-    leaf.issuer().as_raw() == root.subject().as_raw()
-        && leaf.verify_signature(Some(root.public_key())).is_ok()
-}
-
 fn subject(der: &[u8]) -> Option<Vec<u8>> {
     let (_, root) = parse_x509_certificate(der).ok()?;
     Some(root.subject().as_raw().to_vec())
@@ -71,6 +60,7 @@ mod tests {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
     use super::*;
+    use crate::certificate_files::is_issued_by;
 
     #[test]
     fn the_root_of_the_demo_is_known_by_its_key() {
@@ -89,8 +79,8 @@ mod tests {
             let issuer = Issuer::new(authority.clone(), key);
             let leaf = CertificateParams::new(["demo.localhost".to_owned()]).unwrap();
             let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuer);
-            assert_eq!(is_signed_by(&root, leaf.unwrap().der()), expected);
+            assert_eq!(is_issued_by(leaf.unwrap().der(), &root), expected);
         }
-        assert!(!is_signed_by(&root, b"no certificate"));
+        assert!(!is_issued_by(b"no certificate", &root));
     }
 }

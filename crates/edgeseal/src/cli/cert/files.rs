@@ -25,12 +25,7 @@ pub(super) fn read(
     key: Option<&Path>,
     password: Option<&Path>,
 ) -> Result<CertificateAndKey, CliError> {
-    let password = password.map(|file| {
-        Password::read(file).map_err(|error| {
-            CliError::Usage(format!("cannot read {}: {error}", display_path(file)))
-        })
-    });
-    let password = password.transpose()?;
+    let password = password.map(Password::read).transpose()?;
     // Standard input can be read only once, so it contains both.
     let key = key.filter(|key| *key != cert);
     let cert_bytes = files::read(cert).map_err(file_error(cert))?;
@@ -112,7 +107,7 @@ fn find_matching_pair<'a>(
     })
 }
 
-fn file_error(path: &Path) -> impl FnOnce(CertificateFileError) -> CliError {
+fn file_error(path: &Path) -> impl FnOnce(CertificateFileError) -> UnreadableFile {
     let path = path.to_owned();
-    move |why| CliError::Usage(UnreadableFile { path, error: why }.to_string())
+    move |error| UnreadableFile { path, error }
 }
