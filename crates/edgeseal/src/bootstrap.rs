@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs, io,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     kek::{self, KekError, KekSource},
     node::StartError,
-    private_files::replace_private_file,
+    private_files::{self, PrivateFileError, replace_private_file},
 };
 
 /// The content of a credentials file: an access key of an account.
@@ -44,16 +44,8 @@ pub(crate) struct Credentials {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BootstrapError {
     /// An operation on a file or directory failed.
-    #[error("cannot {operation} {}: {cause}", path.display())]
-    File {
-        /// The operation, as a verb.
-        operation: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
     /// The store exists, its keys do not. Nothing was changed.
     #[error(
         "{cause}, but the store holds sealed keys; put the key-encryption keys back{} (nothing was changed)",
@@ -279,17 +271,13 @@ pub(crate) async fn ensure_root_account(
 
 /// Reads a credentials file; `None` if it does not exist.
 pub(crate) fn read_credentials(path: &Path) -> Result<Option<Credentials>, BootstrapError> {
-    match fs::read(path).map(Zeroizing::new) {
-        Ok(json) => {
-            serde_json::from_slice(&json)
-                .map(Some)
-                .map_err(|_| BootstrapError::Credentials {
-                    path: path.to_owned(),
-                })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(file_error("read", path)(error)),
-    }
+    let Some(json) = private_files::read(path)? else {
+        return Ok(None);
+    };
+    let parsed = serde_json::from_slice(&json);
+    parsed.map(Some).map_err(|_| BootstrapError::Credentials {
+        path: path.to_owned(),
+    })
 }
 
 fn write_new_credentials(path: &Path, now: Timestamp) -> Result<Credentials, BootstrapError> {
@@ -322,15 +310,4 @@ async fn check_root_keys_open(
         })?;
     }
     Ok(())
-}
-
-pub(crate) fn file_error(
-    operation: &'static str,
-    path: &Path,
-) -> impl FnOnce(io::Error) -> BootstrapError {
-    move |cause| BootstrapError::File {
-        operation,
-        path: path.to_owned(),
-        cause,
-    }
 }

@@ -1,7 +1,6 @@
 //! `edgeseal demo`: everything in one process, with a site live over HTTPS. It configures the domain
 //! through the public API.
 
-mod authority;
 mod origin;
 mod page;
 
@@ -13,17 +12,17 @@ use std::{
 
 use edgeseal_api::client::{CallError, Client};
 use edgeseal_core::Secret;
+use time::Duration;
 use tokio::net::TcpListener;
 
 use crate::{
     bootstrap::{self, BootstrapError, Credentials},
     clock,
     config::Config,
+    local_ca::{LeafParams, LocalCa, LocalCaError},
     node::{Node, StartError},
     serve::ShutdownSignals,
 };
-
-use authority::{Authority, AuthorityError};
 
 /// Domains of the demo. Names under `.localhost` are this machine (RFC 6761 §6.3).
 const DOMAINS: [&str; 2] = ["demo.localhost", "shop.localhost"];
@@ -44,7 +43,7 @@ pub(crate) enum DemoError {
     NoCredentials,
     /// The demo's CA failed.
     #[error(transparent)]
-    Authority(#[from] AuthorityError),
+    Authority(#[from] LocalCaError),
     /// The API refused.
     #[error("the API refused: {0}")]
     Call(#[from] CallError),
@@ -78,10 +77,11 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
 
     let credentials = bootstrap::read_credentials(&config.data.join("credentials.json"))?;
     let credentials = credentials.ok_or(DemoError::NoCredentials)?;
-    let authority = Authority::open(&config.data.join("demo"), clock::now())?;
+    let directory = config.data.join("demo");
+    let ca = LocalCa::open_or_create(&directory, "Edgeseal demo CA", None, clock::now())?;
     let client = client(&running, &credentials)?;
     for domain in DOMAINS {
-        publish_domain(&client, &authority, domain, origin_address).await?;
+        publish_domain(&client, &ca, domain, origin_address).await?;
     }
     let mut signals = ShutdownSignals::install()?;
     let _ = writeln!(io::stdout(), "ready");
@@ -105,7 +105,7 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
 /// certificate.
 async fn publish_domain(
     client: &Client,
-    authority: &Authority,
+    ca: &LocalCa,
     domain: &str,
     origin: SocketAddr,
 ) -> Result<(), DemoError> {
@@ -129,12 +129,17 @@ async fn publish_domain(
         }
         Err(other) => return Err(other.into()),
     }
-    let leaf = authority.issue(domain, clock::now())?;
+    let params = LeafParams {
+        names: &[domain.to_owned()],
+        validity: Duration::days(90),
+    };
+    let leaf = ca.issue(&params, clock::now())?;
+    let chain = leaf.pem + ca.pem();
     let params = [
         ("DomainName", domain),
         ("SSLProtocol", "on"),
-        ("SSLPub", leaf.chain.as_str()),
-        ("SSLPri", leaf.key.as_str()),
+        ("SSLPub", chain.as_str()),
+        ("SSLPri", leaf.key_pem.as_str()),
     ];
     client
         .call(CDN_VERSION, "SetCdnDomainSSLCertificate", &params)

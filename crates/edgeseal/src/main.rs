@@ -20,6 +20,7 @@ mod error_chain;
 mod generated_docs;
 mod handover;
 mod kek;
+mod local_ca;
 mod log;
 mod node;
 mod private_files;

@@ -4,39 +4,84 @@ use std::{
     fs::{self, Permissions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use tempfile::{NamedTempFile, PersistError};
+use zeroize::Zeroizing;
 
-use crate::bootstrap::{BootstrapError, file_error};
+/// An operation on a file or directory that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} {}: {cause}", path.display())]
+pub(crate) struct PrivateFileError {
+    /// The operation, as a verb.
+    operation: &'static str,
+    /// The file or directory.
+    path: PathBuf,
+    /// The cause.
+    #[source]
+    cause: io::Error,
+}
+
+impl PrivateFileError {
+    /// For `map_err`.
+    pub(crate) fn of(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self {
+            operation,
+            path: path.to_owned(),
+            cause,
+        }
+    }
+}
 
 /// Creates a directory and its missing parents, mode 0700.
 ///
 /// # Errors
-/// [`BootstrapError::File`].
-pub(crate) fn create_private_dir(path: &Path) -> Result<(), BootstrapError> {
+/// [`PrivateFileError`].
+pub(crate) fn create_private_dir(path: &Path) -> Result<(), PrivateFileError> {
     let made = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path);
-    made.map_err(file_error("create", path))
+    made.map_err(PrivateFileError::of("create", path))
+}
+
+/// Reads a file; `None` if it does not exist.
+///
+/// # Errors
+/// [`PrivateFileError`].
+pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, PrivateFileError> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(Zeroizing::new(content))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(PrivateFileError::of("read", path)(cause)),
+    }
+}
+
+/// As [`read`], for text. Root files may contain comments in any encoding.
+///
+/// # Errors
+/// [`PrivateFileError`].
+pub(crate) fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, PrivateFileError> {
+    let content = read(path)?;
+    let text = |bytes: Zeroizing<Vec<u8>>| String::from_utf8_lossy(&bytes).into_owned().into();
+    Ok(content.map(text))
 }
 
 /// Replaces a file, mode 0600, atomically. The new content is first written to a temporary file in
 /// the same directory, with an unguessable name: no other file there is touched.
 ///
 /// # Errors
-/// [`BootstrapError::File`]; the file is then unchanged.
-pub(crate) fn replace_private_file(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
+/// [`PrivateFileError`]; the file is then unchanged.
+pub(crate) fn replace_private_file(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
     write(path, content, |new| new.persist(path))
 }
 
 /// As [`replace_private_file`], for a file that must not exist yet.
 ///
 /// # Errors
-/// [`BootstrapError::File`].
-pub(crate) fn create_private_file(path: &Path, content: &[u8]) -> Result<(), BootstrapError> {
+/// [`PrivateFileError`].
+pub(crate) fn create_private_file(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
     write(path, content, |new| new.persist_noclobber(path))
 }
 
@@ -44,7 +89,7 @@ fn write(
     path: &Path,
     content: &[u8],
     persist: impl FnOnce(NamedTempFile) -> Result<fs::File, PersistError>,
-) -> Result<(), BootstrapError> {
+) -> Result<(), PrivateFileError> {
     let write = || -> io::Result<()> {
         let directory = path
             .parent()
@@ -64,7 +109,7 @@ fn write(
         persist(new)?;
         fs::File::open(directory)?.sync_all()
     };
-    write().map_err(file_error("write", path))
+    write().map_err(PrivateFileError::of("write", path))
 }
 
 #[cfg(test)]

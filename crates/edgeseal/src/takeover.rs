@@ -19,11 +19,12 @@ use clap::Args;
 use crate::{
     clock, config,
     config::Config,
+    local_ca::LocalCaError,
     node::{API_TLS_ROLE, Addresses, StartError},
     serve,
 };
 
-use authority::{Authority, AuthorityError};
+use authority::Authority;
 use instructions::Instructions;
 
 /// The flags of `takeover`.
@@ -68,7 +69,7 @@ pub(crate) enum TakeoverError {
     },
     /// The CA failed.
     #[error(transparent)]
-    Authority(#[from] AuthorityError),
+    Authority(#[from] LocalCaError),
     /// The node cannot start.
     #[error(transparent)]
     Start(StartError),
@@ -92,8 +93,9 @@ pub(crate) async fn run(mut config: Config, flags: &Flags) -> Result<ExitCode, T
         return Ok(ExitCode::SUCCESS);
     }
     config.api_tls = Some(address);
-    config.api_tls_cert_file = Some(authority.cert_file());
-    config.api_tls_key_file = Some(authority.key_file());
+    let leaf = authority.leaf_files();
+    config.api_tls_cert_file = Some(leaf.cert);
+    config.api_tls_key_file = Some(leaf.key);
     let tell = |addresses: &Addresses| {
         let bound = addresses.api_tls.unwrap_or(address);
         print(&recipe(&authority, bound, true));

@@ -6,7 +6,7 @@ use edgeseal_store::{open::OpenError, seal::MissingKey};
 
 use crate::{
     api_tls::ApiTlsError, bootstrap::BootstrapError, config::ConfigError, data_lock::DataLockError,
-    handover::HandoverError,
+    handover::HandoverError, private_files::PrivateFileError,
 };
 
 /// Why a node cannot start.
@@ -18,6 +18,9 @@ pub(crate) enum StartError {
     /// Data directory, keys or first account.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    /// A file or directory of the data directory.
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),

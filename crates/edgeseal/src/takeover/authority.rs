@@ -1,32 +1,20 @@
-//! The CA of a take-over and its one certificate, in files.
+//! The files of a take-over: its CA, the certificate of the API, and what the instructions refer to.
 
 use std::{
-    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
 use edgeseal_core::Timestamp;
-use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    NameConstraints, PublicKeyData as _,
-};
-use time::{Duration, OffsetDateTime};
-use x509_parser::{
-    extensions::GeneralName,
-    pem::parse_x509_pem,
-    prelude::{FromDer as _, X509Certificate},
-};
-use zeroize::Zeroizing;
+use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
+use time::Duration;
 
 use super::hosts;
-use crate::{bootstrap::BootstrapError, private_files};
+use crate::{
+    local_ca::{CertFiles, LeafParams, LocalCa, LocalCaError},
+    private_files::{self, PrivateFileError},
+};
 
-/// Certificates are renewed when less than this remains.
-const RENEW_BEFORE: Duration = Duration::days(30);
-/// Validity of the CA: long, since tools are configured once to trust it.
-const CA_VALIDITY: Duration = Duration::days(3650);
 /// Validity of the certificate. Some TLS libraries refuse longer ones.
 const LEAF_VALIDITY: Duration = Duration::days(397);
 
@@ -42,67 +30,35 @@ pub(super) struct Authority {
     pub(super) system_roots: Option<PathBuf>,
 }
 
-/// Why CA or certificate cannot be prepared.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AuthorityError {
-    /// A file cannot be written.
-    #[error(transparent)]
-    File(#[from] BootstrapError),
-    /// A file cannot be read.
-    #[error("cannot read {}: {cause}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        cause: io::Error,
-    },
-    /// A certificate cannot be created.
-    #[error("the certificate authority of the take-over: {0}")]
-    Make(#[from] rcgen::Error),
-}
-
 impl Authority {
     /// Creates what is missing in `DATA/takeover`, and renews what expires within 30 days.
     ///
-    /// The CA is recreated only if it is missing, about to expire, or damaged, because tools are
-    /// configured to trust it.
-    ///
     /// # Errors
-    /// [`AuthorityError`] names the file.
+    /// [`LocalCaError`] names the file.
     pub(super) fn ensure(
         data: &Path,
         address: IpAddr,
         now: Timestamp,
-    ) -> Result<Self, AuthorityError> {
+    ) -> Result<Self, LocalCaError> {
         private_files::create_private_dir(data)?;
         // The instructions must work in any directory.
-        let data = data.canonicalize().map_err(|cause| AuthorityError::Read {
-            path: data.to_owned(),
-            cause,
-        })?;
+        let absolute = data.canonicalize();
+        let data = absolute.map_err(PrivateFileError::of("read", data))?;
         let directory = data.join("takeover");
-        private_files::create_private_dir(&directory)?;
-        let ca = CertFiles::at(&directory, "ca");
-        let (ca_pem, issuer) = match ca.usable(now, |_| true)? {
-            Some(kept) => kept,
-            None => ca.write(&new_ca(now)?)?,
+        let name = format!("Edgeseal take-over of {}", hosts::DOMAIN);
+        let ca = LocalCa::open_or_create(&directory, &name, Some(name_constraints()), now)?;
+        let params = LeafParams {
+            names: &hosts::names(),
+            validity: LEAF_VALIDITY,
         };
-        let issuer = Issuer::from_ca_cert_pem(&ca_pem, issuer)?;
-        let leaf = CertFiles::at(&directory, "api");
-        let fits =
-            |found: &X509Certificate<'_>| covers_hosts(found) && is_signed_by(found, &ca_pem);
-        let (leaf_pem, _) = match leaf.usable(now, fits)? {
-            Some(kept) => kept,
-            None => leaf.write(&new_leaf(&issuer, now)?)?,
-        };
+        let leaf = ca.issue_into(&CertFiles::at(&directory, "api"), &params, now)?;
         let mut authority = Self {
             data,
             directory,
-            leaf_not_after: parse_pem_certificate(&leaf_pem, not_after).unwrap_or(now),
+            leaf_not_after: leaf.not_after().unwrap_or(now),
             system_roots: None,
         };
-        authority.write_bundle(&ca_pem, SYSTEM_ROOTS)?;
+        authority.write_bundle(ca.pem(), SYSTEM_ROOTS)?;
         write_if_changed(&authority.hosts_file(), &hosts::lines(address))?;
         Ok(authority)
     }
@@ -122,14 +78,9 @@ impl Authority {
         self.directory.join("hosts")
     }
 
-    /// The certificate of the API.
-    pub(super) fn cert_file(&self) -> PathBuf {
-        self.directory.join("api.pem")
-    }
-
-    /// The key of the certificate.
-    pub(super) fn key_file(&self) -> PathBuf {
-        self.directory.join("api.key")
+    /// The certificate of the API, and its key.
+    pub(super) fn leaf_files(&self) -> CertFiles {
+        CertFiles::at(&self.directory, "api")
     }
 
     /// The data directory.
@@ -143,10 +94,10 @@ impl Authority {
     }
 
     /// Most variables that name a root file replace the system's roots, so both go into one file.
-    fn write_bundle(&mut self, ca_pem: &str, candidates: &[&str]) -> Result<(), AuthorityError> {
+    fn write_bundle(&mut self, ca_pem: &str, candidates: &[&str]) -> Result<(), PrivateFileError> {
         let mut bundle = String::new();
         for path in candidates.iter().map(PathBuf::from) {
-            if let Some(roots) = read(&path)? {
+            if let Some(roots) = private_files::read_text(&path)? {
                 bundle.push_str(&roots);
                 self.system_roots = Some(path);
                 break;
@@ -160,160 +111,24 @@ impl Authority {
     }
 }
 
-/// The files of a certificate and its key.
-struct CertFiles {
-    cert: PathBuf,
-    key: PathBuf,
-}
-
-/// A certificate and its key.
-struct IssuedCertificate {
-    pem: String,
-    key: KeyPair,
-}
-
-impl CertFiles {
-    fn at(directory: &Path, name: &str) -> Self {
-        Self {
-            cert: directory.join(format!("{name}.pem")),
-            key: directory.join(format!("{name}.key")),
-        }
-    }
-
-    /// The content of the files, if it does not expire soon and `fits`.
-    fn usable(
-        &self,
-        now: Timestamp,
-        fits: impl FnOnce(&X509Certificate<'_>) -> bool,
-    ) -> Result<Option<(String, KeyPair)>, AuthorityError> {
-        let (Some(pem), Some(key)) = (read(&self.cert)?, read(&self.key)?.map(Zeroizing::new))
-        else {
-            return Ok(None);
-        };
-        let Ok(key) = KeyPair::from_pem(&key) else {
-            return Ok(None);
-        };
-        let usable = parse_pem_certificate(&pem, |found| {
-            let left = not_after(found).utc() - now.utc();
-            // A crash between the two files leaves a mismatched pair.
-            found.public_key().raw == key.subject_public_key_info()
-                && left > RENEW_BEFORE
-                && fits(found)
-        });
-        Ok((usable == Some(true)).then_some((pem, key)))
-    }
-
-    fn write(&self, made: &IssuedCertificate) -> Result<(String, KeyPair), AuthorityError> {
-        let key = Zeroizing::new(made.key.serialize_pem());
-        private_files::replace_private_file(&self.key, key.as_bytes())?;
-        private_files::replace_private_file(&self.cert, made.pem.as_bytes())?;
-        tracing::info!(file = %self.cert.display(), "certificate made");
-        Ok((made.pem.clone(), KeyPair::from_pem(&key)?))
-    }
-}
-
-/// A CA constrained to names below the cloud's domain (RFC 5280 §4.2.1.10). A constraint on host
-/// names does not cover IP addresses, so these are excluded separately.
-fn new_ca(now: Timestamp) -> Result<IssuedCertificate, rcgen::Error> {
+/// Names below the cloud's domain only (RFC 5280 §4.2.1.10). A constraint on host names does not
+/// cover IP addresses, so these are excluded separately.
+fn name_constraints() -> NameConstraints {
     let every =
         |address: IpAddr| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, 0));
-    let mut params = CertificateParams::default();
-    params.distinguished_name = common_name(&format!("Edgeseal take-over of {}", hosts::DOMAIN));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.name_constraints = Some(NameConstraints {
+    NameConstraints {
         permitted_subtrees: vec![GeneralSubtree::DnsName(hosts::DOMAIN.to_owned())],
         excluded_subtrees: vec![
             every(Ipv4Addr::UNSPECIFIED.into()),
             every(Ipv6Addr::UNSPECIFIED.into()),
         ],
-    });
-    set_validity(&mut params, now, CA_VALIDITY);
-    let key = KeyPair::generate()?;
-    let pem = params.self_signed(&key)?.pem();
-    Ok(IssuedCertificate { pem, key })
-}
-
-fn new_leaf(
-    issuer: &Issuer<'_, KeyPair>,
-    now: Timestamp,
-) -> Result<IssuedCertificate, rcgen::Error> {
-    let names = hosts::names();
-    let mut params = CertificateParams::new(names.clone())?;
-    params.distinguished_name = common_name(&names[0]);
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    set_validity(&mut params, now, LEAF_VALIDITY);
-    let key = KeyPair::generate()?;
-    let pem = params.signed_by(&key, issuer)?.pem();
-    Ok(IssuedCertificate { pem, key })
-}
-
-fn set_validity(params: &mut CertificateParams, now: Timestamp, validity: Duration) {
-    let now: OffsetDateTime = now.utc();
-    params.not_before = now - Duration::HOUR;
-    params.not_after = now + validity;
-}
-
-fn common_name(common_name: &str) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, common_name);
-    name
-}
-
-/// Parses a certificate in PEM; `None` if it is invalid.
-fn parse_pem_certificate<T>(pem: &str, look: impl FnOnce(&X509Certificate<'_>) -> T) -> Option<T> {
-    let (_, block) = parse_x509_pem(pem.as_bytes()).ok()?;
-    let (_, certificate) = X509Certificate::from_der(&block.contents).ok()?;
-    Some(look(&certificate))
-}
-
-fn not_after(certificate: &X509Certificate<'_>) -> Timestamp {
-    Timestamp::from_unix_seconds(certificate.validity().not_after.timestamp())
-}
-
-/// Whether it has all current names: a later version may add some.
-fn covers_hosts(certificate: &X509Certificate<'_>) -> bool {
-    let Ok(Some(names)) = certificate.subject_alternative_name() else {
-        return false;
-    };
-    let names = names
-        .value
-        .general_names
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(*name),
-            _ => None,
-        });
-    names.eq(hosts::names())
-}
-
-fn is_signed_by(certificate: &X509Certificate<'_>, ca_pem: &str) -> bool {
-    let verify =
-        |ca: &X509Certificate<'_>| certificate.verify_signature(Some(ca.public_key())).is_ok();
-    parse_pem_certificate(ca_pem, verify) == Some(true)
-}
-
-/// Reads a text file; `None` if it does not exist.
-fn read(path: &Path) -> Result<Option<String>, AuthorityError> {
-    match fs::read(path) {
-        // Root files may contain comments in any encoding.
-        Ok(bytes) => Ok(Some(String::from_utf8(bytes).unwrap_or_else(|other| {
-            String::from_utf8_lossy(other.as_bytes()).into_owned()
-        }))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(AuthorityError::Read {
-            path: path.to_owned(),
-            cause,
-        }),
     }
 }
 
 /// Writes a file unless it has this content already.
-fn write_if_changed(path: &Path, content: &str) -> Result<(), AuthorityError> {
-    if read(path)?.as_deref() != Some(content) {
+fn write_if_changed(path: &Path, content: &str) -> Result<(), PrivateFileError> {
+    let existing = private_files::read_text(path)?;
+    if existing.is_none_or(|existing| *existing != content) {
         private_files::replace_private_file(path, content.as_bytes())?;
     }
     Ok(())

@@ -1,8 +1,10 @@
-use std::os::unix::fs::PermissionsExt as _;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use tempfile::TempDir;
+use x509_parser::{extensions::GeneralName, parse_x509_certificate, pem::parse_x509_pem};
 
 use super::*;
+use crate::certificate_files::is_issued_by;
 
 const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -12,14 +14,26 @@ fn start_after(data: &TempDir, days: i64) -> (String, String) {
     let now = START.plus_ms(days * 86_400_000);
     let authority = Authority::ensure(data.path(), HERE, now).unwrap();
     let read = |path: PathBuf| fs::read_to_string(path).unwrap();
-    let (ca, leaf) = (read(authority.ca_file()), read(authority.cert_file()));
-    // Whatever was kept or made, it belongs together.
-    let holds = |found: &X509Certificate<'_>| covers_hosts(found) && is_signed_by(found, &ca);
-    assert_eq!(parse_pem_certificate(&leaf, holds), Some(true));
+    let files = authority.leaf_files();
+    let (ca, leaf) = (read(authority.ca_file()), read(files.cert.clone()));
     assert!(authority.leaf_not_after.since_ms(now) > 30 * 86_400_000);
     assert!(read(authority.bundle_file()).ends_with(&ca));
-    crate::api_tls::ApiTls::open(&authority.cert_file(), &authority.key_file()).unwrap();
+    crate::api_tls::ApiTls::open(&files.cert, &files.key).unwrap();
+    // Whatever was kept or created, it belongs together.
+    let (leaf_der, ca_der) = (der(&leaf), der(&ca));
+    assert!(is_issued_by(&leaf_der, &ca_der));
+    let (_, parsed) = parse_x509_certificate(&leaf_der).unwrap();
+    let names = parsed.subject_alternative_name().unwrap().unwrap();
+    let names = names.value.general_names.iter().map(|name| match name {
+        GeneralName::DNSName(name) => (*name).to_owned(),
+        other => panic!("{other:?}"),
+    });
+    assert!(names.eq(hosts::names()));
     (ca, leaf)
+}
+
+fn der(pem: &str) -> Vec<u8> {
+    parse_x509_pem(pem.as_bytes()).unwrap().1.contents
 }
 
 #[test]
@@ -79,21 +93,19 @@ fn what_is_damaged_or_does_not_fit_is_made_anew() {
 #[test]
 fn a_certificate_for_fewer_names_is_made_anew() {
     let data = tempfile::tempdir().unwrap();
-    let (ca, _) = start_after(&data, 0);
+    let first = start_after(&data, 0);
     let directory = data.path().join("takeover");
-    let key = fs::read_to_string(directory.join("ca.key")).unwrap();
-    let issuer = Issuer::from_ca_cert_pem(&ca, KeyPair::from_pem(&key).unwrap()).unwrap();
-    let mut params = CertificateParams::new(["cdn.aliyuncs.com".to_owned()]).unwrap();
-    set_validity(&mut params, START, LEAF_VALIDITY);
-    let key = KeyPair::generate().unwrap();
-    let pem = params.signed_by(&key, &issuer).unwrap().pem();
-    CertFiles::at(&directory, "api")
-        .write(&IssuedCertificate {
-            pem: pem.clone(),
-            key,
-        })
-        .unwrap();
-    assert_ne!(start_after(&data, 0), (ca, pem));
+    let ca = LocalCa::open_or_create(&directory, "", None, START).unwrap();
+    let params = LeafParams {
+        names: &["cdn.aliyuncs.com".to_owned()],
+        validity: LEAF_VALIDITY,
+    };
+    let fewer = ca.issue_into(&CertFiles::at(&directory, "api"), &params, START);
+    let fewer = (first.0, fewer.unwrap().pem);
+    assert_ne!(fewer.1, first.1);
+    let again = start_after(&data, 0);
+    assert_eq!(again.0, fewer.0, "the same authority");
+    assert_ne!(again.1, fewer.1);
 }
 
 #[test]
