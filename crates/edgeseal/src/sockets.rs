@@ -101,12 +101,12 @@ impl Sockets {
             let role = SocketRole::from_name(name).ok_or_else(unknown)?;
             if let Some(listener) = passed.take_tcp_listener(number).map_err(failed)? {
                 listener.set_nonblocking(true).map_err(failed)?;
-                let decided = true;
+                let any_address = true;
                 sockets.inherited.insert(
                     role,
                     InheritedSocket {
                         listener,
-                        any_address: decided,
+                        any_address,
                     },
                 );
             }
@@ -118,12 +118,12 @@ impl Sockets {
     pub(crate) fn inherit(&mut self, role: SocketRole, socket: OwnedFd) -> io::Result<()> {
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
-        let decided = false;
+        let any_address = false;
         self.inherited.insert(
             role,
             InheritedSocket {
                 listener,
-                any_address: decided,
+                any_address,
             },
         );
         Ok(())

@@ -3,7 +3,7 @@
 mod profile;
 mod roots;
 
-use std::{fs, path::PathBuf, sync::OnceLock, time::Duration};
+use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
 use clap::Args;
 use edgeseal_api::client::{CallError, Client, ErrorResponse, Reply};
@@ -141,10 +141,7 @@ impl Connection {
 
     fn endpoint(&self) -> String {
         self.endpoint.clone().unwrap_or_else(|| {
-            let written = fs::read(self.data.join("addresses.json")).ok();
-            let addresses =
-                written.and_then(|json| serde_json::from_slice::<Addresses>(&json).ok());
-            addresses.map_or_else(
+            Addresses::read(&self.data).map_or_else(
                 || "http://127.0.0.1:7080".to_owned(),
                 |addresses| format!("http://{}", addresses.api),
             )

@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{CliError, EX_DATA, output::say, store_args::StoreArgs};
+use super::{
+    CliError, EX_DATA,
+    output::{pluralize, say},
+    store_args::StoreArgs,
+};
 use crate::doctor::{self, ExamineOptions, Finding, Report};
 
 #[derive(Args)]
@@ -48,16 +52,12 @@ fn print(report: &Report) -> Result<(), CliError> {
             say!("{kind}: {}\n  {}", one.summary, one.remedy)?;
         }
     }
-    let counted = |count: usize, word: &str| match count {
-        1 => format!("1 {word}"),
-        _ => format!("{count} {word}s"),
-    };
-    let warnings = counted(report.warnings.len(), "warning");
+    let warnings = pluralize(report.warnings.len(), "warning");
     match (report.problems.len(), report.warnings.len()) {
         (0, 0) => say!("everything is as it should be"),
         (0, _) => say!("no problem, {warnings}"),
-        (problems, 0) => say!("{}", counted(problems, "problem")),
-        (problems, _) => say!("{}, {warnings}", counted(problems, "problem")),
+        (problems, 0) => say!("{}", pluralize(problems, "problem")),
+        (problems, _) => say!("{}, {warnings}", pluralize(problems, "problem")),
     }
 }
 

@@ -112,6 +112,14 @@ pub(super) fn json_text(value: &serde_json::Value) -> String {
     }
 }
 
+/// `1 domain` or `2 domains`.
+pub(super) fn pluralize(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
 /// Prints the warnings of an accepted call on standard error.
 pub(super) fn print_warnings(reply: &Reply) {
     for warning in reply.body["Warnings"].as_array().into_iter().flatten() {

@@ -1,6 +1,6 @@
 //! Checks what clients are served: by handshakes with the running edge, and by the reports of edges.
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use edgeseal_core::DomainPattern;
 use edgeseal_edge::{OfferedKeys, Probe, ProbeResult};
@@ -26,9 +26,7 @@ pub(super) async fn examine(
     effort: ExamineOptions,
     report: &mut Report,
 ) -> Result<(), DoctorError> {
-    let addresses = fs::read(config.data.join("addresses.json")).ok();
-    let addresses = addresses.and_then(|json| serde_json::from_slice::<Addresses>(&json).ok());
-    let Some(addresses) = addresses else {
+    let Some(addresses) = Addresses::read(&config.data) else {
         report.problem(
             "a server runs on this data directory, and addresses.json does not say where"
                 .to_owned(),

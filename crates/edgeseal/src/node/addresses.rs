@@ -1,6 +1,6 @@
 //! The addresses that a node listens on, for the command line on this machine.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,8 @@ use crate::{
     private_files,
     sockets::{SocketRole, Sockets},
 };
+
+const FILE: &str = "addresses.json";
 
 /// The content of `addresses.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,12 +43,16 @@ impl Addresses {
         })
     }
 
+    /// Reads `addresses.json` of the server on this data directory; `None` if it is missing or
+    /// malformed.
+    pub(crate) fn read(data: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(data.join(FILE)).ok()?).ok()
+    }
+
     /// Writes `addresses.json`. A failure is only logged: a full disk must not prevent serving.
     pub(super) fn write(&self, config: &Config) {
         let json = serde_json::to_vec(self).unwrap_or_default();
-        if let Err(error) =
-            private_files::replace_private_file(&config.data.join("addresses.json"), &json)
-        {
+        if let Err(error) = private_files::replace_private_file(&config.data.join(FILE), &json) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "addresses.json cannot be written: commands need --endpoint"

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     certificate_files::display_path,
-    cli::{CliError, output, output::say},
+    cli::{
+        CliError, output,
+        output::{pluralize, say},
+    },
 };
 
 /// Prints the report.
@@ -108,13 +111,6 @@ impl Counts {
             parts.push("nothing was found that could be served".to_owned());
         }
         (!parts.is_empty()).then(|| parts.join(", "))
-    }
-}
-
-fn pluralize(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
     }
 }
 
