@@ -70,8 +70,8 @@ impl KekRotator {
         }
     }
 
-    /// Call it before anything is sealed: if the active key is not the last process's, it marks
-    /// everything as to be resealed.
+    /// Marks everything to be resealed, if the active key is not that of the previous process. To be
+    /// called before anything is sealed.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.

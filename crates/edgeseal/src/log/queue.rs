@@ -79,10 +79,10 @@ impl LogQueue {
     }
 
     /// Waits until everything queued so far is written, at most until the timeout.
-    pub(super) fn flush(&self, patience: Duration) {
+    pub(super) fn flush(&self, timeout: Duration) {
         let (done, written) = sync_channel(1);
         if self.lines.send(Message::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(patience);
+            let _ = written.recv_timeout(timeout);
         }
     }
 }
@@ -120,8 +120,8 @@ impl<W: Write> Writer<W> {
                     Message::Line(line) => self.add(&line),
                     Message::Flush(done) => flushes.push(done),
                 }
-                let room = self.batch.len() < BATCH;
-                next = room.then(|| queued.try_recv().ok()).flatten();
+                let has_room = self.batch.len() < BATCH;
+                next = has_room.then(|| queued.try_recv().ok()).flatten();
             }
             self.write();
             for done in flushes.drain(..) {
@@ -152,7 +152,7 @@ impl<W: Write> Writer<W> {
         if written > 0 {
             self.partial_line = self.batch[written - 1] != b'\n';
         } else if self.batch.first() == Some(&b'\n') {
-            // The line feed that ends a torn line was not written.
+            // The line feed that ends a partial line was not written.
             self.partial_line = true;
         }
         if !left.is_empty() {
@@ -161,17 +161,17 @@ impl<W: Write> Writer<W> {
             self.state
                 .record_lost("write_failed", missing.min(self.lines));
         }
-        let went_through = left.is_empty() && self.lines > 0;
+        let all_written = left.is_empty() && self.lines > 0;
         self.batch.clear();
         self.lines = 0;
         let taken = std::mem::take(&mut self.batch_cost);
         let before = self.state.queued.fetch_sub(taken, Ordering::AcqRel);
-        if went_through && before == taken {
+        if all_written && before == taken {
             let lines = self.state.lost.swap(0, Ordering::Relaxed);
             if lines > 0 {
                 tracing::warn!(
                     lines,
-                    "the log was not taken as fast as it came: lines are missing"
+                    "standard error was read more slowly than the log was written: lines are missing"
                 );
             }
         }
