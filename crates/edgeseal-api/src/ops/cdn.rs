@@ -1,8 +1,7 @@
 //! CDN 2018-05-10.
 
-pub(super) mod add_cdn_domain;
+mod add_cdn_domain;
 mod batch_set_cdn_domain_config;
-mod batch_start_cdn_domain;
 mod configure;
 mod create_cdn_certificate_signing_request;
 mod delete_cdn_domain;
@@ -28,6 +27,7 @@ mod describe_user_domains;
 pub(crate) mod domain_filter;
 pub(super) mod domain_list_error;
 pub(crate) mod domain_lookup;
+mod domain_names;
 mod functions;
 mod import_certificate;
 mod modify_cdn_domain;
@@ -37,22 +37,18 @@ mod refresh_object_caches;
 mod refresh_task;
 mod rollback_staging_config;
 mod set_cdn_domain_csr_certificate;
-mod set_cdn_domain_ssl_certificate;
 pub(crate) mod set_certificate;
-mod set_domain_server_certificate;
+mod set_domain_state;
 mod set_force_redirect_config;
 mod sm_certificates;
 pub(super) mod sources;
-mod start_cdn_domain;
-mod stop_cdn_domain;
 mod tag_resources;
 pub(super) mod tags;
 mod verify_domain_owner;
 pub(super) mod wire_names;
 
-pub use add_cdn_domain::{AddCdnDomain, BatchAddCdnDomain};
+pub use add_cdn_domain::{AddCdnDomain, AddDcdnDomain, BatchAddCdnDomain, BatchAddDcdnDomain};
 pub use batch_set_cdn_domain_config::{BatchSetCdnDomainConfig, SetCdnDomainStagingConfig};
-pub use batch_start_cdn_domain::{BatchStartCdnDomain, BatchStopCdnDomain};
 pub use create_cdn_certificate_signing_request::CreateCdnCertificateSigningRequest;
 pub use delete_cdn_domain::DeleteCdnDomain;
 pub use delete_specific_config::{
@@ -89,14 +85,15 @@ pub use publish_staging_config_to_production::PublishStagingConfigToProduction;
 pub use refresh_object_caches::{PreloadDcdnObjectCaches, PushObjectCache, RefreshObjectCaches};
 pub use rollback_staging_config::RollbackStagingConfig;
 pub use set_cdn_domain_csr_certificate::SetCdnDomainCsrCertificate;
-pub use set_cdn_domain_ssl_certificate::SetCdnDomainSslCertificate;
-pub use set_domain_server_certificate::{
-    BatchSetCdnDomainServerCertificate, SetDomainServerCertificate,
+pub use set_certificate::{
+    BatchSetCdnDomainServerCertificate, BatchSetDcdnDomainCertificate, SetCdnDomainSslCertificate,
+    SetDcdnDomainCertificate, SetDomainServerCertificate,
+};
+pub use set_domain_state::{
+    BatchStartCdnDomain, BatchStopCdnDomain, StartCdnDomain, StopCdnDomain,
 };
 pub use set_force_redirect_config::SetForceRedirectConfig;
 pub use sm_certificates::SmCertificates;
-pub use start_cdn_domain::StartCdnDomain;
-pub use stop_cdn_domain::StopCdnDomain;
 pub use tag_resources::{ListTagResources, TagResources, UntagResources};
 pub use verify_domain_owner::{DescribeDomainVerifyData, DescribeVerifyContent, VerifyDomainOwner};
 

@@ -1,6 +1,9 @@
-//! `AddCdnDomain` adds a domain; `BatchAddCdnDomain` adds up to 50, all or none.
+//! `AddCdnDomain` adds a domain, `BatchAddCdnDomain` up to 50, all or none; in the DCDN
+//! `AddDcdnDomain` and `BatchAddDcdnDomain`.
 //!
 //! Divergence: the cloud reviews a domain for minutes; here it is online immediately.
+
+use std::marker::PhantomData;
 
 use edgeseal_core::{
     AccountId, DomainName, DomainPattern,
@@ -15,7 +18,8 @@ use edgeseal_store::{
 
 use super::{
     domain_list_error::DomainListError,
-    domain_lookup::{self, DomainError},
+    domain_lookup::DomainError,
+    domain_names::{DomainNames, Each, One},
     sources::{self, InvalidSources},
     tags::{self, InvalidResourceGroup, InvalidTags},
     wire_names::WireName as _,
@@ -32,10 +36,35 @@ use crate::{
 };
 
 /// `AddCdnDomain`.
-pub struct AddCdnDomain;
+pub type AddCdnDomain = AddDomain<Cdn, One>;
 
 /// `BatchAddCdnDomain`.
-pub struct BatchAddCdnDomain;
+pub type BatchAddCdnDomain = AddDomain<Cdn, Each>;
+
+/// `AddDcdnDomain`.
+pub type AddDcdnDomain = AddDomain<Dcdn, One>;
+
+/// `BatchAddDcdnDomain`.
+pub type BatchAddDcdnDomain = AddDomain<Dcdn, Each>;
+
+/// Adds domains.
+pub struct AddDomain<P, N>(PhantomData<(P, N)>);
+
+/// What a product's actions say about the content of a new domain.
+pub trait AddDialect: 'static {
+    /// Reads what the domain delivers.
+    ///
+    /// # Errors
+    /// [`Error`] of the parameters that only this product has.
+    fn service(params: &ParamMap, batch: bool) -> Result<ServiceType, Error>;
+}
+
+/// Domains of the CDN have a `CdnType`.
+pub struct Cdn;
+
+/// Domains of the DCDN deliver whatever a site consists of. What belongs to its routines is refused
+/// where a domain is added alone: the domain would not do what its owner expects.
+pub struct Dcdn;
 
 /// The domains to add.
 pub struct Params {
@@ -99,6 +128,18 @@ pub enum Error {
         /// The value given.
         given: String,
     },
+    /// A kind of domain that runs something.
+    #[error("FunctionType is {given:?}; the edge runs no routines: leave it out")]
+    FunctionType {
+        /// The value given.
+        given: String,
+    },
+    /// A kind of traffic.
+    #[error("Scene is {given:?}; the edge makes no difference between scenes: leave it out")]
+    Scene {
+        /// The value given.
+        given: String,
+    },
     /// Not a list of origins.
     #[error(transparent)]
     Sources(#[from] InvalidSources),
@@ -142,13 +183,18 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-impl Operation for AddCdnDomain {
+impl<P: AddDialect, N: DomainNames> Operation for AddDomain<P, N> {
     type Params = Params;
     type Reply = EmptyReply;
     type Error = Error;
 
-    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
-        Params::parse(params, vec![domain_lookup::parse_name(params)?])
+    fn parse(input: Input<'_>) -> Result<Params, Error> {
+        let names = N::parse(input)?;
+        if N::BATCH {
+            check_exact(&names)?;
+        }
+        let service = P::service(input.params, N::BATCH)?;
+        Params::parse(service, input.params, names)
     }
 
     async fn run(
@@ -156,27 +202,36 @@ impl Operation for AddCdnDomain {
         call: &Authorized,
         params: Params,
     ) -> Result<Success<EmptyReply>, Error> {
-        add(context, call, &params).await
+        check_ownership(context, call, &params.names).await?;
+        let (audit, params) = (&call.audit, &params);
+        let added = context.catalog.transact(audit, |mut draft| async move {
+            add_in(&mut draft, context, call, params).await?;
+            Ok((draft, ()))
+        });
+        let committed = added.await.map_err(from_change_error::<Error, Error>)?;
+        Ok(Success::served(committed.revision, Environment::Production))
     }
 }
 
-impl Operation for BatchAddCdnDomain {
-    type Params = Params;
-    type Reply = EmptyReply;
-    type Error = Error;
-
-    fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
-        let names = domains.names().map_err(DomainListError::from)?;
-        check_exact(&names)?;
-        Params::parse(params, names)
+impl AddDialect for Cdn {
+    fn service(params: &ParamMap, _: bool) -> Result<ServiceType, Error> {
+        let given = params.get_non_empty("CdnType").ok_or(Error::NoService)?;
+        ServiceType::from_wire_name(given).ok_or_else(|| Error::Service {
+            given: sanitize(given),
+        })
     }
+}
 
-    async fn run(
-        context: &Context,
-        call: &Authorized,
-        params: Params,
-    ) -> Result<Success<EmptyReply>, Error> {
-        add(context, call, &params).await
+impl AddDialect for Dcdn {
+    fn service(params: &ParamMap, batch: bool) -> Result<ServiceType, Error> {
+        let given = |param| params.get_non_empty(param).filter(|_| !batch).map(sanitize);
+        if let Some(given) = given("FunctionType") {
+            return Err(Error::FunctionType { given });
+        }
+        if let Some(given) = given("Scene") {
+            return Err(Error::Scene { given });
+        }
+        Ok(ServiceType::Web)
     }
 }
 
@@ -184,30 +239,11 @@ impl Operation for BatchAddCdnDomain {
 ///
 /// # Errors
 /// [`Error::Wildcard`].
-pub(in crate::ops) fn check_exact(names: &[DomainPattern]) -> Result<(), Error> {
+fn check_exact(names: &[DomainPattern]) -> Result<(), Error> {
     match names.iter().find(|name| name.is_wildcard()) {
         Some(name) => Err(Error::Wildcard { name: name.clone() }),
         None => Ok(()),
     }
-}
-
-/// Adds the domains, all or none.
-///
-/// # Errors
-/// [`Error`] of the first domain that has one.
-pub(in crate::ops) async fn add(
-    context: &Context,
-    call: &Authorized,
-    params: &Params,
-) -> Result<Success<EmptyReply>, Error> {
-    check_ownership(context, call, &params.names).await?;
-    let audit = &call.audit;
-    let added = context.catalog.transact(audit, |mut draft| async move {
-        add_in(&mut draft, context, call, params).await?;
-        Ok((draft, ()))
-    });
-    let committed = added.await.map_err(from_change_error::<Error, Error>)?;
-    Ok(Success::served(committed.revision, Environment::Production))
 }
 
 /// Adds the domains inside a transaction; see [`check_ownership`].
@@ -281,19 +317,8 @@ impl Params {
         &self.names
     }
 
-    fn parse(params: &ParamMap, names: Vec<DomainPattern>) -> Result<Self, Error> {
-        let service = params.get_non_empty("CdnType").ok_or(Error::NoService)?;
-        let service = ServiceType::from_wire_name(service).ok_or_else(|| Error::Service {
-            given: sanitize(service),
-        })?;
-        Self::parse_for(service, params, names)
-    }
-
     /// Reads everything but the kind of content.
-    ///
-    /// # Errors
-    /// An invalid parameter.
-    pub(in crate::ops) fn parse_for(
+    fn parse(
         service: ServiceType,
         params: &ParamMap,
         names: Vec<DomainPattern>,
@@ -419,6 +444,8 @@ api_error!(Error {
     NotOwned => DomainOwnerVerifyFail,
     NoService => MissingCdnType,
     Service => InvalidCdnType,
+    FunctionType => InvalidFunctionType,
+    Scene => InvalidScene,
     Sources(InvalidSources),
     Coverage => InvalidScope,
     Exists | WildcardOfOtherAccount | NameOfOtherAccount => DomainAlreadyExists,

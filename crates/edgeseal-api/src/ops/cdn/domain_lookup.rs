@@ -144,31 +144,6 @@ pub(crate) async fn write_change(
     draft.change_domain(before, after).await
 }
 
-/// Starts or stops a domain.
-///
-/// # Errors
-/// There is no such domain, or the store failed.
-pub(crate) async fn set_state(
-    context: &Context,
-    call: &Authorized,
-    name: &DomainPattern,
-    state: DomainState,
-) -> Result<Revision, DomainError> {
-    update(
-        context,
-        &call.audit,
-        Some(call.account()),
-        name,
-        Environment::Production,
-        |domain, now| {
-            domain.state = state;
-            domain.modified = now;
-            Ok(())
-        },
-    )
-    .await
-}
-
 async fn find_any_in(draft: &mut Draft, name: &DomainPattern) -> Result<Domain, DomainError> {
     let found = draft.domain(name).await.map_err(StoreError::from)?;
     found.ok_or_else(|| DomainError::NotFound(name.clone()))

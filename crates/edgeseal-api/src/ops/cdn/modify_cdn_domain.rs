@@ -1,6 +1,8 @@
 //! `ModifyCdnDomain`, in the DCDN `UpdateDcdnDomain`: changes origins and resource group;
 //! `BatchUpdateCdnDomain` does so for up to 50 domains, all or none.
 
+use std::marker::PhantomData;
+
 use edgeseal_core::{
     DomainPattern,
     domain::{DomainState, Environment, Origin},
@@ -10,6 +12,7 @@ use edgeseal_store::catalog::{ChangeError, Draft};
 use super::{
     domain_list_error::DomainListError,
     domain_lookup::{self, DomainError},
+    domain_names::{DomainNames, Each, One},
     sources::{self, InvalidSources},
     tags::{self, InvalidResourceGroup},
 };
@@ -22,10 +25,13 @@ use crate::{
 };
 
 /// `ModifyCdnDomain`.
-pub struct ModifyCdnDomain;
+pub type ModifyCdnDomain = ModifyDomain<One>;
 
 /// `BatchUpdateCdnDomain`.
-pub struct BatchUpdateCdnDomain;
+pub type BatchUpdateCdnDomain = ModifyDomain<Each>;
+
+/// Changes domains.
+pub struct ModifyDomain<N>(PhantomData<N>);
 
 /// The changes; `None` leaves a value unchanged.
 pub struct Params {
@@ -60,31 +66,13 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-impl Operation for ModifyCdnDomain {
+impl<N: DomainNames> Operation for ModifyDomain<N> {
     type Params = Params;
     type Reply = EmptyReply;
     type Error = Error;
 
-    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
-        Params::parse(params, vec![domain_lookup::parse_name(params)?])
-    }
-
-    async fn run(
-        context: &Context,
-        call: &Authorized,
-        params: Params,
-    ) -> Result<Success<EmptyReply>, Error> {
-        modify(context, call, &params).await
-    }
-}
-
-impl Operation for BatchUpdateCdnDomain {
-    type Params = Params;
-    type Reply = EmptyReply;
-    type Error = Error;
-
-    fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
-        Params::parse(params, domains.names().map_err(DomainListError::from)?)
+    fn parse(input: Input<'_>) -> Result<Params, Error> {
+        Params::parse(input.params, N::parse(input)?)
     }
 
     async fn run(

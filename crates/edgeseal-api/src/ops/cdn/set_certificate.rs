@@ -5,6 +5,7 @@
 //! that order.
 
 mod binding_warnings;
+mod dialects;
 mod error;
 mod legacy;
 mod params;
@@ -31,11 +32,14 @@ use crate::{
     warning::Warning,
 };
 
+pub use dialects::{
+    BatchSetCdnDomainServerCertificate, BatchSetDcdnDomainCertificate, SetCdnDomainSslCertificate,
+    SetDcdnDomainCertificate, SetDomainServerCertificate,
+};
 pub(super) use binding_warnings::{new_binding_warnings, replaced_binding_warnings};
 pub(in crate::ops) use error::Error;
-pub(super) use legacy::LegacyError;
-pub(super) use params::{BindingRole, ParamNames};
-pub(in crate::ops) use params::{LEGACY_PARAM_NAMES, Params};
+pub(super) use params::BindingRole;
+use params::Params;
 use source::Reference;
 pub(super) use source::{CertificateInput, UploadedCertificate, check_covers};
 
@@ -46,27 +50,27 @@ const UPLOAD: &str = "yundun-cert:UploadUserCertificate";
 ///
 /// # Errors
 /// [`Error`] of the first domain that has one.
-pub(in crate::ops) async fn set(
+async fn set(
     context: &Context,
     call: &Authorized,
     names: &[DomainPattern],
-    ask: Params,
+    params: Params,
 ) -> Result<Success<EmptyReply>, Error> {
     let mut domains = Vec::with_capacity(names.len());
     for name in names {
         domains.push(domain_lookup::find(&context.catalog, call.account(), name).await?);
     }
-    let on = ask.is_enabled()?;
-    let (environment, unknown) = ask.environment()?;
+    let on = params.is_enabled()?;
+    let (environment, unknown) = params.environment()?;
     for domain in &domains {
         domain.check_certificate_change()?;
     }
     let source = if on {
-        let place = ask.binding_role()?;
-        if ask.uploads_to_centre() {
+        let place = params.binding_role()?;
+        if params.uploads_to_centre() {
             call.check_in_cas(context, UPLOAD).await?;
         }
-        Some((ask.source(call.now())?, place))
+        Some((params.source(call.now())?, place))
     } else {
         None
     };

@@ -12,7 +12,10 @@ use edgeseal_store::{Fault, catalog::ChangeError};
 use crate::{
     authorize::Unauthorized,
     error::{StoreError, api_error},
-    ops::{cdn::domain_lookup::DomainError, quota},
+    ops::{
+        cdn::{domain_list_error::DomainListError, domain_lookup::DomainError},
+        quota,
+    },
 };
 
 /// Errors.
@@ -21,6 +24,9 @@ pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
     Domain(#[from] DomainError),
+    /// The list of domains is invalid.
+    #[error(transparent)]
+    Domains(#[from] DomainListError),
     /// HTTPS is neither enabled nor disabled.
     #[error("say in {param} whether HTTPS is to be on or off")]
     MissingSwitch {
@@ -242,6 +248,7 @@ impl Error {
 
 api_error!(Error {
     Domain(DomainError),
+    Domains(DomainListError),
     MissingSwitch => MissingSslProtocol,
     Switch => InvalidSslProtocol,
     Environment => InvalidEnv,

@@ -9,27 +9,26 @@ use crate::{
     ops::cdn::{domain_list_error::DomainListError, domain_lookup::DomainError},
 };
 
-/// Errors.
+/// Errors of the legacy actions of the CDN.
 #[derive(Debug, thiserror::Error)]
 pub enum LegacyError {
-    /// The domain list is invalid.
-    #[error(transparent)]
-    Domains(#[from] DomainListError),
-    /// Any other cause.
+    /// Any cause.
     #[error(transparent)]
     Set(#[from] Error),
 }
 
-impl From<DomainError> for LegacyError {
-    fn from(error: DomainError) -> Self {
-        Self::Set(error.into())
-    }
+/// Errors of the legacy actions of the DCDN.
+#[derive(Debug, thiserror::Error)]
+pub enum LegacyDcdnError {
+    /// Any cause.
+    #[error(transparent)]
+    Set(#[from] Error),
 }
 
 const SINGLE_SWITCH: &str = "ServerCertificateStatus";
 
 api_error!(LegacyError {
-    Domains(DomainListError),
+    Set(Error::Domains(error)) => error: DomainListError,
     Set(Error::Domain(error)) => error: DomainError,
     Set(Error::MissingSwitch { param: SINGLE_SWITCH }) => LegacyInvalidSwitch,
     Set(Error::Switch { param: SINGLE_SWITCH, .. }) => LegacyInvalidSwitch,
@@ -68,4 +67,14 @@ api_error!(LegacyError {
     Set(Error::Unauthorized(error)) => error: Unauthorized,
     Set(Error::Store(error)) => error: StoreError,
     Set => LegacyParameter,
+});
+
+// The legacy page has one code for taken names, one for parameters, and one for domains that are not
+// online; the others are those of today.
+api_error!(LegacyDcdnError {
+    Set(Error::NameTaken { .. } | Error::NameInUse { .. }) => CertificateDuplicated,
+    Set(Error::Region { .. } | Error::NoReference) => SetCertificateParameter,
+    Set(Error::Held(CertificateLocked::Stopped)) => DomainNotOnline,
+    Set(Error::Contended) => ServiceBusy,
+    Set(Error),
 });

@@ -26,27 +26,18 @@ const WORD_MAX: usize = 64;
 
 /// Names of the parameters that differ between families of operations.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ops) struct ParamNames {
+pub struct ParamNames {
     /// Enables or disables HTTPS.
-    pub(in crate::ops::cdn) enabled: &'static str,
+    pub(super) enabled: &'static str,
     /// The chain.
-    pub(in crate::ops::cdn) chain: &'static str,
+    pub(super) chain: &'static str,
     /// The private key.
-    pub(in crate::ops::cdn) key: &'static str,
+    pub(super) key: &'static str,
     /// The region of a stored certificate.
-    pub(in crate::ops::cdn) region: &'static str,
+    pub(super) region: &'static str,
     /// Whether the family has `Env`; otherwise it has `ForceSet`.
-    pub(in crate::ops::cdn) has_env: bool,
+    pub(super) has_env: bool,
 }
-
-/// The legacy batch and DCDN operations with `SSLProtocol`.
-pub(in crate::ops) const LEGACY_PARAM_NAMES: ParamNames = ParamNames {
-    enabled: "SSLProtocol",
-    chain: "SSLPub",
-    key: "SSLPri",
-    region: "Region",
-    has_env: false,
-};
 
 /// The role of a certificate in a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,20 +64,20 @@ pub struct Params {
 }
 
 impl Params {
-    pub(in crate::ops) fn parse(params: &ParamMap, spelling: ParamNames) -> Self {
+    pub(super) fn parse(params: &ParamMap, names: ParamNames) -> Self {
         let given = |name| params.get_non_empty(name).map(str::to_owned);
         Self {
-            names: spelling,
-            enabled: given(spelling.enabled),
-            environment: given("Env").filter(|_| spelling.has_env),
+            names,
+            enabled: given(names.enabled),
+            environment: given("Env").filter(|_| names.has_env),
             kind: given("CertType"),
             name: given("CertName"),
             id: given("CertId"),
-            region: given(spelling.region),
-            chain: given(spelling.chain),
-            key: given(spelling.key).map(Zeroizing::new),
+            region: given(names.region),
+            chain: given(names.chain),
+            key: given(names.key).map(Zeroizing::new),
             companion: given("Companion"),
-            force: !spelling.has_env && params.get_non_empty("ForceSet") == Some("1"),
+            force: !names.has_env && params.get_non_empty("ForceSet") == Some("1"),
         }
     }
 

@@ -1,0 +1,127 @@
+//! The actions that set a certificate: one operation, whose parameters and codes each action spells
+//! in its own way.
+//!
+//! | action | differs |
+//! |---|---|
+//! | `SetCdnDomainSSLCertificate`, `SetDcdnDomainSSLCertificate` | the ones of today |
+//! | `SetDomainServerCertificate`, `BatchSetCdnDomainServerCertificate` | other names, codes of 2014 |
+//! | `SetDcdnDomainCertificate`, `BatchSetDcdnDomainCertificate` | other names, most codes of today |
+//!
+//! The legacy ones are removed from the SDKs but still used by tools; `ForceSet=1` takes a name from
+//! the certificate that has it.
+
+use std::marker::PhantomData;
+
+use edgeseal_core::DomainPattern;
+
+use super::{
+    Error, Params,
+    legacy::{LegacyDcdnError, LegacyError},
+    params::ParamNames,
+};
+use crate::{
+    authorize::Authorized,
+    context::Context,
+    error::ApiError,
+    operation::{EmptyReply, Input, Operation, Success},
+    ops::cdn::domain_names::{DomainNames, Each, One},
+};
+
+/// `SetCdnDomainSSLCertificate` and `SetDcdnDomainSSLCertificate`.
+pub type SetCdnDomainSslCertificate = SetCertificate<Current, One>;
+
+/// `SetDomainServerCertificate`.
+pub type SetDomainServerCertificate = SetCertificate<Legacy2014, One>;
+
+/// `BatchSetCdnDomainServerCertificate`: up to 50 domains, all or none.
+pub type BatchSetCdnDomainServerCertificate = SetCertificate<Legacy, Each>;
+
+/// `SetDcdnDomainCertificate`.
+pub type SetDcdnDomainCertificate = SetCertificate<LegacyDcdn, One>;
+
+/// `BatchSetDcdnDomainCertificate`: up to 50 domains, all or none.
+pub type BatchSetDcdnDomainCertificate = SetCertificate<LegacyDcdn, Each>;
+
+/// Enables HTTPS of domains with a certificate, or disables it.
+pub struct SetCertificate<D, N>(PhantomData<(D, N)>);
+
+/// How an action spells parameters and errors.
+pub trait Dialect: 'static {
+    /// Names of the parameters.
+    const PARAM_NAMES: ParamNames;
+
+    /// The errors, with the codes that the action has for them.
+    type Error: ApiError + From<Error> + 'static;
+}
+
+/// The actions of today.
+pub struct Current;
+
+/// The legacy actions of the CDN.
+pub struct Legacy;
+
+/// The legacy action of version 2014-11-11.
+pub struct Legacy2014;
+
+/// The legacy actions of the DCDN.
+pub struct LegacyDcdn;
+
+const LEGACY_PARAM_NAMES: ParamNames = ParamNames {
+    region: "Region",
+    has_env: false,
+    ..Current::PARAM_NAMES
+};
+
+impl Dialect for Current {
+    const PARAM_NAMES: ParamNames = ParamNames {
+        enabled: "SSLProtocol",
+        chain: "SSLPub",
+        key: "SSLPri",
+        region: "CertRegion",
+        has_env: true,
+    };
+
+    type Error = Error;
+}
+
+impl Dialect for Legacy {
+    const PARAM_NAMES: ParamNames = LEGACY_PARAM_NAMES;
+
+    type Error = LegacyError;
+}
+
+impl Dialect for Legacy2014 {
+    const PARAM_NAMES: ParamNames = ParamNames {
+        enabled: "ServerCertificateStatus",
+        chain: "ServerCertificate",
+        key: "PrivateKey",
+        ..LEGACY_PARAM_NAMES
+    };
+
+    type Error = LegacyError;
+}
+
+impl Dialect for LegacyDcdn {
+    const PARAM_NAMES: ParamNames = LEGACY_PARAM_NAMES;
+
+    type Error = LegacyDcdnError;
+}
+
+impl<D: Dialect, N: DomainNames> Operation for SetCertificate<D, N> {
+    type Params = (Vec<DomainPattern>, Params);
+    type Reply = EmptyReply;
+    type Error = D::Error;
+
+    fn parse(input: Input<'_>) -> Result<(Vec<DomainPattern>, Params), D::Error> {
+        let names = N::parse(input).map_err(Error::from)?;
+        Ok((names, Params::parse(input.params, D::PARAM_NAMES)))
+    }
+
+    async fn run(
+        context: &Context,
+        call: &Authorized,
+        (names, params): (Vec<DomainPattern>, Params),
+    ) -> Result<Success<EmptyReply>, D::Error> {
+        Ok(super::set(context, call, &names, params).await?)
+    }
+}
