@@ -28,6 +28,7 @@ pub(crate) mod domain_filter;
 pub(super) mod domain_list_error;
 pub(crate) mod domain_lookup;
 mod domain_names;
+pub(super) mod domain_reply;
 mod functions;
 mod import_certificate;
 mod modify_cdn_domain;

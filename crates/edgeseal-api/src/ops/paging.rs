@@ -27,10 +27,10 @@ pub enum InvalidPage {
     #[error("{} must be a number from 1 to {PAGES_MAX}", .0.number())]
     Number(PageParamNames),
     /// Out of range.
-    #[error("{} must be a number from 1 to {max}", spelling.size())]
+    #[error("{} must be a number from 1 to {max}", names.size())]
     Size {
         /// The parameter names.
-        spelling: PageParamNames,
+        names: PageParamNames,
         /// The largest.
         max: usize,
     },
@@ -52,17 +52,23 @@ impl Page {
     /// # Errors
     /// [`InvalidPage`], the number first.
     pub fn parse_with(
-        spelling: PageParamNames,
+        names: PageParamNames,
         params: &ParamMap,
         default: usize,
         max: usize,
     ) -> Result<Self, InvalidPage> {
-        let page = number(params, spelling.number(), 1, PAGES_MAX);
-        let size = number(params, spelling.size(), default, max);
+        let page = number(params, names.number(), 1, PAGES_MAX);
+        let size = number(params, names.size(), default, max);
         Ok(Self {
-            number: page.ok_or(InvalidPage::Number(spelling))?,
-            size: size.ok_or(InvalidPage::Size { spelling, max })?,
+            number: page.ok_or(InvalidPage::Number(names))?,
+            size: size.ok_or(InvalidPage::Size { names, max })?,
         })
+    }
+
+    /// The entries on this page, of all entries.
+    pub fn of<T>(self, all: Vec<T>) -> impl Iterator<Item = T> {
+        let skipped = (self.number - 1).saturating_mul(self.size);
+        all.into_iter().skip(skipped).take(self.size)
     }
 }
 
@@ -103,7 +109,7 @@ fn number(params: &ParamMap, name: &str, default: usize, max: usize) -> Option<u
 
 api_error!(InvalidPage {
     Number(PageParamNames::Numbered) => InvalidPageNumber,
-    Size { spelling: PageParamNames::Numbered, .. } => InvalidPageSize,
+    Size { names: PageParamNames::Numbered, .. } => InvalidPageSize,
     Number(PageParamNames::CurrentShow) => InvalidCurrentPage,
-    Size { spelling: PageParamNames::CurrentShow, .. } => InvalidShowSize,
+    Size { names: PageParamNames::CurrentShow, .. } => InvalidShowSize,
 });

@@ -1,7 +1,7 @@
 //! `DeleteSpecificConfig`, `DeleteSpecificStagingConfig` and `BatchDeleteCdnDomainConfig`: delete
 //! settings, by config id or by function.
 
-use edgeseal_core::{DomainPattern, domain::Environment};
+use edgeseal_core::{DomainPattern, delivery::Setting, domain::Environment};
 
 use super::{
     configure::{self, Error},
@@ -16,15 +16,18 @@ use crate::{
 };
 
 /// `DeleteSpecificConfig`: by config id.
-pub struct DeleteSpecificConfig;
+pub type DeleteSpecificConfig = DeleteSettings<false>;
 
 /// `DeleteSpecificStagingConfig`: by config id, on the staging edges.
-pub struct DeleteSpecificStagingConfig;
+pub type DeleteSpecificStagingConfig = DeleteSettings<true>;
+
+/// Deletes settings by config id.
+pub struct DeleteSettings<const STAGING: bool>;
 
 /// `BatchDeleteCdnDomainConfig`: by function.
 pub struct BatchDeleteCdnDomainConfig;
 
-impl Operation for DeleteSpecificConfig {
+impl<const STAGING: bool> Operation for DeleteSettings<STAGING> {
     type Params = (DomainPattern, Vec<i64>);
     type Reply = EmptyReply;
     type Error = Error;
@@ -38,25 +41,15 @@ impl Operation for DeleteSpecificConfig {
         call: &Authorized,
         (name, ids): (DomainPattern, Vec<i64>),
     ) -> Result<Success<EmptyReply>, Error> {
-        delete(context, call, &name, &ids, Environment::Production).await
-    }
-}
-
-impl Operation for DeleteSpecificStagingConfig {
-    type Params = (DomainPattern, Vec<i64>);
-    type Reply = EmptyReply;
-    type Error = Error;
-
-    fn parse(Input { params, .. }: Input<'_>) -> Result<(DomainPattern, Vec<i64>), Error> {
-        Ok((domain_lookup::parse_name(params)?, ids(params)?))
-    }
-
-    async fn run(
-        context: &Context,
-        call: &Authorized,
-        (name, ids): (DomainPattern, Vec<i64>),
-    ) -> Result<Success<EmptyReply>, Error> {
-        delete(context, call, &name, &ids, Environment::Staging).await
+        let environment = if STAGING {
+            Environment::Staging
+        } else {
+            Environment::Production
+        };
+        let names = std::slice::from_ref(&name);
+        let is_named = |setting: &Setting| ids.contains(&setting.id);
+        let removed = configure::remove(context, call, names, is_named, environment);
+        Ok(Success::served(removed.await?, environment))
     }
 }
 
@@ -108,21 +101,4 @@ fn ids(params: &ParamMap) -> Result<Vec<i64>, Error> {
         return Err(refused());
     }
     Ok(ids)
-}
-
-async fn delete(
-    context: &Context,
-    call: &Authorized,
-    name: &DomainPattern,
-    ids: &[i64],
-    environment: Environment,
-) -> Result<Success<EmptyReply>, Error> {
-    let removed = configure::remove(
-        context,
-        call,
-        std::slice::from_ref(name),
-        |setting| ids.contains(&setting.id),
-        environment,
-    );
-    Ok(Success::served(removed.await?, environment))
 }

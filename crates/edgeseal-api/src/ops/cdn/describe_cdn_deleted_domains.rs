@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use edgeseal_store::catalog::Pagination;
 
-use super::describe_cdn_https_domain_list::Error;
+use super::{describe_cdn_https_domain_list::Error, domain_reply::DomainPage};
 use crate::{
     authorize::Authorized,
     context::Context,
@@ -16,32 +16,17 @@ use crate::{
 /// `DescribeCdnDeletedDomains`.
 pub struct DescribeCdnDeletedDomains;
 
-/// A page.
+/// A deleted domain.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Reply {
-    page_number: usize,
-    page_size: usize,
-    total_count: usize,
-    domains: Domains,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Domains {
-    page_data: Vec<Row>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Row {
+pub struct Row {
     domain_name: String,
     gmt_modified: String,
 }
 
 impl Operation for DescribeCdnDeletedDomains {
     type Params = Page;
-    type Reply = Reply;
+    type Reply = DomainPage<Row>;
     type Error = Error;
 
     fn parse(Input { params, .. }: Input<'_>) -> Result<Page, Error> {
@@ -52,7 +37,7 @@ impl Operation for DescribeCdnDeletedDomains {
         context: &Context,
         call: &Authorized,
         page: Page,
-    ) -> Result<Success<Reply>, Error> {
+    ) -> Result<Success<DomainPage<Row>>, Error> {
         let span = Pagination::of_page(page.number, page.size);
         let listing = context.catalog.deleted_domains(call.account(), span).await;
         let listing = listing.map_err(StoreError::from)?;
@@ -60,13 +45,6 @@ impl Operation for DescribeCdnDeletedDomains {
             domain_name: name.to_string(),
             gmt_modified: since.at.to_string(),
         });
-        Ok(Success::read(Reply {
-            page_number: page.number,
-            page_size: page.size,
-            total_count: listing.total,
-            domains: Domains {
-                page_data: rows.collect(),
-            },
-        }))
+        Ok(Success::read(DomainPage::new(page, listing.total, rows)))
     }
 }

@@ -5,9 +5,10 @@ use edgeseal_store::{Listing, catalog::Pagination};
 use serde::Serialize;
 
 use super::{
+    domain_reply::{DomainMembers, DomainPage, DomainRow},
     functions,
-    sources::OriginView,
-    wire_names::{WireName as _, cname, on_off},
+    sources::Sources,
+    wire_names::{WireName as _, on_off},
 };
 use crate::{
     authorize::Authorized,
@@ -29,41 +30,15 @@ pub struct Params {
     resource_group: Option<String>,
 }
 
-/// A page.
+/// A domain.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Reply {
-    page_number: usize,
-    page_size: usize,
-    total_count: usize,
-    domains: Domains,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Domains {
-    page_data: Vec<Row>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Row {
-    domain_name: String,
-    cname: String,
+pub struct Row {
+    #[serde(flatten)]
+    members: DomainMembers,
     cdn_type: &'static str,
-    domain_status: &'static str,
     ssl_protocol: &'static str,
-    description: String,
-    resource_group_id: String,
-    gmt_created: String,
-    gmt_modified: String,
     sources: Sources,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Sources {
-    source: Vec<OriginView>,
 }
 
 /// Errors.
@@ -88,7 +63,7 @@ pub enum Error {
 
 impl Operation for DescribeCdnUserDomainsByFunc {
     type Params = Params;
-    type Reply = Reply;
+    type Reply = DomainPage<Row>;
     type Error = Error;
 
     fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
@@ -107,18 +82,15 @@ impl Operation for DescribeCdnUserDomainsByFunc {
         context: &Context,
         call: &Authorized,
         params: Params,
-    ) -> Result<Success<Reply>, Error> {
+    ) -> Result<Success<DomainPage<Row>>, Error> {
         let listing = params.listing(context, call).await?;
         let suffix = &context.settings.cname_suffix;
-        let rows = listing.items.into_iter();
-        Ok(Success::read(Reply {
-            page_number: params.page.number,
-            page_size: params.page.size,
-            total_count: listing.total,
-            domains: Domains {
-                page_data: rows.map(|domain| Row::of(domain, suffix)).collect(),
-            },
-        }))
+        let rows = listing.items.into_iter().map(|one| Row::of(one, suffix));
+        Ok(Success::read(DomainPage::new(
+            params.page,
+            listing.total,
+            rows,
+        )))
     }
 }
 
@@ -146,21 +118,13 @@ impl Params {
     }
 }
 
-impl Row {
+impl DomainRow for Row {
     fn of(domain: Domain, cname_suffix: &str) -> Self {
         Self {
-            domain_name: domain.name.to_string(),
-            cname: cname(&domain.name, cname_suffix),
+            members: DomainMembers::of(&domain, cname_suffix),
             cdn_type: domain.service.wire_name(),
-            domain_status: domain.state.wire_name(),
             ssl_protocol: on_off(domain.is_https_on()),
-            gmt_created: domain.created.to_string(),
-            gmt_modified: domain.modified.to_string(),
-            sources: Sources {
-                source: domain.origins.iter().map(OriginView::listed).collect(),
-            },
-            description: domain.description,
-            resource_group_id: domain.resource_group,
+            sources: Sources::listed(&domain.origins),
         }
     }
 }

@@ -1,23 +1,22 @@
 //! `DescribeDomainCertificateInfo`: the certificates bound to one domain.
 
-use edgeseal_core::{DomainPattern, Timestamp, certificate::CertificateId, domain::Domain};
+use edgeseal_core::{Timestamp, certificate::CertificateId, domain::Domain};
 use edgeseal_store::{Catalog, Fault};
 use serde::Serialize;
 
 use super::{
-    domain_lookup::{self, DomainError},
+    domain_reply::{DescribeDomain, DomainReply},
     wire_names::{WireName as _, on_off},
 };
 use crate::{
     authorize::Authorized,
     context::Context,
     error::StoreError,
-    operation::{Input, Operation, Success},
     ops::certificate_view::{domain_certificate_status, public_pem},
 };
 
 /// `DescribeDomainCertificateInfo`.
-pub struct DescribeDomainCertificateInfo;
+pub type DescribeDomainCertificateInfo = DescribeDomain<Reply>;
 
 /// One entry per certificate, the primary first. Never empty: Terraform interprets an empty list as
 /// a missing domain.
@@ -67,30 +66,17 @@ pub(in crate::ops) struct BoundCertificate {
     pub(in crate::ops) companion: Option<&'static str>,
 }
 
-impl Operation for DescribeDomainCertificateInfo {
-    type Params = DomainPattern;
-    type Reply = Reply;
-    type Error = DomainError;
-
-    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, DomainError> {
-        domain_lookup::parse_name(params)
-    }
-
-    async fn run(
-        context: &Context,
-        call: &Authorized,
-        name: DomainPattern,
-    ) -> Result<Success<Reply>, DomainError> {
-        let domain = domain_lookup::find(&context.catalog, call.account(), &name).await?;
-        let bound = BoundCertificate::of_domain(&context.catalog, &domain, call.now()).await;
-        let infos = entries_or_empty_one(bound.map_err(StoreError::from)?, |bound| CertInfo {
+impl DomainReply for Reply {
+    async fn of(context: &Context, call: &Authorized, domain: Domain) -> Result<Self, StoreError> {
+        let bound = BoundCertificate::of_domain(&context.catalog, &domain, call.now()).await?;
+        let infos = entries_or_empty_one(bound, |bound| CertInfo {
             domain_name: domain.name.to_string(),
             server_certificate_status: on_off(domain.is_https_on()),
             bound,
         });
-        Ok(Success::read(Reply {
+        Ok(Self {
             cert_infos: CertInfos { cert_info: infos },
-        }))
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! `DescribeRefreshTasks` and `DescribeRefreshTaskById`, in the DCDN `DescribeDcdnRefreshTasks` and
 //! `DescribeDcdnRefreshTaskById`: tasks by id; see [`super::refresh_task`].
 
+use std::marker::PhantomData;
+
 use edgeseal_core::{DomainPattern, Timestamp};
 use serde::Serialize;
 
@@ -20,10 +22,13 @@ use crate::{
 };
 
 /// `DescribeRefreshTasks`.
-pub struct DescribeRefreshTasks;
+pub type DescribeRefreshTasks = DescribeTasks<CdnTasks>;
 
 /// `DescribeDcdnRefreshTasks`.
-pub struct DescribeDcdnRefreshTasks;
+pub type DescribeDcdnRefreshTasks = DescribeTasks<DcdnTasks>;
+
+/// Lists tasks.
+pub struct DescribeTasks<L>(PhantomData<L>);
 
 /// `DescribeRefreshTaskById` and `DescribeDcdnRefreshTaskById`.
 pub struct DescribeRefreshTaskById;
@@ -40,36 +45,40 @@ pub struct Params {
     time_range: Option<(Timestamp, Timestamp)>,
 }
 
-/// A page of tasks.
+/// A page of tasks; `L` is the list as the product wraps it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Reply {
+pub struct Reply<L> {
     page_number: usize,
     page_size: usize,
     total_count: usize,
-    tasks: CdnTasks,
+    tasks: L,
 }
 
+/// Tasks in the wrapper of the CDN.
 #[derive(Serialize)]
-struct CdnTasks {
+pub struct CdnTasks {
     #[serde(rename = "CDNTask")]
     tasks: Vec<TaskView>,
 }
 
-/// A page of tasks.
+/// Tasks in the wrapper of the DCDN.
 #[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct DcdnReply {
-    page_number: usize,
-    page_size: usize,
-    total_count: usize,
-    tasks: DcdnTasks,
-}
-
-#[derive(Serialize)]
-struct DcdnTasks {
+pub struct DcdnTasks {
     #[serde(rename = "Task")]
     tasks: Vec<TaskView>,
+}
+
+impl From<Vec<TaskView>> for CdnTasks {
+    fn from(tasks: Vec<TaskView>) -> Self {
+        Self { tasks }
+    }
+}
+
+impl From<Vec<TaskView>> for DcdnTasks {
+    fn from(tasks: Vec<TaskView>) -> Self {
+        Self { tasks }
+    }
 }
 
 /// Tasks, in a list without a wrapper.
@@ -130,9 +139,9 @@ pub enum Error {
 /// Statuses of a task; here all are complete.
 const STATUSES: [&str; 4] = ["Complete", "Refreshing", "Failed", "Pending"];
 
-impl Operation for DescribeRefreshTasks {
+impl<L: From<Vec<TaskView>> + Serialize + Send + 'static> Operation for DescribeTasks<L> {
     type Params = Params;
-    type Reply = Reply;
+    type Reply = Reply<L>;
     type Error = Error;
 
     fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
@@ -143,37 +152,13 @@ impl Operation for DescribeRefreshTasks {
         context: &Context,
         call: &Authorized,
         params: Params,
-    ) -> Result<Success<Reply>, Error> {
+    ) -> Result<Success<Reply<L>>, Error> {
         let (total_count, tasks) = params.tasks(context, call).await?;
         Ok(Success::read(Reply {
             page_number: params.page.number,
             page_size: params.page.size,
             total_count,
-            tasks: CdnTasks { tasks },
-        }))
-    }
-}
-
-impl Operation for DescribeDcdnRefreshTasks {
-    type Params = Params;
-    type Reply = DcdnReply;
-    type Error = Error;
-
-    fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
-        Params::parse(params)
-    }
-
-    async fn run(
-        context: &Context,
-        call: &Authorized,
-        params: Params,
-    ) -> Result<Success<DcdnReply>, Error> {
-        let (total_count, tasks) = params.tasks(context, call).await?;
-        Ok(Success::read(DcdnReply {
-            page_number: params.page.number,
-            page_size: params.page.size,
-            total_count,
-            tasks: DcdnTasks { tasks },
+            tasks: tasks.into(),
         }))
     }
 }
@@ -254,9 +239,7 @@ impl Params {
         let mut tasks = tasks.transpose()?.unwrap_or_default();
         tasks.retain(|task| self.matches(*task));
         let total = tasks.len();
-        let skipped = (self.page.number - 1).saturating_mul(self.page.size);
-        let page = tasks.into_iter().skip(skipped).take(self.page.size);
-        let shown = page.map(|task| task.view(account, &self.object_path));
+        let shown = self.page.of(tasks).map(|task| task.view(account, &self.object_path));
         Ok((total, shown.collect()))
     }
 

@@ -3,6 +3,8 @@
 //!
 //! Divergence: the edge has no cache, so the task is complete at once.
 
+use std::marker::PhantomData;
+
 use edgeseal_core::{DomainName, DomainPattern, domain::Domain, name::InvalidDomainName};
 use edgeseal_store::{
     Fault,
@@ -29,10 +31,13 @@ use crate::{
 pub struct RefreshObjectCaches;
 
 /// `PushObjectCache`.
-pub struct PushObjectCache;
+pub type PushObjectCache = Preload<Pushed>;
 
 /// `PreloadDcdnObjectCaches`.
-pub struct PreloadDcdnObjectCaches;
+pub type PreloadDcdnObjectCaches = Preload<Preloaded>;
+
+/// Preloads objects.
+pub struct Preload<R>(PhantomData<R>);
 
 /// Most domains of the URLs of one call.
 const DOMAINS_MAX: usize = 10;
@@ -140,9 +145,9 @@ impl Operation for RefreshObjectCaches {
     }
 }
 
-impl Operation for PushObjectCache {
+impl<R: From<String> + Serialize + Send + 'static> Operation for Preload<R> {
     type Params = Params;
-    type Reply = Pushed;
+    type Reply = R;
     type Error = Error;
 
     fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
@@ -153,28 +158,20 @@ impl Operation for PushObjectCache {
         context: &Context,
         call: &Authorized,
         params: Params,
-    ) -> Result<Success<Pushed>, Error> {
-        let done = run(context, call, &params).await?;
-        Ok(done.map(|push_task_id| Pushed { push_task_id }))
+    ) -> Result<Success<R>, Error> {
+        Ok(run(context, call, &params).await?.map(R::from))
     }
 }
 
-impl Operation for PreloadDcdnObjectCaches {
-    type Params = Params;
-    type Reply = Preloaded;
-    type Error = Error;
-
-    fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
-        Params::parse(domains, params, TaskKind::Preload)
+impl From<String> for Pushed {
+    fn from(push_task_id: String) -> Self {
+        Self { push_task_id }
     }
+}
 
-    async fn run(
-        context: &Context,
-        call: &Authorized,
-        params: Params,
-    ) -> Result<Success<Preloaded>, Error> {
-        let done = run(context, call, &params).await?;
-        Ok(done.map(|preload_task_id| Preloaded { preload_task_id }))
+impl From<String> for Preloaded {
+    fn from(preload_task_id: String) -> Self {
+        Self { preload_task_id }
     }
 }
 

@@ -175,7 +175,7 @@ fn is_local(address: IpAddr) -> bool {
 /// An origin in a response.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in crate::ops) struct OriginView {
+pub(super) struct OriginView {
     r#type: &'static str,
     content: String,
     port: u16,
@@ -185,9 +185,32 @@ pub(in crate::ops) struct OriginView {
     enabled: Option<&'static str>,
 }
 
+/// Origins, in the wrapper that the SDKs expect.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::ops) struct Sources {
+    source: Vec<OriginView>,
+}
+
+impl Sources {
+    /// As lists of domains contain them.
+    pub(in crate::ops) fn listed(origins: &[Origin]) -> Self {
+        Self {
+            source: origins.iter().map(OriginView::listed).collect(),
+        }
+    }
+
+    /// As the detail of a domain contains them.
+    pub(in crate::ops) fn detailed(origins: &[Origin]) -> Self {
+        Self {
+            source: origins.iter().map(OriginView::detailed).collect(),
+        }
+    }
+}
+
 impl OriginView {
     /// As lists of domains contain it.
-    pub(in crate::ops) fn listed(origin: &Origin) -> Self {
+    fn listed(origin: &Origin) -> Self {
         Self {
             r#type: origin.kind.wire_name(),
             content: origin.address.clone(),
@@ -199,7 +222,7 @@ impl OriginView {
     }
 
     /// As the detail of a domain contains it.
-    pub(in crate::ops) fn detailed(origin: &Origin) -> Self {
+    pub(super) fn detailed(origin: &Origin) -> Self {
         Self {
             enabled: Some("online"),
             ..Self::listed(origin)

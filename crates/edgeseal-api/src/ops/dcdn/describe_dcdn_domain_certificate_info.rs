@@ -1,22 +1,21 @@
 //! `DescribeDcdnDomainCertificateInfo`: what is bound to one domain.
 
-use edgeseal_core::DomainPattern;
+use edgeseal_core::domain::Domain;
 use serde::Serialize;
 
 use crate::{
     authorize::Authorized,
     context::Context,
     error::StoreError,
-    operation::{Input, Operation, Success},
     ops::cdn::{
         describe_domain_certificate_info::{BoundCertificate, entries_or_empty_one},
-        domain_lookup::{self, DomainError},
+        domain_reply::{DescribeDomain, DomainReply},
         wire_names::on_off,
     },
 };
 
 /// `DescribeDcdnDomainCertificateInfo`.
-pub struct DescribeDcdnDomainCertificateInfo;
+pub type DescribeDcdnDomainCertificateInfo = DescribeDomain<Reply>;
 
 /// One entry for each certificate and never none, as in the CDN's.
 #[derive(Serialize)]
@@ -60,30 +59,17 @@ struct BoundView {
     companion: Option<&'static str>,
 }
 
-impl Operation for DescribeDcdnDomainCertificateInfo {
-    type Params = DomainPattern;
-    type Reply = Reply;
-    type Error = DomainError;
-
-    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainPattern, DomainError> {
-        domain_lookup::parse_name(params)
-    }
-
-    async fn run(
-        context: &Context,
-        call: &Authorized,
-        name: DomainPattern,
-    ) -> Result<Success<Reply>, DomainError> {
-        let domain = domain_lookup::find(&context.catalog, call.account(), &name).await?;
-        let bound = BoundCertificate::of_domain(&context.catalog, &domain, call.now()).await;
-        let infos = entries_or_empty_one(bound.map_err(StoreError::from)?, |bound| CertInfo {
+impl DomainReply for Reply {
+    async fn of(context: &Context, call: &Authorized, domain: Domain) -> Result<Self, StoreError> {
+        let bound = BoundCertificate::of_domain(&context.catalog, &domain, call.now()).await?;
+        let infos = entries_or_empty_one(bound, |bound| CertInfo {
             domain_name: domain.name.to_string(),
             ssl_protocol: on_off(domain.is_https_on()),
             bound: bound.map(BoundView::from),
         });
-        Ok(Success::read(Reply {
+        Ok(Self {
             cert_infos: CertInfos { cert_info: infos },
-        }))
+        })
     }
 }
 

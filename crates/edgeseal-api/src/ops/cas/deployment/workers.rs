@@ -112,10 +112,9 @@ impl Operation for ListWorkerResource {
             product == PRODUCT && search.status.matches(JobOutcome::of(domain))
         };
         let found: Vec<_> = job.domains.iter().enumerate().filter(is_wanted).collect();
-        let skipped = (search.page.number - 1).saturating_mul(search.page.size);
         let total = found.len();
         let mut data = Vec::new();
-        for (index, domain) in found.into_iter().skip(skipped).take(search.page.size) {
+        for (index, domain) in search.page.of(found) {
             let certificate = context.catalog.certificate(domain.certificate).await;
             let certificate = certificate.map_err(StoreError::from)?;
             data.push(Worker::of(call, &job, (index, domain), certificate));
