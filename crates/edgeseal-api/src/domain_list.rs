@@ -43,7 +43,7 @@ pub enum InvalidDomainList {
     #[error(transparent)]
     Gap(#[from] MissingIndex),
     /// One of the names is invalid.
-    #[error("{0}; a wildcard domain is spelt .example.com or *.example.com")]
+    #[error("{0}; a wildcard domain is written .example.com or *.example.com")]
     Malformed(#[from] InvalidDomainName),
 }
 

@@ -1,7 +1,11 @@
 //! Finds the certificate that a call names.
 
 use edgeseal_core::{AccountId, certificate::CertificateId};
-use edgeseal_store::{Catalog, record::CertificateRecord};
+use edgeseal_store::{
+    Catalog,
+    catalog::{ChangeError, Draft},
+    record::CertificateRecord,
+};
 
 use crate::{
     error::{StoreError, api_error},
@@ -110,8 +114,7 @@ pub(crate) async fn find(
     account: &AccountId,
     id: CertificateId,
 ) -> Result<Option<CertificateRecord>, StoreError> {
-    let found = catalog.certificate(id).await?;
-    Ok(found.filter(|found| found.account == *account && !found.removed))
+    Ok(visible_to(account, catalog.certificate(id).await?))
 }
 
 /// Like [`find`], for CAS.
@@ -124,9 +127,30 @@ pub(super) async fn find_in_cas(
     id: CertificateId,
 ) -> Result<CertificateRecord, CertificateError> {
     let found = find(catalog, account, id).await?;
-    found.ok_or_else(|| CertificateError::NotFoundInCas {
+    found.ok_or_else(|| not_in_cas(id))
+}
+
+/// Like [`find_in_cas`], inside a transaction.
+///
+/// # Errors
+/// As for [`find_in_cas`].
+pub(super) async fn find_in_cas_for_change<E: From<CertificateError>>(
+    draft: &mut Draft,
+    account: &AccountId,
+    id: CertificateId,
+) -> Result<CertificateRecord, ChangeError<E>> {
+    let found = visible_to(account, draft.certificate(id).await?);
+    found.ok_or_else(|| ChangeError::Refused(not_in_cas(id).into()))
+}
+
+fn visible_to(account: &AccountId, found: Option<CertificateRecord>) -> Option<CertificateRecord> {
+    found.filter(|found| found.account == *account && !found.removed)
+}
+
+fn not_in_cas(id: CertificateId) -> CertificateError {
+    CertificateError::NotFoundInCas {
         which: format!("with the number {id}"),
-    })
+    }
 }
 
 api_error!(CertificateError {

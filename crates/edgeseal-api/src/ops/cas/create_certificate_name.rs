@@ -98,13 +98,9 @@ impl Operation for CreateCertificateName {
         let changed = context
             .catalog
             .transact(&call.audit, |mut draft| async move {
-                let found = draft.certificate(changes.id).await?;
-                let own = found.filter(|found| found.account == *call.account() && !found.removed);
-                let Some(before) = own else {
-                    let which = format!("with the number {}", changes.id);
-                    let error = CertificateError::NotFoundInCas { which };
-                    return Err(ChangeError::Refused(error.into()));
-                };
+                let (account, id) = (call.account(), changes.id);
+                let before =
+                    certificate_lookup::find_in_cas_for_change(&mut draft, account, id).await?;
                 let after = changes.applied_to(&mut draft, &before).await?;
                 draft.change_certificate(&before, &after).await?;
                 Ok((draft, ()))

@@ -97,14 +97,8 @@ async fn delete(
     let deleted = context
         .catalog
         .transact(&call.audit, |mut draft| async move {
-            let found = draft.certificate(id).await?;
-            let own = found.filter(|found| found.account == *call.account() && !found.removed);
-            let Some(certificate) = own else {
-                let error = CertificateError::NotFoundInCas {
-                    which: format!("with the number {id}"),
-                };
-                return Err(ChangeError::Refused(Error::Certificate(error)));
-            };
+            let certificate =
+                certificate_lookup::find_in_cas_for_change(&mut draft, call.account(), id).await?;
             match draft.domain_using_certificate(id).await? {
                 None => draft.delete_certificate(&certificate).await?,
                 Some(_) if bound == BoundCertificatePolicy::Release => {

@@ -136,8 +136,17 @@ fn parse_ids(given: &str, max: usize) -> Option<Vec<i64>> {
     Some(numbers)
 }
 
-/// `Status` as a filter; on error, the given value.
-fn status_filter(params: &ParamMap) -> Result<StatusFilter, String> {
+/// No such status.
+#[derive(Debug, thiserror::Error)]
+#[error("Status is {given:?}; use editing, pending, scheduling, processing, error or success")]
+pub struct InvalidStatus {
+    given: String,
+}
+
+api_error!(InvalidStatus => InvalidStatus);
+
+/// Reads `Status` as a filter.
+fn status_filter(params: &ParamMap) -> Result<StatusFilter, InvalidStatus> {
     let Some(given) = params.get_non_empty("Status") else {
         return Ok(StatusFilter::All);
     };
@@ -145,7 +154,9 @@ fn status_filter(params: &ParamMap) -> Result<StatusFilter, String> {
         "success" => Ok(StatusFilter::Of(JobOutcome::Success)),
         "error" => Ok(StatusFilter::Of(JobOutcome::Error)),
         other if UNUSED_STATUSES.contains(&other) => Ok(StatusFilter::None),
-        other => Err(sanitize(other)),
+        other => Err(InvalidStatus {
+            given: sanitize(other),
+        }),
     }
 }
 

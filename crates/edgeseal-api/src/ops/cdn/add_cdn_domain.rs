@@ -94,7 +94,7 @@ pub enum Error {
     /// A wildcard below a public suffix, or below a suffix that a provider assigns to its
     /// customers.
     #[error(
-        "{} stands for names of whoever registers them: {base} is in the list of public suffixes (publicsuffix.org)", name.to_san()
+        "{} would cover names that anyone can register: {base} is in the list of public suffixes (publicsuffix.org)", name.to_san()
     )]
     PublicSuffix {
         /// The wildcard.

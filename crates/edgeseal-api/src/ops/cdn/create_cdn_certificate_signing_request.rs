@@ -61,7 +61,9 @@ pub enum Error {
         given: String,
     },
     /// Not domain names, or too many.
-    #[error("SANs must name at most {NAMES_MAX} domains, separated by commas; {given:?} is none")]
+    #[error(
+        "SANs must name at most {NAMES_MAX} domains, separated by commas; {given:?} is not a domain name"
+    )]
     Names {
         /// The value given.
         given: String,

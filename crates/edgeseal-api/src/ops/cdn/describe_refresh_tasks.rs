@@ -239,7 +239,10 @@ impl Params {
         let mut tasks = tasks.transpose()?.unwrap_or_default();
         tasks.retain(|task| self.matches(*task));
         let total = tasks.len();
-        let shown = self.page.of(tasks).map(|task| task.view(account, &self.object_path));
+        let shown = self
+            .page
+            .of(tasks)
+            .map(|task| task.view(account, &self.object_path));
         Ok((total, shown.collect()))
     }
 

@@ -148,10 +148,8 @@ impl DomainFilter {
 
     fn matches(&self, name: &str, domain: &DomainSummary<'_>) -> bool {
         let has_tag = |wanted: &(String, String)| {
-            domain
-                .tags
-                .iter()
-                .any(|(key, value)| *key == wanted.0 && (wanted.1.is_empty() || *value == wanted.1))
+            let mut tags = domain.tags.iter();
+            tags.any(|(key, value)| tags::is_wanted(wanted, key, value))
         };
         self.name
             .as_ref()

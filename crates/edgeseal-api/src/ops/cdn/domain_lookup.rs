@@ -2,7 +2,7 @@
 
 use edgeseal_core::{
     AccountId, DomainPattern, Timestamp,
-    domain::{CertificateLocked, Domain, DomainState, Environment, NothingStaged},
+    domain::{CertificateLocked, Domain, Environment, NothingStaged},
     name::InvalidDomainName,
 };
 use edgeseal_store::{
@@ -11,7 +11,6 @@ use edgeseal_store::{
 };
 
 use crate::{
-    authorize::Authorized,
     context::Context,
     error::{StoreError, api_error, from_change_error},
     request::ParamMap,
@@ -24,7 +23,7 @@ pub enum DomainError {
     #[error("name the domain in DomainName")]
     Missing,
     /// The name is invalid.
-    #[error("{0}; a wildcard domain is spelt .example.com or *.example.com")]
+    #[error("{0}; a wildcard domain is written .example.com or *.example.com")]
     Malformed(#[from] InvalidDomainName),
     /// The account has no such domain.
     #[error("your account has no domain {}", display_name(.0))]

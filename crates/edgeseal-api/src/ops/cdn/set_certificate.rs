@@ -32,11 +32,11 @@ use crate::{
     warning::Warning,
 };
 
+pub(super) use binding_warnings::{new_binding_warnings, replaced_binding_warnings};
 pub use dialects::{
     BatchSetCdnDomainServerCertificate, BatchSetDcdnDomainCertificate, SetCdnDomainSslCertificate,
     SetDcdnDomainCertificate, SetDomainServerCertificate,
 };
-pub(super) use binding_warnings::{new_binding_warnings, replaced_binding_warnings};
 pub(in crate::ops) use error::Error;
 pub(super) use params::BindingRole;
 use params::Params;

@@ -79,7 +79,7 @@ struct Row {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No ResourceType.
-    #[error("say in ResourceType what is labelled: {DOMAIN}")]
+    #[error("name the type of the resources in ResourceType: {DOMAIN}")]
     NoType,
     /// No such ResourceType.
     #[error("ResourceType is {given:?}; use {DOMAIN}")]
@@ -100,13 +100,13 @@ pub enum Error {
     #[error(transparent)]
     ResourceGap(MissingIndex),
     /// No tags.
-    #[error("give the labels in Tag.1.Key and Tag.1.Value and so on")]
+    #[error("give the tags in Tag.1.Key, Tag.1.Value and so on")]
     NoTag,
     /// No tags to remove.
-    #[error("name the labels in TagKey.1 and so on, or say All=true")]
+    #[error("name the tags in TagKey.1 and so on, or set All=true")]
     NoTagKey,
     /// More tags than a domain may have.
-    #[error("{name} would have {count} labels; at most {TAGS_MAX} are accepted")]
+    #[error("{name} would have {count} tags; at most {TAGS_MAX} are accepted")]
     TooManyTags {
         /// The domain.
         name: DomainPattern,
@@ -117,7 +117,7 @@ pub enum Error {
     #[error(transparent)]
     Tags(#[from] InvalidTags),
     /// Not a token from an earlier response.
-    #[error("NextToken is none of an earlier answer")]
+    #[error("NextToken is not from an earlier response")]
     Token,
     /// There is no such domain.
     #[error(transparent)]
@@ -255,10 +255,7 @@ impl Operation for ListTagResources {
 
 /// Whether a tag matches the filter; an empty filter matches all.
 pub(super) fn matches_filter(wanted: &[(String, String)], key: &str, value: &str) -> bool {
-    wanted.is_empty()
-        || wanted
-            .iter()
-            .any(|(name, of)| name == key && (of.is_empty() || of == value))
+    wanted.is_empty() || wanted.iter().any(|tag| tags::is_wanted(tag, key, value))
 }
 
 impl ListParams {

@@ -17,16 +17,16 @@ const LENGTH_MAX: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTags {
     /// Too many tags.
-    #[error("more than {TAGS_MAX} labels are given; there may be {TAGS_MAX}")]
+    #[error("more than {TAGS_MAX} tags are given; at most {TAGS_MAX} are accepted")]
     TooMany,
     /// Too long.
-    #[error("a key or a value of a label is longer than {LENGTH_MAX} characters")]
+    #[error("a key or a value of a tag is longer than {LENGTH_MAX} characters")]
     TooLong,
     /// An index is missing in the list.
     #[error(transparent)]
     Gap(#[from] MissingIndex),
     /// A value without a key.
-    #[error("a {0}.N.Value is given whose {0}.N.Key is not")]
+    #[error("a {0}.N.Value is given without its {0}.N.Key")]
     NoKey(&'static str),
 }
 
@@ -70,6 +70,11 @@ pub(in crate::ops) fn parse_tags(
         return Err(InvalidTags::TooLong);
     }
     Ok(tags)
+}
+
+/// Whether a tag is the wanted one; one that is wanted without a value may have any.
+pub(super) fn is_wanted(wanted: &(String, String), key: &str, value: &str) -> bool {
+    wanted.0 == key && (wanted.1.is_empty() || wanted.1 == value)
 }
 
 /// The keys in `TagKey.1`, `TagKey.2` and so on.

@@ -112,7 +112,7 @@ pub enum Error {
     #[error("Direction must be BACKWARD or FORWARD")]
     Direction,
     /// Not a token from an earlier response.
-    #[error("NextToken is none of an earlier answer")]
+    #[error("NextToken is not from an earlier response")]
     Token,
     /// The store failed.
     #[error(transparent)]

@@ -20,7 +20,7 @@ use crate::{
             domain_lookup::{self, DomainError},
             set_certificate,
         },
-        certificate_lookup::CertificateError,
+        certificate_lookup::{self, CertificateError},
     },
     sanitize::sanitize,
     warning::Warning,
@@ -311,12 +311,8 @@ async fn stored(
 ) -> Result<Vec<CertificateRecord>, ChangeError<Error>> {
     let mut certificates = Vec::with_capacity(ids.len());
     for id in ids {
-        let found = draft.certificate(*id).await?;
-        let own = found.filter(|found| found.account == *call.account() && !found.removed);
-        let which = || CertificateError::NotFoundInCas {
-            which: format!("with the number {id}"),
-        };
-        certificates.push(own.ok_or_else(|| ChangeError::Refused(which().into()))?);
+        let found = certificate_lookup::find_in_cas_for_change(draft, call.account(), *id);
+        certificates.push(found.await?);
     }
     Ok(certificates)
 }

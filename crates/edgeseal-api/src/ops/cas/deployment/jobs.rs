@@ -6,7 +6,9 @@ use edgeseal_core::AccountId;
 use edgeseal_store::{Catalog, Listing, catalog::Pagination, record::DeploymentRecord};
 use serde::Serialize;
 
-use super::{JOB_TYPE, JobError, JobOutcome, PRODUCT, StatusFilter, job_id, status_filter};
+use super::{
+    InvalidStatus, JOB_TYPE, JobError, JobOutcome, PRODUCT, StatusFilter, job_id, status_filter,
+};
 use crate::{
     authorize::Authorized,
     context::Context,
@@ -115,11 +117,8 @@ pub enum Error {
     #[error(transparent)]
     Page(#[from] InvalidPage),
     /// No such status.
-    #[error("Status is {given:?}; use editing, pending, scheduling, processing, error or success")]
-    Status {
-        /// The value given.
-        given: String,
-    },
+    #[error(transparent)]
+    Status(#[from] InvalidStatus),
     /// No such type.
     #[error("JobType is {given:?}; use user, cloud or trustee")]
     Kind {
@@ -207,7 +206,7 @@ impl Operation for ListDeploymentJob {
         Ok(ListParams {
             page: Page::parse_with(PageParamNames::CurrentShow, params, 50, 100)?,
             any_match: here,
-            status: status_filter(params).map_err(|given| Error::Status { given })?,
+            status: status_filter(params)?,
             certificate: params
                 .get_non_empty("CertId")
                 .map(|id| id.trim().to_owned()),
@@ -318,7 +317,7 @@ impl Job {
 
 api_error!(Error {
     Page(InvalidPage),
-    Status => InvalidStatus,
+    Status(InvalidStatus),
     Kind => InvalidJobType,
     Store(StoreError),
 });

@@ -3,7 +3,10 @@
 use edgeseal_store::record::{CertificateRecord, DeployedDomain, DeploymentRecord};
 use serde::Serialize;
 
-use super::{JobError, JobOutcome, PRODUCT, PROVIDER, StatusFilter, job_id, jobs, status_filter};
+use super::{
+    InvalidStatus, JobError, JobOutcome, PRODUCT, PROVIDER, StatusFilter, job_id, jobs,
+    status_filter,
+};
 use crate::{
     authorize::Authorized,
     context::Context,
@@ -77,11 +80,8 @@ pub enum Error {
     #[error(transparent)]
     Page(#[from] InvalidPage),
     /// No such status.
-    #[error("Status is {given:?}; use editing, pending, scheduling, processing, error or success")]
-    Status {
-        /// The value given.
-        given: String,
-    },
+    #[error(transparent)]
+    Status(#[from] InvalidStatus),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -96,7 +96,7 @@ impl Operation for ListWorkerResource {
         Ok(Params {
             job: job_id(params)?,
             page: Page::parse_with(PageParamNames::CurrentShow, params, 50, 100)?,
-            status: status_filter(params).map_err(|given| Error::Status { given })?,
+            status: status_filter(params)?,
             product: params.get_non_empty("CloudProduct").map(str::to_owned),
         })
     }
@@ -168,6 +168,6 @@ impl Worker {
 api_error!(Error {
     Job(JobError),
     Page(InvalidPage),
-    Status => InvalidStatus,
+    Status(InvalidStatus),
     Store(StoreError),
 });

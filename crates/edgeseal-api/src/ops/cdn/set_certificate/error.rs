@@ -179,7 +179,7 @@ pub enum Error {
         id: CertificateId,
     },
     /// The name belongs to a certificate of CAS.
-    #[error("a certificate named {name:?} is in the certificate centre; choose another name")]
+    #[error("a certificate named {name:?} is in CAS; choose another name")]
     NameInCentre {
         /// The name.
         name: String,
