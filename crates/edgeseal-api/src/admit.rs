@@ -35,9 +35,9 @@ pub struct Admitted(pub(crate) Caller);
 pub struct RateLimited {
     /// The exceeded limit.
     pub what: &'static str,
-    /// Calls allowed …
+    /// Calls that are allowed within `per_ms`.
     pub calls: u32,
-    /// … in this many milliseconds.
+    /// The period in milliseconds.
     pub per_ms: u32,
     /// Milliseconds to wait.
     pub retry_after_ms: u64,

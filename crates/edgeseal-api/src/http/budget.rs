@@ -1,5 +1,5 @@
-//! Memory budgets of requests and responses in flight, in total and per source, and who is evicted
-//! when they are exhausted: see [`edgeseal_core::fairness`].
+//! Memory budgets of requests and responses in flight, in total and per source. When a budget is
+//! exhausted, the largest source is evicted: see [`edgeseal_core::fairness`].
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,7 +29,7 @@ pub(crate) struct Budgets {
     pub(super) responses: Arc<Budget>,
 }
 
-/// A number of bytes, and who has reserved them.
+/// A number of bytes, and the sources that have reserved them.
 pub(super) struct Budget {
     pages: usize,
     reservations: Mutex<Reservations>,
@@ -64,14 +64,14 @@ pub(super) struct Exhausted;
 /// The unit of accounting: less than this is not counted.
 pub(super) const PAGE: usize = 16 * 1024;
 
-/// Of requests: a hundred of the longest, or thousands of the usual size.
+/// Budget of requests: a hundred of the longest, or thousands of the usual size.
 const REQUESTS_MAX: u64 = 32 << 20;
-/// Of responses: ten of the longest lists.
+/// Budget of responses: ten of the longest lists.
 const RESPONSES_MAX: u64 = 64 << 20;
 /// What one source may always reserve for requests: three of the longest.
 const REQUESTS_OF_SOURCE_MIN: u64 = 1 << 20;
 /// What one source may always reserve for responses: the longest list.
-const ANSWERS_OF_SOURCE_MIN: u64 = 8 << 20;
+const RESPONSES_OF_SOURCE_MIN: u64 = 8 << 20;
 
 /// How often memory use is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -85,7 +85,7 @@ impl Budgets {
         let most = memory.map_or(u64::MAX, |memory| memory.max_bytes);
         Self {
             requests: Budget::new(REQUESTS_MAX.min(most / 16), REQUESTS_OF_SOURCE_MIN),
-            responses: Budget::new(RESPONSES_MAX.min(most / 8), ANSWERS_OF_SOURCE_MIN),
+            responses: Budget::new(RESPONSES_MAX.min(most / 8), RESPONSES_OF_SOURCE_MIN),
         }
     }
 

@@ -22,8 +22,8 @@ use super::{
     connections::Revoker,
 };
 
-/// Bytes of a message that are not counted, and the most that is read at once: what remains of one
-/// message belongs to the next, and is no more than this.
+/// Bytes of a message that are not counted, and the most that one read returns: a read that ends one
+/// message may return this much of the next.
 const UNCOUNTED: usize = PAGE;
 /// Time limit of a message that has just begun.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ struct Progress {
 /// A part of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// What precedes the start of its call.
+    /// All bytes before its call starts.
     Head,
     Body,
 }

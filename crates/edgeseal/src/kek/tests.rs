@@ -13,7 +13,7 @@ fn script(text: &str) -> KekSource {
 }
 
 #[tokio::test]
-async fn every_source_gives_keys_and_the_first_of_the_first_seals() {
+async fn keys_come_from_every_source_and_the_first_one_seals() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys");
     let (a, b, c) = (
@@ -35,7 +35,7 @@ async fn every_source_gives_keys_and_the_first_of_the_first_seals() {
 
 /// Each message tells what is wrong and what the program complained of, and nothing that it printed.
 #[tokio::test]
-async fn a_command_that_fails_is_told_without_what_it_printed() {
+async fn the_error_of_a_command_does_not_show_its_output() {
     let secret = Keyring::generate();
     let print = format!("echo {}", *secret);
     let long = format!("{print}; yes | head -c 100000");
@@ -70,7 +70,7 @@ async fn a_command_that_fails_is_told_without_what_it_printed() {
 /// A grandchild that keeps the pipe open holds up the start no longer than a command may take, and
 /// does not stay behind.
 #[tokio::test]
-async fn a_command_that_does_not_end_is_ended() {
+async fn a_command_that_hangs_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let pid = directory.path().join("pid");
     let text = format!("sleep 600 & echo $! > {}; wait", pid.display());

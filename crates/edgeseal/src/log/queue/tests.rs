@@ -40,7 +40,7 @@ fn lines_come_in_order_and_a_flush_waits_for_them() {
 }
 
 #[test]
-fn a_reader_that_stalls_holds_nobody_up_and_what_is_lost_is_counted() {
+fn a_stalled_reader_blocks_no_thread_and_lost_lines_are_counted() {
     let (queue, mut reader) = piped();
     let written = 10_000; // 2 MB: twice the queue and more than a pipe holds
     for number in 0..written {
@@ -87,7 +87,7 @@ impl Write for Failing {
 }
 
 #[test]
-fn after_a_failure_lines_begin_on_a_line_of_their_own() {
+fn after_a_failed_write_the_next_line_begins_on_a_new_line() {
     let (mut reader, writer) = pipe().unwrap();
     let failing = Failing {
         to: writer,

@@ -9,7 +9,7 @@ use crate::certificate_files::is_issued_by;
 const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// CA and certificate as they are after a start so many days after the first.
+/// CA and certificate after a start that many days after the first.
 fn start_after(data: &TempDir, days: i64) -> (String, String) {
     let now = START.plus_ms(days * 86_400_000);
     let authority = Authority::ensure(data.path(), HERE, now).unwrap();
@@ -37,7 +37,7 @@ fn der(pem: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_near_its_end_is_made_anew() {
+fn files_about_to_expire_are_renewed() {
     let data = tempfile::tempdir().unwrap();
     let first = start_after(&data, 0);
     assert_eq!(start_after(&data, 0), first);
@@ -53,7 +53,7 @@ fn what_is_near_its_end_is_made_anew() {
 }
 
 #[test]
-fn what_is_damaged_or_does_not_fit_is_made_anew() {
+fn damaged_and_mismatched_files_are_recreated() {
     let data = tempfile::tempdir().unwrap();
     let directory = data.path().join("takeover");
     let other = tempfile::tempdir().unwrap();
@@ -91,7 +91,7 @@ fn what_is_damaged_or_does_not_fit_is_made_anew() {
 }
 
 #[test]
-fn a_certificate_for_fewer_names_is_made_anew() {
+fn a_certificate_for_fewer_names_is_issued_again() {
     let data = tempfile::tempdir().unwrap();
     let first = start_after(&data, 0);
     let directory = data.path().join("takeover");
@@ -120,7 +120,7 @@ fn a_file_that_cannot_be_read_is_not_replaced() {
 }
 
 #[test]
-fn the_bundle_holds_the_first_roots_that_are_there() {
+fn the_bundle_contains_the_first_root_file_found() {
     let data = tempfile::tempdir().unwrap();
     let mut authority = Authority::ensure(data.path(), HERE, START).unwrap();
     let roots = data.path().join("roots");
@@ -142,7 +142,7 @@ fn the_bundle_holds_the_first_roots_that_are_there() {
 }
 
 #[test]
-fn everything_is_for_its_owner_only() {
+fn only_the_owner_can_read_the_files() {
     let data = tempfile::tempdir().unwrap();
     start_after(&data, 0);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
