@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::harness::{
-    CDN_VERSION, Origin, Server, TIMEOUT, eventually, origin::Connection, pki::AUTHORITY, raw, tls,
+    CDN_VERSION, HttpConnection, Origin, Server, TIMEOUT, eventually, pki::AUTHORITY, raw, tls,
 };
 
 const NAME: &str = "www.watched.example";
@@ -72,7 +72,10 @@ async fn metrics_count_events_without_names() {
     .await;
     for _ in 0..2 {
         let stream = tls::connect(addresses.https, NAME, &["http/1.1"]).await;
-        let got = Connection::h1(stream.unwrap()).await.get(NAME, "/").await;
+        let got = HttpConnection::h1_over(stream.unwrap())
+            .await
+            .try_get(NAME, "/")
+            .await;
         assert_eq!(got.unwrap().0, 200);
     }
     assert!(server.served("unknown.watched.example").await.is_err());

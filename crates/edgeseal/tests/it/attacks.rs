@@ -9,7 +9,6 @@ mod names;
 mod slow;
 
 use std::{
-    fs,
     net::SocketAddr,
     sync::{
         Arc,
@@ -18,11 +17,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_rustls::client::TlsStream;
 
-use crate::harness::{Origin, Server, eventually, origin::Connection, pki::AUTHORITY, raw, tls};
+use crate::harness::{HttpConnection, Origin, Server, eventually, pki::AUTHORITY, process, tls};
 
 /// The domain that is attacked and must be served meanwhile.
 const NAME: &str = "www.attacked.example";
@@ -39,7 +37,7 @@ struct Target {
 
 impl Target {
     async fn start(config: &str) -> Self {
-        raise_nofile_limit();
+        process::raise_nofile_limit();
         let server = Server::start_quiet(config);
         let (api, origin) = (server.root_client(), Origin::start().await);
         api.add(NAME, &origin).await;
@@ -74,22 +72,20 @@ impl Target {
         tls::connect(self.edge(), NAME, &[alpn]).await.unwrap()
     }
 
-    /// A value of its `/proc/PID/status` in KiB.
-    fn memory_kib(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.server.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    /// Resets the peak memory, and returns the current one.
+    fn baseline_kib(&self) -> u64 {
+        process::reset_peak(self.server.id()).unwrap();
+        self.memory_kib().0
     }
 
-    /// Resets the peak memory (proc(5), `clear_refs`), and returns the current one.
-    fn baseline_kib(&self) -> u64 {
-        fs::write(format!("/proc/{}/clear_refs", self.server.id()), "5").unwrap();
-        self.memory_kib("VmRSS:")
+    /// Resident memory now, and the peak.
+    fn memory_kib(&self) -> (u64, u64) {
+        process::resident_kib(self.server.id()).unwrap()
     }
 
     /// Asserts that the peak memory stayed below [`Self::baseline_kib`] plus this.
     fn assert_memory(&self, before_kib: u64, more_kib: u64) {
-        let highest = self.memory_kib("VmHWM:");
+        let (_, highest) = self.memory_kib();
         assert!(
             highest <= before_kib + more_kib,
             "memory rose from {before_kib} to {highest} KiB"
@@ -97,8 +93,7 @@ impl Target {
     }
 
     fn descriptors(&self) -> usize {
-        let open = fs::read_dir(format!("/proc/{}/fd", self.server.id()));
-        open.unwrap().count()
+        process::open_descriptors(self.server.id()).unwrap()
     }
 
     /// Waits until as few descriptors are open as before, plus a few for idle connections.
@@ -107,16 +102,6 @@ impl Target {
             (self.descriptors() <= before + 8).then_some(())
         })
         .await;
-    }
-
-    /// The value of a metric.
-    async fn metric(&self, series: &str) -> f64 {
-        let page = raw::get(self.server.addresses().admin, "localhost", "/metrics").await;
-        let line = page.body.lines().find_map(|line| line.strip_prefix(series));
-        line.unwrap_or_else(|| panic!("no {series}"))
-            .trim()
-            .parse()
-            .unwrap()
     }
 
     /// Asserts that it still serves, has not panicked, and shuts down gracefully.
@@ -144,9 +129,9 @@ impl BackgroundClients {
             tasks: Vec::new(),
         };
         let edge = target.edge();
-        let kept = Connection::h1(target.connect("http/1.1").await).await;
-        visitors.spawn_loop(kept, |mut kept: Connection| async move {
-            let got = kept.get(NAME, "/").await;
+        let kept = HttpConnection::h1_over(target.connect("http/1.1").await).await;
+        visitors.spawn_loop(kept, |mut kept: HttpConnection| async move {
+            let got = kept.try_get(NAME, "/").await;
             assert_eq!(got.unwrap().0, 200, "on a connection from before");
             kept
         });
@@ -192,17 +177,10 @@ impl BackgroundClients {
 async fn request_once(edge: SocketAddr) -> Result<(), String> {
     let stream = tls::connect(edge, NAME, &["http/1.1"]).await;
     let stream = stream.map_err(|error| format!("{error:?}"))?;
-    let (status, body) = Connection::h1(stream).await.get(NAME, "/").await?;
+    let (status, body) = HttpConnection::h1_over(stream)
+        .await
+        .try_get(NAME, "/")
+        .await?;
     assert_eq!((status, body), (200, Origin::page(NAME, "/")));
     Ok(())
-}
-
-/// Raises the limit of descriptors of this process; the server inherits it.
-fn raise_nofile_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let most = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    setrlimit(Resource::Nofile, most).unwrap();
 }

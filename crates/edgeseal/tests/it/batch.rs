@@ -134,7 +134,7 @@ async fn domains_are_stopped_and_started_together() {
     assert_eq!(domains(&api).await, all_in_state(&names, "offline"));
     for name in &names {
         let served = server.served(name).await;
-        assert_eq!(served, Err(HandshakeFailure::UnrecognizedName), "{name}");
+        assert_eq!(served, Err(HandshakeFailure::UNRECOGNIZED_NAME), "{name}");
         let page = raw::get(server.addresses().http, name, "/").await;
         assert_eq!(page.status, 403, "{name}");
     }
@@ -227,7 +227,7 @@ async fn a_batch_is_switched_off_and_on() {
     api.ok(CDN_VERSION, SET_BATCH, &off).await;
     for name in &names {
         let served = server.served(name).await;
-        assert_eq!(served, Err(HandshakeFailure::UnrecognizedName), "{name}");
+        assert_eq!(served, Err(HandshakeFailure::UNRECOGNIZED_NAME), "{name}");
     }
     let stored = [
         ("DomainName", &*list),

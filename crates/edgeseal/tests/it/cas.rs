@@ -12,10 +12,8 @@ use std::fs;
 use serde_json::Value;
 
 use crate::harness::{
-    ApiClient, CAS, CAS_2018, CDN_VERSION, Origin, SET, Server, StoreDump, TestCertificate,
-    pki::{AUTHORITY, pem_decode},
-    tls::HandshakeFailure,
-    unlimited,
+    ApiClient, CAS, CAS_2018, CDN_VERSION, Origin, SET, Server, StoreDump, TestCertificate, pem,
+    pki::AUTHORITY, tls::HandshakeFailure, unlimited,
 };
 
 const DELETE: &str = "DeleteUserCertificate";
@@ -238,7 +236,7 @@ async fn a_stored_key_is_never_returned() {
     // Not even to who holds the files, without the key-encryption key.
     let mut server = centre.server;
     assert_eq!(server.terminate().code(), Some(0));
-    let key = pem_decode(&pem.key);
+    let key = pem::decode(&pem.key);
     let (mut directories, mut files) = (vec![server.data()], 0);
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
@@ -380,7 +378,7 @@ async fn a_bound_one_that_is_deleted_leaves_with_its_last_binding() {
         assert_eq!(kept[0], old.leaf, "the other domain keeps it");
         centre.api.off(other).await;
         let off = centre.server.served(other).await;
-        assert_eq!(off, Err(HandshakeFailure::UnrecognizedName));
+        assert_eq!(off, Err(HandshakeFailure::UNRECOGNIZED_NAME));
         centre.bind(other, second).await;
         assert_eq!(centre.names().await, ["renewed"]);
         let stored = centre.into_store_dump().await;

@@ -12,7 +12,7 @@ use std::{
 use tokio::task::JoinHandle;
 
 use crate::harness::{
-    Origin, Server, UNLIMITED, api::describe_error, origin::Connection, pki::AUTHORITY, tls,
+    HttpConnection, Origin, Server, UNLIMITED, api::describe_error, pki::AUTHORITY, tls,
 };
 
 const NAME: &str = "swapped.example.com";
@@ -68,8 +68,8 @@ async fn a_thousand_swaps_under_load() {
 
     let handshakes = tokio::spawn(handshake_loop(edge, Arc::clone(&progress)));
     let stream = async |alpn| tls::connect(edge, NAME, &[alpn]).await.unwrap();
-    let h1 = Connection::h1(stream("http/1.1").await).await;
-    let h2 = Connection::h2(stream("h2").await).await;
+    let h1 = HttpConnection::h1_over(stream("http/1.1").await).await;
+    let h2 = HttpConnection::h2_over(stream("h2").await).await;
     let requests = [h1, h2].map(|connection| spawn_requests(connection, Arc::clone(&progress)));
     for number in 1..=SWAPS {
         swap(number).await;
@@ -95,7 +95,7 @@ async fn handshake_loop(edge: SocketAddr, progress: Arc<Progress>) -> usize {
     let mut shaken = 0;
     while !progress.is_over() {
         let acknowledged = progress.acknowledged.load(Ordering::SeqCst);
-        let chain = tls::served(edge, NAME).await;
+        let chain = tls::served_chain(edge, NAME).await;
         let chain = chain.unwrap_or_else(|why| panic!("handshake {shaken} failed: {why:?}"));
         let sent = progress.sent.load(Ordering::SeqCst);
         let shown = progress.number_of(&chain[0]);
@@ -109,12 +109,12 @@ async fn handshake_loop(edge: SocketAddr, progress: Arc<Progress>) -> usize {
 }
 
 /// Requests on one connection that is never reopened.
-fn spawn_requests(mut connection: Connection, progress: Arc<Progress>) -> JoinHandle<usize> {
+fn spawn_requests(mut connection: HttpConnection, progress: Arc<Progress>) -> JoinHandle<usize> {
     tokio::spawn(async move {
         let mut sent = 0;
         while !progress.is_over() {
             let path = format!("/{sent}");
-            let got = connection.get(NAME, &path).await;
+            let got = connection.try_get(NAME, &path).await;
             assert_eq!(got, Ok((200, Origin::page(NAME, &path))), "request {sent}");
             sent += 1;
         }

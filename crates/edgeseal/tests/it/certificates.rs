@@ -5,16 +5,15 @@ use std::net::SocketAddr;
 use edgeseal_api::client::Reply;
 
 use crate::harness::{
-    ApiClient, CDN_VERSION, Origin, SET, Server, TestCertificate,
+    ApiClient, CDN_VERSION, HttpConnection, Origin, SET, Server, TestCertificate,
     api::{describe_error, upload_params},
-    origin::Connection,
     pki::AUTHORITY,
     raw,
     tls::{self, HandshakeFailure, served_to_openssl},
 };
 
-fn leaf_to_openssl(edge: SocketAddr, name: &str) -> Vec<u8> {
-    served_to_openssl(edge, name).unwrap()[0].clone()
+async fn leaf_to_openssl(edge: SocketAddr, name: &str) -> Vec<u8> {
+    served_to_openssl(edge, name).await.unwrap()[0].clone()
 }
 
 fn revision(reply: &Reply) -> u64 {
@@ -44,24 +43,24 @@ async fn a_certificate_is_set_replaced_switched_off_and_on() {
     let edge = server.addresses().https;
     let name = "www.example.com";
     assert_eq!(
-        served_to_openssl(edge, name),
-        Err(HandshakeFailure::UnrecognizedName)
+        served_to_openssl(edge, name).await,
+        Err(HandshakeFailure::UNRECOGNIZED_NAME)
     );
     api.add(name, &origin).await;
     assert_eq!(
-        served_to_openssl(edge, name),
-        Err(HandshakeFailure::UnrecognizedName),
+        served_to_openssl(edge, name).await,
+        Err(HandshakeFailure::UNRECOGNIZED_NAME),
         "without a certificate"
     );
 
     let (first, second) = (AUTHORITY.issue(&[name]), AUTHORITY.issue(&[name]));
     let set_first = set(&api, name, &first, &[]).await;
-    let chain = served_to_openssl(edge, name).unwrap();
+    let chain = served_to_openssl(edge, name).await.unwrap();
     let expected = vec![first.leaf.clone(), AUTHORITY.intermediate.der.clone()];
     assert_eq!(chain, expected, "leaf and intermediate, no root");
 
     let set_second = set(&api, name, &second, &[]).await;
-    assert_eq!(leaf_to_openssl(edge, name), second.leaf, "replaced");
+    assert_eq!(leaf_to_openssl(edge, name).await, second.leaf, "replaced");
     assert!(revision(&set_first) < revision(&set_second));
     let members: Vec<&String> = set_second.body.as_object().unwrap().keys().collect();
     assert_eq!(members, ["RequestId"], "nothing else is in the body");
@@ -69,18 +68,18 @@ async fn a_certificate_is_set_replaced_switched_off_and_on() {
     let off = api.off(name).await;
     assert!(revision(&set_second) < revision(&off));
     assert_eq!(
-        served_to_openssl(edge, name),
-        Err(HandshakeFailure::UnrecognizedName),
+        served_to_openssl(edge, name).await,
+        Err(HandshakeFailure::UNRECOGNIZED_NAME),
         "switched off"
     );
     assert_eq!(
         server.served(name).await,
-        Err(HandshakeFailure::UnrecognizedName)
+        Err(HandshakeFailure::UNRECOGNIZED_NAME)
     );
     assert_eq!(api.info(name).await["ServerCertificateStatus"], "off");
 
     set(&api, name, &second, &[]).await;
-    assert_eq!(leaf_to_openssl(edge, name), second.leaf, "on again");
+    assert_eq!(leaf_to_openssl(edge, name).await, second.leaf, "on again");
     assert_eq!(api.bound_leaf(name).await, second.leaf);
     server.stop();
 }
@@ -96,22 +95,22 @@ async fn a_wildcard_serves_one_label_and_the_exact_name_wins() {
     let exact = AUTHORITY.issue(&["exact.example.net"]);
     set(&api, ".example.net", &wild, &[]).await;
 
-    assert_eq!(leaf_to_openssl(edge, "a.example.net"), wild.leaf);
-    assert_eq!(leaf_to_openssl(edge, "B.Example.NET"), wild.leaf);
+    assert_eq!(leaf_to_openssl(edge, "a.example.net").await, wild.leaf);
+    assert_eq!(leaf_to_openssl(edge, "B.Example.NET").await, wild.leaf);
     for other in ["example.net", "a.b.example.net", "exact.example.net"] {
-        let served = served_to_openssl(edge, other);
-        assert_eq!(served, Err(HandshakeFailure::UnrecognizedName), "{other}");
+        let served = served_to_openssl(edge, other).await;
+        assert_eq!(served, Err(HandshakeFailure::UNRECOGNIZED_NAME), "{other}");
     }
     set(&api, "exact.example.net", &exact, &[]).await;
-    assert_eq!(leaf_to_openssl(edge, "exact.example.net"), exact.leaf);
-    assert_eq!(leaf_to_openssl(edge, "a.example.net"), wild.leaf);
+    assert_eq!(leaf_to_openssl(edge, "exact.example.net").await, exact.leaf);
+    assert_eq!(leaf_to_openssl(edge, "a.example.net").await, wild.leaf);
 
     let stream = tls::connect(edge, "a.example.net", &["http/1.1"])
         .await
         .unwrap();
-    let got = Connection::h1(stream)
+    let got = HttpConnection::h1_over(stream)
         .await
-        .get("a.example.net", "/w")
+        .try_get("a.example.net", "/w")
         .await;
     assert_eq!(got, Ok((200, Origin::page("a.example.net", "/w"))));
     server.stop();
@@ -128,10 +127,10 @@ async fn staged_certificates_are_not_served_before_publication() {
     set(&api, name, &pems[0], &[]).await;
 
     set(&api, name, &pems[1], &[("Env", "staging")]).await;
-    assert_eq!(leaf_to_openssl(edge, name), pems[0].leaf, "staged");
+    assert_eq!(leaf_to_openssl(edge, name).await, pems[0].leaf, "staged");
     assert_eq!(api.bound_leaf(name).await, pems[0].leaf);
     api.call_on_domain("RollbackStagingConfig", name).await;
-    assert_eq!(leaf_to_openssl(edge, name), pems[0].leaf, "dropped");
+    assert_eq!(leaf_to_openssl(edge, name).await, pems[0].leaf, "dropped");
     let params = [("DomainName", name)];
     let refusal = api
         .refused(CDN_VERSION, "PublishStagingConfigToProduction", &params)
@@ -141,7 +140,7 @@ async fn staged_certificates_are_not_served_before_publication() {
     set(&api, name, &pems[2], &[("Env", "staging")]).await;
     api.call_on_domain("PublishStagingConfigToProduction", name)
         .await;
-    assert_eq!(leaf_to_openssl(edge, name), pems[2].leaf, "published");
+    assert_eq!(leaf_to_openssl(edge, name).await, pems[2].leaf, "published");
     assert_eq!(api.bound_leaf(name).await, pems[2].leaf);
     server.stop();
 }
@@ -205,7 +204,7 @@ async fn a_domain_is_stopped_started_and_deleted() {
     api.call_on_domain("StopCdnDomain", name).await;
     assert_eq!(
         server.served(name).await,
-        Err(HandshakeFailure::UnrecognizedName)
+        Err(HandshakeFailure::UNRECOGNIZED_NAME)
     );
     assert_eq!(
         raw::get(server.addresses().http, name, "/").await.status,
@@ -222,7 +221,7 @@ async fn a_domain_is_stopped_started_and_deleted() {
     api.call_on_domain("DeleteCdnDomain", name).await;
     assert_eq!(
         server.served(name).await,
-        Err(HandshakeFailure::UnrecognizedName)
+        Err(HandshakeFailure::UNRECOGNIZED_NAME)
     );
     assert_eq!(
         raw::get(server.addresses().http, name, "/").await.status,
@@ -249,22 +248,22 @@ async fn requests_reach_the_origin() {
     assert_eq!(plain.status, 200, "{}", plain.head);
     assert!(plain.body.contains(&Origin::page(name, "/plain")));
     let stream = tls::connect(edge.https, name, &["http/1.1"]).await.unwrap();
-    let mut h1 = Connection::h1(stream).await;
+    let mut h1 = HttpConnection::h1_over(stream).await;
     for path in ["/one", "/two"] {
         assert_eq!(
-            h1.get(name, path).await,
+            h1.try_get(name, path).await,
             Ok((200, Origin::page(name, path)))
         );
     }
     let stream = tls::connect(edge.https, name, &["h2"]).await.unwrap();
-    let mut h2 = Connection::h2(stream).await;
+    let mut h2 = HttpConnection::h2_over(stream).await;
     for path in ["/three", "/four"] {
         assert_eq!(
-            h2.get(name, path).await,
+            h2.try_get(name, path).await,
             Ok((200, Origin::page(name, path)))
         );
     }
-    let (status, _) = h2.get("other.example.com", "/").await.unwrap();
+    let (status, _) = h2.try_get("other.example.com", "/").await.unwrap();
     assert_eq!(status, 421, "another host on this connection");
     server.stop();
 }

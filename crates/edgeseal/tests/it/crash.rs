@@ -3,7 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::harness::{ApiClient, Origin, Server, TestCertificate, UNLIMITED, now, pki::AUTHORITY};
+use crate::harness::{
+    ApiClient, Origin, Server, SplitMix, TestCertificate, UNLIMITED, now, pki::AUTHORITY,
+};
 
 const KILLS: usize = 50;
 const DOMAINS: [&str; 4] = [
@@ -31,7 +33,7 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills() {
         |seed| seed.parse().unwrap(),
     );
     println!("EDGESEAL_IT_SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = SplitMix(seed);
     let mut server = Server::start_with(UNLIMITED);
     let (api, origin) = (server.root_client(), Origin::start().await);
     let mut expected = Vec::new();
@@ -57,7 +59,7 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills() {
             })
             .collect();
         // No condition is awaited: this is the random moment.
-        tokio::time::sleep(Duration::from_micros(random.below(100_000))).await;
+        tokio::time::sleep(Duration::from_micros(random.below(100_000) as u64)).await;
         server.kill();
         expected = Vec::new();
         for writer in writers {
@@ -115,18 +117,5 @@ async fn check(server: &Server, domain: &str, state: &Expected, kill: usize) -> 
     Expected {
         acknowledged: bound,
         in_flight: None,
-    }
-}
-
-/// SplitMix64: moments that can be repeated need no more.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
     }
 }

@@ -119,9 +119,9 @@ impl ConfiguredSite {
         versions: &[&'static SupportedProtocolVersion],
     ) -> Option<ProtocolVersion> {
         let https = self.server.addresses().https;
-        match tls::connect_with_versions(https, name, versions, &[]).await {
+        match tls::connect_with(https, name, tls::client_config(versions, &[])).await {
             Ok(stream) => stream.get_ref().1.protocol_version(),
-            Err(HandshakeFailure::Other(why)) if why.contains("ProtocolVersion") => None,
+            Err(HandshakeFailure::Alert(rustls::AlertDescription::ProtocolVersion)) => None,
             Err(why) => panic!("{name}: {why:?}"),
         }
     }

@@ -8,9 +8,8 @@ use std::{
 use tokio::{net::TcpStream, task::JoinHandle};
 
 use crate::harness::{
-    Server, eventually,
+    HttpConnection, Server, eventually,
     held_origin::{HELD_BODY, HeldOrigin},
-    origin::Connection,
     pki::AUTHORITY,
     raw, tls,
 };
@@ -29,8 +28,8 @@ async fn begin(server: &Server) -> PendingRequest {
     api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
     let edge = server.addresses().https;
     let stream = tls::connect(edge, NAME, &["http/1.1"]).await.unwrap();
-    let mut connection = Connection::h1(stream).await;
-    let request = tokio::spawn(async move { connection.get(NAME, "/").await });
+    let mut connection = HttpConnection::h1_over(stream).await;
+    let request = tokio::spawn(async move { connection.try_get(NAME, "/").await });
     held.wait_for_request().await;
     PendingRequest { held, request }
 }

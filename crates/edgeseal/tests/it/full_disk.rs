@@ -207,7 +207,7 @@ async fn starts_on_a_read_only_file_system_serve_and_refuse_changes() {
             unreachable!("four roles")
         };
         for (name, pem) in NAMES.iter().zip(&pems) {
-            let served = tls::served(https, name).await;
+            let served = tls::served_chain(https, name).await;
             let served = served.unwrap_or_else(|why| panic!("{name}, start {start}: {why:?}"));
             assert_eq!(served[0], pem.leaf, "{name}, start {start}");
         }

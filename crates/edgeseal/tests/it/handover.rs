@@ -24,10 +24,9 @@ use tokio::{
 };
 
 use crate::harness::{
-    ApiClient, CDN_VERSION, Origin, Server, TIMEOUT, UNLIMITED,
+    ApiClient, CDN_VERSION, HttpConnection, Origin, Server, TIMEOUT, UNLIMITED,
     api::describe_error,
     eventually,
-    origin::Connection,
     pki::AUTHORITY,
     server::{self, via_shell, wait_for_exit},
     tls,
@@ -143,10 +142,10 @@ async fn get_page(edge: SocketAddr, alpn: &str) -> Result<(), String> {
     let stream = tls::connect(edge, NAME, &[alpn]).await;
     let stream = stream.map_err(|why| format!("{why:?}"))?;
     let mut connection = match alpn {
-        "h2" => Connection::h2(stream).await,
-        _ => Connection::h1(stream).await,
+        "h2" => HttpConnection::h2_over(stream).await,
+        _ => HttpConnection::h1_over(stream).await,
     };
-    match connection.get(NAME, "/").await? {
+    match connection.try_get(NAME, "/").await? {
         (200, body) if body == "hello" => Ok(()),
         other => Err(format!("{other:?}")),
     }
@@ -180,7 +179,7 @@ async fn change(addresses: (SocketAddr, SocketAddr), of: &ApiClient) -> Result<(
     set.map_err(|error| describe_error(&error))?;
     // Whichever process answers.
     for _ in 0..4 {
-        match tls::served(addresses.1, NAME).await {
+        match tls::served_chain(addresses.1, NAME).await {
             Ok(chain) if chain[0] == pem.leaf => {}
             Ok(_) => return Err("the certificate of before is served".to_owned()),
             Err(why) => return Err(format!("{why:?}")),
@@ -191,8 +190,8 @@ async fn change(addresses: (SocketAddr, SocketAddr), of: &ApiClient) -> Result<(
 
 async fn download(edge: SocketAddr) -> Result<(), String> {
     let stream = tls::connect(edge, NAME, &["http/1.1"]).await.unwrap();
-    let mut connection = Connection::h1(stream).await;
-    let (status, body) = connection.get(NAME, "/download").await?;
+    let mut connection = HttpConnection::h1_over(stream).await;
+    let (status, body) = connection.try_get(NAME, "/download").await?;
     let whole = body.starts_with("parts") && body.ends_with("partsend");
     (status == 200 && whole)
         .then_some(())

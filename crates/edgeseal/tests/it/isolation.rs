@@ -30,7 +30,7 @@ async fn call(
     action: &str,
     params: &[(&str, &str)],
 ) -> RawResponse {
-    let attempt = SignedCall::new(Scheme::V3, api, (CDN_VERSION, action), params);
+    let attempt = SignedCall::new(Scheme::V3, api.access_key(), (CDN_VERSION, action), params);
     raw::send_raw(server.addresses().api, &attempt.to_bytes()).await
 }
 
@@ -149,7 +149,7 @@ async fn only_the_root_account_operates_edgeseal() {
         ),
         ("UpdateAccount", vec![("PrivateOrigins", "allowed")]),
     ] {
-        let attempt = SignedCall::new(Scheme::V3, &bob, (EDGESEAL, action), &params);
+        let attempt = SignedCall::new(Scheme::V3, bob.access_key(), (EDGESEAL, action), &params);
         let answer = raw::send_raw(server.addresses().api, &attempt.to_bytes()).await;
         assert_eq!(
             (answer.status, answer.code().as_str()),

@@ -134,7 +134,7 @@ async fn set_and_look(
         let pem = AUTHORITY.issue(&[name]);
         let set = api.set(name, &pem).await;
         set.unwrap_or_else(|error| panic!("{name}: {}", describe_error(&error)));
-        let shown = tls::served(https, name).await;
+        let shown = tls::served_chain(https, name).await;
         assert_eq!(
             shown.map(|chain| chain[0].clone()),
             Ok(pem.leaf.clone()),

@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use crate::harness::{
-    CDN_VERSION, Origin, Server, api::describe_error, eventually, origin::Connection,
-    pki::AUTHORITY, raw, server::via_shell, tls,
+    CDN_VERSION, HttpConnection, Origin, Server, api::describe_error, eventually, pki::AUTHORITY,
+    process, server::via_shell, tls,
 };
 
 const NAME: &str = "www.crowded.example";
@@ -31,14 +31,14 @@ async fn serving(config: &str) -> Server {
     server
 }
 
-async fn connect_h1(edge: SocketAddr) -> Result<Connection, String> {
+async fn connect_h1(edge: SocketAddr) -> Result<HttpConnection, String> {
     let stream = tls::connect(edge, NAME, &["http/1.1"]).await;
     let stream = stream.map_err(|why| format!("{why:?}"))?;
-    Ok(Connection::h1(stream).await)
+    Ok(HttpConnection::h1_over(stream).await)
 }
 
-async fn assert_answers(connection: &mut Connection, when: &str) {
-    let answer = connection.get(NAME, "/").await;
+async fn assert_answers(connection: &mut HttpConnection, when: &str) {
+    let answer = connection.try_get(NAME, "/").await;
     assert_eq!(answer, Ok((200, Origin::page(NAME, "/"))), "{when}");
 }
 
@@ -48,15 +48,6 @@ async fn assert_api_answers(server: &Server, when: &str) {
     let called = timeout(Duration::from_secs(5), called).await;
     let called = called.unwrap_or_else(|_| panic!("no answer {when}"));
     called.unwrap_or_else(|error| panic!("{when}: {}", describe_error(&error)));
-}
-
-/// A series of the metrics.
-async fn metric(server: &Server, series: &str) -> Option<u64> {
-    let text = raw::get(server.addresses().admin, "localhost", "/metrics")
-        .await
-        .body;
-    let line = text.lines().find_map(|line| line.strip_prefix(series));
-    line.and_then(|value| value.trim().parse().ok())
 }
 
 /// File descriptors that a process has open.
@@ -97,7 +88,7 @@ async fn clients_do_not_exhaust_reserved_descriptors() {
     // (256 - 64 for itself - 32 for the API) / 2, since each may need one to the origin. One place is
     // kept by whichever listener has nobody to accept.
     eventually("79 connections are open", async || {
-        let open = metric(&server, "edgeseal_connections ").await;
+        let open = server.metric("edgeseal_connections ").await;
         assert!(open <= Some(80), "{open:?}");
         (open >= Some(79)).then_some(())
     })
@@ -108,10 +99,7 @@ async fn clients_do_not_exhaust_reserved_descriptors() {
     // The edge sees the end of each when it sees it.
     let next = eventually("room after a crowd", async || connect_h1(edge).await.ok());
     assert_answers(&mut next.await, "after a crowd").await;
-    let failures = metric(
-        &server,
-        "edgeseal_accept_failures_total{reason=\"descriptors\"} ",
-    );
+    let failures = server.metric("edgeseal_accept_failures_total{reason=\"descriptors\"} ");
     assert_eq!(
         failures.await,
         None,
@@ -145,7 +133,7 @@ async fn without_descriptors_nothing_spins_and_what_is_open_goes_on() {
         assert_answers(&mut waited, "once there is room").await;
     }
     let series = "edgeseal_accept_failures_total{reason=\"descriptors\"} ";
-    let failures = eventually("the metrics", async || metric(&server, series).await).await;
+    let failures = eventually("the metrics", async || server.metric(series).await).await;
     let most = began.elapsed().as_millis() as u64 / 50 + 2;
     assert!((1..=most).contains(&failures), "{failures} of {most}");
     let told = server
@@ -172,7 +160,7 @@ async fn a_handshake_flood_from_one_address_affects_only_that_address() {
     }
     let series = "edgeseal_shed_total{reason=\"handshakes_per_source\"} ";
     eventually("32 are closed", async || {
-        (metric(&server, series).await == Some(32)).then_some(())
+        (server.metric(series).await == Some(32)).then_some(())
     })
     .await;
     for _ in 0..5 {
@@ -215,20 +203,19 @@ async fn connections_per_address_are_limited() {
 
 /// Bytes that a process has in memory.
 fn resident_bytes(server: &Server) -> u64 {
-    let statm = fs::read_to_string(format!("/proc/{}/statm", server.id())).unwrap();
-    let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * rustix::param::page_size() as u64
+    process::resident_kib(server.id()).unwrap().0 * 1024
 }
 
 /// A connection of HTTP/2 from this address.
-async fn established_from(source: &str, edge: SocketAddr) -> Result<Connection, String> {
+async fn established_from(source: &str, edge: SocketAddr) -> Result<HttpConnection, String> {
     let socket = TcpSocket::new_v4().unwrap();
     let source: IpAddr = source.parse().unwrap();
     socket.bind(SocketAddr::new(source, 0)).unwrap();
     let stream = socket.connect(edge).await.map_err(|why| why.to_string())?;
-    let stream = tls::handshake_over(stream, NAME, &["h2"]).await;
+    let config = tls::client_config(rustls::DEFAULT_VERSIONS, &["h2"]);
+    let stream = tls::connect_over(stream, NAME, config).await;
     let stream = stream.map_err(|why| format!("{why:?}"))?;
-    Ok(Connection::h2(stream).await)
+    Ok(HttpConnection::h2_over(stream).await)
 }
 
 /// Who takes the memory loses some of it, everybody else is served meanwhile, and once it is let go of
@@ -250,7 +237,7 @@ async fn the_largest_user_of_memory_is_evicted() {
     let refused = loop {
         match established_from("127.0.0.2", edge).await {
             Ok(mut connection) => {
-                let _ = connection.get(NAME, "/").await;
+                let _ = connection.try_get(NAME, "/").await;
                 crowd.push(connection);
             }
             Err(why) => break why,
@@ -261,20 +248,20 @@ async fn the_largest_user_of_memory_is_evicted() {
             resident_bytes(&server)
         );
     };
-    let short = metric(&server, "edgeseal_memory_pressure ").await;
+    let short = server.metric("edgeseal_memory_pressure ").await;
     assert_eq!(short, Some(1), "{refused}");
-    let shed = metric(&server, "edgeseal_shed_total{reason=\"memory\"} ").await;
+    let shed = server
+        .metric("edgeseal_shed_total{reason=\"memory\"} ")
+        .await;
     assert!(shed.is_some_and(|shed| shed >= 1));
     assert_answers(&mut first, "on an open connection").await;
     let mut visitor = established_from("127.0.0.3", edge).await.unwrap();
     assert_answers(&mut visitor, "while memory is short").await;
     assert_api_answers(&server, "while memory is short").await;
     assert!(server.log().contains("memory use is above the limit"));
-    let revoked = metric(
-        &server,
-        "edgeseal_connections_evicted_total{reason=\"memory\"} ",
-    )
-    .await;
+    let revoked = server
+        .metric("edgeseal_connections_evicted_total{reason=\"memory\"} ")
+        .await;
     assert!(revoked.is_some_and(|revoked| revoked >= 1));
     assert!(
         resident_bytes(&server) < most,
@@ -284,7 +271,7 @@ async fn the_largest_user_of_memory_is_evicted() {
     drop(crowd);
     eventually("everybody is served again", async || {
         let mut next = established_from("127.0.0.2", edge).await.ok()?;
-        next.get(NAME, "/").await.ok()
+        next.try_get(NAME, "/").await.ok()
     })
     .await;
     eventually("the memory is back", async || {
@@ -331,7 +318,9 @@ async fn long_headers_from_many_sources_do_not_exhaust_memory() {
         let taken = resident_bytes(&server);
         assert!(taken < most / 100 * 95, "{taken} of {most} after {round}");
     }
-    let refused = metric(&server, "edgeseal_shed_total{reason=\"large_headers\"} ").await;
+    let refused = server
+        .metric("edgeseal_shed_total{reason=\"large_headers\"} ")
+        .await;
     assert!(refused.is_some_and(|refused| refused > 0));
     drop(crowd);
     server.stop();

@@ -21,14 +21,6 @@ use crate::harness::{
 
 const NAME: &str = "www.logged.example";
 
-/// The value of a series without labels, or of all with these labels.
-async fn metric(server: &Server, series: &str) -> u64 {
-    let answer = raw::get(server.addresses().admin, "admin", "/metrics").await;
-    let lines = answer.body.lines();
-    let value = lines.filter_map(|line| line.strip_prefix(series)).next();
-    value.map_or(0, |value| value.trim().parse().unwrap())
-}
-
 /// Makes calls with long lines in the log.
 async fn talk(api: &ApiClient) {
     let long = "x".repeat(1000);
@@ -77,7 +69,7 @@ async fn a_stalled_reader_blocks_nothing_and_lost_lines_are_reported() {
             .assert_serves(NAME, &pem.leaf, "while nobody reads")
             .await;
         tokio::join!(talk(&api), talk(&api), talk(&api), talk(&api));
-        (metric(&server, lost).await > 0).then_some(())
+        (server.metric(lost).await > Some(0)).then_some(())
     })
     .await;
 
@@ -114,10 +106,10 @@ async fn strangers_cannot_fill_the_log() {
             assert_eq!(raw::get(api, "api", "/").await.status, 400);
         }
         calls.fetch_add(100, Ordering::Relaxed);
-        (metric(&server, suppressed).await > 0).then_some(())
+        (server.metric(suppressed).await > Some(0)).then_some(())
     })
     .await;
-    let suppressed = metric(&server, suppressed).await;
+    let suppressed = server.metric(suppressed).await.unwrap();
     // Callers with a key get theirs, and the log says how many got none.
     let refusal = server
         .root_client()

@@ -10,7 +10,7 @@ mod steps;
 
 use std::{collections::BTreeSet, env, thread};
 
-use crate::harness::{ApiClient, Origin, Server, unlimited};
+use crate::harness::{ApiClient, Origin, Server, SplitMix, unlimited};
 use model::{CertificateModel, Domain, Model};
 
 /// Changes between two comparisons.
@@ -134,26 +134,6 @@ impl ModelTest {
         }
         let standings = ["expire_soon", "expired", "mismatch", "ok"];
         assert_eq!(self.seen_statuses, BTreeSet::from(standings));
-    }
-}
-
-/// Pseudo-random numbers (SplitMix64): the same for the same seed.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).unwrap()
-    }
-
-    fn one_of<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        if of.is_empty() {
-            return None;
-        }
-        of.get(self.below(of.len()))
     }
 }
 

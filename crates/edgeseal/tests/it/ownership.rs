@@ -1,9 +1,13 @@
 //! Ownership checks: an account may add a domain if it can publish a record in its DNS or a file on
 //! its web server. With real DNS and web servers.
 
+use std::net::Ipv4Addr;
+
 use serde_json::Value;
 
-use crate::harness::{ApiClient, CDN_VERSION, DnsServer, Origin, Server, origin::serve, unlimited};
+use crate::harness::{
+    ApiClient, CDN_VERSION, DnsServer, Origin, Server, origin::changeable, unlimited,
+};
 
 const ADD: &str = "AddCdnDomain";
 const VERIFY: &str = "VerifyDomainOwner";
@@ -92,7 +96,7 @@ async fn a_record_in_the_dns_proves_it() {
         assert!(refusal.detail.contains(told), "{}", refusal.detail);
     }
     // What proves one account's right does not prove another's.
-    dns.txt(record, &content(&bob, ROOT).await).await;
+    dns.add_txt(record, &[&content(&bob, ROOT).await]).await;
     let refusal = alice.refused(CDN_VERSION, VERIFY, &verify).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
     assert!(refusal.detail.contains("says"), "{}", refusal.detail);
@@ -102,7 +106,7 @@ async fn a_record_in_the_dns_proves_it() {
         assert_eq!(alice.refused(CDN_VERSION, VERIFY, &params).await.code, code);
     }
 
-    dns.txt(record, &wanted).await;
+    dns.add_txt(record, &[&wanted]).await;
     alice.ok(CDN_VERSION, VERIFY, &verify).await;
     for name in names {
         alice.add(name, &origin).await;
@@ -124,7 +128,7 @@ async fn a_record_in_the_dns_proves_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_on_the_web_server_proves_it() {
     let (dns, origin) = (DnsServer::start().await, Origin::start().await);
-    let (page, web) = serve("nothing of the kind").await;
+    let (page, web) = changeable("nothing of the kind").await;
     let config = format!(
         "owner_check = \"on\"\nowner_check_port = {}\nowner_check_private_addresses = true\n",
         web.port()
@@ -144,7 +148,7 @@ async fn a_file_on_the_web_server_proves_it() {
         }
     };
     refused("has no address").await;
-    dns.add_loopback(ROOT).await;
+    dns.add_address(ROOT, Ipv4Addr::LOCALHOST).await;
     refused("nothing of the kind").await;
     assert_unproven(&alice, &["www.owned.example"], &origin).await;
     page.send_replace(format!("{}\n", content(&alice, ROOT).await));
@@ -157,11 +161,11 @@ async fn a_file_on_the_web_server_proves_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_at_a_private_address_is_not_asked_for() {
     let dns = DnsServer::start().await;
-    let (page, web) = serve("").await;
+    let (page, web) = changeable("").await;
     let config = format!("owner_check = \"on\"\nowner_check_port = {}\n", web.port());
     let server = start(&dns, &config).await;
     let alice = server.create_account("alice").await;
-    dns.add_loopback(ROOT).await;
+    dns.add_address(ROOT, Ipv4Addr::LOCALHOST).await;
     page.send_replace(content(&alice, ROOT).await);
     let verify = [("DomainName", ROOT), ("VerifyType", "fileCheck")];
     let refusal = alice.refused(CDN_VERSION, VERIFY, &verify).await;
@@ -178,8 +182,11 @@ async fn without_the_demand_there_is_nothing_to_prove() {
     let server = start(&dns, "").await;
     let (alice, origin) = (server.create_account("alice").await, Origin::start().await);
     alice.add("www.owned.example", &origin).await;
-    dns.txt("verification.owned.example", &content(&alice, ROOT).await)
-        .await;
+    dns.add_txt(
+        "verification.owned.example",
+        &[&content(&alice, ROOT).await],
+    )
+    .await;
     let verify = [("DomainName", ROOT), ("VerifyType", "dnsCheck")];
     let refusal = alice.refused(CDN_VERSION, VERIFY, &verify).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
@@ -197,9 +204,9 @@ async fn whether_clients_resolve_to_the_edge() {
         api.add(name, &origin).await;
     }
     api.add("*.w.owned.example", &origin).await;
-    dns.cname(names[0], "a.owned.example.edge.example.net")
+    dns.add_cname(names[0], "a.owned.example.edge.example.net")
         .await;
-    dns.cname(names[1], "somewhere.else.example").await;
+    dns.add_cname(names[1], "somewhere.else.example").await;
     let asked = format!("{},.w.owned.example", names.join(","));
     let reply = api.call_on_domain("DescribeDomainCname", &asked).await.body;
     let rows = reply["CnameDatas"]["Data"].as_array().unwrap();
@@ -233,7 +240,7 @@ async fn whether_clients_resolve_to_the_edge() {
     }
     assert_eq!(rows.len(), 4);
     // The DNS is queried each time.
-    dns.cname(names[2], "C.owned.example.EDGE.example.net")
+    dns.add_cname(names[2], "C.owned.example.EDGE.example.net")
         .await;
     let reply = api
         .call_on_domain("DescribeDomainCname", names[2])

@@ -118,9 +118,8 @@ async fn only_a_trusted_balancer_can_send_a_proxy_header() {
 
     let mut stream = from("127.0.0.3", https).await;
     stream.write_all(HEADER).await.unwrap();
-    let mut stream = tls::handshake_over(stream, NAME, &["http/1.1"])
-        .await
-        .unwrap();
+    let config = tls::client_config(rustls::DEFAULT_VERSIONS, &["http/1.1"]);
+    let mut stream = tls::connect_over(stream, NAME, config).await.unwrap();
     assert_eq!(
         stream.get_ref().1.peer_certificates().unwrap()[0].as_ref(),
         pem.leaf

@@ -185,7 +185,7 @@ impl OrderFixture {
 
     /// Well-formed and well-signed, but without permission, and without the parameters.
     fn valid_call(&self, scheme: Scheme) -> SignedCall {
-        SignedCall::new(scheme, &self.denied_user, CALL, &[])
+        SignedCall::new(scheme, self.denied_user.access_key(), CALL, &[])
     }
 
     fn invalid_call(&self, scheme: Scheme) -> SignedCall {
@@ -225,7 +225,7 @@ impl OrderFixture {
         // The rate fills up with time: what is sent between two throttled calls was sent while it
         // was used up, so try until there is such a pair.
         let mut tries = 0;
-        let permitted = || SignedCall::new(attempt.scheme, &self.account, CALL, &[]);
+        let permitted = || SignedCall::new(attempt.scheme, self.account.access_key(), CALL, &[]);
         loop {
             // Whether it is let through or not, the rate is used up after it.
             let spent = self.send(&permitted()).await.code();

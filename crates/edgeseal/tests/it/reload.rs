@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::harness::{
-    CDN_VERSION, Server, TestCertificate, eventually, origin::Connection, pki::AUTHORITY, tls,
+    CDN_VERSION, HttpConnection, Server, TestCertificate, eventually, pki::AUTHORITY, tls,
 };
 
 /// SIGHUP has the files read again; what cannot be used changes nothing, and no signal of this kind ends
@@ -24,7 +24,7 @@ async fn sighup_reloads_the_certificate_of_the_api() {
         directory = home.path().display()
     ));
     let address = server.addresses().api_tls.unwrap();
-    let shown = async || tls::served(address, name).await.unwrap()[0].clone();
+    let shown = async || tls::served_chain(address, name).await.unwrap()[0].clone();
     assert_eq!(shown().await, first.leaf);
     let open = tls::connect(address, name, &["http/1.1"]).await.unwrap();
 
@@ -49,8 +49,8 @@ async fn sighup_reloads_the_certificate_of_the_api() {
     })
     .await;
     // What was open goes on, and so does everything else.
-    let mut open = Connection::h1(open).await;
-    assert_eq!(open.get(name, "/").await.unwrap().0, 400);
+    let mut open = HttpConnection::h1_over(open).await;
+    assert_eq!(open.try_get(name, "/").await.unwrap().0, 400);
     let listed = server
         .root_client()
         .call(CDN_VERSION, "DescribeUserDomains", &[])

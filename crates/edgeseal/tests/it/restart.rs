@@ -13,9 +13,9 @@ use std::{
 use tokio::net::TcpStream;
 
 use crate::harness::{
-    ApiClient, CDN_VERSION, Origin, SET, Scheme, Server, SignedCall, TestCertificate,
+    ApiClient, CDN_VERSION, HttpConnection, Origin, SET, Scheme, Server, SignedCall,
+    TestCertificate,
     api::{describe_error, upload_params},
-    origin::Connection,
     pki::AUTHORITY,
     raw,
     server::wait_for_exit,
@@ -76,7 +76,13 @@ pub(crate) fn differing(
 async fn a_nonce_is_used_up_over_a_restart() {
     let (mut server, api, pem) = serving().await;
     let calls = [Scheme::V1, Scheme::V3].map(|scheme| {
-        SignedCall::new(scheme, &api, (CDN_VERSION, SET), &upload_params(NAME, &pem)).to_bytes()
+        SignedCall::new(
+            scheme,
+            api.access_key(),
+            (CDN_VERSION, SET),
+            &upload_params(NAME, &pem),
+        )
+        .to_bytes()
     });
     for call in &calls {
         let answer = raw::send_raw(server.addresses().api, call).await;
@@ -109,13 +115,13 @@ async fn sigterm_ends_it_at_once_although_clients_stay() {
     let at = server.addresses();
     let ports = [at.api, at.https, at.http, at.admin];
     let stream = tls::connect(at.https, NAME, &["http/1.1"]).await.unwrap();
-    let mut visitors = vec![Connection::h1(stream).await];
+    let mut visitors = vec![HttpConnection::h1_over(stream).await];
     let stream = tls::connect(at.https, NAME, &["h2"]).await.unwrap();
-    visitors.push(Connection::h2(stream).await);
+    visitors.push(HttpConnection::h2_over(stream).await);
     let stream = TcpStream::connect(at.http).await.unwrap();
-    visitors.push(Connection::h1(stream).await);
+    visitors.push(HttpConnection::h1_over(stream).await);
     for visitor in &mut visitors {
-        assert_eq!(visitor.get(NAME, "/").await.unwrap().0, 200);
+        assert_eq!(visitor.try_get(NAME, "/").await.unwrap().0, 200);
     }
     let mut silent = Vec::new();
     for port in ports {
@@ -302,7 +308,7 @@ async fn disabled_and_stopped_domains_stay_so() {
             let served = server.served(name).await;
             assert_eq!(
                 served,
-                Err(HandshakeFailure::UnrecognizedName),
+                Err(HandshakeFailure::UNRECOGNIZED_NAME),
                 "{name} {when}"
             );
         }

@@ -12,10 +12,8 @@ use crate::{
     audit::records,
     harness::{
         ApiClient, CAS, CDN_VERSION, Origin, RAM, SET, STS, Scheme, Server, SignedCall, TIMEOUT,
-        TestCertificate,
-        openssl::self_signed,
-        pki::{AUTHORITY, pem_decode},
-        raw, secrets, unlimited, upload_params,
+        TestCertificate, openssl::self_signed, pem, pki::AUTHORITY, raw, secrets, unlimited,
+        upload_params,
     },
     restart::files,
 };
@@ -106,7 +104,7 @@ async fn certificates(
     };
     let unused = known(SERVED[0], AUTHORITY.issue(&[UNUSED]));
     let (chain, key) = self_signed(RSA, "sha256");
-    let leaf = pem_decode(&chain);
+    let leaf = pem::decode(&chain);
     let rsa = known(SERVED[1], TestCertificate { chain, key, leaf });
     let replaced = known(SERVED[2], AUTHORITY.issue(&[REPLACED]));
     let after = known(SERVED[3], AUTHORITY.issue(&[REPLACED]));
@@ -134,7 +132,7 @@ async fn certificates(
     owner.ok(CAS, "UploadUserCertificate", &keep).await;
     let v1 = SignedCall::new(
         Scheme::V1,
-        owner,
+        owner.access_key(),
         (CDN_VERSION, SET),
         &upload_params(RSA, &rsa),
     );

@@ -19,8 +19,8 @@ use rustls::{
 use serde_json::Value;
 
 use crate::harness::{
-    CDN_VERSION, Scheme, Server, SignedCall,
-    pki::{self, AUTHORITY, pem_decode},
+    CDN_VERSION, Scheme, Server, SignedCall, pem,
+    pki::{self, AUTHORITY},
     secrets,
     server::binary,
     tls,
@@ -33,9 +33,9 @@ const LISTEN: &[&str] = &["takeover", "--listen", "127.0.0.1:0"];
 fn takeover() -> (Server, SocketAddr) {
     let server = Server::start_as(LISTEN, "");
     let key = fs::read_to_string(file(&server, "ca.key")).unwrap();
-    secrets::register_key(&pem_decode(&key));
+    secrets::register_key(&pem::decode(&key));
     let key = fs::read_to_string(file(&server, "api.key")).unwrap();
-    secrets::register_key(&pem_decode(&key));
+    secrets::register_key(&pem::decode(&key));
     let address = server.addresses().api_tls.expect("it listens in TLS");
     (server, address)
 }
@@ -95,7 +95,8 @@ async fn tools_that_know_the_cloud_s_names_only_are_served() {
 
     // A signed call. The signature of version 1 covers no host.
     let what = (CDN_VERSION, "DescribeUserDomains");
-    let bytes = SignedCall::new(Scheme::V1, &server.root_client(), what, &[]).to_bytes();
+    let bytes =
+        SignedCall::new(Scheme::V1, server.root_client().access_key(), what, &[]).to_bytes();
     let (_, body) = std::str::from_utf8(&bytes)
         .unwrap()
         .split_once("\r\n\r\n")
@@ -140,7 +141,9 @@ async fn tools_that_know_the_cloud_s_names_only_are_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_certificate_is_for_all_names() {
     let (server, address) = takeover();
-    let shown = tls::served(address, "cdn.aliyuncs.com").await.unwrap();
+    let shown = tls::served_chain(address, "cdn.aliyuncs.com")
+        .await
+        .unwrap();
     let leaf = CertificateDer::from(shown[0].as_slice());
     let ca = fs::read_to_string(file(&server, "ca.pem")).unwrap();
     let hosts = fs::read_to_string(file(&server, "hosts")).unwrap();
@@ -229,9 +232,11 @@ async fn the_next_start_keeps_what_tools_were_told_to_trust() {
     server.launch();
     assert!(read(&server) == before, "nothing changed");
     let address = server.addresses().api_tls.unwrap();
-    let shown = tls::served(address, "cdn.aliyuncs.com").await.unwrap();
+    let shown = tls::served_chain(address, "cdn.aliyuncs.com")
+        .await
+        .unwrap();
     let served = fs::read_to_string(file(&server, "api.pem")).unwrap();
-    assert_eq!(shown, [pem_decode(&served)]);
+    assert_eq!(shown, [pem::decode(&served)]);
     server.stop();
 }
 

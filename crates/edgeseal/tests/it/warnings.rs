@@ -10,8 +10,8 @@ use crate::harness::{
     ApiClient, CAS, CAS_2018, CDN_2014, CDN_VERSION, DCDN, EDGESEAL, Origin, SET, Server,
     TestCertificate,
     api::{describe_error, upload_params},
-    eventually,
-    pki::{self, AUTHORITY, set_validity_days},
+    eventually, pem,
+    pki::{AUTHORITY, set_validity_days},
     raw,
     server::binary,
     unlimited,
@@ -24,7 +24,7 @@ const BATCH: &str = "BatchSetCdnDomainServerCertificate";
 
 /// A certificate without the intermediate that issued it.
 fn leaf_only(mut pem: TestCertificate) -> TestCertificate {
-    pem.chain = pki::pem_encode("CERTIFICATE", &pem.leaf);
+    pem.chain = pem::encode("CERTIFICATE", &pem.leaf);
     pem
 }
 
@@ -126,7 +126,7 @@ async fn each_kind_of_warning_is_returned() {
         AUTHORITY.issue_with(&[NAME], adjust)
     };
     let mut mixed_up = AUTHORITY.issue(&[NAME]);
-    let leaf = pki::pem_encode("CERTIFICATE", &mixed_up.leaf);
+    let leaf = pem::encode("CERTIFICATE", &mixed_up.leaf);
     mixed_up.chain = format!("{}{leaf}", AUTHORITY.intermediate.pem());
     let steps: [(&TestCertificate, &[&str]); 6] = [
         (&good, &[]),

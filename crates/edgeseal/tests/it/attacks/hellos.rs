@@ -387,8 +387,8 @@ async fn the_hybrid_key_exchange_is_preferred() {
     assert_eq!(group.name(), NamedGroup::X25519MLKEM768);
     drop(stream);
     // Clients with classical groups only are served too, also over TLS 1.2.
-    let versions = &[&rustls::version::TLS12];
-    tls::connect_with_versions(target.edge(), NAME, versions, &["h2"])
+    let config = tls::client_config(&[&rustls::version::TLS12], &["h2"]);
+    tls::connect_with(target.edge(), NAME, config)
         .await
         .unwrap();
     target.stop().await;

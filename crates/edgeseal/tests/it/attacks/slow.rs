@@ -31,7 +31,7 @@ async fn a_slowloris_is_cut_off_and_others_are_served() {
             let stream = loop {
                 match tls::connect(edge, NAME, &["http/1.1"]).await {
                     Ok(stream) => break stream,
-                    Err(why) => assert!(matches!(why, HandshakeFailure::Other(_)), "{why:?}"),
+                    Err(why) => assert_ne!(why, HandshakeFailure::UNRECOGNIZED_NAME),
                 }
             };
             trickle(stream).await

@@ -85,7 +85,7 @@ async fn assert_outcome(
                 bound += 1;
             }
             Err("Certificate.NotFind" | "CreateCertificateFailed") => {
-                assert_eq!(served, Err(HandshakeFailure::UnrecognizedName), "{name}");
+                assert_eq!(served, Err(HandshakeFailure::UNRECOGNIZED_NAME), "{name}");
             }
             Err(code) => panic!("{name}: {code}"),
         }

@@ -20,7 +20,7 @@ async fn call_at(
     action: (&str, &str),
     params: &[(&str, &str)],
 ) -> Value {
-    let bytes = SignedCall::new(Scheme::V1, &centre.api, action, params).to_bytes();
+    let bytes = SignedCall::new(Scheme::V1, centre.api.access_key(), action, params).to_bytes();
     let text = String::from_utf8(bytes).unwrap();
     assert!(text.contains("host: edgeseal.test\r\n"));
     let text = text.replace("host: edgeseal.test\r\n", &format!("host: {host}\r\n"));

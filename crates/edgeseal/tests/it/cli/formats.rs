@@ -3,11 +3,7 @@
 use std::{fs, process::Stdio};
 
 use super::{CommandOutput, NAME, command, edgeseal, with_domain};
-use crate::harness::{
-    Server,
-    openssl::openssl,
-    pki::{AUTHORITY, pem_decode},
-};
+use crate::harness::{Server, openssl::openssl, pem, pki::AUTHORITY};
 
 const PASSWORD: &str = "correct horse";
 
@@ -23,7 +19,7 @@ fn with_files() -> Server {
         format!("{}{}", pem.key, pem.chain).as_bytes(),
     );
     put("cert.der", &pem.leaf);
-    put("key.der", &pem_decode(&pem.key));
+    put("key.der", &pem::decode(&pem.key));
     put("password", format!("{PASSWORD}\n").as_bytes());
     put("wrong", b"wrong");
     put("image.png", b"\x89PNG\r\n\x1a\n");
@@ -32,19 +28,25 @@ fn with_files() -> Server {
     let at = |name: &str| server.home().join(name).display().to_string();
     let pass = format!("file:{}", at("password"));
     for (more, file) in [("", "site.pfx"), ("-legacy ", "old.pfx")] {
-        openssl(&format!(
-            "pkcs12 -export {more}-in {} -inkey {} -passout {pass} -out {}",
+        openssl(
+            &format!(
+                "pkcs12 -export {more}-in {} -inkey {} -passout {pass} -out {}",
+                at("chain.pem"),
+                at("key.pem"),
+                at(file)
+            ),
+            "",
+        );
+    }
+    openssl(
+        &format!(
+            "pkcs12 -export -in {} -inkey {} -passout pass: -out {}",
             at("chain.pem"),
             at("key.pem"),
-            at(file)
-        ));
-    }
-    openssl(&format!(
-        "pkcs12 -export -in {} -inkey {} -passout pass: -out {}",
-        at("chain.pem"),
-        at("key.pem"),
-        at("open.pfx")
-    ));
+            at("open.pfx")
+        ),
+        "",
+    );
     for (how, file) in [
         ("-topk8", "aes.key"),
         ("-topk8 -v2 des3", "des3.key"),
@@ -55,29 +57,41 @@ fn with_files() -> Server {
             "pbes1.key",
         ),
     ] {
-        openssl(&format!(
-            "pkcs8 {how} -in {} -passout {pass} -out {}",
-            at("key.pem"),
-            at(file)
-        ));
+        openssl(
+            &format!(
+                "pkcs8 {how} -in {} -passout {pass} -out {}",
+                at("key.pem"),
+                at(file)
+            ),
+            "",
+        );
     }
     let key = at("key.pem");
-    openssl(&format!(
-        "pkey -in {key} -aes256 -passout {pass} -out {}",
-        at("ec.key")
-    ));
+    openssl(
+        &format!(
+            "pkey -in {key} -aes256 -passout {pass} -out {}",
+            at("ec.key")
+        ),
+        "",
+    );
     for cipher in ["aes128", "aes192", "aes256", "des3", "camellia256"] {
-        openssl(&format!(
-            "pkey -in {key} -traditional -{cipher} -passout {pass} -out {}",
-            at(&format!("old-{cipher}.key"))
-        ));
+        openssl(
+            &format!(
+                "pkey -in {key} -traditional -{cipher} -passout {pass} -out {}",
+                at(&format!("old-{cipher}.key"))
+            ),
+            "",
+        );
     }
     let chain = at("chain.pem");
     for form in ["DER", "PEM"] {
-        openssl(&format!(
-            "crl2pkcs7 -nocrl -certfile {chain} -outform {form} -out {}",
-            at(&format!("chain-{form}.p7b"))
-        ));
+        openssl(
+            &format!(
+                "crl2pkcs7 -nocrl -certfile {chain} -outform {form} -out {}",
+                at(&format!("chain-{form}.p7b"))
+            ),
+            "",
+        );
     }
     let whole = fs::read(server.home().join("chain-DER.p7b")).unwrap();
     put("cut.p7b", &whole[..whole.len() - 10]);

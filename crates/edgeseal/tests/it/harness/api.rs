@@ -6,7 +6,7 @@ use edgeseal_api::client::{CallError, Client, ErrorResponse, Reply};
 use edgeseal_core::Secret;
 use serde_json::Value;
 
-use super::{Origin, TestCertificate, now, pki, secrets};
+use super::{Origin, TestCertificate, now, pem, secrets};
 
 /// The API version of CDN.
 pub(crate) const CDN_VERSION: &str = "2018-05-10";
@@ -71,6 +71,11 @@ impl ApiClient {
         other
     }
 
+    /// Id and secret of the access key.
+    pub(crate) fn access_key(&self) -> (&str, &Secret) {
+        (&self.key, &self.secret)
+    }
+
     /// Adds a domain, which must be new.
     pub(crate) async fn add(&self, domain: &str, origin: &Origin) {
         let sources = origin.sources();
@@ -120,7 +125,7 @@ impl ApiClient {
     /// DER of the bound leaf, from the API.
     pub(crate) async fn bound_leaf(&self, domain: &str) -> Vec<u8> {
         let info = self.info(domain).await;
-        pki::pem_decode(info["ServerCertificate"].as_str().unwrap())
+        pem::decode(info["ServerCertificate"].as_str().unwrap())
     }
 
     /// Makes a call that must succeed; asserts that the response contains no key material.

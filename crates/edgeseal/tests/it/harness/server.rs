@@ -14,7 +14,7 @@ use std::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{ApiClient, EDGESEAL, TIMEOUT, api::describe_error, secrets, tls};
+use super::{ApiClient, EDGESEAL, TIMEOUT, api::describe_error, raw, secrets, tls};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_edgeseal");
@@ -257,7 +257,7 @@ impl Server {
 
     /// The result of a new handshake (rustls).
     pub(crate) async fn served(&self, name: &str) -> tls::Served {
-        tls::served(self.addresses.https, name).await
+        tls::served_chain(self.addresses.https, name).await
     }
 
     /// Asserts that the next handshake serves this leaf.
@@ -267,6 +267,13 @@ impl Server {
             Ok(_) => panic!("{name} shows another leaf {when}"),
             Err(why) => panic!("{name} shows no certificate {when}: {why:?}"),
         }
+    }
+
+    /// A value of its metrics page: of the first line that starts with this series.
+    pub(crate) async fn metric(&self, series: &str) -> Option<u64> {
+        let page = raw::get(self.addresses.admin, "localhost", "/metrics").await;
+        let line = page.body.lines().find_map(|line| line.strip_prefix(series));
+        line.and_then(|value| value.trim().parse().ok())
     }
 
     /// Its log, over all its starts.

@@ -19,7 +19,8 @@ use super::{
 use crate::harness::{
     ApiClient, CAS, CDN_VERSION, Origin, RAM, Scheme, Server, SignedCall, TestCertificate,
     api::upload_params,
-    pki::{AUTHORITY, pem_encode, set_validity_days},
+    pem,
+    pki::{AUTHORITY, set_validity_days},
     raw, unlimited,
 };
 
@@ -247,7 +248,7 @@ fn certify(mut request: CertificateSigningRequestParams) -> String {
     let authority = &AUTHORITY.intermediate;
     let issuer = Issuer::from_params(&authority.params, &authority.key);
     let leaf = request.signed_by(&issuer).unwrap().der().to_vec();
-    format!("{}{}", pem_encode("CERTIFICATE", &leaf), authority.pem())
+    format!("{}{}", pem::encode("CERTIFICATE", &leaf), authority.pem())
 }
 
 fn text(value: &Value) -> String {
@@ -286,7 +287,12 @@ async fn answer(
     });
     let mut params: Vec<(&str, &str)> = further.collect();
     params.extend(named.iter().map(|(name, value)| (*name, value.as_str())));
-    let attempt = SignedCall::new(Scheme::V3, caller, (row.version, row.action), &params);
+    let attempt = SignedCall::new(
+        Scheme::V3,
+        caller.access_key(),
+        (row.version, row.action),
+        &params,
+    );
     let answer = raw::send_raw(server.addresses().api, &attempt.to_bytes()).await;
     let mut body: Value = serde_json::from_str(&answer.body).unwrap();
     // Of an address the host is said again, of a list the name in it.

@@ -4,6 +4,7 @@ use super::{Case, NAME};
 use crate::harness::{
     Authority, TestCertificate,
     openssl::self_signed,
+    pem,
     pki::{self, AUTHORITY, CertificateWithKey, set_validity_days},
 };
 
@@ -19,7 +20,7 @@ type Text = (&'static str, &'static str, String);
 /// Wrong by its characters and markers.
 fn text_cases(sound: &TestCertificate) -> Vec<Text> {
     let chain = sound.chain.as_str();
-    let leaf = pki::pem_encode("CERTIFICATE", &sound.leaf);
+    let leaf = pem::encode("CERTIFICATE", &sound.leaf);
     let bare: String = leaf.lines().filter(|line| !line.contains('-')).collect();
     let last = leaf.rfind("\n-----END").unwrap();
     // Not the last one: that may be padding, which may be left out.
@@ -83,10 +84,10 @@ fn with_plus() -> String {
 
 /// Wrong by what its blocks are.
 fn block_cases(sound: &TestCertificate) -> Vec<Text> {
-    let (chain, leaf) = (&sound.chain, pki::pem_encode("CERTIFICATE", &sound.leaf));
+    let (chain, leaf) = (&sound.chain, pem::encode("CERTIFICATE", &sound.leaf));
     let trailing = [sound.leaf.as_slice(), &[0, 0, 0]].concat();
     let cut = &sound.leaf[..sound.leaf.len() / 2];
-    let labelled = |label| pki::pem_encode(label, &sound.leaf);
+    let labelled = |label| pem::encode(label, &sound.leaf);
     vec![
         ("a key as chain", "InvalidSSLPub", sound.key.clone()),
         (
@@ -115,12 +116,12 @@ fn block_cases(sound: &TestCertificate) -> Vec<Text> {
         (
             "no DER",
             "Certificate.FormatError",
-            pki::pem_encode("CERTIFICATE", b"certificate"),
+            pem::encode("CERTIFICATE", b"certificate"),
         ),
         (
             "an empty block",
             "Certificate.FormatError",
-            pki::pem_encode("CERTIFICATE", b""),
+            pem::encode("CERTIFICATE", b""),
         ),
         (
             "a key in a certificate's block",
@@ -130,17 +131,17 @@ fn block_cases(sound: &TestCertificate) -> Vec<Text> {
         (
             "bytes after the end",
             "Certificate.FormatError",
-            pki::pem_encode("CERTIFICATE", &trailing),
+            pem::encode("CERTIFICATE", &trailing),
         ),
         (
             "half a certificate",
             "Certificate.FormatError",
-            pki::pem_encode("CERTIFICATE", cut),
+            pem::encode("CERTIFICATE", cut),
         ),
         (
             "X.509 version 1",
             "Certificate.FormatError",
-            pki::pem_encode("CERTIFICATE", &version_1(sound)),
+            pem::encode("CERTIFICATE", &version_1(sound)),
         ),
         (
             "11 certificates",
@@ -162,7 +163,7 @@ fn request() -> String {
 }
 
 fn with_wrong_label(key: &str) -> String {
-    pki::pem_encode("CERTIFICATE", &pki::pem_decode(key))
+    pem::encode("CERTIFICATE", &pem::decode(key))
 }
 
 /// The version is checked before any signature.
@@ -254,7 +255,7 @@ fn other_name(name: &str) -> (String, String) {
 /// The intermediate of another authority that has the same name.
 fn namesake() -> (String, String) {
     let pem = AUTHORITY.issue(&[NAME]);
-    let leaf = pki::pem_encode("CERTIFICATE", &pem.leaf);
+    let leaf = pem::encode("CERTIFICATE", &pem.leaf);
     let other = Authority::new().intermediate.pem();
     (format!("{leaf}{other}"), pem.key)
 }
@@ -263,6 +264,6 @@ fn namesake() -> (String, String) {
 fn changed() -> (String, String) {
     let mut pem = AUTHORITY.issue(&[NAME]);
     *pem.leaf.last_mut().unwrap() ^= 1;
-    let leaf = pki::pem_encode("CERTIFICATE", &pem.leaf);
+    let leaf = pem::encode("CERTIFICATE", &pem.leaf);
     (format!("{leaf}{}", AUTHORITY.intermediate.pem()), pem.key)
 }

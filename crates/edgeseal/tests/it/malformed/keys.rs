@@ -1,9 +1,5 @@
 use super::Case;
-use crate::harness::{
-    TestCertificate,
-    openssl::openssl,
-    pki::{self, AUTHORITY},
-};
+use crate::harness::{TestCertificate, openssl::openssl, pem, pki::AUTHORITY};
 
 /// Malformed keys under a sound chain.
 pub(super) fn cases(sound: &TestCertificate) -> Vec<Case> {
@@ -22,7 +18,7 @@ fn texts(sound: &TestCertificate) -> Vec<Text> {
     let headers = "-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n";
     let encrypted = key.replacen("-----\n", headers, 1);
     let long = format!("{key}{}", "x".repeat(16 * 1024));
-    let der = pki::pem_decode(key);
+    let der = pem::decode(key);
     vec![
         ("no key", "SSLPri.MissingParameter", String::new()),
         ("a blank key", "Certificate.KeyNull", " \t\r\n".to_owned()),
@@ -34,12 +30,12 @@ fn texts(sound: &TestCertificate) -> Vec<Text> {
         (
             "a public key",
             "InvalidSSLPri",
-            pki::pem_encode("PUBLIC KEY", &der),
+            pem::encode("PUBLIC KEY", &der),
         ),
         (
             "a passphrase by label",
             "InvalidSSLPri",
-            pki::pem_encode("ENCRYPTED PRIVATE KEY", &der),
+            pem::encode("ENCRYPTED PRIVATE KEY", &der),
         ),
         ("a passphrase by header", "InvalidSSLPri", encrypted),
         (
@@ -67,46 +63,46 @@ fn texts(sound: &TestCertificate) -> Vec<Text> {
 
 /// Wrong by what the key is.
 fn kinds(sound: &TestCertificate) -> Vec<Text> {
-    let der = pki::pem_decode(&sound.key);
+    let der = pem::decode(&sound.key);
     let half = &der[..der.len() / 2];
     let other = AUTHORITY.issue(&[super::NAME]).key;
     vec![
         (
             "no key in the block",
             "Key.Malformed",
-            pki::pem_encode("PRIVATE KEY", b"key"),
+            pem::encode("PRIVATE KEY", b"key"),
         ),
         (
             "half a key",
             "Key.Malformed",
-            pki::pem_encode("PRIVATE KEY", half),
+            pem::encode("PRIVATE KEY", half),
         ),
         (
             "a certificate in a key's block",
             "Key.Malformed",
-            pki::pem_encode("PRIVATE KEY", &sound.leaf),
+            pem::encode("PRIVATE KEY", &sound.leaf),
         ),
-        ("RSA of 1024 bits", "Key.Malformed", openssl("genrsa 1024")),
+        (
+            "RSA of 1024 bits",
+            "Key.Malformed",
+            openssl("genrsa 1024", ""),
+        ),
         (
             "secp256k1",
             "Key.Malformed",
-            openssl("ecparam -name secp256k1 -genkey -noout"),
+            openssl("ecparam -name secp256k1 -genkey -noout", ""),
         ),
         (
             "Ed448",
             "Key.Malformed",
-            openssl("genpkey -algorithm ed448"),
+            openssl("genpkey -algorithm ed448", ""),
         ),
         (
             "the form of OpenSSH",
             "Key.Malformed",
-            pki::pem_encode("OPENSSH PRIVATE KEY", &der),
+            pem::encode("OPENSSH PRIVATE KEY", &der),
         ),
-        (
-            "DSA",
-            "Key.Malformed",
-            pki::pem_encode("DSA PRIVATE KEY", &der),
-        ),
+        ("DSA", "Key.Malformed", pem::encode("DSA PRIVATE KEY", &der)),
         ("another key", "Certificate.MissMatch", other),
         (
             "the intermediate's key",
@@ -116,7 +112,7 @@ fn kinds(sound: &TestCertificate) -> Vec<Text> {
         (
             "a key of another kind",
             "Certificate.MissMatch",
-            openssl("genpkey -algorithm ed25519"),
+            openssl("genpkey -algorithm ed25519", ""),
         ),
     ]
 }

@@ -8,7 +8,7 @@ use super::{
     domains::pick,
     model::{CertificateModel, HOME, OTHER_REGION},
 };
-use crate::harness::{CAS, CAS_2018, CDN_VERSION, pki};
+use crate::harness::{CAS, CAS_2018, CDN_VERSION, pem};
 
 /// Certificates that nobody has bound and that are looked at one by one in a comparison.
 const UNBOUND_MAX: usize = 6;
@@ -206,7 +206,7 @@ impl ModelTest {
             };
             assert_eq!(shown, expected, "{action}");
             if let Some(text) = detail["Cert"].as_str() {
-                assert_eq!(pki::pem_decode(text), known.pem.leaf, "{action}");
+                assert_eq!(pem::decode(text), known.pem.leaf, "{action}");
             }
         }
     }
@@ -233,7 +233,7 @@ impl ModelTest {
         assert_eq!(listed.iter().collect::<Vec<_>>(), expected);
         assert_eq!(info["CertId"], number);
         assert_eq!(info["CertType"], known.kind);
-        let shown = pki::pem_decode(info["HttpsCrt"].as_str().unwrap());
+        let shown = pem::decode(info["HttpsCrt"].as_str().unwrap());
         assert_eq!(shown, known.pem.leaf);
     }
 

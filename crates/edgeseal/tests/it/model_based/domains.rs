@@ -8,7 +8,7 @@ use super::{
     model::{CertificateModel, client_host},
 };
 use crate::harness::{
-    CDN_2014, CDN_VERSION, DCDN, pki,
+    CDN_2014, CDN_VERSION, DCDN, pem,
     tls::{self, HandshakeFailure},
 };
 
@@ -43,7 +43,7 @@ impl ModelTest {
             (Some(known), Ok(chain)) => {
                 assert_eq!(chain[0], known.pem.leaf, "{domain} shows {}", known.id);
             }
-            (None, Err(HandshakeFailure::UnrecognizedName)) => {}
+            (None, Err(HandshakeFailure::UNRECOGNIZED_NAME)) => {}
             (expected, shown) => panic!(
                 "{domain}: {shown:?}, expected {:?}",
                 expected.map(|known| known.id)
@@ -102,7 +102,7 @@ impl ModelTest {
                 });
                 assert_eq!(shown, expected, "{action} {domain}");
                 let pem = info[chain].as_str().unwrap();
-                assert_eq!(pki::pem_decode(pem), known.pem.leaf, "{action} {domain}");
+                assert_eq!(pem::decode(pem), known.pem.leaf, "{action} {domain}");
                 if version == CDN_VERSION {
                     assert_eq!(info["CertStatus"], known.status_on(domain), "{domain}");
                 }
@@ -122,7 +122,7 @@ impl ModelTest {
             assert_eq!(detail["ServerCertificateStatus"], on, "{version} {domain}");
             let https_cname = detail["HttpsCname"].as_str().unwrap();
             assert_eq!(!https_cname.is_empty(), served.is_some(), "{domain}");
-            let shown = detail["ServerCertificate"].as_str().map(pki::pem_decode);
+            let shown = detail["ServerCertificate"].as_str().map(pem::decode);
             let expected = served.filter(|_| version == CDN_2014);
             let expected = expected.map(|known| known.pem.leaf.clone());
             assert_eq!(shown, expected, "{version} {domain}");
@@ -132,7 +132,7 @@ impl ModelTest {
         assert_eq!(detail["SSLProtocol"], on, "{domain}");
         let shown = detail["SSLPub"].as_str().unwrap();
         match served {
-            Some(known) => assert_eq!(pki::pem_decode(shown), known.pem.leaf, "{domain}"),
+            Some(known) => assert_eq!(pem::decode(shown), known.pem.leaf, "{domain}"),
             None => assert_eq!(shown, "", "{domain}"),
         }
     }

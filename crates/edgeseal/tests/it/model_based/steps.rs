@@ -9,8 +9,8 @@ use super::{
     new_certificate::{NewCertificate, fresh, wildcard_spelling},
 };
 use crate::harness::{
-    CAS, CAS_2018, CDN_2014, CDN_VERSION, DCDN, SET, TestCertificate,
-    pki::{self, AUTHORITY, set_validity_days},
+    CAS, CAS_2018, CDN_2014, CDN_VERSION, DCDN, SET, TestCertificate, pem,
+    pki::{AUTHORITY, set_validity_days},
 };
 
 const SET_DCDN: &str = "SetDcdnDomainSSLCertificate";
@@ -136,11 +136,7 @@ impl ModelTest {
         let authority = &AUTHORITY.intermediate;
         let issuer = Issuer::from_params(&authority.params, &authority.key);
         let leaf = request.signed_by(&issuer).unwrap().der().to_vec();
-        let chain = format!(
-            "{}{}",
-            pki::pem_encode("CERTIFICATE", &leaf),
-            authority.pem()
-        );
+        let chain = format!("{}{}", pem::encode("CERTIFICATE", &leaf), authority.pem());
         let encoded = BASE64.encode(&chain);
         let params = [
             ("DomainName", domain.as_str()),

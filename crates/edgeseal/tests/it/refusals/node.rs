@@ -1,5 +1,5 @@
 //! Refusals that need a store which fails, or records that no call writes: API and edge in this
-//! process, over [`FaultyStore`].
+//! process, over a store that fails on demand.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use edgeseal_api::{
     Context, Settings,
     http::{self, Protocol},
@@ -18,11 +17,11 @@ use edgeseal_api::{
 use edgeseal_core::{Timestamp, account::Account};
 use edgeseal_edge::{Edge, Options};
 use edgeseal_store::{
-    Catalog, Fault, Key, Keyring, Revision, SharedStore, Store,
+    Catalog, CommitError, Fault, Key, Keyring, Revision, SharedStore, Store as _, Txn, Write,
     catalog::{AuditContext, NewAccessKey, random_account_id},
     memory::MemoryStore,
 };
-use edgeseal_store::{Changes, ChangesError, CommitError, Entry, Page, Txn, Write};
+use edgeseal_testing::observed_store::{Observe, ObservedStore, Operation};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
@@ -37,9 +36,9 @@ use crate::harness::{
 
 pub(super) const NAME: &str = "www.node.example";
 
-/// A store whose commits of domains fail, or lose their race, on demand.
-pub(super) struct FaultyStore {
-    inner: SharedStore,
+/// Makes commits of domains fail, or lose their race, on demand.
+#[derive(Default)]
+pub(super) struct Faults {
     fail_commits: AtomicBool,
     /// How many races will be lost.
     lost_races: AtomicUsize,
@@ -50,7 +49,7 @@ pub(super) struct Node {
     pub(super) api: ApiClient,
     pub(super) catalog: Catalog,
     pub(super) bound: TestCertificate,
-    store: Arc<FaultyStore>,
+    store: Arc<ObservedStore<Faults>>,
     edge: Edge,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
@@ -89,11 +88,7 @@ pub(super) async fn collect_codes() -> BTreeSet<&'static str> {
 impl Node {
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Arc::new(FaultyStore {
-            inner: Arc::new(MemoryStore::new()),
-            fail_commits: AtomicBool::new(false),
-            lost_races: AtomicUsize::new(0),
-        });
+        let store = ObservedStore::over(Arc::new(MemoryStore::new()), Faults::default());
         let shared: SharedStore = store.clone();
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let catalog = Catalog::new(Arc::clone(&shared), keyring.clone());
@@ -151,7 +146,7 @@ impl Node {
     }
 
     pub(super) async fn assert_serves_bound(&self, when: &str) {
-        let chain = tls::served(self.edge.https_addr(), NAME).await;
+        let chain = tls::served_chain(self.edge.https_addr(), NAME).await;
         assert_eq!(chain.unwrap()[0], self.bound.leaf, "after {when}");
     }
 
@@ -166,7 +161,7 @@ impl Node {
             expect: Vec::new(),
             write: vec![put],
         };
-        self.store.inner.commit(txn).await.unwrap()
+        self.store.commit(txn).await.unwrap()
     }
 
     /// Waits until the edge serves this state.
@@ -212,48 +207,25 @@ async fn make_root(catalog: &Catalog) -> (String, String, String) {
     (account.id.to_string(), key.key.id, secret)
 }
 
-#[async_trait]
-impl Store for FaultyStore {
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
-        self.inner.get(key).await
+impl Observe for Faults {
+    fn before(&self, _: Operation<'_>) -> Result<(), Fault> {
+        Ok(())
     }
 
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-        self.inner.get_many(keys).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
-        self.inner.list(prefix, after, limit).await
-    }
-
-    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+    fn before_commit(&self, txn: &Txn) -> Result<(), CommitError> {
         let written = txn.write.iter().find_map(|write| match write {
             Write::Put { key, .. } if key.as_str().starts_with("domain/") => Some(key.clone()),
             Write::Put { .. } | Write::Delete(_) | Write::Add { .. } => None,
         });
-        if let Some(key) = written {
-            if self.fail_commits.load(Ordering::SeqCst) {
-                return Err(Fault::new("commit: the disk is full").into());
-            }
-            let one_less = |left: usize| left.checked_sub(1);
-            let order = Ordering::SeqCst;
-            if self.lost_races.fetch_update(order, order, one_less).is_ok() {
-                return Err(CommitError::Conflict { key });
-            }
+        let Some(key) = written else { return Ok(()) };
+        if self.fail_commits.load(Ordering::SeqCst) {
+            return Err(Fault::new("commit: the disk is full").into());
         }
-        self.inner.commit(txn).await
-    }
-
-    async fn changes(
-        &self,
-        after: Revision,
-        prefixes: &[&str],
-        limit: usize,
-    ) -> Result<Changes, ChangesError> {
-        self.inner.changes(after, prefixes, limit).await
-    }
-
-    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
-        self.inner.sweep(now).await
+        let one_less = |left: usize| left.checked_sub(1);
+        let order = Ordering::SeqCst;
+        if self.lost_races.fetch_update(order, order, one_less).is_ok() {
+            return Err(CommitError::Conflict { key });
+        }
+        Ok(())
     }
 }

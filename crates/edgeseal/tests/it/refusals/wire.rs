@@ -6,7 +6,8 @@ use super::assert_documented;
 use crate::harness::{
     ApiClient, Authority, CDN_VERSION, EDGESEAL, Origin, SET, Server, TestCertificate, UNLIMITED,
     api::describe_error,
-    pki::{self, AUTHORITY, set_validity_days},
+    pem,
+    pki::{AUTHORITY, set_validity_days},
     tls::HandshakeFailure,
 };
 
@@ -67,7 +68,7 @@ pub(super) async fn collect_codes() -> BTreeSet<&'static str> {
     }
     assert_eq!(
         server.served(STOPPED).await,
-        Err(HandshakeFailure::UnrecognizedName)
+        Err(HandshakeFailure::UNRECOGNIZED_NAME)
     );
     api.call_on_domain("StartCdnDomain", STOPPED).await;
     server
@@ -133,7 +134,7 @@ fn by_content(bound: &TestCertificate) -> Vec<Case> {
     let (chain, key) = (fresh.chain.as_str(), fresh.key.as_str());
     let expired = AUTHORITY.issue_with(&[NAME], |params| set_validity_days(params, -90, -1));
     let early = AUTHORITY.issue_with(&[NAME], |params| set_validity_days(params, 1, 90));
-    let leaf = pki::pem_encode("CERTIFICATE", &fresh.leaf);
+    let leaf = pem::encode("CERTIFICATE", &fresh.leaf);
     let stranger = Authority::new().intermediate.pem();
     let long = format!("{chain}\n{}", "x".repeat(32 * 1024));
     let garbage = [0x30, 3, 2, 1, 1];
@@ -170,7 +171,7 @@ fn by_content(bound: &TestCertificate) -> Vec<Case> {
         upload(
             "Certificate.FormatError",
             "no X.509",
-            &pki::pem_encode("CERTIFICATE", &garbage),
+            &pem::encode("CERTIFICATE", &garbage),
             key,
         ),
         upload("InvalidSSLPri", "a certificate as key", chain, &leaf),
@@ -178,7 +179,7 @@ fn by_content(bound: &TestCertificate) -> Vec<Case> {
             "Key.Malformed",
             "no key in the block",
             chain,
-            &pki::pem_encode("PRIVATE KEY", &garbage),
+            &pem::encode("PRIVATE KEY", &garbage),
         ),
         upload("Certificate.MissMatch", "another key", chain, &other.key),
         upload(

@@ -60,7 +60,7 @@ impl Needles {
 
     /// As [`Needles::key`], for a key in PEM.
     pub(super) fn pem(&mut self, label: &'static str, pem: &str) {
-        self.key(label, &crate::harness::pki::pem_decode(pem));
+        self.key(label, &crate::harness::pem::decode(pem));
     }
 
     fn add_base64(&mut self, label: &'static str, bytes: &[u8]) {
@@ -150,9 +150,9 @@ pub(super) fn read_memory(process: u32) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn the_search_finds_what_it_must() {
     let pem = crate::harness::pki::AUTHORITY.issue(&["found.example"]);
-    let der = crate::harness::pki::pem_decode(&pem.key);
-    let rsa = crate::harness::openssl::openssl("genpkey -algorithm RSA");
-    let rsa_der = crate::harness::pki::pem_decode(&rsa);
+    let der = crate::harness::pem::decode(&pem.key);
+    let rsa = crate::harness::openssl::openssl("genpkey -algorithm RSA", "");
+    let rsa_der = crate::harness::pem::decode(&rsa);
     let mut needles = Needles::new();
     needles.pem("elliptic", &pem.key);
     needles.pem("rsa", &rsa);

@@ -24,7 +24,7 @@ struct KnownSecrets {
 static KNOWN: LazyLock<Mutex<KnownSecrets>> = LazyLock::new(Mutex::default);
 
 /// Registers a private key (DER).
-pub(crate) fn register_key(der: &[u8]) {
+pub fn register_key(der: &[u8]) {
     let mut known = known();
     // At every offset: the base64 of a key differs in another encoding (PKCS#1 in PKCS#8).
     for shift in 0..3 {
@@ -36,7 +36,7 @@ pub(crate) fn register_key(der: &[u8]) {
 
 /// Registers the private scalar of an elliptic-curve key, without the encoding around it, which
 /// contains the public key.
-pub(crate) fn register_scalar(scalar: &[u8]) {
+pub fn register_scalar(scalar: &[u8]) {
     let mut known = known();
     for shift in 0..3 {
         register(
@@ -48,7 +48,7 @@ pub(crate) fn register_scalar(scalar: &[u8]) {
 }
 
 /// Registers the secret of an access key.
-pub(crate) fn register_secret(secret: &str) {
+pub fn register_secret(secret: &str) {
     let mut known = known();
     register(&mut known.private, secret.as_bytes());
     register(&mut known.text, secret.as_bytes());
@@ -64,7 +64,7 @@ fn register(set: &mut HashSet<[u8; WINDOW]>, bytes: &[u8]) {
 
 /// Fails the test if `text` contains a part of a private key or of a secret.
 #[track_caller]
-pub(crate) fn assert_no_secrets(what: &str, text: &[u8]) {
+pub fn assert_no_secrets(what: &str, text: &[u8]) {
     if let Some(found) = find(text) {
         panic!("{what} shows key material: {found}");
     }
@@ -72,7 +72,7 @@ pub(crate) fn assert_no_secrets(what: &str, text: &[u8]) {
 
 /// As [`assert_no_secrets`], for a text that may contain certificates.
 #[track_caller]
-pub(crate) fn assert_no_private_keys(what: &str, text: &[u8]) {
+pub fn assert_no_private_keys(what: &str, text: &[u8]) {
     if let Some(found) = find_private(text) {
         panic!("{what} shows key material: {found}");
     }
@@ -157,8 +157,8 @@ fn the_search_finds_secrets() {
 
 #[test]
 fn the_search_next_to_certificates_finds_secrets() {
-    let pem = super::pki::AUTHORITY.issue(&["searched.example"]);
-    let key = super::pki::pem_decode(&pem.key);
+    let pem = crate::pki::AUTHORITY.issue(&["searched.example"]);
+    let key = pem.key_der();
     let framed = |frame: usize| STANDARD.encode([&vec![0; frame], &key[36..68]].concat());
     for leak in [pem.key.clone(), hex::encode(&key)] {
         assert!(find_private(leak.as_bytes()).is_some(), "{leak}");

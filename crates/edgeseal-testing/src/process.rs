@@ -1,29 +1,29 @@
-//! CPU and memory of other processes, from /proc.
+//! CPU, memory and descriptors of other processes, from /proc, and the limits of this one.
 
 use std::{fs, io, time::Duration};
 
-use crate::BenchResult;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Ticks per second in `/proc/PID/stat`: 100 on every Linux (`USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
 
 /// User and system time of a process with all its threads, with a resolution of 10 ms.
-pub(crate) fn cpu(pid: u32) -> BenchResult<Duration> {
+pub fn cpu(pid: u32) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The command name may contain blanks; it ends at the last parenthesis.
-    let (_, fields) = stat.rsplit_once(") ").ok_or("no /proc/PID/stat")?;
+    let (_, fields) = stat.rsplit_once(") ").ok_or_else(|| unexpected("stat"))?;
     let ticks = fields.split(' ').skip(11).take(2);
     let ticks: u64 = ticks.filter_map(|text| text.parse::<u64>().ok()).sum();
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
 /// User and system time of several processes.
-pub(crate) fn cpu_of_all(pids: &[u32]) -> BenchResult<Duration> {
+pub fn cpu_of_all(pids: &[u32]) -> io::Result<Duration> {
     pids.iter().map(|pid| cpu(*pid)).sum()
 }
 
 /// Children of a process; none if it has exited.
-pub(crate) fn children(pid: u32) -> BenchResult<Vec<u32>> {
+pub fn children(pid: u32) -> io::Result<Vec<u32>> {
     let text = unless_gone(fs::read_to_string(format!(
         "/proc/{pid}/task/{pid}/children"
     )))?;
@@ -35,11 +35,11 @@ pub(crate) fn children(pid: u32) -> BenchResult<Vec<u32>> {
 }
 
 /// A value of a process; `None` if it has exited, as workers do after a reload.
-fn unless_gone(read: io::Result<String>) -> BenchResult<Option<String>> {
+fn unless_gone(read: io::Result<String>) -> io::Result<Option<String>> {
     match read {
         Ok(text) => Ok(Some(text)),
         Err(why) if is_gone(&why) => Ok(None),
-        Err(why) => Err(why.into()),
+        Err(why) => Err(why),
     }
 }
 
@@ -49,36 +49,56 @@ fn is_gone(why: &io::Error) -> bool {
 }
 
 /// The number of threads of a process.
-pub(crate) fn threads(pid: u32) -> BenchResult<usize> {
+pub fn threads(pid: u32) -> io::Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/task"))?.count())
 }
 
 /// Resident memory of a process in KiB: now, and the peak.
-pub(crate) fn resident_kib(pid: u32) -> BenchResult<(u64, u64)> {
+pub fn resident_kib(pid: u32) -> io::Result<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let of = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().strip_suffix(" kB")?.parse().ok()
     };
     let both = of("VmRSS:").zip(of("VmHWM:"));
-    both.ok_or_else(|| "no /proc/PID/status".into())
+    both.ok_or_else(|| unexpected("status"))
 }
 
 /// Memory of several processes in KiB (PSS: shared pages are divided); exited ones count as 0.
-pub(crate) fn proportional_kib(pids: &[u32]) -> BenchResult<u64> {
-    let of = |pid: &u32| -> BenchResult<u64> {
+pub fn proportional_kib(pids: &[u32]) -> io::Result<u64> {
+    let of = |pid: &u32| -> io::Result<u64> {
         let rollup = unless_gone(fs::read_to_string(format!("/proc/{pid}/smaps_rollup")))?;
         let Some(rollup) = rollup else {
             return Ok(0);
         };
         let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        Ok(number.ok_or("no Pss in smaps_rollup")?.parse()?)
+        let number = number.and_then(|number| number.parse().ok());
+        number.ok_or_else(|| unexpected("smaps_rollup"))
     };
     pids.iter().map(of).sum()
 }
 
 /// Resets the peak of [`resident_kib`].
-pub(crate) fn reset_peak(pid: u32) -> BenchResult<()> {
-    Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+pub fn reset_peak(pid: u32) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+}
+
+/// The number of open file descriptors of a process.
+pub fn open_descriptors(pid: u32) -> io::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// Raises the limit of open files of this process to the maximum; its children inherit that.
+pub fn raise_nofile_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+}
+
+fn unexpected(file: &str) -> io::Error {
+    io::Error::other(format!("unexpected content of /proc/PID/{file}"))
 }

@@ -10,18 +10,18 @@ use edgeseal_api::{
 use edgeseal_core::Secret;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{ApiClient, now};
+use crate::clock::now;
 
 /// The signature scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scheme {
+pub enum Scheme {
     V1,
     V3,
 }
 
 /// How to falsify the signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signature {
+pub enum Signature {
     Valid,
     Invalid,
     Missing,
@@ -33,36 +33,38 @@ pub(crate) enum Signature {
 
 /// A call. `None` omits a part.
 #[derive(Clone)]
-pub(crate) struct SignedCall {
-    pub(crate) scheme: Scheme,
-    pub(crate) method: &'static str,
-    pub(crate) path: &'static str,
-    pub(crate) version: Option<String>,
-    pub(crate) action: Option<String>,
-    pub(crate) params: Vec<(String, String)>,
-    pub(crate) key: Option<String>,
-    pub(crate) secret: Secret,
-    pub(crate) algorithm: Option<&'static str>,
+pub struct SignedCall {
+    pub scheme: Scheme,
+    pub method: &'static str,
+    pub path: &'static str,
+    pub version: Option<String>,
+    pub action: Option<String>,
+    pub params: Vec<(String, String)>,
+    pub key: Option<String>,
+    pub secret: Secret,
+    pub algorithm: Option<&'static str>,
     /// V1 only.
-    pub(crate) signature_version: Option<&'static str>,
-    pub(crate) timestamp: Option<String>,
-    pub(crate) nonce: Option<String>,
-    pub(crate) signature: Signature,
+    pub signature_version: Option<&'static str>,
+    pub timestamp: Option<String>,
+    pub nonce: Option<String>,
+    pub signature: Signature,
     /// Additional bytes in a meaningless header.
-    pub(crate) head_padding: usize,
+    pub head_padding: usize,
     /// Additional bytes in the body.
-    pub(crate) body_padding: usize,
+    pub body_padding: usize,
     /// Appended to the body unchanged.
-    pub(crate) tail: &'static str,
+    pub tail: &'static str,
+    /// Whether the connection is for further calls.
+    pub keep_alive: bool,
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
 impl SignedCall {
-    /// A correct call.
-    pub(crate) fn new(
+    /// A correct call with this id and secret of an access key.
+    pub fn new(
         scheme: Scheme,
-        api: &ApiClient,
+        (key, secret): (&str, &Secret),
         (version, action): (&str, &str),
         params: &[(&str, &str)],
     ) -> Self {
@@ -74,8 +76,8 @@ impl SignedCall {
             version: Some(version.to_owned()),
             action: Some(action.to_owned()),
             params: params.iter().map(owned).collect(),
-            key: Some(api.key.clone()),
-            secret: api.secret.clone(),
+            key: Some(key.to_owned()),
+            secret: secret.clone(),
             algorithm: Some(match scheme {
                 Scheme::V1 => "HMAC-SHA1",
                 Scheme::V3 => V3_ALGORITHM,
@@ -87,11 +89,12 @@ impl SignedCall {
             head_padding: 0,
             body_padding: 0,
             tail: "",
+            keep_alive: false,
         }
     }
 
-    /// The request, with `Connection: close`.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+    /// The request.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let (body, mut headers) = match self.scheme {
             Scheme::V1 => (self.v1_body(), HeaderMap::new()),
             Scheme::V3 => {
@@ -106,7 +109,9 @@ impl SignedCall {
         };
         insert("content-type", FORM.to_owned());
         insert("content-length", body.len().to_string());
-        insert("connection", "close".to_owned());
+        if !self.keep_alive {
+            insert("connection", "close".to_owned());
+        }
         if self.head_padding > 0 {
             insert("x-long", "x".repeat(self.head_padding));
         }

@@ -6,20 +6,20 @@ use tokio::{
     sync::watch,
 };
 
-use super::Origin;
+use crate::origin::Origin;
 
 /// The body of its responses.
-pub(crate) const HELD_BODY: &str = "held until now\n";
+pub const HELD_BODY: &str = "held until now\n";
 
 /// The origin.
-pub(crate) struct HeldOrigin {
-    pub(crate) origin: Origin,
+pub struct HeldOrigin {
+    pub origin: Origin,
     requested: watch::Receiver<bool>,
     release: watch::Sender<bool>,
 }
 
 impl HeldOrigin {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (ask, asked) = watch::channel(false);
@@ -52,13 +52,13 @@ impl HeldOrigin {
     }
 
     /// Waits until a request has arrived.
-    pub(crate) async fn wait_for_request(&self) {
+    pub async fn wait_for_request(&self) {
         let mut asked = self.requested.clone();
         asked.wait_for(|asked| *asked).await.unwrap();
     }
 
     /// Releases all responses.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         self.release.send_replace(true);
     }
 }

@@ -1,0 +1,60 @@
+//! What the tests and the benches of the workspace share. Never a dependency of the program.
+//!
+//! The layers follow the dependencies: a unit test of a crate cannot use a helper that was compiled
+//! against that crate, because it would see two versions of its types. Without features nothing here
+//! depends on a crate of the workspace; each feature states in `Cargo.toml` whose unit tests cannot
+//! use it.
+//!
+//! Everything fails by panicking with a message.
+
+#![allow(
+    clippy::new_without_default,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "tests fail by panicking, and names of test code should say enough"
+)]
+
+pub mod openssl;
+pub mod pem;
+pub mod pki;
+pub mod process;
+pub mod random;
+pub mod secrets;
+pub mod wait;
+
+#[cfg(feature = "program")]
+pub mod clock;
+#[cfg(feature = "dns")]
+pub mod dns;
+#[cfg(feature = "net")]
+pub mod held_origin;
+#[cfg(feature = "net")]
+pub mod http;
+#[cfg(feature = "store")]
+pub mod observed_store;
+#[cfg(feature = "net")]
+pub mod origin;
+#[cfg(feature = "net")]
+pub mod raw;
+#[cfg(feature = "program")]
+pub mod signed_call;
+#[cfg(feature = "net")]
+pub mod tls;
+
+#[test]
+fn the_program_does_not_depend_on_it() {
+    let crates = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let mut seen = 0;
+    for folder in std::fs::read_dir(crates).unwrap() {
+        let folder = folder.unwrap();
+        if folder.file_name() == env!("CARGO_PKG_NAME") {
+            continue;
+        }
+        let manifest = std::fs::read_to_string(folder.path().join("Cargo.toml")).unwrap();
+        let (product, tests) = manifest.split_once("[dev-dependencies]").unwrap();
+        let name = env!("CARGO_PKG_NAME");
+        assert!(!product.contains(name), "{}", folder.path().display());
+        seen += usize::from(tests.contains(name));
+    }
+    assert!(seen > 3);
+}

@@ -1,0 +1,138 @@
+//! A store whose operations a test observes, or fails on demand.
+
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use edgeseal_core::Timestamp;
+use edgeseal_store::{
+    Changes, ChangesError, CommitError, Entry, Fault, Key, Page, Revision, SharedStore, Store, Txn,
+    key::DOMAINS,
+};
+
+/// An operation that a store is about to run.
+pub enum Operation<'a> {
+    Get(&'a Key),
+    GetMany(&'a [Key]),
+    List(&'a str),
+    Commit(&'a Txn),
+    Changes,
+    Sweep,
+}
+
+/// What a test does before each operation. An error fails the operation.
+pub trait Observe: Send + Sync + 'static {
+    fn before(&self, operation: Operation<'_>) -> Result<(), Fault>;
+
+    fn before_commit(&self, txn: &Txn) -> Result<(), CommitError> {
+        Ok(self.before(Operation::Commit(txn))?)
+    }
+}
+
+/// The store.
+pub struct ObservedStore<O> {
+    inner: SharedStore,
+    observer: O,
+}
+
+impl<O> ObservedStore<O> {
+    pub fn over(inner: SharedStore, observer: O) -> Arc<Self> {
+        Arc::new(Self { inner, observer })
+    }
+}
+
+impl<O> Deref for ObservedStore<O> {
+    type Target = O;
+
+    fn deref(&self) -> &O {
+        &self.observer
+    }
+}
+
+#[async_trait]
+impl<O: Observe> Store for ObservedStore<O> {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
+        self.before(Operation::Get(key))?;
+        self.inner.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        self.before(Operation::GetMany(keys))?;
+        self.inner.get_many(keys).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
+        self.before(Operation::List(prefix))?;
+        self.inner.list(prefix, after, limit).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        self.before_commit(&txn)?;
+        self.inner.commit(txn).await
+    }
+
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        self.before(Operation::Changes)?;
+        self.inner.changes(after, prefixes, limit).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
+        self.before(Operation::Sweep)?;
+        self.inner.sweep(now).await
+    }
+}
+
+/// A store that fails until it is healed.
+pub type FailingStore = ObservedStore<Failing>;
+
+/// Fails every operation until it is healed.
+pub struct Failing {
+    fails: AtomicBool,
+    single_reads: AtomicUsize,
+}
+
+impl FailingStore {
+    pub fn new(inner: &SharedStore) -> Arc<Self> {
+        let failing = Failing {
+            fails: AtomicBool::new(true),
+            single_reads: AtomicUsize::new(0),
+        };
+        Self::over(Arc::clone(inner), failing)
+    }
+}
+
+impl Failing {
+    /// From now on operations succeed.
+    pub fn heal(&self) {
+        self.fails.store(false, Ordering::Relaxed);
+    }
+
+    /// The number of reads of single domains.
+    pub fn single_reads(&self) -> usize {
+        self.single_reads.load(Ordering::Relaxed)
+    }
+}
+
+impl Observe for Failing {
+    fn before(&self, operation: Operation<'_>) -> Result<(), Fault> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(Fault::new("failing by the test's demand"));
+        }
+        if let Operation::Get(key) = operation
+            && key.as_str().starts_with(DOMAINS)
+        {
+            self.single_reads.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
