@@ -6,7 +6,8 @@ use rcgen::{
 };
 
 use super::pki::{
-    CHAIN, Chain, Issued, NOW, RSA, admit_now, block, concat, leaf_params, openssl, valid_days,
+    CHAIN, CertificateWithKey, Chain, NOW, RSA, admit_now, concat, leaf_params, now, openssl,
+    pem_encode, root, root_with, valid_days,
 };
 use crate::certificate::{
     CHAIN_BYTES_MAX, Certificate, CertificateInfo, KEY_BYTES_MAX, KeyAlgorithm, OriginalPem,
@@ -56,7 +57,7 @@ fn spellings_of_a_chain() {
             concat(&[&CHAIN.root, &CHAIN.intermediate, &CHAIN.leaf]),
         ),
         ("each twice", whole.repeat(2)),
-        ("parameters too", block("DH PARAMETERS", b"x") + &whole),
+        ("parameters too", pem_encode("DH PARAMETERS", b"x") + &whole),
     ];
     for (what, text) in texts {
         let admitted = admit_now(&text, &key).unwrap_or_else(|why| panic!("{what}: {why}"));
@@ -112,7 +113,7 @@ fn the_longest_texts() {
 #[test]
 fn names_in_a_circle() {
     // The intermediate names the leaf's subject as its issuer, but another key has signed it.
-    let namesake = Issued::root("www.example.com");
+    let namesake = root("www.example.com");
     let intermediate = namesake.authority("Circular CA");
     let leaf = intermediate.leaf("www.example.com");
     for chain in [[&leaf, &intermediate], [&intermediate, &leaf]] {
@@ -194,7 +195,7 @@ fn spellings_of_a_key() {
     for (what, key) in keys {
         let admitted =
             admit_now(&CHAIN.leaf.pem(), &key).unwrap_or_else(|why| panic!("{what}: {why}"));
-        let again = block("PRIVATE KEY", admitted.key.expose());
+        let again = pem_encode("PRIVATE KEY", admitted.key.expose());
         let public = |key: &str| openssl("pkey -pubout", key);
         assert_eq!(public(&again), public(&ec), "{what}");
     }
@@ -220,7 +221,7 @@ fn algorithms() {
     for (kind, algorithm, bits) in kinds {
         // The same algorithm for the authority too, so that its signature is verified.
         let key = || KeyPair::generate_for(kind).unwrap();
-        let root = Issued::root_with("Root", key(), |_| {});
+        let root = root_with("Root", key(), |_| {});
         let leaf = root.leaf_with("www.example.com", key(), |_| {});
         let admitted = admit_now(&concat(&[&leaf, &root]), &leaf.key_pem()).unwrap();
         assert_eq!(admitted.info.key, algorithm);
@@ -279,7 +280,12 @@ fn a_self_signed_leaf_is_served_alone() {
     let params = leaf_params("www.example.com");
     let key = KeyPair::generate().unwrap();
     let der = params.self_signed(&key).unwrap().der().to_vec();
-    let leaf = Issued { der, params, key };
+    let leaf = CertificateWithKey {
+        der,
+        params,
+        key,
+        now: now(),
+    };
     let admitted = admit_now(&leaf.pem(), &leaf.key_pem()).unwrap();
     assert_eq!(admitted.leaf, leaf.der);
     assert_eq!(admitted.intermediates, [] as [Vec<u8>; 0]);
@@ -291,7 +297,7 @@ fn warnings() {
     let missing = |name: &str| Warning::IncompleteChain {
         missing_issuer: format!("CN={name}"),
     };
-    let warnings = |chain: &[&Issued]| {
+    let warnings = |chain: &[&CertificateWithKey]| {
         let admitted = admit_now(&concat(chain), &CHAIN.leaf.key_pem());
         admitted.unwrap().warnings
     };
@@ -365,11 +371,12 @@ fn a_chain_below_a_root_that_clients_know_is_complete() {
             name.push(kind, value);
         }
     };
-    let root = Issued::root_with("", KeyPair::generate().unwrap(), known);
+    let root = root_with("", KeyPair::generate().unwrap(), known);
     let key = KeyPair::generate().unwrap();
     let intermediate = root.authority_with("Some Intermediate", key, add_ca_issuers_url);
     let leaf = intermediate.leaf("www.example.com");
-    let admitted = |chain: &[&Issued]| admit_now(&concat(chain), &leaf.key_pem()).unwrap();
+    let admitted =
+        |chain: &[&CertificateWithKey]| admit_now(&concat(chain), &leaf.key_pem()).unwrap();
     let whole = admitted(&[&leaf, &intermediate]);
     assert_eq!((whole.warnings, whole.info.missing_issuer), (vec![], None));
     let alone = admitted(&[&leaf]);
@@ -409,7 +416,7 @@ fn facts() {
             .distinguished_name
             .push(DnType::OrganizationName, "Example Trust");
     };
-    let root = Issued::root_with("", KeyPair::generate().unwrap(), authority);
+    let root = root_with("", KeyPair::generate().unwrap(), authority);
     let leaf = root.leaf_with("ignored", KeyPair::generate().unwrap(), adjust);
     let facts = admit_now(&concat(&[&leaf, &root]), &leaf.key_pem())
         .unwrap()
@@ -423,7 +430,7 @@ fn facts() {
     assert_eq!(facts.issuer, "Example Trust");
     assert_eq!(facts.issuer_organization, "Example Trust");
     assert_eq!(facts.serial, "8000ab");
-    assert_eq!(facts.not_before, NOW.plus_ms(-30 * 86_400_000));
+    assert_eq!(facts.not_before, NOW.plus_ms(-86_400_000));
     assert_eq!(facts.chain_not_after, facts.not_after);
     assert_eq!(CertificateInfo::from_der(&leaf.der), Some(facts));
     assert_eq!(CertificateInfo::from_der(b"no certificate"), None);
@@ -485,13 +492,17 @@ fn a_printed_chain_is_the_one_that_was_admitted() {
 
 #[test]
 fn ten_certificates() {
-    let mut chain = vec![Issued::root("Authority 0")];
+    let mut chain = vec![root("Authority 0")];
     for number in 1..9 {
         let next = chain[number - 1].authority(&format!("Authority {number}"));
         chain.push(next);
     }
     let leaf = chain[8].leaf("www.example.com");
-    let text = chain.iter().map(Issued::pem).collect::<String>() + &leaf.pem();
+    let text = chain
+        .iter()
+        .map(CertificateWithKey::pem)
+        .collect::<String>()
+        + &leaf.pem();
     let admitted = admit_now(&text, &leaf.key_pem()).unwrap();
     let expected: Vec<Vec<u8>> = chain[1..].iter().rev().map(|one| one.der.clone()).collect();
     assert_eq!(admitted.intermediates, expected);

@@ -2,7 +2,7 @@
 
 use proptest::{prelude::*, sample::Index};
 
-use super::pki::{CHAIN, NOW, RSA, assert_shows_nothing_of, block};
+use super::pki::{CHAIN, NOW, RSA, assert_shows_nothing_of, pem_encode};
 use crate::certificate::{Warning, admit};
 
 /// Admits; a refusal must have a text without any of the key in it.
@@ -62,8 +62,8 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_in_a_block(der in prop::collection::vec(any::<u8>(), 0..200)) {
-        admit_without_panic(&block("CERTIFICATE", &der), &CHAIN.leaf.key_pem());
-        admit_without_panic(&CHAIN.leaf.pem(), &block("PRIVATE KEY", &der));
+        admit_without_panic(&pem_encode("CERTIFICATE", &der), &CHAIN.leaf.key_pem());
+        admit_without_panic(&CHAIN.leaf.pem(), &pem_encode("PRIVATE KEY", &der));
     }
 
     #[test]
@@ -82,13 +82,13 @@ proptest! {
             der
         };
         let chain = &*CHAIN;
-        let leaf = block("CERTIFICATE", &flip(&chain.leaf.der));
+        let leaf = pem_encode("CERTIFICATE", &flip(&chain.leaf.der));
         admit_without_panic(&(leaf + &chain.intermediate.pem()), &chain.leaf.key_pem());
-        let issuer = block("CERTIFICATE", &flip(&chain.intermediate.der));
+        let issuer = pem_encode("CERTIFICATE", &flip(&chain.intermediate.der));
         admit_without_panic(&(chain.leaf.pem() + &issuer), &chain.leaf.key_pem());
-        let key = block("PRIVATE KEY", &flip(chain.leaf.key.serialized_der()));
+        let key = pem_encode("PRIVATE KEY", &flip(chain.leaf.key.serialized_der()));
         admit_without_panic(&chain.leaf.pem(), &key);
-        let key = block("PRIVATE KEY", &flip(RSA.leaf.key.serialized_der()));
+        let key = pem_encode("PRIVATE KEY", &flip(RSA.leaf.key.serialized_der()));
         admit_without_panic(&RSA.leaf.pem(), &key);
     }
 

@@ -2,12 +2,18 @@
 
 use rcgen::KeyPair;
 
-use super::pki::{CHAIN, Issued, admit_now, concat, same_key, valid_days};
+use super::pki::{
+    CHAIN, CertificateWithKey, admit_now, concat, root, root_with, same_key, valid_days,
+};
 use crate::certificate::{InvalidCertificate, InvalidChain, Untrusted, Warning};
 
 /// Admits the chain in several orders and asserts that each serves `expected`; what is warned of,
 /// but for the order.
-fn serves(chain: &[&Issued], leaf: &Issued, expected: &[&Issued]) -> Vec<Warning> {
+fn serves(
+    chain: &[&CertificateWithKey],
+    leaf: &CertificateWithKey,
+    expected: &[&CertificateWithKey],
+) -> Vec<Warning> {
     let expected: Vec<Vec<u8>> = expected.iter().map(|one| one.der.clone()).collect();
     let mut order = chain.to_vec();
     let mut warnings = Vec::new();
@@ -26,8 +32,8 @@ fn serves(chain: &[&Issued], leaf: &Issued, expected: &[&Issued]) -> Vec<Warning
 
 #[test]
 fn a_given_root_wins_over_a_cross_signed_twin() {
-    let old_root = Issued::root("Old Root");
-    let root = Issued::root("New Root");
+    let old_root = root("Old Root");
+    let root = root("New Root");
     let twin = old_root.cross_sign(&root, |_| {});
     let intermediate = root.authority("Intermediate");
     let leaf = intermediate.leaf("www.example.com");
@@ -41,7 +47,7 @@ fn a_given_root_wins_over_a_cross_signed_twin() {
 
 #[test]
 fn an_expired_twin_that_is_not_needed_is_dropped() {
-    let other = Issued::root("Other Root");
+    let other = root("Other Root");
     let expired = other.cross_sign(&CHAIN.intermediate, |params| valid_days(params, -90, -1));
     let early = other.cross_sign(&CHAIN.intermediate, |params| valid_days(params, 1, 90));
     let chain = [&CHAIN.leaf, &expired, &CHAIN.intermediate, &early];
@@ -56,7 +62,7 @@ fn an_expired_twin_that_is_not_needed_is_dropped() {
 #[test]
 fn the_validity_of_a_root_does_not_matter() {
     let key = KeyPair::generate().unwrap();
-    let root = Issued::root_with("Old Root", key, |params| valid_days(params, -90, -1));
+    let root = root_with("Old Root", key, |params| valid_days(params, -90, -1));
     let intermediate = root.authority("Intermediate");
     let leaf = intermediate.leaf("www.example.com");
     let chain = [&leaf, &intermediate, &root];
@@ -90,7 +96,7 @@ fn of_two_renewals_the_longer_one_is_served() {
 
 #[test]
 fn a_circle_of_cross_signatures_ends() {
-    let (a, b) = (Issued::root("A"), Issued::root("B"));
+    let (a, b) = (root("A"), root("B"));
     let (a_by_b, b_by_a) = (b.cross_sign(&a, |_| {}), a.cross_sign(&b, |_| {}));
     let leaf = a.leaf("www.example.com");
     let chain = [&leaf, &a_by_b, &b_by_a];
@@ -104,24 +110,23 @@ fn a_circle_of_cross_signatures_ends() {
 /// Nine authorities under one name, each cross-signed by the next: many ways, little work.
 #[test]
 fn many_namesakes() {
-    let roots: Vec<Issued> = (0..9).map(|_| Issued::root("Same")).collect();
-    let mut ring: Vec<Issued> = (0..8)
+    let roots: Vec<CertificateWithKey> = (0..9).map(|_| root("Same")).collect();
+    let mut ring: Vec<CertificateWithKey> = (0..8)
         .map(|at| roots[at + 1].cross_sign(&roots[at], |_| {}))
         .collect();
     let leaf = roots[0].leaf("www.example.com");
     let expected: Vec<Vec<u8>> = ring.iter().map(|one| one.der.clone()).collect();
     ring.reverse();
-    let text = ring.iter().map(Issued::pem).collect::<String>() + &leaf.pem();
+    let text = ring.iter().map(CertificateWithKey::pem).collect::<String>() + &leaf.pem();
     let admitted = admit_now(&text, &leaf.key_pem()).unwrap();
     assert_eq!(admitted.intermediates, expected);
 }
 
 #[test]
 fn an_authority_that_signs_under_its_own_name() {
-    let root = Issued::root("www.example.com");
+    let (root, stranger) = (root("www.example.com"), root("www.example.com"));
     let leaf = root.leaf("www.example.com");
     assert_eq!(serves(&[&leaf, &root], &leaf, &[]), []);
-    let stranger = Issued::root("www.example.com");
     let got = admit_now(&concat(&[&leaf, &stranger]), &leaf.key_pem());
     assert!(matches!(
         got,
@@ -136,8 +141,8 @@ fn an_authority_that_signs_under_its_own_name() {
 /// Where a way up is sound, a broken one beside it is dropped; where none is, it is named.
 #[test]
 fn a_broken_path_matters_only_if_it_is_the_only_one() {
-    let other = Issued::root("Other Root");
-    let impostor = Issued::root("Other Root");
+    let other = root("Other Root");
+    let impostor = root("Other Root");
     let twin = other.cross_sign(&CHAIN.intermediate, |_| {});
     let chain = [
         &CHAIN.leaf,
@@ -171,7 +176,7 @@ fn two_certificates_of_one_key_under_one_issuer_are_two_leaves() {
 
 #[test]
 fn a_twin_that_is_not_yet_valid_is_dropped_however_long_it_will_be() {
-    let other = Issued::root("Other Root");
+    let other = root("Other Root");
     let early = other.cross_sign(&CHAIN.intermediate, |params| valid_days(params, 1, 9000));
     let chain = [&CHAIN.leaf, &early, &CHAIN.intermediate];
     assert_eq!(serves(&chain, &CHAIN.leaf, &[&CHAIN.intermediate]), []);
@@ -180,7 +185,7 @@ fn a_twin_that_is_not_yet_valid_is_dropped_however_long_it_will_be() {
 /// Without a root the longest way counts, and of ways of one length the best one.
 #[test]
 fn the_longest_way_is_served_where_no_root_is_given() {
-    let (near, far) = (Issued::root("Near Root"), Issued::root("Far Root"));
+    let (near, far) = (root("Near Root"), root("Far Root"));
     let between = far.authority("Between");
     // The way that ends at once is looked at first: it is valid longest.
     let direct = near.cross_sign(&CHAIN.intermediate, |params| valid_days(params, -3, 9000));
@@ -193,7 +198,7 @@ fn the_longest_way_is_served_where_no_root_is_given() {
 
 #[test]
 fn a_root_that_names_its_own_key_is_a_root() {
-    let root = Issued::root_with("Root", KeyPair::generate().unwrap(), |params| {
+    let root = root_with("Root", KeyPair::generate().unwrap(), |params| {
         params.use_authority_key_identifier_extension = true;
     });
     let intermediate = root.authority("Intermediate");

@@ -2,7 +2,7 @@
 
 use rcgen::{CustomExtension, KeyPair, SanType};
 
-use super::pki::{CHAIN, RSA, admit_now, block, concat, named, openssl, patch, refused};
+use super::pki::{CHAIN, RSA, admit_now, concat, named, openssl, patch, pem_encode, refused};
 use crate::certificate::{
     Base64Error, BlockName, InvalidBase64, InvalidCertificate as Invalid, InvalidChain,
     InvalidFormat, InvalidPemBoundary, InvalidPemCharacter, TooLong, UnexpectedContent, Untrusted,
@@ -124,13 +124,13 @@ fn blocks() {
             label: Some(label),
             line: 1,
         };
-        refused("labels", block(label, &leaf.der), leaf, none(found));
+        refused("labels", pem_encode(label, &leaf.der), leaf, none(found));
     }
     let unknown = UnexpectedContent::Other {
         label: None,
         line: 2,
     };
-    let text = format!("\n{}", block("MY BLOCK", &leaf.der));
+    let text = format!("\n{}", pem_encode("MY BLOCK", &leaf.der));
     refused("an unknown label", text, leaf, none(unknown));
     refused(
         "a key among them",
@@ -200,7 +200,7 @@ fn markers() {
 #[test]
 fn formats() {
     let leaf = &RSA.leaf;
-    let with = |der: &[u8]| block("CERTIFICATE", der) + &RSA.intermediate.pem();
+    let with = |der: &[u8]| pem_encode("CERTIFICATE", der) + &RSA.intermediate.pem();
     let refuse = Invalid::Format;
     let one = || named(1, "CN=rsa.example.com");
     let not_x509 = refuse(InvalidFormat::NotX509 { block: 1 });
@@ -237,7 +237,7 @@ const SHA256: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
 #[test]
 fn signature_algorithms() {
     let leaf = &RSA.leaf;
-    let with = |der: &[u8]| block("CERTIFICATE", der) + &RSA.intermediate.pem();
+    let with = |der: &[u8]| pem_encode("CERTIFICATE", der) + &RSA.intermediate.pem();
     let refuse = Invalid::Format;
     let one = || named(1, "CN=rsa.example.com");
     for (number, hash) in [(5, "SHA-1"), (4, "MD5"), (2, "MD2")] {
@@ -247,7 +247,7 @@ fn signature_algorithms() {
         let der = patch(&leaf.der, &SHA256, &weak);
         refused("a weak leaf", with(&der), leaf, why(one()));
         let der = patch(&RSA.intermediate.der, &SHA256, &weak);
-        let chain = leaf.pem() + &block("CERTIFICATE", &der);
+        let chain = leaf.pem() + &pem_encode("CERTIFICATE", &der);
         let two = named(2, "CN=RSA Intermediate");
         refused("a weak intermediate", chain, leaf, why(two));
     }

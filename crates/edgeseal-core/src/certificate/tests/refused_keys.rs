@@ -1,6 +1,6 @@
 //! Keys that are refused, each under a chain that is sound.
 
-use super::pki::{CHAIN, RSA, block, key_refused, named, openssl};
+use super::pki::{CHAIN, RSA, key_refused, named, openssl, pem_encode};
 use crate::certificate::{
     Base64Error, BlockName, InvalidBase64, InvalidCertificate as Invalid, InvalidKey,
     InvalidKeyBlock, InvalidPemBoundary, InvalidPemCharacter, TooLong, UnexpectedContent,
@@ -203,7 +203,7 @@ fn rsa() {
     huge[3] = u8::try_from(huge.len() - 4 - 1024).unwrap();
     key_refused(
         "RSA of 8193 bits",
-        block("RSA PRIVATE KEY", &huge),
+        pem_encode("RSA PRIVATE KEY", &huge),
         Invalid::Key(InvalidKey::RsaSize { bits: 8193 }),
     );
     key_refused(
@@ -250,12 +250,12 @@ fn algorithms() {
     );
     key_refused(
         "DSA",
-        block("DSA PRIVATE KEY", &[0x30, 0]),
+        pem_encode("DSA PRIVATE KEY", &[0x30, 0]),
         unsupported("DSA"),
     );
     key_refused(
         "OpenSSH",
-        block("OPENSSH PRIVATE KEY", b"openssh-key-v1\0"),
+        pem_encode("OPENSSH PRIVATE KEY", b"openssh-key-v1\0"),
         unsupported("in OpenSSH form"),
     );
 }
@@ -264,7 +264,7 @@ fn algorithms() {
 fn broken_keys() {
     let malformed = Invalid::Key(InvalidKey::Malformed);
     let der = CHAIN.leaf.key.serialized_der();
-    let broken = |der: &[u8]| block("PRIVATE KEY", der);
+    let broken = |der: &[u8]| pem_encode("PRIVATE KEY", der);
     key_refused("empty", broken(&[]), malformed.clone());
     key_refused("not DER", broken(b"hello, world"), malformed.clone());
     key_refused(

@@ -3,7 +3,8 @@
 use rcgen::{BasicConstraints, IsCa, KeyPair, KeyUsagePurpose};
 
 use super::pki::{
-    CHAIN, Issued, NOW, block, concat, leaf_params, named, refused, same_key, valid_days,
+    CHAIN, CertificateWithKey, NOW, concat, leaf_params, named, now, pem_encode, refused, root,
+    same_key, valid_days,
 };
 use crate::{
     Timestamp,
@@ -15,7 +16,7 @@ use crate::{
 #[test]
 fn not_one_chain() {
     let leaf = &CHAIN.leaf;
-    let other = Issued::root("Other Root");
+    let other = root("Other Root");
     let other_leaf = other.leaf("other.example.com");
     let refuse = Invalid::Chain;
     refused(
@@ -34,7 +35,12 @@ fn not_one_chain() {
         adjust(&mut params);
         let key = KeyPair::generate().unwrap();
         let der = params.self_signed(&key).unwrap().der().to_vec();
-        Issued { der, params, key }
+        CertificateWithKey {
+            der,
+            params,
+            key,
+            now: now(),
+        }
     };
     let placeholder = self_signed(|_| {});
     refused(
@@ -117,11 +123,11 @@ fn untrusted() {
     *tampered.last_mut().unwrap() ^= 1;
     refused(
         "a changed signature",
-        block("CERTIFICATE", &tampered) + &CHAIN.intermediate.pem(),
+        pem_encode("CERTIFICATE", &tampered) + &CHAIN.intermediate.pem(),
         leaf,
         wrong(&child, &issuer),
     );
-    let root = Issued::root("Test Root");
+    let root = root("Test Root");
     refused(
         "another key under the root's name",
         concat(&[leaf, &CHAIN.intermediate, &root]),
@@ -157,10 +163,11 @@ fn not_authorities() {
     // The library would not sign with it, so it is issued in the name of another with its key.
     let mut params = no_signer.params.clone();
     params.key_usages.clear();
-    let signer = Issued {
+    let signer = CertificateWithKey {
         der: Vec::new(),
         params,
         key: same_key(&no_signer.key),
+        now: now(),
     };
     let leaf = signer.leaf("www.example.com");
     let why = not_an_authority(NotACa::KeyUsage);
@@ -223,7 +230,7 @@ fn the_order_of_refusals() {
     };
     let broken_base64 = |pem: String| pem.replacen("MI", "M%", 1);
     let stripped = |pem: String| pem.replace('\n', "");
-    let bad_key = block("PRIVATE KEY", b"no key");
+    let bad_key = pem_encode("PRIVATE KEY", b"no key");
     let other_key = CHAIN.root.key_pem();
     let old = {
         let key = KeyPair::generate().unwrap();
@@ -241,7 +248,7 @@ fn the_order_of_refusals() {
     let broken = broken_base64(leaf.key_pem());
     assert!(matches!(kind("no chain", &broken), Invalid::Base64(_)));
     assert!(matches!(kind("no chain", "no key"), Invalid::Chain(_)));
-    let no_x509 = block("CERTIFICATE", b"x");
+    let no_x509 = pem_encode("CERTIFICATE", b"x");
     assert!(matches!(kind(&no_x509, "no key"), Invalid::Format(_)));
     let broken = stripped(leaf.key_pem());
     assert!(matches!(

@@ -2,7 +2,7 @@
 
 use rcgen::{CustomExtension, KeyPair, SerialNumber};
 
-use super::pki::{CHAIN, RSA, block, concat, named};
+use super::pki::{CHAIN, RSA, concat, named, pem_encode};
 use crate::certificate::{
     CertificateInfo, Digest, InvalidCertificate, InvalidChain, InvalidFormat, UnexpectedContent,
 };
@@ -78,7 +78,7 @@ fn of_unknown_algorithm() -> String {
         der(0x30, &der(0x06, &id)),
         der(0x04, &[7; 16]),
     ];
-    block("PRIVATE KEY", &der(0x30, &parts.concat()))
+    pem_encode("PRIVATE KEY", &der(0x30, &parts.concat()))
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use rcgen::KeyPair;
 use x509_parser::{asn1_rs::Oid, x509::AlgorithmIdentifier};
 
-use super::pki::{CHAIN, Issued, openssl};
+use super::pki::{CHAIN, openssl, root_with};
 use crate::{
     Timestamp,
     certificate::{admit, signature::weak_hash},
@@ -53,7 +53,7 @@ fn ecdsa_with_any_hash_of_sha_2() {
         (&rcgen::PKCS_ECDSA_P521_SHA512, "sha256"),
         (&rcgen::PKCS_ECDSA_P521_SHA512, "sha384"),
     ] {
-        let root = Issued::root_with("Root", KeyPair::generate_for(curve).unwrap(), |_| {});
+        let root = root_with("Root", KeyPair::generate_for(curve).unwrap(), |_| {});
         std::fs::write(&certificate, root.pem()).unwrap();
         std::fs::write(&key, root.key_pem()).unwrap();
         let (ca, ca_key, extensions) = (certificate.display(), key.display(), names.display());
