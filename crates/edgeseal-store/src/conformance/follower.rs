@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
+use edgeseal_testing::random::SplitMix;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{commit, delete, put, state};
@@ -80,15 +81,15 @@ pub(super) async fn converges(store: &SharedStore, seed: u64) {
     let write: Vec<Write> = (0..30).map(|n| put(&format!("d/{n}"), "0")).collect();
     commit(store, write).await;
     let (end, ended) = watch::channel(None);
-    let cold = tokio::spawn(run(store.clone(), Random(seed), false, ended.clone()));
-    let cut = tokio::spawn(run(store.clone(), Random(seed), true, ended));
+    let cold = tokio::spawn(run(store.clone(), SplitMix(seed), false, ended.clone()));
+    let cut = tokio::spawn(run(store.clone(), SplitMix(seed), true, ended));
     let mut writers = JoinSet::new();
     for writer in 0..4 {
         let store = store.clone();
         writers.spawn(async move {
-            let mut random = Random(seed * 100 + writer);
+            let mut random = SplitMix(seed * 100 + writer);
             for _ in 0..60 {
-                commit(&store, random.writes()).await;
+                commit(&store, random_writes(&mut random)).await;
                 if random.below(10) == 0 {
                     store.sweep(Timestamp::default()).await.unwrap();
                 }
@@ -108,7 +109,7 @@ pub(super) async fn converges(store: &SharedStore, seed: u64) {
 /// Follows until the end is announced and reached; if `cut`, with a new feed now and then.
 async fn run(
     store: SharedStore,
-    mut random: Random,
+    mut random: SplitMix,
     cut: bool,
     mut ended: watch::Receiver<Option<Revision>>,
 ) -> Follower {
@@ -139,30 +140,18 @@ async fn run(
     }
 }
 
-/// SplitMix64: the same run for the same seed, as far as the scheduler allows.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % end as u64) as usize
+/// The same writes for the same seed.
+fn random_writes(random: &mut SplitMix) -> Vec<Write> {
+    let mut names = HashSet::new();
+    for _ in 0..=random.below(6) {
+        let prefix = ["d/", "e/", "e/1", "n/"][random.below(4)];
+        names.insert(format!("{prefix}{}", random.below(30)));
     }
-
-    fn writes(&mut self) -> Vec<Write> {
-        let mut names = HashSet::new();
-        for _ in 0..=self.below(6) {
-            let prefix = ["d/", "e/", "e/1", "n/"][self.below(4)];
-            names.insert(format!("{prefix}{}", self.below(30)));
-        }
-        names
-            .into_iter()
-            .map(|name| match self.below(3) {
-                0 => delete(&name),
-                _ => put(&name, &self.below(1000).to_string()),
-            })
-            .collect()
-    }
+    names
+        .into_iter()
+        .map(|name| match random.below(3) {
+            0 => delete(&name),
+            _ => put(&name, &random.below(1000).to_string()),
+        })
+        .collect()
 }
