@@ -1,10 +1,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use edgeseal_core::{Timestamp, domain::Environment};
-use edgeseal_store::{
-    Changes, CommitError, Entry, Keyring, Page, Store, Txn, Write, memory::MemoryStore,
-};
+use edgeseal_store::{Keyring, Store, Txn, Write, memory::MemoryStore};
+use edgeseal_testing::observed_store::{Observe, ObservedStore, Operation};
 
 use super::*;
 use crate::{Context, Settings};
@@ -12,84 +10,52 @@ use crate::{Context, Settings};
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A store that counts how often reports are listed.
+/// Counts listings of reports.
+#[derive(Default)]
 struct Counting {
-    inner: MemoryStore,
     lists: AtomicUsize,
 }
 
-#[async_trait]
-impl Store for Counting {
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
-        self.inner.get(key).await
-    }
-
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-        self.inner.get_many(keys).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
-        if prefix == key::EDGES {
+impl Observe for Counting {
+    fn before(&self, operation: Operation<'_>) -> Result<(), Fault> {
+        if matches!(operation, Operation::List(key::EDGES)) {
             self.lists.fetch_add(1, Ordering::SeqCst);
         }
-        self.inner.list(prefix, after, limit).await
-    }
-
-    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
-        self.inner.commit(txn).await
-    }
-
-    async fn changes(
-        &self,
-        after: Revision,
-        prefixes: &[&str],
-        limit: usize,
-    ) -> Result<Changes, ChangesError> {
-        self.inner.changes(after, prefixes, limit).await
-    }
-
-    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
-        self.inner.sweep(now).await
+        Ok(())
     }
 }
 
-impl Counting {
-    /// The edge reports that it has followed everything up to `revision`.
-    async fn report(&self, revision: u64) {
-        let report = EdgeRecord {
-            id: "one".to_owned(),
-            group: "production".to_owned(),
-            revision,
-            at: NOW,
-            domains: 0,
-            quarantined: Vec::new(),
-            quarantined_total: 0,
-            unproved: Vec::new(),
-            unproved_total: 0,
-            proofs: Vec::new(),
-        };
-        let write = vec![Write::Put {
-            key: Key::edge("production", "one"),
-            value: record::encode(&report).unwrap(),
-            expires: None,
-        }];
-        let txn = Txn {
-            write,
-            ..Txn::default()
-        };
-        self.inner.commit(txn).await.unwrap();
-    }
+/// The edge reports that it has applied everything up to `revision`.
+async fn report(store: &dyn Store, revision: u64) {
+    let report = EdgeRecord {
+        id: "one".to_owned(),
+        group: "production".to_owned(),
+        revision,
+        at: NOW,
+        domains: 0,
+        quarantined: Vec::new(),
+        quarantined_total: 0,
+        unproved: Vec::new(),
+        unproved_total: 0,
+        proofs: Vec::new(),
+    };
+    let write = vec![Write::Put {
+        key: Key::edge("production", "one"),
+        value: record::encode(&report).unwrap(),
+        expires: None,
+    }];
+    let txn = Txn {
+        write,
+        ..Txn::default()
+    };
+    store.commit(txn).await.unwrap();
 }
-
 #[tokio::test]
 async fn waiters_share_one_read_of_the_reports() {
     const WAITERS: usize = 40;
     const REPORTS: u64 = 25;
-    let store = Arc::new(Counting {
-        inner: MemoryStore::new(),
-        lists: AtomicUsize::new(0),
-    });
-    store.report(0).await;
+    let store = ObservedStore::over(Arc::new(MemoryStore::new()), Counting::default());
+    report(&*store, 0).await;
     let keyring = Keyring::parse(&Keyring::generate()).unwrap();
     let catalog = Catalog::new(Arc::clone(&store) as _, keyring);
     let (context, tasks) = Context::new(catalog, || NOW, Settings::default(), None);
@@ -106,7 +72,7 @@ async fn waiters_share_one_read_of_the_reports() {
         })
         .collect();
     for revision in 1..=REPORTS {
-        store.report(revision).await;
+        report(&*store, revision).await;
         tokio::task::yield_now().await;
     }
     for waiter in waiters {
@@ -130,10 +96,7 @@ async fn waiters_share_one_read_of_the_reports() {
 /// After a restart nobody has reported yet, and the edge in this process is about to.
 #[tokio::test]
 async fn the_edge_in_this_process_is_waited_for_before_its_first_report() {
-    let store = Arc::new(Counting {
-        inner: MemoryStore::new(),
-        lists: AtomicUsize::new(0),
-    });
+    let store = ObservedStore::over(Arc::new(MemoryStore::new()), Counting::default());
     let keyring = Keyring::parse(&Keyring::generate()).unwrap();
     let catalog = Catalog::new(Arc::clone(&store) as _, keyring);
     let (mut context, tasks) = Context::new(catalog, || NOW, Settings::default(), None);
@@ -150,7 +113,7 @@ async fn the_edge_in_this_process_is_waited_for_before_its_first_report() {
     while store.lists.load(Ordering::SeqCst) == 0 && !waiter.is_finished() {
         tokio::task::yield_now().await;
     }
-    store.report(1).await;
+    report(&*store, 1).await;
     assert_eq!(waiter.await.unwrap(), Some((1, 1)));
     let elsewhere = context.count_proved(&[], Revision(1), Environment::Staging, TIMEOUT);
     assert_eq!(elsewhere.await, Some((0, 0)), "no edge is to be waited for");

@@ -8,17 +8,7 @@ use std::{
 };
 
 use edgeseal_core::{AccountId, DomainName, DomainPattern};
-use hickory_resolver::proto::rr::{
-    LowerName, Name, RData, Record, RecordType,
-    rdata::{A, CNAME, SOA, TXT},
-};
-use hickory_server::{
-    Server,
-    net::runtime::{Time, TokioRuntimeProvider},
-    server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
-    store::in_memory::InMemoryZoneHandler,
-    zone_handler::{AxfrPolicy, Catalog, ZoneType},
-};
+use edgeseal_testing::dns::DnsServer;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, UdpSocket},
@@ -81,31 +71,34 @@ fn contents() {
 #[tokio::test]
 async fn by_dns() {
     let long = "x".repeat(250);
-    let mut records = vec![
-        txt("verification.right.example.", &[CONTENT]),
-        txt("verification.spaced.example.", &[" ", CONTENT, "\t"]),
-        txt(
-            "verification.cut.example.",
-            &[&CONTENT[..20], &CONTENT[20..]],
-        ),
-        txt("verification.several.example.", &["v=spf1 -all"]),
-        txt("verification.several.example.", &[CONTENT]),
-        cname("verification.alias.example.", "verification.right.example."),
-        txt("verification.wrong.example.", &["v=spf1 -all"]),
-        txt("verification.wrong.example.", &["verify_0\n123"]),
-        txt("verification.wrong.example.", &["another"]),
-        txt("verification.part.example.", &[CONTENT, "4"]),
-        txt("verification.long.example.", &[&long]),
-        a("verification.other-type.example.", Ipv4Addr::LOCALHOST),
-        txt("above.example.", &[CONTENT]),
-    ];
-    // More than fits into a datagram: asked again over TCP.
-    for i in 0..40 {
-        records.push(txt("verification.large.example.", &[&format!("{i}{long}")]));
+    let dns = DnsServer::start().await;
+    for (root, texts) in [
+        ("right", &[CONTENT][..]),
+        ("spaced", &[" ", CONTENT, "\t"]),
+        ("cut", &[&CONTENT[..20], &CONTENT[20..]]),
+        ("several", &["v=spf1 -all"]),
+        ("several", &[CONTENT]),
+        ("wrong", &["v=spf1 -all"]),
+        ("wrong", &["verify_0\n123"]),
+        ("wrong", &["another"]),
+        ("part", &[CONTENT, "4"]),
+        ("long", &[&long]),
+    ] {
+        let name = format!("verification.{root}.example");
+        dns.add_txt(&name, texts).await;
     }
-    records.push(txt("verification.large.example.", &[CONTENT]));
-    let dns = Dns::start(records).await;
-    let check = dns.check(80, false);
+    dns.add_cname("verification.alias.example", "verification.right.example")
+        .await;
+    dns.add_address("verification.other-type.example", Ipv4Addr::LOCALHOST)
+        .await;
+    dns.add_txt("above.example", &[CONTENT]).await;
+    // More than a datagram holds: the resolver asks again over TCP.
+    let large = "verification.large.example";
+    for i in 0..40 {
+        dns.add_txt(large, &[&format!("{i}{long}")]).await;
+    }
+    dns.add_txt(large, &[CONTENT]).await;
+    let check = verifier(&dns, 80, false);
     for root in ["right", "spaced", "cut", "several", "alias", "large"] {
         let root = name(&format!("{root}.example"));
         assert_eq!(
@@ -142,11 +135,10 @@ async fn by_dns() {
 
 #[tokio::test]
 async fn a_mended_record_is_seen_at_once() {
-    let dns = Dns::start(vec![]).await;
-    let (check, root) = (dns.check(80, false), name("mended.example"));
+    let dns = DnsServer::start().await;
+    let (check, root) = (verifier(&dns, 80, false), name("mended.example"));
     assert!(check.verify_dns(&account(), &root, CONTENT).await.is_err());
-    dns.add(txt("verification.mended.example.", &[CONTENT]))
-        .await;
+    dns.add_txt("verification.mended.example", &[CONTENT]).await;
     assert_eq!(check.verify_dns(&account(), &root, CONTENT).await, Ok(()));
 }
 
@@ -166,8 +158,9 @@ async fn a_silent_dns_server() {
 
 #[tokio::test]
 async fn an_account_that_asks_a_lot_keeps_nobody_else_from_asking() {
-    let dns = Dns::start(vec![txt("verification.b.example.", &[CONTENT])]).await;
-    let check = dns.check(80, false);
+    let dns = DnsServer::start().await;
+    dns.add_txt("verification.b.example", &[CONTENT]).await;
+    let check = verifier(&dns, 80, false);
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let asks_in_vain = OwnershipVerifier::new(OwnershipOptions {
         dns: Some(silent.local_addr().unwrap()),
@@ -210,8 +203,8 @@ async fn by_file() {
         ("closed.example", until_closed),
     ])
     .await;
-    let dns = Dns::start(web.records()).await;
-    let check = dns.check(web.address.port(), true);
+    let dns = web.dns().await;
+    let check = verifier(&dns, web.address.port(), true);
     for root in web.hosts {
         assert_eq!(
             check.verify_file(&account(), &name(root), CONTENT).await,
@@ -248,8 +241,8 @@ async fn by_what_is_not_the_file() {
         ("mute.example", String::new()),
     ])
     .await;
-    let dns = Dns::start(web.records()).await;
-    let check = dns.check(web.address.port(), true);
+    let dns = web.dns().await;
+    let check = verifier(&dns, web.address.port(), true);
     let url = |root: &str| format!("http://{root}/verification.html");
     let other = |root, found: &str| OwnershipError::FileMismatch {
         url: url(root),
@@ -282,9 +275,9 @@ async fn by_what_is_not_the_file() {
 #[tokio::test]
 async fn only_public_addresses_are_asked() {
     let web = Web::start(vec![("inside.example", ok(CONTENT))]).await;
-    let dns = Dns::start(web.records()).await;
+    let dns = web.dns().await;
     let root = name("inside.example");
-    let check = dns.check(web.address.port(), false);
+    let check = verifier(&dns, web.address.port(), false);
     let refused = OwnershipError::NotPublic {
         name: "inside.example".to_owned(),
         address: Ipv4Addr::LOCALHOST.into(),
@@ -295,11 +288,11 @@ async fn only_public_addresses_are_asked() {
     );
     assert_eq!(web.asked(), 0, "nobody connected");
 
-    let before = dns.asked_for_a();
-    let check = dns.check(web.address.port(), true);
+    let before = dns.ipv4_queries();
+    let check = verifier(&dns, web.address.port(), true);
     assert_eq!(check.verify_file(&account(), &root, CONTENT).await, Ok(()));
     assert_eq!(web.asked(), 1);
-    assert_eq!(dns.asked_for_a() - before, 1, "checked is what is used");
+    assert_eq!(dns.ipv4_queries() - before, 1, "checked is what is used");
 }
 
 #[tokio::test]
@@ -307,10 +300,11 @@ async fn an_address_that_does_not_answer_makes_way() {
     let web = Web::start(vec![("two.example", ok(CONTENT))]).await;
     // Nobody listens there: the server is bound to 127.0.0.1 alone.
     let dead = Ipv4Addr::new(127, 0, 0, 9);
-    let mut records = vec![a("two.example.", dead), a("one.example.", dead)];
-    records.extend(web.records());
-    let dns = Dns::start(records).await;
-    let check = dns.check(web.address.port(), true);
+    let dns = web.dns().await;
+    for name in ["two.example", "one.example"] {
+        dns.add_address(name, dead).await;
+    }
+    let check = verifier(&dns, web.address.port(), true);
     assert_eq!(
         check
             .verify_file(&account(), &name("two.example"), CONTENT)
@@ -336,116 +330,16 @@ fn name(text: &str) -> DomainName {
     DomainName::parse(text).unwrap()
 }
 
-fn record(name: &str, data: RData) -> Record {
-    Record::from_rdata(Name::from_ascii(name).unwrap(), 3600, data)
+fn verifier(dns: &DnsServer, http_port: u16, private_addresses: bool) -> OwnershipVerifier {
+    let options = OwnershipOptions {
+        dns: Some(dns.address),
+        http_port,
+        private_addresses,
+    };
+    OwnershipVerifier::new(options).unwrap()
 }
 
-fn txt(name: &str, texts: &[&str]) -> Record {
-    let texts = texts.iter().map(|&text| text.to_owned()).collect();
-    record(name, RData::TXT(TXT::new(texts)))
-}
-
-fn a(name: &str, address: Ipv4Addr) -> Record {
-    record(name, RData::A(A(address)))
-}
-
-fn cname(name: &str, target: &str) -> Record {
-    record(name, RData::CNAME(CNAME(Name::from_ascii(target).unwrap())))
-}
-
-/// A DNS server on loopback that is the authority of everything.
-struct Dns {
-    address: SocketAddr,
-    zone: Arc<InMemoryZoneHandler>,
-    asked_for_a: Arc<AtomicUsize>,
-    _server: Server<Counting>,
-}
-
-/// The server's answers, and how often an IPv4 address was asked for.
-struct Counting {
-    catalog: Catalog,
-    asked_for_a: Arc<AtomicUsize>,
-}
-
-#[async_trait::async_trait]
-impl RequestHandler for Counting {
-    async fn handle_request<R: ResponseHandler, T: Time>(
-        &self,
-        request: &Request,
-        response: R,
-    ) -> ResponseInfo {
-        let info = request.request_info();
-        if info.is_ok_and(|info| info.query.query_type() == RecordType::A) {
-            self.asked_for_a.fetch_add(1, Ordering::SeqCst);
-        }
-        self.catalog.handle_request::<R, T>(request, response).await
-    }
-}
-
-/// A port for both. One that is free for one of them may be somebody's for the other.
-async fn one_port() -> (TcpListener, UdpSocket) {
-    loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        match UdpSocket::bind(tcp.local_addr().unwrap()).await {
-            Ok(udp) => return (tcp, udp),
-            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse),
-        }
-    }
-}
-
-impl Dns {
-    async fn start(records: Vec<Record>) -> Self {
-        let zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
-            Name::root(),
-            ZoneType::Primary,
-            AxfrPolicy::Deny,
-        );
-        let zone = Arc::new(zone);
-        let mut catalog = Catalog::default();
-        catalog.upsert(LowerName::from(Name::root()), vec![zone.clone()]);
-        let asked_for_a = Arc::new(AtomicUsize::new(0));
-        let mut server = Server::new(Counting {
-            catalog,
-            asked_for_a: Arc::clone(&asked_for_a),
-        });
-        let (tcp, udp) = one_port().await;
-        let address = tcp.local_addr().unwrap();
-        server.register_socket(udp);
-        server.register_listener(tcp, TIMEOUT, 64);
-        let dns = Self {
-            address,
-            zone,
-            asked_for_a,
-            _server: server,
-        };
-        let (nobody, serial) = (Name::root(), 1);
-        let soa = SOA::new(nobody.clone(), nobody, serial, 3600, 3600, 3600, 3600);
-        dns.add(record(".", RData::SOA(soa))).await;
-        for record in records {
-            dns.add(record).await;
-        }
-        dns
-    }
-
-    async fn add(&self, record: Record) {
-        assert!(self.zone.upsert(record, 1).await);
-    }
-
-    fn check(&self, http_port: u16, private_addresses: bool) -> OwnershipVerifier {
-        let options = OwnershipOptions {
-            dns: Some(self.address),
-            http_port,
-            private_addresses,
-        };
-        OwnershipVerifier::new(options).unwrap()
-    }
-
-    fn asked_for_a(&self) -> usize {
-        self.asked_for_a.load(Ordering::SeqCst)
-    }
-}
-
-/// A web server on loopback that answers by host, as it is told to the byte.
+/// A web server on loopback that responds by host, with exactly these bytes.
 struct Web {
     address: SocketAddr,
     hosts: Vec<&'static str>,
@@ -491,12 +385,13 @@ impl Web {
         web
     }
 
-    /// What the DNS says of its hosts.
-    fn records(&self) -> Vec<Record> {
-        let hosts = self.hosts.iter();
-        hosts
-            .map(|host| a(&format!("{host}."), Ipv4Addr::LOCALHOST))
-            .collect()
+    /// A DNS server where its hosts have its address.
+    async fn dns(&self) -> DnsServer {
+        let dns = DnsServer::start().await;
+        for host in &self.hosts {
+            dns.add_address(host, Ipv4Addr::LOCALHOST).await;
+        }
+        dns
     }
 
     fn asked(&self) -> usize {

@@ -2,56 +2,29 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use edgeseal_core::rate::RateLimit;
-use edgeseal_store::{Changes, ChangesError, CommitError, Entry, Key, Page, Revision, Store, Txn};
+use edgeseal_testing::observed_store::{Observe, ObservedStore, Operation};
 
 use super::*;
 use crate::admit::AuthFailureLimiter;
 
 const V1_SIGNED: &str = "SignatureMethod=HMAC-SHA1&SignatureVersion=1.0";
 
-/// A store that counts how often it is asked.
+/// Counts reads and writes.
 #[derive(Default)]
 struct Counting {
-    store: MemoryStore,
     reads: AtomicUsize,
 }
 
-#[async_trait]
-impl Store for Counting {
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.store.get(key).await
-    }
-
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-        let asked = keys.len();
-        self.reads.fetch_add(asked, Ordering::Relaxed);
-        self.store.get_many(keys).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.store.list(prefix, after, limit).await
-    }
-
-    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.store.commit(txn).await
-    }
-
-    async fn changes(
-        &self,
-        after: Revision,
-        prefixes: &[&str],
-        limit: usize,
-    ) -> Result<Changes, ChangesError> {
-        self.store.changes(after, prefixes, limit).await
-    }
-
-    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
-        self.store.sweep(now).await
+impl Observe for Counting {
+    fn before(&self, operation: Operation<'_>) -> Result<(), Fault> {
+        let count = match operation {
+            Operation::GetMany(keys) => keys.len(),
+            Operation::Get(_) | Operation::List(_) | Operation::Commit(_) => 1,
+            Operation::Changes | Operation::Sweep => 0,
+        };
+        self.reads.fetch_add(count, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -147,8 +120,8 @@ fn guesses(keyring: &Keyring) -> Vec<(Code, RawRequest)> {
     all
 }
 
-async fn context_with_counting_store(active: bool) -> (Arc<Counting>, Context) {
-    let store = Arc::new(Counting::default());
+async fn context_with_counting_store(active: bool) -> (Arc<ObservedStore<Counting>>, Context) {
+    let store = ObservedStore::over(Arc::new(MemoryStore::new()), Counting::default());
     let context = context_over(Arc::clone(&store) as SharedStore, active).await;
     (store, context)
 }
