@@ -3,6 +3,12 @@
 use std::{path::Path, time::Duration};
 
 use edgeseal_edge::{AccessLog, StartError};
+use edgeseal_testing::{
+    http::{HttpConnection, text},
+    origin::{dead_port, listener, saying},
+    pki::TestCertificate,
+    raw::exchange,
+};
 use http::Request;
 use serde_json::Value;
 use tokio::{
@@ -11,11 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    client::{Http, bare, text},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{dead_port, listener, saying},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 /// The lines, as soon as there are `count`.
 async fn lines(path: &Path, count: usize) -> Vec<Value> {
@@ -41,12 +43,14 @@ async fn lines(path: &Path, count: usize) -> Vec<Value> {
 async fn a_line_has_request_and_response_and_no_secret() {
     let world = Harness::new();
     let port = saying("hello").await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let path = world.directory.path().join("access.log");
     let edge = world
         .edge_with(|options| options.access_log = Some(AccessLog::File(path.clone())))
         .await;
-    let mut http = Http::h2(edge.https_addr(), "a.com").await;
+    let mut http = HttpConnection::h2(edge.https_addr(), "a.com").await;
     let request = Request::post("https://a.com/path?token=sesame")
         .header("authorization", "Bearer sesame")
         .header("cookie", "session=sesame")
@@ -98,7 +102,7 @@ async fn refusals_have_a_reason_and_the_id_of_their_page() {
     .enumerate()
     {
         let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let answer = bare(edge.http_addr().unwrap(), &request).await;
+        let answer = exchange(edge.http_addr().unwrap(), &request).await;
         let line = &lines(&path, number + 1).await[number];
         assert_eq!(line["host"], host);
         assert_eq!(line["status"], status);
@@ -130,7 +134,7 @@ async fn long_and_odd_requests_are_truncated_and_escaped() {
     {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
         let request = format!("{head}Connection: close\r\n\r\n");
-        bare(edge.http_addr().unwrap(), &request).await;
+        exchange(edge.http_addr().unwrap(), &request).await;
         let line = &lines(&path, number + 1).await[number];
         let length = |name: &str| line[name].as_str().unwrap().len();
         let lengths = (length("method"), length("host"), length("path"));
@@ -240,7 +244,7 @@ async fn a_log_that_cannot_be_opened_stops_the_start_and_the_end_writes_the_rest
         .await;
     let request = "GET / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n";
     for _ in 0..20 {
-        bare(edge.http_addr().unwrap(), request).await;
+        exchange(edge.http_addr().unwrap(), request).await;
     }
     edge.drain().await;
     let text = std::fs::read_to_string(&path).unwrap();

@@ -10,21 +10,21 @@ use std::{
 
 use edgeseal_core::private_origins::{OriginPermission, PrivateOrigins};
 use edgeseal_edge::Edge;
+use edgeseal_testing::{
+    dns::DnsServer,
+    origin::{listener, saying},
+    raw::get_text,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
     time::{sleep, timeout},
 };
 
-use crate::{
-    client::plain,
-    dns::Dns,
-    harness::{DomainBuilder as _, Harness, TIMEOUT, domain, served},
-    origin::{listener, saying},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain, served};
 
 async fn get(edge: &Edge) -> (u16, String) {
-    plain(edge.http_addr().unwrap(), "a.com", "/").await
+    get_text(edge.http_addr().unwrap(), "a.com", "/").await
 }
 
 /// Origins at one port of two addresses, which count their connections, and keep them open or not.
@@ -74,7 +74,7 @@ async fn answers(
 async fn a_changed_dns_name_is_followed_although_connections_are_pooled() {
     for keeps in [true, false] {
         let world = Harness::new();
-        let dns = Dns::start().await;
+        let dns = DnsServer::start().await;
         dns.set("origin.test", &["127.0.0.1"]).await;
         let (port, [one, two]) = twins(keeps).await;
         let domain = domain("a.com").with_origin_at("origin.test", port, 20);
@@ -109,7 +109,7 @@ async fn a_changed_dns_name_is_followed_although_connections_are_pooled() {
 #[tokio::test]
 async fn a_dns_outage_closes_no_connection() {
     let world = Harness::new();
-    let dns = Dns::start().await;
+    let dns = DnsServer::start().await;
     dns.set("origin.test", &["127.0.0.1"]).await;
     let (port, [one, _]) = twins(true).await;
     world
@@ -136,7 +136,7 @@ async fn a_dns_outage_closes_no_connection() {
 #[tokio::test]
 async fn this_process_and_metadata_services_are_never_origins() {
     let world = Harness::new();
-    let dns = Dns::start().await;
+    let dns = DnsServer::start().await;
     let (api, api_address) = listener().await;
     let (everywhere, admin) = {
         let socket = TcpListener::bind("0.0.0.0:0").await.unwrap();
@@ -220,7 +220,7 @@ async fn this_process_and_metadata_services_are_never_origins() {
 async fn private_addresses_require_permission() {
     use OriginPermission::{Allowed, Refused, Root, Tenant, Unknown};
     let world = Harness::new();
-    let dns = Dns::start().await;
+    let dns = DnsServer::start().await;
     let port = saying("hello").await;
     dns.set("inside.test", &["127.0.0.1"]).await;
     dns.set("both.test", &["127.0.0.1", "::ffff:127.0.0.1"])
@@ -258,7 +258,7 @@ async fn private_addresses_require_permission() {
             served(&edge, world.put(&domain).await).await;
             let http = edge.http_addr().unwrap();
             let context = format!("{setting:?} {permission:?} {address}");
-            assert_eq!(plain(http, "b.com", "/").await.0, 200, "{context}");
+            assert_eq!(get_text(http, "b.com", "/").await.0, 200, "{context}");
             let (status, answer) = get(&edge).await;
             assert_eq!(status, if may { 200 } else { 502 }, "{context} {answer}");
             assert!(
@@ -286,7 +286,7 @@ async fn a_forbidden_account_cannot_eject_an_origin_for_others() {
     for _ in 0..5 {
         assert_eq!(get(&edge).await.0, 502);
     }
-    let (_, answer) = plain(edge.http_addr().unwrap(), "b.com", "/").await;
+    let (_, answer) = get_text(edge.http_addr().unwrap(), "b.com", "/").await;
     assert!(answer.ends_with("primary"), "{answer}");
 }
 
@@ -307,7 +307,7 @@ async fn a_revoked_permission_applies_from_the_next_request() {
 #[tokio::test]
 async fn a_name_without_address_is_unreachable() {
     let world = Harness::new();
-    let dns = Dns::start().await;
+    let dns = DnsServer::start().await;
     let backup = saying("backup").await;
     let domain = domain("a.com")
         .with_origin_at("nothing.test", 80, 20)

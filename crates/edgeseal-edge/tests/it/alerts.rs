@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 
 use edgeseal_core::delivery::{DeliveryConfig, TlsVersions};
+use edgeseal_testing::pki::TestCertificate;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 const UNEXPECTED_MESSAGE: u8 = 10;
 const RECORD_OVERFLOW: u8 = 22;
@@ -100,7 +101,9 @@ fn alert(number: u8) -> [u8; 7] {
 #[tokio::test]
 async fn invalid_first_flights_get_the_right_alert() {
     let world = Harness::new();
-    world.serve("a.com", &Certificate::of("a.com"), 1).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), 1)
+        .await;
     let edge = world.edge().await;
     let one = |message: &[u8]| record(22, message);
     let tls12 = [3, 3];
@@ -216,7 +219,7 @@ fn handshakes(message: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn extensions_of_disabled_versions_are_not_required() {
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     let delivery = DeliveryConfig {
         tls: TlsVersions::Only12,
         ..DeliveryConfig::default()
@@ -240,7 +243,9 @@ async fn extensions_of_disabled_versions_are_not_required() {
 #[tokio::test]
 async fn a_malformed_change_cipher_spec_gets_its_alert() {
     let world = Harness::new();
-    world.serve("a.com", &Certificate::of("a.com"), 1).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), 1)
+        .await;
     let edge = world.edge().await;
     for bad in [&[1, 1][..], &[2]] {
         let hello = record(22, &hello([3, 3], &without(&[VERSIONS, KEY_SHARE])));

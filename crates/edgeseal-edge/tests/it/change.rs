@@ -15,20 +15,27 @@ use edgeseal_store::{
     memory::MemoryStore,
     record::{Material, encode_material},
 };
-
-use crate::{
-    client::{Http, UNRECOGNIZED, leaf},
-    harness::{Certificate, DomainBuilder as _, Harness, domain, now, put, served},
+use edgeseal_testing::{
+    http::HttpConnection,
+    observed_store::FailingStore,
     origin::saying,
-    restart::FailingStore,
+    pki::TestCertificate,
+    tls::{HandshakeFailure, served_leaf},
+};
+
+use crate::harness::{
+    CertificateRecords as _, DomainBuilder as _, Harness, certificate_with_chain, domain, now, put,
+    served,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_changes_under_load_fail_no_handshake() {
     let world = Harness::new();
     let port = saying("hello").await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
-    let bystander = Certificate::of("b.com");
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
+    let bystander = TestCertificate::self_signed("b.com");
     world.serve("b.com", &bystander, port).await;
     let edge = world.edge().await;
     let address = edge.https_addr();
@@ -42,7 +49,9 @@ async fn two_hundred_changes_under_load_fail_no_handshake() {
         let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
         load.push(tokio::spawn(async move {
             while !stop.load(Ordering::Relaxed) {
-                leaf(address, name).await.expect("a handshake failed");
+                served_leaf(address, name)
+                    .await
+                    .expect("a handshake failed");
                 done.fetch_add(1, Ordering::Relaxed);
             }
         }));
@@ -51,8 +60,8 @@ async fn two_hundred_changes_under_load_fail_no_handshake() {
         let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
         load.push(tokio::spawn(async move {
             let mut http = match h2 {
-                true => Http::h2(address, "a.com").await,
-                false => Http::h1(address, "a.com").await,
+                true => HttpConnection::h2(address, "a.com").await,
+                false => HttpConnection::h1(address, "a.com").await,
             };
             while !stop.load(Ordering::Relaxed) {
                 let answer = http.get("a.com", "/").await;
@@ -62,37 +71,46 @@ async fn two_hundred_changes_under_load_fail_no_handshake() {
         }));
     }
     for _ in 0..200 {
-        let new = Certificate::of("a.com");
+        let new = TestCertificate::self_signed("a.com");
         let revision = world.serve("a.com", &new, port).await;
         served(&edge, revision).await;
-        assert_eq!(leaf(address, "a.com").await, Ok(new.leaf));
+        assert_eq!(served_leaf(address, "a.com").await, Ok(new.leaf));
     }
     stop.store(true, Ordering::Relaxed);
     for task in load {
         task.await.unwrap();
     }
     assert!(done.load(Ordering::Relaxed) > 200, "{done:?}");
-    assert_eq!(leaf(address, "b.com").await, Ok(bystander.leaf));
+    assert_eq!(served_leaf(address, "b.com").await, Ok(bystander.leaf));
 }
 
 #[tokio::test]
 async fn a_domain_is_added_removed_and_added_again() {
     let world = Harness::new();
     let edge = world.edge().await;
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     let bound = || domain("a.com").bound(&certificate);
-    assert_eq!(leaf(edge.https_addr(), "a.com").await, Err(UNRECOGNIZED));
+    assert_eq!(
+        served_leaf(edge.https_addr(), "a.com").await,
+        Err(HandshakeFailure::UNRECOGNIZED_NAME)
+    );
     let on = Ok(certificate.leaf.clone());
     let steps = [
         (put(&bound()), on.clone()),
-        (put(&bound().off()), Err(UNRECOGNIZED)),
+        (
+            put(&bound().off()),
+            Err(HandshakeFailure::UNRECOGNIZED_NAME),
+        ),
         (put(&bound()), on.clone()),
         (
             put(&bound().in_state(DomainState::Stopping)),
-            Err(UNRECOGNIZED),
+            Err(HandshakeFailure::UNRECOGNIZED_NAME),
         ),
         (put(&bound()), on.clone()),
-        (Write::Delete(Key::domain(&bound().name)), Err(UNRECOGNIZED)),
+        (
+            Write::Delete(Key::domain(&bound().name)),
+            Err(HandshakeFailure::UNRECOGNIZED_NAME),
+        ),
         (put(&bound()), on),
     ];
     world.write(certificate.writes(&world.keyring)).await;
@@ -100,7 +118,7 @@ async fn a_domain_is_added_removed_and_added_again() {
         let revision = world.write(vec![write]).await;
         served(&edge, revision).await;
         assert_eq!(
-            leaf(edge.https_addr(), "a.com").await,
+            served_leaf(edge.https_addr(), "a.com").await,
             expected,
             "step {number}"
         );
@@ -110,7 +128,10 @@ async fn a_domain_is_added_removed_and_added_again() {
 #[tokio::test]
 async fn staging_edges_serve_what_is_staged() {
     let world = Harness::new();
-    let (public, staged) = (Certificate::of("a.com"), Certificate::of("a.com"));
+    let (public, staged) = (
+        TestCertificate::self_signed("a.com"),
+        TestCertificate::self_signed("a.com"),
+    );
     let mut writes = public.writes(&world.keyring);
     writes.extend(staged.writes(&world.keyring));
     writes.push(put(&domain("a.com").bound(&public).staged(&staged)));
@@ -124,24 +145,30 @@ async fn staging_edges_serve_what_is_staged() {
         })
         .await;
     assert_eq!(
-        leaf(production.https_addr(), "a.com").await,
+        served_leaf(production.https_addr(), "a.com").await,
         Ok(public.leaf.clone())
     );
-    assert_eq!(leaf(staging.https_addr(), "a.com").await, Ok(staged.leaf));
+    assert_eq!(
+        served_leaf(staging.https_addr(), "a.com").await,
+        Ok(staged.leaf)
+    );
     let dropped = world.put(&domain("a.com").bound(&public)).await;
     served(&staging, dropped).await;
-    assert_eq!(leaf(staging.https_addr(), "a.com").await, Ok(public.leaf));
+    assert_eq!(
+        served_leaf(staging.https_addr(), "a.com").await,
+        Ok(public.leaf)
+    );
 }
 
 #[tokio::test]
 async fn unusable_records_are_quarantined_and_the_rest_unaffected() {
     let world = Harness::new();
-    let good = Certificate::of("a.com");
-    let other = Certificate::of("b.com");
+    let good = TestCertificate::self_signed("a.com");
+    let other = TestCertificate::self_signed("b.com");
     world.serve("a.com", &good, 1).await;
     let edge = world.edge().await;
-    let new = || Certificate::of("a.com");
-    let bind = |certificate: &Certificate| put(&domain("a.com").bound(certificate));
+    let new = || TestCertificate::self_signed("a.com");
+    let bind = |certificate: &TestCertificate| put(&domain("a.com").bound(certificate));
 
     let wrong_kek = {
         let certificate = new();
@@ -152,7 +179,7 @@ async fn unusable_records_are_quarantined_and_the_rest_unaffected() {
     };
     let missing = (vec![bind(&new())], "is not in the store");
     let mismatch = {
-        let certificate = Certificate {
+        let certificate = TestCertificate {
             key: new().key,
             ..new()
         };
@@ -161,7 +188,7 @@ async fn unusable_records_are_quarantined_and_the_rest_unaffected() {
         (writes, "does not match the leaf")
     };
     let no_issuer = {
-        let certificate = Certificate::with_chain("a.com");
+        let certificate = certificate_with_chain("a.com");
         let mut writes = certificate.writes(&world.keyring);
         writes.remove(0);
         writes.push(bind(&certificate));
@@ -186,7 +213,7 @@ async fn unusable_records_are_quarantined_and_the_rest_unaffected() {
         let material = Material {
             leaf: wrong.leaf.clone(),
             issuers: Vec::new(),
-            sealed_key: world.keyring.seal(&Secret::new(wrong.key), &key),
+            sealed_key: world.keyring.seal(&Secret::new(wrong.key_der()), &key),
         };
         let material = raw(key, encode_material(&material).unwrap());
         (vec![material, bind(&certificate)], "digest")
@@ -231,12 +258,12 @@ async fn unusable_records_are_quarantined_and_the_rest_unaffected() {
         let after = world.serve("b.com", &other, 1).await;
         served(&edge, after).await;
         assert_eq!(
-            leaf(edge.https_addr(), "a.com").await,
+            served_leaf(edge.https_addr(), "a.com").await,
             Ok(good.leaf.clone()),
             "{why}"
         );
         assert_eq!(
-            leaf(edge.https_addr(), "b.com").await,
+            served_leaf(edge.https_addr(), "b.com").await,
             Ok(other.leaf.clone()),
             "{why}"
         );
@@ -255,7 +282,7 @@ async fn unusable_records_are_quarantined_and_the_rest_unaffected() {
     let last = new();
     let revision = world.serve("a.com", &last, 1).await;
     served(&edge, revision).await;
-    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(last.leaf));
+    assert_eq!(served_leaf(edge.https_addr(), "a.com").await, Ok(last.leaf));
     world
         .report("default", |report| report.quarantined.is_empty())
         .await;
@@ -272,7 +299,7 @@ fn raw(key: Key, value: Bytes) -> Write {
 #[tokio::test]
 async fn material_that_is_written_late_is_found() {
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     world.put(&domain("a.com").bound(&certificate)).await;
     let edge = world
         .edge_with(|options| options.retry_interval = Duration::from_millis(50))
@@ -280,13 +307,19 @@ async fn material_that_is_written_late_is_found() {
     world
         .report("default", |report| report.quarantined.len() == 1)
         .await;
-    assert_eq!(leaf(edge.https_addr(), "a.com").await, Err(UNRECOGNIZED));
+    assert_eq!(
+        served_leaf(edge.https_addr(), "a.com").await,
+        Err(HandshakeFailure::UNRECOGNIZED_NAME)
+    );
     world.write(certificate.writes(&world.keyring)).await;
     let report = world
         .report("default", |report| !report.proofs.is_empty())
         .await;
     assert!(report.quarantined.is_empty());
-    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(certificate.leaf));
+    assert_eq!(
+        served_leaf(edge.https_addr(), "a.com").await,
+        Ok(certificate.leaf)
+    );
 }
 
 /// The change log is compacted past a domain's removal while the edge is away.
@@ -294,7 +327,10 @@ async fn material_that_is_written_late_is_found() {
 async fn a_listing_removes_only_what_it_did_not_contain() {
     let store = Arc::new(MemoryStore::with_tombstone_limit(0));
     let world = Harness::on(Arc::<MemoryStore>::clone(&store));
-    let (stays, goes) = (Certificate::of("stays.com"), Certificate::of("goes.com"));
+    let (stays, goes) = (
+        TestCertificate::self_signed("stays.com"),
+        TestCertificate::self_signed("goes.com"),
+    );
     world.serve("stays.com", &stays, 1).await;
     let before = world.serve("goes.com", &goes, 1).await;
     world.edge().await.drain().await;
@@ -308,9 +344,15 @@ async fn a_listing_removes_only_what_it_did_not_contain() {
     let edge = world.edge().await;
     served(&edge, last).await;
     let expect = async |address| {
-        assert_eq!(leaf(address, "stays.com").await, Ok(stays.leaf.clone()));
-        assert_eq!(leaf(address, "new.com").await, Ok(goes.leaf.clone()));
-        assert_eq!(leaf(address, "goes.com").await, Err(UNRECOGNIZED));
+        assert_eq!(
+            served_leaf(address, "stays.com").await,
+            Ok(stays.leaf.clone())
+        );
+        assert_eq!(served_leaf(address, "new.com").await, Ok(goes.leaf.clone()));
+        assert_eq!(
+            served_leaf(address, "goes.com").await,
+            Err(HandshakeFailure::UNRECOGNIZED_NAME)
+        );
     };
     expect(edge.https_addr()).await;
     // The replica has removed it as well.

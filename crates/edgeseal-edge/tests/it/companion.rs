@@ -10,6 +10,13 @@ use edgeseal_core::{
     domain::Domain,
 };
 use edgeseal_store::{Revision, Write};
+use edgeseal_testing::{
+    observed_store::FailingStore,
+    openssl::s_client,
+    pem,
+    pki::TestCertificate,
+    tls::{HandshakeFailure, chain_of, config_with_schemes, connect_with},
+};
 use rusqlite::Connection;
 use rustls::{
     AlertDescription, CipherSuite, ClientConfig, SignatureScheme, SupportedProtocolVersion,
@@ -17,26 +24,24 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use crate::{
-    client::{BOTH, UNRECOGNIZED, alert_of, chain_of, config_checking, connect},
-    harness::{Certificate, DomainBuilder as _, Harness, domain, put, served},
-    openssl::{base64, pem_body, s_client},
-    restart::FailingStore,
+use crate::harness::{
+    CertificateRecords as _, DomainBuilder as _, Harness, certificate_with_chain, domain,
+    p384_certificate, put, rsa_certificate, served,
 };
 
 const NAME: &str = "a.com";
 
 /// A certificate of each kind.
 struct CertificatePair {
-    ecdsa: Certificate,
-    rsa: Certificate,
+    ecdsa: TestCertificate,
+    rsa: TestCertificate,
 }
 
 impl CertificatePair {
     fn new() -> Self {
         Self {
-            ecdsa: Certificate::with_chain(NAME),
-            rsa: Certificate::rsa(NAME),
+            ecdsa: certificate_with_chain(NAME),
+            rsa: rsa_certificate(NAME),
         }
     }
 
@@ -70,8 +75,11 @@ impl CertificatePair {
             Ok(leaf) if *leaf == self.rsa.leaf => "rsa",
             Ok(_) => "another",
             // Or a reset that arrived before the alert.
-            Err(Some(AlertDescription::HandshakeFailure) | None) => "failure",
-            Err(alert) if *alert == UNRECOGNIZED => "unrecognized",
+            Err(
+                HandshakeFailure::Alert(AlertDescription::HandshakeFailure)
+                | HandshakeFailure::Other(_),
+            ) => "failure",
+            Err(HandshakeFailure::UNRECOGNIZED_NAME) => "unrecognized",
             Err(_) => "broken",
         }
     }
@@ -80,7 +88,7 @@ impl CertificatePair {
     async fn seen(&self, edge: SocketAddr) -> [&'static str; 3] {
         let mut seen = [""; 3];
         for (index, schemes) in [ECDSA, RSA, ALL].into_iter().enumerate() {
-            let shown = show(edge, client(BOTH, schemes, |_| true)).await;
+            let shown = show(edge, client(rustls::DEFAULT_VERSIONS, schemes, |_| true)).await;
             seen[index] = self.word(&shown);
         }
         seen
@@ -110,16 +118,14 @@ fn client(
 ) -> ClientConfig {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|one| suite(one.suite()));
-    config_checking(provider, versions, schemes.to_vec())
+    config_with_schemes(provider, versions, schemes.to_vec())
 }
 
-type Shown = Result<Vec<u8>, Option<AlertDescription>>;
+type Shown = Result<Vec<u8>, HandshakeFailure>;
 
 async fn show(edge: SocketAddr, client: ClientConfig) -> Shown {
-    match connect(edge, NAME, client).await {
-        Ok(stream) => Ok(chain_of(&stream).swap_remove(0)),
-        Err(error) => Err(alert_of(&error)),
-    }
+    let stream = connect_with(edge, NAME, client).await?;
+    Ok(chain_of(&stream).swap_remove(0))
 }
 
 /// TLS 1.2 suites for keys of this kind, and all of TLS 1.3.
@@ -138,7 +144,7 @@ async fn each_client_gets_the_certificate_that_it_can_verify() {
         both.serve(&world, &both.domain(first)).await;
         let edge = world.edge().await;
         let (v12, v13): (&[_], &[_]) = (&[&TLS12], &[&TLS13]);
-        for versions in [v12, v13, BOTH] {
+        for versions in [v12, v13, rustls::DEFAULT_VERSIONS] {
             for (schemes, expected) in [
                 (ECDSA, "ecdsa"),
                 (RSA, "rsa"),
@@ -155,13 +161,25 @@ async fn each_client_gets_the_certificate_that_it_can_verify() {
         for (kind, expected) in [("_ECDSA_", "ecdsa"), ("_RSA_", "rsa")] {
             let shown = show(edge.https_addr(), client(v12, ALL, suites(kind))).await;
             assert_eq!(both.word(&shown), expected, "{first}, {kind}");
-            let shown = show(edge.https_addr(), client(BOTH, ALL, suites(kind))).await;
+            let shown = show(
+                edge.https_addr(),
+                client(rustls::DEFAULT_VERSIONS, ALL, suites(kind)),
+            )
+            .await;
             assert_eq!(both.word(&shown), expected, "{first}, {kind}");
         }
-        let shown = show(edge.https_addr(), client(BOTH, ECDSA, suites("_RSA_"))).await;
+        let shown = show(
+            edge.https_addr(),
+            client(rustls::DEFAULT_VERSIONS, ECDSA, suites("_RSA_")),
+        )
+        .await;
         assert_eq!(both.word(&shown), "ecdsa", "{first}: RSA is of no use");
         let only13 = |suite| format!("{suite:?}").starts_with("TLS13_");
-        let shown = show(edge.https_addr(), client(BOTH, ALL, only13)).await;
+        let shown = show(
+            edge.https_addr(),
+            client(rustls::DEFAULT_VERSIONS, ALL, only13),
+        )
+        .await;
         assert_eq!(both.word(&shown), "ecdsa", "{first}");
     }
 }
@@ -179,7 +197,11 @@ async fn suites_matter_only_where_tls_1_2_is_possible() {
     both.serve(&world, &domain).await;
     let edge = world.edge().await;
     for (kind, expected) in [("_ECDSA_", "ecdsa"), ("_RSA_", "rsa")] {
-        let shown = show(edge.https_addr(), client(BOTH, ALL, suites(kind))).await;
+        let shown = show(
+            edge.https_addr(),
+            client(rustls::DEFAULT_VERSIONS, ALL, suites(kind)),
+        )
+        .await;
         assert_eq!(both.word(&shown), expected, "{kind}");
     }
     // The edge's own probes succeed as well.
@@ -194,8 +216,8 @@ async fn suites_matter_only_where_tls_1_2_is_possible() {
 async fn the_curve_counts() {
     let world = Harness::new();
     let both = CertificatePair {
-        ecdsa: Certificate::p384(NAME),
-        rsa: Certificate::rsa(NAME),
+        ecdsa: p384_certificate(NAME),
+        rsa: rsa_certificate(NAME),
     };
     let domain = both.domain(KeyAlgorithm::Ecdsa);
     both.serve(&world, &domain).await;
@@ -227,12 +249,10 @@ async fn openssl_gets_the_certificate_that_it_can_verify() {
     ];
     for (arguments, expected) in table {
         let arguments = [&["-servername", NAME], arguments].concat();
-        let Some(seen) = s_client(edge.https_addr(), &arguments).await else {
-            return;
-        };
+        let seen = s_client(edge.https_addr(), &arguments).await;
         assert_eq!(
-            pem_body(&seen),
-            base64(&expected.leaf),
+            pem::decode_all(&seen).first(),
+            Some(&expected.leaf),
             "{arguments:?}: {seen}"
         );
     }
@@ -255,7 +275,7 @@ async fn a_binding_leaves_nothing_of_both_behind_and_off_is_off_for_all() {
 
     both.serve(&world, &domain).await;
     let alone = CertificatePair {
-        ecdsa: Certificate::of(NAME),
+        ecdsa: TestCertificate::self_signed(NAME),
         ..CertificatePair::new()
     };
     let last = world.serve(NAME, &alone.ecdsa, 1).await;

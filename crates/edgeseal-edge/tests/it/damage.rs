@@ -3,12 +3,9 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use edgeseal_edge::Edge;
+use edgeseal_testing::{observed_store::FailingStore, tls::served_leaf};
 
-use crate::{
-    client::leaf,
-    harness::{Certificate, Harness},
-    restart::FailingStore,
-};
+use crate::harness::{Harness, certificate_with_chain};
 
 const FILE: &str = "replica.sqlite";
 const DOMAINS: usize = 24;
@@ -22,7 +19,7 @@ async fn served_before() -> (Harness, BTreeMap<String, Vec<u8>>) {
     let mut leaves = BTreeMap::new();
     for number in 0..DOMAINS {
         let name = format!("d{number}.com");
-        let certificate = Certificate::with_chain(&name);
+        let certificate = certificate_with_chain(&name);
         world.serve(&name, &certificate, 1).await;
         leaves.insert(name, certificate.leaf);
     }
@@ -34,7 +31,7 @@ async fn served_before() -> (Harness, BTreeMap<String, Vec<u8>>) {
 async fn missing(edge: &Edge, leaves: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let mut missing = Vec::new();
     for (name, expected) in leaves {
-        match leaf(edge.https_addr(), name).await {
+        match served_leaf(edge.https_addr(), name).await {
             Ok(shown) => assert_eq!(shown, *expected, "{name} shows another certificate"),
             Err(_) => missing.push(name.clone()),
         }
@@ -145,7 +142,7 @@ async fn an_edge_killed_at_any_moment_serves_without_the_store_again() {
     let directory = world.directory.path();
     let mut before = leaves.clone();
     for (number, name) in leaves.keys().enumerate() {
-        let certificate = Certificate::with_chain(name);
+        let certificate = certificate_with_chain(name);
         let now = certificate.leaf.clone();
         let revision = world.serve(name, &certificate, 1).await;
         let images = tempfile::tempdir().unwrap();
@@ -159,7 +156,7 @@ async fn an_edge_killed_at_any_moment_serves_without_the_store_again() {
         };
         let image = world.start(options, FailingStore::new(&world.store)).await;
         for (name, old) in &before {
-            let shown = leaf(image.https_addr(), name).await.unwrap();
+            let shown = served_leaf(image.https_addr(), name).await.unwrap();
             // The writer lags by the last changes, at most.
             let known = shown == *old || shown == now || leaves[name] == shown;
             assert!(

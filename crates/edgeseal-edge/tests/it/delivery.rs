@@ -4,6 +4,14 @@ use std::net::SocketAddr;
 
 use edgeseal_core::delivery::{DeliveryConfig, Hsts, Redirect, ResponseHeaders, TlsVersions};
 use edgeseal_edge::Edge;
+use edgeseal_testing::{
+    http::HttpConnection,
+    observed_store::FailingStore,
+    origin::saying,
+    pki::TestCertificate,
+    raw::get_text,
+    tls::{HandshakeFailure, client_config, connect, connect_with},
+};
 use http::Method;
 use rustls::{
     AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion, SupportedProtocolVersion,
@@ -15,11 +23,8 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    client::{BOTH, Http, alert_of, config, connect, plain},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, pattern, served},
-    origin::saying,
-    restart::FailingStore,
+use crate::harness::{
+    CertificateRecords as _, DomainBuilder as _, Harness, TIMEOUT, domain, pattern, served,
 };
 
 const H1: DeliveryConfig = DeliveryConfig {
@@ -48,7 +53,7 @@ const OF13: &[&SupportedProtocolVersion] = &[&TLS13];
 /// A world with a domain `a.com`, and an edge that serves it.
 struct Stage {
     world: Harness,
-    certificate: Certificate,
+    certificate: TestCertificate,
     port: u16,
     edge: Edge,
 }
@@ -56,7 +61,7 @@ struct Stage {
 impl Stage {
     async fn new() -> Self {
         let world = Harness::new();
-        let certificate = Certificate::of("a.com");
+        let certificate = TestCertificate::self_signed("a.com");
         let port = saying("hello").await;
         world.serve("a.com", &certificate, port).await;
         let edge = world.edge().await;
@@ -82,45 +87,40 @@ impl Stage {
     }
 }
 
-type Refused = Option<AlertDescription>;
-
 /// The version negotiated by a client that supports these.
 async fn version(
     edge: SocketAddr,
     name: &str,
     versions: &[&'static SupportedProtocolVersion],
-) -> Result<ProtocolVersion, Refused> {
-    match connect(edge, name, config(versions, &[])).await {
-        Ok(stream) => Ok(stream.get_ref().1.protocol_version().unwrap()),
-        Err(error) => Err(alert_of(&error)),
-    }
+) -> Result<ProtocolVersion, HandshakeFailure> {
+    let stream = connect_with(edge, name, client_config(versions, &[])).await?;
+    Ok(stream.get_ref().1.protocol_version().unwrap())
 }
 
 /// The protocol negotiated by a client that supports these.
-async fn protocol(edge: SocketAddr, name: &str, alpn: &[&str]) -> Result<Option<String>, Refused> {
-    match connect(edge, name, config(BOTH, alpn)).await {
-        Ok(stream) => Ok(stream
-            .get_ref()
-            .1
-            .alpn_protocol()
-            .map(|name| String::from_utf8(name.to_vec()).unwrap())),
-        Err(error) => Err(alert_of(&error)),
-    }
+async fn protocol(
+    edge: SocketAddr,
+    name: &str,
+    alpn: &[&str],
+) -> Result<Option<String>, HandshakeFailure> {
+    let stream = connect(edge, name, alpn).await?;
+    let protocol = stream.get_ref().1.alpn_protocol();
+    Ok(protocol.map(|name| String::from_utf8(name.to_vec()).unwrap()))
 }
 
 #[tokio::test]
 async fn a_handshake_negotiates_the_versions_that_the_domain_allows() {
     let (v12, v13) = (ProtocolVersion::TLSv1_2, ProtocolVersion::TLSv1_3);
-    let refused = Some(AlertDescription::ProtocolVersion);
+    let refused = || Err(HandshakeFailure::Alert(AlertDescription::ProtocolVersion));
     let stage = Stage::new().await;
-    let other = Certificate::of("b.com");
+    let other = TestCertificate::self_signed("b.com");
     stage.world.serve("b.com", &other, stage.port).await;
     for http2 in [true, false] {
         for (tls, of12, of13, of_both) in [
             (TlsVersions::Both, Ok(v12), Ok(v13), v13),
             // A client of both finds no downgrade marker in an intended 1.2.
-            (TlsVersions::Only12, Ok(v12), Err(refused), v12),
-            (TlsVersions::Only13, Err(refused), Ok(v13), v13),
+            (TlsVersions::Only12, Ok(v12), refused(), v12),
+            (TlsVersions::Only13, refused(), Ok(v13), v13),
             (TlsVersions::Both, Ok(v12), Ok(v13), v13),
         ] {
             let delivery = DeliveryConfig {
@@ -132,7 +132,11 @@ async fn a_handshake_negotiates_the_versions_that_the_domain_allows() {
             let a = async |versions| version(stage.https(), "a.com", versions).await;
             assert_eq!(a(OF12).await, of12, "{delivery:?}");
             assert_eq!(a(OF13).await, of13, "{delivery:?}");
-            assert_eq!(a(BOTH).await, Ok(of_both), "{delivery:?}");
+            assert_eq!(
+                a(rustls::DEFAULT_VERSIONS).await,
+                Ok(of_both),
+                "{delivery:?}"
+            );
             // Another domain of the same listener is not affected.
             for (versions, expected) in [(OF12, v12), (OF13, v13)] {
                 let got = version(stage.https(), "b.com", versions).await;
@@ -148,8 +152,10 @@ async fn http2_is_offered_where_the_domain_allows_it() {
     let both = &["h2", "http/1.1"][..];
     let a = async |alpn| protocol(stage.https(), "a.com", alpn).await;
     let named = |name: &str| Ok(Some(name.to_owned()));
-    let refused = Err(Some(AlertDescription::NoApplicationProtocol));
-    let mut open = Http::h2(stage.https(), "a.com").await;
+    let refused = Err(HandshakeFailure::Alert(
+        AlertDescription::NoApplicationProtocol,
+    ));
+    let mut open = HttpConnection::h2(stage.https(), "a.com").await;
     for delivery in [DEFAULT, H1, DEFAULT, H1] {
         stage.deliver(delivery.clone()).await;
         let (preferred, h2_only) = match delivery.http2 {
@@ -169,7 +175,7 @@ async fn http2_is_offered_where_the_domain_allows_it() {
 pub(crate) async fn handshake(
     edge: SocketAddr,
     config: &ClientConfig,
-) -> Result<(HandshakeKind, ProtocolVersion, Option<Vec<u8>>), Refused> {
+) -> Result<(HandshakeKind, ProtocolVersion, Option<Vec<u8>>), HandshakeFailure> {
     handshake_for(edge, "a.com", config).await
 }
 
@@ -178,11 +184,8 @@ pub(crate) async fn handshake_for(
     edge: SocketAddr,
     name: &str,
     config: &ClientConfig,
-) -> Result<(HandshakeKind, ProtocolVersion, Option<Vec<u8>>), Refused> {
-    let mut stream = match connect(edge, name, config.clone()).await {
-        Ok(stream) => stream,
-        Err(error) => return Err(alert_of(&error)),
-    };
+) -> Result<(HandshakeKind, ProtocolVersion, Option<Vec<u8>>), HandshakeFailure> {
+    let mut stream = connect_with(edge, name, config.clone()).await?;
     let connection = stream.get_ref().1;
     let seen = (
         connection.handshake_kind().unwrap(),
@@ -202,7 +205,7 @@ pub(crate) fn resuming(
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&str],
 ) -> ClientConfig {
-    let mut config = config(versions, alpn);
+    let mut config = client_config(versions, alpn);
     config.resumption = Resumption::in_memory_sessions(8);
     config
 }
@@ -219,7 +222,10 @@ async fn no_ticket_brings_back_a_version_that_is_not_allowed_any_more() {
         (DEFAULT, v13, &TLS13, ONLY13, v13),
     ] {
         stage.deliver(before.clone()).await;
-        let (flexible, strict) = (resuming(BOTH, &[]), resuming(&[old_version], &[]));
+        let (flexible, strict) = (
+            resuming(rustls::DEFAULT_VERSIONS, &[]),
+            resuming(&[old_version], &[]),
+        );
         for client in [&flexible, &strict] {
             for kind in [Full, Resumed] {
                 let got = handshake(stage.https(), client).await;
@@ -235,7 +241,10 @@ async fn no_ticket_brings_back_a_version_that_is_not_allowed_any_more() {
             assert_eq!(strict, Ok((Resumed, new, None)));
         } else {
             assert!(first.0 != Resumed && first.1 == new, "{after:?}: {first:?}");
-            assert_eq!(strict, Err(Some(AlertDescription::ProtocolVersion)));
+            assert_eq!(
+                strict,
+                Err(HandshakeFailure::Alert(AlertDescription::ProtocolVersion))
+            );
         }
     }
 }
@@ -280,7 +289,7 @@ async fn every_combination_of_settings_can_be_proved() {
     ];
     let mut wanted = Vec::new();
     for (name, delivery) in choices {
-        let certificate = Certificate::of(name);
+        let certificate = TestCertificate::self_signed(name);
         let domain = domain(name).bound(&certificate).delivered(delivery);
         let revision = world.put_all(&domain, &certificate).await;
         wanted.push((pattern(name), Some(certificate.sha256()), revision));
@@ -310,13 +319,15 @@ const STRICT: DeliveryConfig = DeliveryConfig {
 /// Whether `a.com` is delivered with [`STRICT`]; otherwise it is with [`DEFAULT`].
 async fn is_strict(edge: &Edge) -> bool {
     let https = edge.https_addr();
-    let mut http = Http::h1(https, "a.com").await;
+    let mut http = HttpConnection::h1(https, "a.com").await;
     let answer = http.ask(Method::GET, "a.com", "/").await;
     let hsts = answer.headers().get("strict-transport-security");
-    let over_plain = plain(edge.http_addr().unwrap(), "a.com", "/").await.0;
+    let over_plain = get_text(edge.http_addr().unwrap(), "a.com", "/").await.0;
     let seen = (
         protocol(https, "a.com", &["h2", "http/1.1"]).await.unwrap(),
-        version(https, "a.com", BOTH).await.unwrap(),
+        version(https, "a.com", rustls::DEFAULT_VERSIONS)
+            .await
+            .unwrap(),
         hsts.map(|value| value.to_str().unwrap()),
         over_plain,
     );
@@ -344,7 +355,7 @@ async fn settings_survive_a_restart_without_the_store() {
 #[tokio::test]
 async fn staging_edges_apply_staged_settings() {
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     let mut domain = domain("a.com")
         .bound(&certificate)
         .with_origin(saying("hello").await);

@@ -3,15 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use edgeseal_testing::{http::HttpConnection, origin::origin, pki::TestCertificate};
 use http::Response;
 use http_body_util::Full;
 use tokio::{net::TcpStream, sync::Notify, time::timeout};
 
-use crate::{
-    client::Http,
-    harness::{Certificate, Harness, TIMEOUT},
-    origin::origin,
-};
+use crate::harness::{Harness, TIMEOUT};
 
 /// An origin that responds when told to, and notifies when it gets a request.
 async fn waiting() -> (u16, Arc<Notify>, Arc<Notify>) {
@@ -34,15 +31,17 @@ async fn requests_in_flight_end_and_new_connections_do_not_begin() {
     for h2 in [false, true] {
         let world = Harness::new();
         let (port, asked, answer) = waiting().await;
-        world.serve("a.com", &Certificate::of("a.com"), port).await;
+        world
+            .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+            .await;
         let edge = world.edge().await;
         let address = edge.https_addr();
         // An idle connection must not delay the drain.
-        let _idle = Http::h1(address, "a.com").await;
+        let _idle = HttpConnection::h1(address, "a.com").await;
         let request = tokio::spawn(async move {
             let mut http = match h2 {
-                true => Http::h2(address, "a.com").await,
-                false => Http::h1(address, "a.com").await,
+                true => HttpConnection::h2(address, "a.com").await,
+                false => HttpConnection::h1(address, "a.com").await,
             };
             http.get("a.com", "/").await
         });
@@ -70,13 +69,15 @@ async fn requests_in_flight_end_and_new_connections_do_not_begin() {
 async fn requests_that_do_not_end_are_aborted() {
     let world = Harness::new();
     let (port, asked, _never) = waiting().await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world
         .edge_with(|options| options.drain_timeout = Duration::from_millis(100))
         .await;
     let address = edge.https_addr();
     let request = tokio::spawn(async move {
-        let mut http = Http::h1(address, "a.com").await;
+        let mut http = HttpConnection::h1(address, "a.com").await;
         let request = http::Request::get("/").header("host", "a.com");
         http.send(request.body(Full::default()).unwrap()).await
     });

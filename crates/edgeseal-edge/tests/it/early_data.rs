@@ -7,15 +7,16 @@ use std::{
     time::Duration,
 };
 
+use edgeseal_testing::{
+    origin::saying,
+    pki::TestCertificate,
+    tls::{client_config, server_config},
+};
 use rustls::{
     ClientConfig, ClientConnection, ServerConnection, Stream, pki_types::ServerName, version::TLS13,
 };
 
-use crate::{
-    client::config,
-    harness::{Certificate, Harness, TIMEOUT},
-    origin::{saying, server_config},
-};
+use crate::harness::{Harness, TIMEOUT};
 
 fn dialled(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
@@ -32,7 +33,7 @@ fn client(config: &Arc<ClientConfig>) -> ClientConnection {
 
 /// The previous server of the name: it issues tickets that allow this much early data.
 fn predecessor(early_data: u32) -> SocketAddr {
-    let mut config = server_config(&Certificate::of("a.com"), &["http/1.1"]);
+    let mut config = server_config(&TestCertificate::self_signed("a.com"), &["http/1.1"]);
     config.max_early_data_size = early_data;
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -51,7 +52,7 @@ fn predecessor(early_data: u32) -> SocketAddr {
 
 /// A request with this much early data before it, in this many writes; returns the response.
 fn ask(edge: SocketAddr, early_data: usize, writes: usize) -> String {
-    let mut config = config(&[&TLS13], &["http/1.1"]);
+    let mut config = client_config(&[&TLS13], &["http/1.1"]);
     config.enable_early_data = true;
     let config = Arc::new(config);
     let before = predecessor(u32::try_from(early_data).unwrap());
@@ -85,7 +86,9 @@ fn ask(edge: SocketAddr, early_data: usize, writes: usize) -> String {
 async fn early_data_of_an_earlier_servers_ticket_is_skipped() {
     let world = Harness::new();
     let port = saying("hello").await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world.edge().await;
     let edge = edge.https_addr();
     for (early_data, writes) in [(100, 1), (8000, 1), (16_384, 1), (16_384, 8), (40_000, 4)] {
@@ -100,11 +103,13 @@ async fn early_data_of_an_earlier_servers_ticket_is_skipped() {
 async fn no_ticket_allows_early_data() {
     let world = Harness::new();
     let port = saying("hello").await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world.edge().await;
     let edge = edge.https_addr();
     let asked = tokio::task::spawn_blocking(move || {
-        let mut config = config(&[&TLS13], &["http/1.1"]);
+        let mut config = client_config(&[&TLS13], &["http/1.1"]);
         config.enable_early_data = true;
         let config = Arc::new(config);
         let mut stream = dialled(edge);

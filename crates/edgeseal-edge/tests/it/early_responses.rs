@@ -3,6 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use edgeseal_testing::{
+    http::{HttpConnection, text},
+    origin::{listener, origin},
+    pki::{Authority, TestCertificate},
+    tls::{client_config, connect_with, server_config},
+};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -13,11 +19,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{
-    client::{BOTH, Http, config, connect, text},
-    harness::{Authority, Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{listener, origin, server_config},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 const ANSWER: &[u8] =
     b"HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\nContent-Length: 8\r\n\r\ntoo much";
@@ -38,7 +40,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 }
 
 /// An origin that does so, with TLS if it has a certificate; its port.
-async fn early_responding_origin(certificate: Option<&Certificate>) -> u16 {
+async fn early_responding_origin(certificate: Option<&TestCertificate>) -> u16 {
     let (listener, address) = listener().await;
     let acceptor = certificate
         .map(|certificate| TlsAcceptor::from(Arc::new(server_config(certificate, &["http/1.1"]))));
@@ -63,18 +65,18 @@ async fn early_responding_origin(certificate: Option<&Certificate>) -> u16 {
     address.port()
 }
 
-fn post(client: &Http, length: usize) -> Request<Full<Bytes>> {
+fn post(client: &HttpConnection, length: usize) -> Request<Full<Bytes>> {
     let request = Request::builder().method(Method::POST);
     let request = match client {
-        Http::H1(_) => request.uri("/").header("host", "a.com"),
-        Http::H2(_) => request.uri("https://a.com/"),
+        HttpConnection::H1(_) => request.uri("/").header("host", "a.com"),
+        HttpConnection::H2(_) => request.uri("https://a.com/"),
     };
     request.body(Full::from(vec![b'x'; length])).unwrap()
 }
 
 async fn clients_get_the_response(in_tls: bool) {
     let (world, authority) = (Harness::new(), Authority::new());
-    let certificate = authority.issue("a.com");
+    let certificate = authority.issue(&["a.com"]);
     let port = early_responding_origin(in_tls.then_some(&certificate)).await;
     world.serve("a.com", &certificate, port).await;
     let edge = world
@@ -82,16 +84,16 @@ async fn clients_get_the_response(in_tls: bool) {
             if in_tls {
                 options.origin_tls_ports = vec![port];
             }
-            options.origin_ca_file = Some(authority.file(&world));
+            options.origin_ca_file = Some(world.ca_file(&authority));
         })
         .await;
     for length in LENGTHS {
         for over_http2 in [false, true] {
             for nth in 0..REQUESTS {
                 let mut client = if over_http2 {
-                    Http::h2(edge.https_addr(), "a.com").await
+                    HttpConnection::h2(edge.https_addr(), "a.com").await
                 } else {
-                    Http::h1(edge.https_addr(), "a.com").await
+                    HttpConnection::h1(edge.https_addr(), "a.com").await
                 };
                 let request = post(&client, length);
                 let answer = timeout(TIMEOUT, client.send(request)).await.unwrap();
@@ -118,7 +120,7 @@ async fn so_is_one_of_a_tls_origin() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_sends_all_before_reading_gets_the_response() {
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     let port = early_responding_origin(None).await;
     world.serve("a.com", &certificate, port).await;
     let edge = world.edge().await;
@@ -126,8 +128,10 @@ async fn a_client_that_sends_all_before_reading_gets_the_response() {
     let body = vec![b'x'; length];
     let head = format!("POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: {length}\r\n\r\n");
     for _ in 0..5 {
-        let config = config(BOTH, &["http/1.1"]);
-        let mut client = connect(edge.https_addr(), "a.com", config).await.unwrap();
+        let config = client_config(rustls::DEFAULT_VERSIONS, &["http/1.1"]);
+        let mut client = connect_with(edge.https_addr(), "a.com", config)
+            .await
+            .unwrap();
         client.write_all(head.as_bytes()).await.unwrap();
         let sending = client.write_all(&body);
         timeout(TIMEOUT, sending).await.unwrap().unwrap();
@@ -169,7 +173,7 @@ async fn an_origin_that_closes_during_the_body_is_a_bad_gateway_without_retry() 
         }
     });
     for _ in 0..4 {
-        let mut client = Http::plain(edge.http_addr().unwrap()).await;
+        let mut client = HttpConnection::plain(edge.http_addr().unwrap()).await;
         let request = post(&client, 1_000_000);
         let answer = timeout(TIMEOUT, client.send(request)).await.unwrap();
         assert_eq!(answer.unwrap().status(), 502);
@@ -214,7 +218,7 @@ async fn a_client_that_withholds_its_body_holds_no_origin_connection() {
     let reading = silent.read_exact(&mut answer);
     timeout(TIMEOUT, reading).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 404");
-    let mut other = Http::plain(edge.http_addr().unwrap()).await;
+    let mut other = HttpConnection::plain(edge.http_addr().unwrap()).await;
     assert_eq!(other.get("a.com", "/").await, (404, "no".to_owned()));
 }
 
@@ -223,12 +227,14 @@ async fn a_client_that_withholds_its_body_holds_no_origin_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_http2_body_after_its_response_is_read_and_discarded() {
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     let port = early_responding_origin(None).await;
     world.serve("a.com", &certificate, port).await;
     let edge = world.edge().await;
-    let config = config(BOTH, &["h2"]);
-    let stream = connect(edge.https_addr(), "a.com", config).await.unwrap();
+    let config = client_config(rustls::DEFAULT_VERSIONS, &["h2"]);
+    let stream = connect_with(edge.https_addr(), "a.com", config)
+        .await
+        .unwrap();
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let mut sender = sender.ready().await.unwrap();

@@ -2,17 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use edgeseal_testing::{http::HttpConnection, origin::listener, pki::TestCertificate};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
 
-use crate::{
-    client::Http,
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::listener,
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 const UPLOAD: &[u8] = b"PUT / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 4\r\n\
                         Expect: 100-continue\r\n\r\n";
@@ -151,10 +148,14 @@ async fn over_http2_the_body_is_not_delayed() {
     let (origin, address) = listener().await;
     let world = Harness::new();
     world
-        .serve("a.com", &Certificate::of("a.com"), address.port())
+        .serve(
+            "a.com",
+            &TestCertificate::self_signed("a.com"),
+            address.port(),
+        )
         .await;
     let edge = world.edge().await;
-    let mut http = Http::h2(edge.https_addr(), "a.com").await;
+    let mut http = HttpConnection::h2(edge.https_addr(), "a.com").await;
     let request = http::Request::put("https://a.com/")
         .header("expect", "100-continue")
         .body("body".into())

@@ -12,6 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use edgeseal_edge::Edge;
+use edgeseal_testing::{
+    http::{HttpConnection, text as body_text},
+    origin::{listener, origin, saying},
+    pki::TestCertificate,
+    raw::{exchange, get_text},
+};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
@@ -23,11 +29,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    client::{Http, bare, plain},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{listener, origin, saying},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 const HEAD: Duration = Duration::from_millis(300);
 
@@ -48,7 +50,7 @@ async fn silent() -> (u16, Arc<AtomicUsize>) {
 }
 
 async fn text(edge: &Edge, path: &str) -> (u16, String) {
-    let (status, answer) = plain(edge.http_addr().unwrap(), "a.com", path).await;
+    let (status, answer) = get_text(edge.http_addr().unwrap(), "a.com", path).await;
     let body = answer.split_once("\r\n\r\n").unwrap().1;
     (status, body.to_owned())
 }
@@ -102,7 +104,7 @@ async fn requests_that_a_silent_origin_may_have_acted_on_are_not_retried() {
         let edge = world
             .edge_with(|options| options.timeouts.header = HEAD)
             .await;
-        let answer = bare(edge.http_addr().unwrap(), request).await;
+        let answer = exchange(edge.http_addr().unwrap(), request).await;
         assert!(answer.starts_with("HTTP/1.1 504 "), "{request:?} {answer}");
         edge.drain().await;
     }
@@ -295,14 +297,16 @@ async fn unprocessed_requests_are_retried() {
     for (rude, say, closes) in table {
         let world = Harness::new();
         let (port, answered) = refusing(rude, say.clone(), closes).await;
-        world.serve("a.com", &Certificate::of("a.com"), port).await;
+        world
+            .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+            .await;
         let edge = h2c_edge(&world, vec![port]).await;
         let body = "x".repeat(20_000);
-        let mut http = Http::h2(edge.https_addr(), "a.com").await;
+        let mut http = HttpConnection::h2(edge.https_addr(), "a.com").await;
         let response = timeout(TIMEOUT, http.send(post("https://a.com/", body.clone())));
         let response = response.await.unwrap().unwrap();
         assert_eq!(response.status(), 200, "{rude} {say:?}");
-        let got = crate::client::text(response).await;
+        let got = body_text(response).await;
         assert_eq!(got, format!("POST {body}"), "{rude} {say:?}");
         assert_eq!(answered.load(Ordering::SeqCst), 1, "{rude} {say:?}");
         edge.drain().await;
@@ -319,10 +323,10 @@ async fn an_origin_that_processes_nothing_is_skipped() {
         .with_origin_at("127.0.0.1", backup, 30);
     world.put(&domain).await;
     let edge = h2c_edge(&world, vec![port, backup]).await;
-    let mut http = Http::plain(edge.http_addr().unwrap()).await;
+    let mut http = HttpConnection::plain(edge.http_addr().unwrap()).await;
     let response = timeout(TIMEOUT, http.send(post("/", "body".to_owned())));
     let response = response.await.unwrap().unwrap();
-    assert_eq!(crate::client::text(response).await, "POST body");
+    assert_eq!(body_text(response).await, "POST body");
     assert_eq!(answered.load(Ordering::SeqCst), 0);
     assert_eq!(answers.load(Ordering::SeqCst), 1);
 }
@@ -340,7 +344,7 @@ async fn requests_that_may_have_been_processed_are_not_retried() {
         let (port, answered) = refusing(1, say.clone(), true).await;
         world.put(&domain("a.com").with_origin(port)).await;
         let edge = h2c_edge(&world, vec![port]).await;
-        let mut http = Http::plain(edge.http_addr().unwrap()).await;
+        let mut http = HttpConnection::plain(edge.http_addr().unwrap()).await;
         let response = timeout(TIMEOUT, http.send(post("/", "body".to_owned())));
         assert_eq!(response.await.unwrap().unwrap().status(), 502, "{say:?}");
         assert_eq!(answered.load(Ordering::SeqCst), 0, "{say:?}");
@@ -355,7 +359,7 @@ async fn a_long_body_is_sent_once_or_not_at_all() {
     let (port, answered) = refusing(1, frame(RST_STREAM, 1, &[REFUSED_STREAM]), false).await;
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = h2c_edge(&world, vec![port]).await;
-    let mut http = Http::plain(edge.http_addr().unwrap()).await;
+    let mut http = HttpConnection::plain(edge.http_addr().unwrap()).await;
     // What the first one reads of it fits into its window, and exceeds the buffer.
     let response = timeout(TIMEOUT, http.send(post("/", "x".repeat(65_535)))).await;
     assert_eq!(response.unwrap().unwrap().status(), 502);

@@ -11,6 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use edgeseal_testing::{
+    http::HttpConnection,
+    origin::{listener, origin, saying},
+    pki::TestCertificate,
+    tls::client_config,
+};
 use h2::{Reason, client::SendRequest};
 use http::{Request, Response};
 use http_body_util::Full;
@@ -25,11 +31,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{
-    client::{BOTH, Http, config},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{listener, origin, saying},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 const FLOOD: &str = "127.0.0.2";
 const CLIENT: &str = "127.0.0.3";
@@ -47,7 +49,7 @@ async fn tls_from(
     alpn: &str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = from(source, edge).await;
-    let config = Arc::new(config(BOTH, &[alpn]));
+    let config = Arc::new(client_config(rustls::DEFAULT_VERSIONS, &[alpn]));
     let name = ServerName::try_from("a.com").unwrap();
     let connecting = TlsConnector::from(config).connect(name, stream);
     timeout(TIMEOUT, connecting).await?
@@ -75,7 +77,9 @@ async fn is_served(source: &str, edge: SocketAddr) -> bool {
 async fn a_source_that_holds_all_connections_is_evicted() {
     let world = Harness::new();
     let port = saying("hello").await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     for slow in [true, false] {
         let edge = world
             .edge_with(|options| {
@@ -122,7 +126,9 @@ async fn a_source_that_holds_all_connections_is_evicted() {
 async fn idle_connections_are_evicted_for_newcomers() {
     let world = Harness::new();
     let port = saying("hello").await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world
         .edge_with(|options| options.limits.connections = 3)
         .await;
@@ -254,12 +260,14 @@ async fn an_idle_http2_connection_is_closed_and_a_waiting_one_is_not() {
     })
     .await;
     let world = Harness::new();
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world
         .edge_with(|options| options.header_timeout = Duration::from_millis(400))
         .await;
-    let mut idle = Http::h2(edge.https_addr(), "a.com").await;
-    let mut waiting = Http::h2(edge.https_addr(), "a.com").await;
+    let mut idle = HttpConnection::h2(edge.https_addr(), "a.com").await;
+    let mut waiting = HttpConnection::h2(edge.https_addr(), "a.com").await;
     assert_eq!(idle.get("a.com", "/").await.0, 200);
     let closed = async {
         while !idle.is_closed() {
@@ -302,7 +310,9 @@ impl NonReadingClient {
 async fn unread_responses_count_as_streams_of_their_source() {
     let world = Harness::new();
     let port = saying("hello").await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world
         .edge_with(|options| {
             options.limits.streams = 4;
@@ -341,7 +351,9 @@ async fn unread_responses_count_as_streams_of_their_source() {
 async fn unread_responses_do_not_occupy_an_origin() {
     let port = origin(|_| async { Response::new(Full::from(vec![7_u8; 4 * 1024 * 1024])) }).await;
     let world = Harness::new();
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world
         .edge_with(|options| options.origin_connections = 4)
         .await;
@@ -381,7 +393,9 @@ async fn long_over_h2c() -> (u16, Arc<AtomicUsize>) {
 async fn unread_responses_do_not_block_a_shared_connection() {
     let world = Harness::new();
     let (port, connections) = long_over_h2c().await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world
         .edge_with(|options| options.origin_h2c_ports = vec![port])
         .await;
@@ -391,7 +405,7 @@ async fn unread_responses_do_not_block_a_shared_connection() {
         for _ in 0..count {
             answers.push(flood.ask().await.unwrap());
         }
-        let mut visitor = Http::h2(edge.https_addr(), "a.com").await;
+        let mut visitor = HttpConnection::h2(edge.https_addr(), "a.com").await;
         for _ in 0..3 {
             let (status, text) = visitor.get("a.com", "/").await;
             assert_eq!((status, text.len()), (200, 1024 * 1024));
@@ -405,7 +419,9 @@ async fn unread_responses_do_not_block_a_shared_connection() {
 async fn an_http2_connection_exceeds_its_stream_target_rather_than_refuse() {
     let world = Harness::new();
     let (port, connections) = long_over_h2c().await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world
         .edge_with(|options| {
             options.origin_h2c_ports = vec![port];

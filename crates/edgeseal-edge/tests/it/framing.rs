@@ -3,6 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use edgeseal_testing::{
+    http::HttpConnection,
+    origin::{listener, origin, recording},
+    pki::TestCertificate,
+    raw::{exchange, get_text},
+    tls::connect,
+};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Incoming;
@@ -13,11 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    client::{BOTH, Http, bare, config, connect, plain},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{listener, origin, recording},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 /// An origin that responds to each connection's first request with these bytes, and then closes, or
 /// sends nothing more.
@@ -77,7 +80,7 @@ async fn an_http10_origin_closes_no_client_connection() {
         assert!(!answer.contains("connection: close"), "{answer}");
     }
     // An HTTP/1.0 client still gets a response in its own framing.
-    let answer = bare(
+    let answer = exchange(
         edge.http_addr().unwrap(),
         "GET / HTTP/1.0\r\nHost: a.com\r\n\r\n",
     )
@@ -90,7 +93,9 @@ async fn an_http10_origin_closes_no_client_connection() {
 async fn an_aborted_response_without_length_is_visibly_incomplete() {
     let world = Harness::new();
     let port = answering("HTTP/1.0 200 OK\r\n\r\nhel", true).await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world
         .edge_with(|options| options.timeouts.idle = Duration::from_millis(200))
         .await;
@@ -108,8 +113,8 @@ async fn an_aborted_response_without_length_is_visibly_incomplete() {
     );
     assert!(answer.ends_with("\r\n3\r\nhel\r\n"), "{answer}");
     for mut http in [
-        Http::h1(edge.https_addr(), "a.com").await,
-        Http::h2(edge.https_addr(), "a.com").await,
+        HttpConnection::h1(edge.https_addr(), "a.com").await,
+        HttpConnection::h2(edge.https_addr(), "a.com").await,
     ] {
         let response = http.ask(Method::GET, "a.com", "/").await;
         let body = timeout(TIMEOUT, response.into_body().collect()).await;
@@ -124,7 +129,9 @@ async fn an_aborted_response_without_length_resets_an_http10_connection() {
     let cut = answering("HTTP/1.0 200 OK\r\n\r\nhel", true).await;
     let whole = answering("HTTP/1.0 200 OK\r\n\r\nhel", false).await;
     world.put(&domain("cut.com").with_origin(cut)).await;
-    world.serve("a.com", &Certificate::of("a.com"), cut).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), cut)
+        .await;
     world.put(&domain("whole.com").with_origin(whole)).await;
     let edge = world
         .edge_with(|options| options.timeouts.idle = Duration::from_millis(200))
@@ -141,7 +148,7 @@ async fn an_aborted_response_without_length_resets_an_http10_connection() {
         let reset = Err(std::io::ErrorKind::ConnectionReset);
         assert_eq!(end, if complete { Ok(0) } else { reset }, "{host}");
     }
-    let tls = connect(edge.https_addr(), "a.com", config(BOTH, &[])).await;
+    let tls = connect(edge.https_addr(), "a.com", &[]).await;
     let mut visitor = tls.unwrap();
     let request = b"GET / HTTP/1.0\r\nHost: a.com\r\n\r\n";
     visitor.write_all(request).await.unwrap();
@@ -188,15 +195,15 @@ async fn chunked_wins_over_content_length() {
     ];
     for (answer, status) in table {
         let port = answering(answer, false).await;
-        let certificate = Certificate::of("a.com");
+        let certificate = TestCertificate::self_signed("a.com");
         let revision = world.serve("a.com", &certificate, port).await;
         let edge = world.edge().await;
         crate::harness::served(&edge, revision).await;
-        let (got, text) = plain(edge.http_addr().unwrap(), "a.com", "/").await;
+        let (got, text) = get_text(edge.http_addr().unwrap(), "a.com", "/").await;
         assert_eq!(got, status, "{answer:?} {text}");
         for mut http in [
-            Http::h1(edge.https_addr(), "a.com").await,
-            Http::h2(edge.https_addr(), "a.com").await,
+            HttpConnection::h1(edge.https_addr(), "a.com").await,
+            HttpConnection::h2(edge.https_addr(), "a.com").await,
         ] {
             let (got, text) = http.get("a.com", "/").await;
             assert_eq!(got, status, "{answer:?} {text}");
@@ -225,9 +232,11 @@ async fn bodies_of_get_and_head_are_delivered() {
         response.body(Full::<Bytes>::default()).unwrap()
     })
     .await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world.edge().await;
-    let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"])).await;
+    let stream = connect(edge.https_addr(), "a.com", &["h2"]).await;
     let io = TokioIo::new(stream.unwrap());
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
         .await
@@ -247,7 +256,7 @@ async fn bodies_of_get_and_head_are_delivered() {
             "{method} / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\
              Transfer-Encoding: chunked\r\n\r\n7\r\n{{\"q\":1}}\r\n0\r\n\r\n"
         );
-        let answer = bare(edge.http_addr().unwrap(), &request).await;
+        let answer = exchange(edge.http_addr().unwrap(), &request).await;
         assert!(
             answer.contains(&format!("x-got: {expected}\r\n")),
             "{answer}"
@@ -266,7 +275,7 @@ async fn a_request_with_two_framings_is_the_last_one() {
     let requests = "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\n\
                     Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n\
                     GET /smuggled HTTP/1.1\r\nHost: a.com\r\n\r\n";
-    let answer = bare(edge.http_addr().unwrap(), requests).await;
+    let answer = exchange(edge.http_addr().unwrap(), requests).await;
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     let sent = String::from_utf8(record.lock().unwrap().clone()).unwrap();
     assert!(!sent.contains("smuggled"), "{sent}");
@@ -281,7 +290,7 @@ async fn a_content_type_does_not_exempt_a_slow_body() {
         Response::new(Full::<Bytes>::default())
     })
     .await;
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     world.serve("a.com", &certificate, port).await;
     let edge = world
         .edge_with(|options| {
@@ -297,7 +306,9 @@ async fn a_content_type_does_not_exempt_a_slow_body() {
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     // Over HTTP/2 it is exempt, if the origin uses HTTP/2 too.
     let (h2c, _) = crate::failover::refusing(0, Vec::new(), false).await;
-    world.serve("b.com", &Certificate::of("b.com"), h2c).await;
+    world
+        .serve("b.com", &TestCertificate::self_signed("b.com"), h2c)
+        .await;
     let edge = world
         .edge_with(|options| {
             options.origin_h2c_ports = vec![h2c];
@@ -306,7 +317,7 @@ async fn a_content_type_does_not_exempt_a_slow_body() {
         })
         .await;
     for (host, status) in [("a.com", 408), ("b.com", 200)] {
-        let stream = connect(edge.https_addr(), host, config(BOTH, &["h2"])).await;
+        let stream = connect(edge.https_addr(), host, &["h2"]).await;
         let io = TokioIo::new(stream.unwrap());
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
@@ -345,7 +356,7 @@ async fn response_trailers_are_forwarded_to_clients_that_accept_them() {
         ("Connection: close\r\n", "0\r\n\r\n"),
     ] {
         let request = format!("GET / HTTP/1.1\r\nHost: a.com\r\n{takes}\r\n");
-        let answer = bare(edge.http_addr().unwrap(), &request).await;
+        let answer = exchange(edge.http_addr().unwrap(), &request).await;
         assert!(answer.ends_with(end), "{takes:?} {answer}");
         let announced = answer.contains("\r\ntrailer: X-Sum, X-Seen, X-Last\r\n");
         assert_eq!(announced, takes.starts_with("TE"), "{answer}");

@@ -4,6 +4,11 @@
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
+use edgeseal_testing::{
+    origin::listener,
+    pki::{Authority, TestCertificate},
+    tls::{connect, server_config},
+};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -11,11 +16,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{sync::mpsc, time::timeout};
 
-use crate::{
-    client::{BOTH, config, connect},
-    harness::{Authority, Certificate, Harness, TIMEOUT},
-    origin::{listener, server_config},
-};
+use crate::harness::{Harness, TIMEOUT};
 
 type Parts = mpsc::Sender<Frame<Bytes>>;
 
@@ -65,7 +66,7 @@ async fn conversation(
 }
 
 /// An origin that supports HTTP/2 only: with TLS if it has a certificate, in plaintext otherwise.
-async fn talking(certificate: Option<&Certificate>) -> u16 {
+async fn talking(certificate: Option<&TestCertificate>) -> u16 {
     let (listener, address) = listener().await;
     let acceptor = certificate.map(|certificate| {
         tokio_rustls::TlsAcceptor::from(Arc::new(server_config(certificate, &["h2"])))
@@ -99,11 +100,13 @@ async fn talking(certificate: Option<&Certificate>) -> u16 {
 async fn streaming_calls_with_trailers_in_both_directions() {
     let world = Harness::new();
     let authority = Authority::new();
-    let in_tls = talking(Some(&authority.issue("a.com"))).await;
+    let in_tls = talking(Some(&authority.issue(&["a.com"]))).await;
     let clear = talking(None).await;
-    let file = authority.file(&world);
+    let file = world.ca_file(&authority);
     for (port, scheme) in [(in_tls, "https"), (clear, "http")] {
-        world.serve("a.com", &Certificate::of("a.com"), port).await;
+        world
+            .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+            .await;
         let edge = world
             .edge_with(|options| {
                 options.origin_tls_ports = vec![in_tls];
@@ -111,9 +114,7 @@ async fn streaming_calls_with_trailers_in_both_directions() {
                 options.origin_ca_file = Some(file.clone());
             })
             .await;
-        let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"]))
-            .await
-            .unwrap();
+        let stream = connect(edge.https_addr(), "a.com", &["h2"]).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
                 .await

@@ -1,6 +1,10 @@
 //! A store, a keyring, certificates, and the records that the control plane would write.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use edgeseal_core::{
@@ -18,10 +22,15 @@ use edgeseal_store::{
     memory::MemoryStore,
     record::{EdgeRecord, Material, decode, encode, encode_material},
 };
+use edgeseal_testing::{
+    pem,
+    pki::{Authority, TestCertificate, new_key, new_key_of, new_rsa_key},
+};
+use rcgen::CertificateParams;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) use edgeseal_testing::wait::TIMEOUT;
 
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix_seconds(1_800_000_000)
@@ -31,14 +40,6 @@ pub(crate) struct Harness {
     pub(crate) store: SharedStore,
     pub(crate) keyring: Keyring,
     pub(crate) directory: TempDir,
-}
-
-/// A certificate with its key, as admission would leave it.
-#[derive(Clone)]
-pub(crate) struct Certificate {
-    pub(crate) leaf: Vec<u8>,
-    pub(crate) intermediates: Vec<Vec<u8>>,
-    pub(crate) key: Vec<u8>,
 }
 
 impl Harness {
@@ -89,14 +90,19 @@ impl Harness {
         self.write(vec![put(domain)]).await
     }
 
-    pub(crate) async fn put_all(&self, domain: &Domain, certificate: &Certificate) -> Revision {
+    pub(crate) async fn put_all(&self, domain: &Domain, certificate: &TestCertificate) -> Revision {
         let mut writes = certificate.writes(&self.keyring);
         writes.push(put(domain));
         self.write(writes).await
     }
 
     /// A domain with this certificate and origin, online, HTTPS on.
-    pub(crate) async fn serve(&self, name: &str, certificate: &Certificate, port: u16) -> Revision {
+    pub(crate) async fn serve(
+        &self,
+        name: &str,
+        certificate: &TestCertificate,
+        port: u16,
+    ) -> Revision {
         let domain = domain(name).bound(certificate).with_origin(port);
         self.put_all(&domain, certificate).await
     }
@@ -104,6 +110,13 @@ impl Harness {
     pub(crate) async fn remove(&self, name: &str) -> Revision {
         self.write(vec![Write::Delete(Key::domain(&pattern(name)))])
             .await
+    }
+
+    /// Writes the root certificate of a CA to a file.
+    pub(crate) fn ca_file(&self, authority: &Authority) -> PathBuf {
+        let file = self.directory.path().join("origins.pem");
+        std::fs::write(&file, authority.root.pem()).unwrap();
+        file
     }
 
     /// The report of edge `e1`, as soon as it is as wanted.
@@ -172,10 +185,10 @@ pub(crate) fn domain(name: &str) -> Domain {
 }
 
 pub(crate) trait DomainBuilder {
-    fn bound(self, certificate: &Certificate) -> Self;
-    fn staged(self, certificate: &Certificate) -> Self;
+    fn bound(self, certificate: &TestCertificate) -> Self;
+    fn staged(self, certificate: &TestCertificate) -> Self;
     /// With a second certificate, of this key, beside the first one.
-    fn beside(self, certificate: &Certificate, key: KeyAlgorithm) -> Self;
+    fn beside(self, certificate: &TestCertificate, key: KeyAlgorithm) -> Self;
     fn off(self) -> Self;
     fn delivered(self, delivery: DeliveryConfig) -> Self;
     fn in_state(self, state: DomainState) -> Self;
@@ -184,17 +197,17 @@ pub(crate) trait DomainBuilder {
 }
 
 impl DomainBuilder for Domain {
-    fn bound(mut self, certificate: &Certificate) -> Self {
+    fn bound(mut self, certificate: &TestCertificate) -> Self {
         self.bind(certificate.binding(), Environment::Production, now());
         self
     }
 
-    fn staged(mut self, certificate: &Certificate) -> Self {
+    fn staged(mut self, certificate: &TestCertificate) -> Self {
         self.bind(certificate.binding(), Environment::Staging, now());
         self
     }
 
-    fn beside(mut self, certificate: &Certificate, key: KeyAlgorithm) -> Self {
+    fn beside(mut self, certificate: &TestCertificate, key: KeyAlgorithm) -> Self {
         self.production.as_mut().unwrap().companion = Some(Companion {
             certificate: 2,
             material: certificate.digest(),
@@ -244,82 +257,27 @@ pub(crate) fn put(domain: &Domain) -> Write {
     }
 }
 
-impl Certificate {
-    /// Self-signed.
-    pub(crate) fn of(name: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        Self {
-            leaf: made.cert.der().to_vec(),
-            intermediates: Vec::new(),
-            key: made.signing_key.serialize_der(),
-        }
-    }
-
-    /// Self-signed, with an RSA key.
-    pub(crate) fn rsa(name: &str) -> Self {
-        let size = rcgen::RsaKeySize::_2048;
-        let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size).unwrap();
-        Self::signed_by_itself(name, &key)
-    }
-
-    /// Self-signed, with an ECDSA key on P-384.
-    pub(crate) fn p384(name: &str) -> Self {
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
-        Self::signed_by_itself(name, &key)
-    }
-
-    /// Self-signed, good until then.
-    pub(crate) fn until(name: &str, not_after: Timestamp) -> Self {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
-        let seconds = not_after.unix_seconds();
-        params.not_after = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap();
-        Self {
-            leaf: params.self_signed(&key).unwrap().der().to_vec(),
-            intermediates: Vec::new(),
-            key: key.serialize_der(),
-        }
-    }
-
-    fn signed_by_itself(name: &str, key: &rcgen::KeyPair) -> Self {
-        let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
-        Self {
-            leaf: params.self_signed(key).unwrap().der().to_vec(),
-            intermediates: Vec::new(),
-            key: key.serialize_der(),
-        }
-    }
-
-    /// Issued by an intermediate, which is served with it.
-    pub(crate) fn with_chain(name: &str) -> Self {
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let issuer_key = rcgen::KeyPair::generate().unwrap();
-        let issuer_der = params.self_signed(&issuer_key).unwrap().der().to_vec();
-        let issuer = rcgen::Issuer::new(params, issuer_key);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let leaf = rcgen::CertificateParams::new([name.to_owned()])
-            .unwrap()
-            .signed_by(&key, &issuer)
-            .unwrap();
-        Self {
-            leaf: leaf.der().to_vec(),
-            intermediates: vec![issuer_der],
-            key: key.serialize_der(),
-        }
-    }
-
-    pub(crate) fn digest(&self) -> Digest {
-        let chain = std::iter::once(&self.leaf).chain(&self.intermediates);
-        Digest::of_chain(chain.map(Vec::as_slice))
-    }
-
+/// The records of a certificate, as admission would leave them.
+pub(crate) trait CertificateRecords {
+    fn digest(&self) -> Digest;
     /// SHA-256 of the leaf in hex.
-    pub(crate) fn sha256(&self) -> String {
+    fn sha256(&self) -> String;
+    fn binding(&self) -> Binding;
+    /// Material and issuers.
+    fn writes(&self, keyring: &Keyring) -> Vec<Write>;
+}
+
+impl CertificateRecords for TestCertificate {
+    fn digest(&self) -> Digest {
+        let chain = pem::decode_all(&self.chain);
+        Digest::of_chain(chain.iter().map(Vec::as_slice))
+    }
+
+    fn sha256(&self) -> String {
         Digest::of(&self.leaf).to_string()
     }
 
-    pub(crate) fn binding(&self) -> Binding {
+    fn binding(&self) -> Binding {
         Binding {
             enabled: true,
             certificate: 1,
@@ -330,19 +288,15 @@ impl Certificate {
         }
     }
 
-    /// Material and issuers.
-    pub(crate) fn writes(&self, keyring: &Keyring) -> Vec<Write> {
+    fn writes(&self, keyring: &Keyring) -> Vec<Write> {
         let key = Key::material(&self.digest());
+        let intermediates = self.intermediates();
         let material = Material {
             leaf: self.leaf.clone(),
-            issuers: self
-                .intermediates
-                .iter()
-                .map(|der| Digest::of(der).0)
-                .collect(),
-            sealed_key: keyring.seal(&Secret::new(self.key.clone()), &key),
+            issuers: intermediates.iter().map(|der| Digest::of(der).0).collect(),
+            sealed_key: keyring.seal(&Secret::new(self.key_der()), &key),
         };
-        let issuers = self.intermediates.iter().map(|der| Write::Put {
+        let issuers = intermediates.iter().map(|der| Write::Put {
             key: Key::issuer(&Digest::of(der)),
             value: Bytes::from(der.clone()),
             expires: None,
@@ -356,41 +310,31 @@ impl Certificate {
     }
 }
 
-/// A private certificate authority.
-pub(crate) struct Authority {
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
-    pem: String,
+/// Self-signed, with an RSA key.
+pub(crate) fn rsa_certificate(name: &str) -> TestCertificate {
+    TestCertificate::self_signed_with(name, new_rsa_key(), |_| {})
 }
 
-impl Authority {
-    pub(crate) fn new() -> Self {
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        let issuer = rcgen::Issuer::new(params, key);
-        Self { issuer, pem }
-    }
+/// Self-signed, with an ECDSA key on P-384.
+pub(crate) fn p384_certificate(name: &str) -> TestCertificate {
+    let key = new_key_of(&rcgen::PKCS_ECDSA_P384_SHA384);
+    TestCertificate::self_signed_with(name, key, |_| {})
+}
 
-    pub(crate) fn issue(&self, name: &str) -> Certificate {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let leaf = rcgen::CertificateParams::new([name.to_owned()])
-            .unwrap()
-            .signed_by(&key, &self.issuer)
-            .unwrap();
-        Certificate {
-            leaf: leaf.der().to_vec(),
-            intermediates: Vec::new(),
-            key: key.serialize_der(),
-        }
-    }
+/// Self-signed, valid until then.
+pub(crate) fn certificate_until(name: &str, not_after: Timestamp) -> TestCertificate {
+    TestCertificate::self_signed_with(name, new_key(), |params| {
+        let seconds = not_after.unix_seconds();
+        params.not_after = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+    })
+}
 
-    /// Writes its certificate to a file in the world's directory.
-    pub(crate) fn file(&self, world: &Harness) -> std::path::PathBuf {
-        let file = world.directory.path().join("origins.pem");
-        std::fs::write(&file, &self.pem).unwrap();
-        file
-    }
+/// Issued by an intermediate of its own, which is served with it. Valid at any time.
+pub(crate) fn certificate_with_chain(name: &str) -> TestCertificate {
+    Authority::new().issue_with(&[name], |params| {
+        let any = CertificateParams::default();
+        (params.not_before, params.not_after) = (any.not_before, any.not_after);
+    })
 }
 
 /// Overwrites some of a file.

@@ -5,16 +5,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use edgeseal_testing::{
+    origin::{listener, recording},
+    raw::exchange,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
 
-use crate::{
-    client::bare,
-    harness::{DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{listener, recording},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 /// An origin that responds with HTTP/1.0 and only reads bodies with a length; its port, and the
 /// requests.
@@ -61,7 +61,7 @@ fn chunked(body: &str) -> String {
 
 async fn knows(edge: SocketAddr) {
     let get = "GET / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n";
-    let answer = bare(edge, get).await;
+    let answer = exchange(edge, get).await;
     assert!(answer.ends_with("old"), "{answer}");
 }
 
@@ -74,7 +74,7 @@ async fn a_body_without_a_length_is_buffered_for_an_http10_origin() {
     let address = edge.http_addr().unwrap();
     knows(address).await;
     for body in ["", "a body", &"x".repeat(50_000)] {
-        let answer = bare(address, &chunked(body)).await;
+        let answer = exchange(address, &chunked(body)).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         let got = requests.lock().unwrap().pop().unwrap();
         assert!(!got.contains("transfer-encoding"), "{got}");
@@ -93,7 +93,7 @@ async fn one_that_is_too_long_to_be_buffered_is_refused() {
     let address = edge.http_addr().unwrap();
     knows(address).await;
     requests.lock().unwrap().clear();
-    let answer = bare(address, &chunked(&"x".repeat(200_000))).await;
+    let answer = exchange(address, &chunked(&"x".repeat(200_000))).await;
     assert!(answer.starts_with("HTTP/1.1 411 "), "{answer}");
     assert!(requests.lock().unwrap().is_empty(), "it is not asked");
 }
@@ -107,7 +107,7 @@ async fn a_client_that_expects_continue_is_told_to_send() {
     let address = edge.http_addr().unwrap();
     knows(address).await;
     let expecting = chunked("a body").replace("Host:", "Expect: 100-continue\r\nHost:");
-    let answer = bare(address, &expecting).await;
+    let answer = exchange(address, &expecting).await;
     assert!(answer.starts_with("HTTP/1.1 100 "), "{answer}");
     assert!(answer.contains("HTTP/1.1 200 "), "{answer}");
     let got = requests.lock().unwrap().pop().unwrap();
@@ -127,7 +127,7 @@ async fn the_next_origin_gets_it_in_chunks_if_it_speaks_http_1_1() {
     knows(address).await;
     requests.lock().unwrap().clear();
     let body = "x".repeat(200_000);
-    let answer = bare(address, &chunked(&body)).await;
+    let answer = exchange(address, &chunked(&body)).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let record = String::from_utf8(record.lock().unwrap().clone()).unwrap();
     let (head, sent) = record.split_once("\r\n\r\n").unwrap();

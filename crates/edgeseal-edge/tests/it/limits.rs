@@ -8,6 +8,13 @@ use std::{
     time::Duration,
 };
 
+use edgeseal_testing::{
+    http::HttpConnection,
+    origin::{origin, saying},
+    pki::TestCertificate,
+    raw::exchange,
+    tls::{client_config, connect_with},
+};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -17,11 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    client::{BOTH, Http, bare, config, connect},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{origin, saying},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 fn status(answer: &str) -> Option<&str> {
     answer.split(' ').nth(1)
@@ -67,15 +70,19 @@ async fn a_client_with_too_large_headers_gets_the_response() {
     for large_headers in [0, 10] {
         let world = Harness::new();
         let port = saying("hello").await;
-        world.serve("a.com", &Certificate::of("a.com"), port).await;
+        world
+            .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+            .await;
         let edge = world
             .edge_with(|options| options.limits.large_headers = large_headers)
             .await;
         for _ in 0..5 {
-            let answer = bare(edge.http_addr().unwrap(), &head).await;
+            let answer = exchange(edge.http_addr().unwrap(), &head).await;
             assert_eq!(status(&answer), Some("431"), "{answer}");
-            let config = config(BOTH, &["http/1.1"]);
-            let mut client = connect(edge.https_addr(), "a.com", config).await.unwrap();
+            let config = client_config(rustls::DEFAULT_VERSIONS, &["http/1.1"]);
+            let mut client = connect_with(edge.https_addr(), "a.com", config)
+                .await
+                .unwrap();
             let sending = client.write_all(head.as_bytes());
             timeout(TIMEOUT, sending).await.unwrap().unwrap();
             client.flush().await.unwrap();
@@ -108,7 +115,7 @@ async fn a_large_header_is_refused_under_memory_pressure() {
     // Until the edge has read this much of it.
     let refused = async {
         loop {
-            let answer = bare(address, &long).await;
+            let answer = exchange(address, &long).await;
             if status(&answer) != Some("200") {
                 break answer;
             }
@@ -116,7 +123,7 @@ async fn a_large_header_is_refused_under_memory_pressure() {
     };
     let refused = timeout(TIMEOUT, refused).await.unwrap();
     assert_eq!(status(&refused), Some("431"), "{refused}");
-    let short = bare(address, &request(10_000)).await;
+    let short = exchange(address, &request(10_000)).await;
     assert_eq!(status(&short), Some("200"), "{short}");
     first.write_all(end.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -126,7 +133,7 @@ async fn a_large_header_is_refused_under_memory_pressure() {
         .unwrap();
     assert_eq!(status(&answer), Some("200"), "{answer}");
     // Its budget is released for the next one as soon as its exchange is over.
-    let next = async { while status(&bare(address, &long).await) != Some("200") {} };
+    let next = async { while status(&exchange(address, &long).await) != Some("200") {} };
     timeout(TIMEOUT, next).await.unwrap();
 }
 
@@ -196,7 +203,7 @@ async fn bodies_are_limited_in_size() {
             let request = format!(
                 "POST / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n{framing}\r\n\r\n{body}"
             );
-            let answer = bare(edge.http_addr().unwrap(), &request).await;
+            let answer = exchange(edge.http_addr().unwrap(), &request).await;
             assert_eq!(status(&answer), Some(*expected), "{request}\n{answer}");
         }
     }
@@ -211,13 +218,15 @@ async fn bodies_are_limited_in_size() {
 async fn requests_per_connection_are_limited() {
     let world = Harness::new();
     let port = saying("hello").await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world
         .edge_with(|options| options.keepalive_requests = 3)
         .await;
     for mut http in [
-        Http::h1(edge.https_addr(), "a.com").await,
-        Http::h2(edge.https_addr(), "a.com").await,
+        HttpConnection::h1(edge.https_addr(), "a.com").await,
+        HttpConnection::h2(edge.https_addr(), "a.com").await,
     ] {
         for _ in 0..3 {
             assert_eq!(http.get("a.com", "/").await.0, 200);

@@ -1,16 +1,18 @@
 //! Kinds of requests and responses over HTTP/1.1 and HTTP/2: forwarded unchanged.
 
 use bytes::Bytes;
+use edgeseal_testing::{
+    http::HttpConnection,
+    origin::{origin, saying},
+    pki::TestCertificate,
+    raw::exchange,
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use crate::{
-    client::Http,
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{origin, saying},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 /// Responds by the path.
 async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -111,13 +113,15 @@ fn table() -> Vec<Case> {
 async fn each_kind_is_the_same_over_both_versions() {
     let world = Harness::new();
     let port = origin(answer).await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world.edge().await;
     for http2 in [false, true] {
         let mut http = if http2 {
-            Http::h2(edge.https_addr(), "a.com").await
+            HttpConnection::h2(edge.https_addr(), "a.com").await
         } else {
-            Http::h1(edge.https_addr(), "a.com").await
+            HttpConnection::h1(edge.https_addr(), "a.com").await
         };
         for case in table() {
             let context = format!("{} {} over HTTP/2: {http2}", case.method, case.path);
@@ -156,9 +160,11 @@ async fn each_kind_is_the_same_over_both_versions() {
 async fn connect_is_refused_over_http2_too() {
     let world = Harness::new();
     let port = saying("hello").await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world.edge().await;
-    let mut http = Http::h2(edge.https_addr(), "a.com").await;
+    let mut http = HttpConnection::h2(edge.https_addr(), "a.com").await;
     let request = Request::connect("a.com:443").body(Full::default()).unwrap();
     let response = timeout(TIMEOUT, http.send(request)).await.unwrap().unwrap();
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
@@ -171,7 +177,7 @@ async fn the_asterisk_of_options_passes() {
     world.put(&domain("a.com").with_origin(port)).await;
     let edge = world.edge().await;
     let request = "OPTIONS * HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n";
-    let answer = crate::client::bare(edge.http_addr().unwrap(), request).await;
+    let answer = exchange(edge.http_addr().unwrap(), request).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.contains("allow: GET\r\n"), "{answer}");
 }

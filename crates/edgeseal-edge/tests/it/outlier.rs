@@ -5,16 +5,16 @@ use std::{
     time::Duration,
 };
 
+use edgeseal_testing::{
+    origin::{listener, saying},
+    raw::get_text,
+};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     time::{interval, timeout},
 };
 
-use crate::{
-    client::plain,
-    harness::{DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{listener, saying},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 /// Requests: the method, and the host.
 type Asked = Arc<Mutex<Vec<(String, String)>>>;
@@ -72,7 +72,7 @@ async fn the_next_client_does_not_choose_the_probe_host() {
     let edge = world.edge().await;
     let http = edge.http_addr().unwrap();
     for _ in 0..3 {
-        assert!(plain(http, "one.a.com", "/").await.1.ends_with("backup"));
+        assert!(get_text(http, "one.a.com", "/").await.1.ends_with("backup"));
     }
     let get = ("GET".to_owned(), "one.a.com".to_owned());
     assert_eq!(*asked.lock().unwrap(), vec![get; 3]);
@@ -80,7 +80,7 @@ async fn the_next_client_does_not_choose_the_probe_host() {
         let mut every = interval(Duration::from_millis(50));
         loop {
             every.tick().await;
-            assert!(plain(http, "two.a.com", "/").await.1.ends_with("backup"));
+            assert!(get_text(http, "two.a.com", "/").await.1.ends_with("backup"));
             if let Some(trial) = asked.lock().unwrap().get(3) {
                 return trial.clone();
             }

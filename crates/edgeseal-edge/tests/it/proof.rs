@@ -15,21 +15,16 @@ use edgeseal_store::{
     record::EdgeRecord,
     rollout::{EdgeState, RolloutStatus, SILENT_AFTER_MS},
 };
-use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivatePkcs8KeyDer},
-};
+use edgeseal_testing::{pki::TestCertificate, tls::server_config, wait::eventually};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     runtime::Runtime,
-    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 
 use crate::harness::{
-    Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, now, pattern, put, served,
+    CertificateRecords as _, DomainBuilder as _, Harness, domain, now, pattern, put, served,
 };
 
 /// A store, and the reports of its edges.
@@ -61,7 +56,7 @@ impl Watch {
 
     async fn until_proved(&self, name: &str, revision: Revision, count: (usize, usize)) {
         let production = Environment::Production;
-        until(async || {
+        eventually("the state of the proof", async || {
             let found = self.proved(name, revision, production, 0).await;
             (found == count).then_some(())
         })
@@ -87,19 +82,6 @@ impl Watch {
         let target = target.unwrap().unwrap();
         look(&edges[0], edges[0].status(&target, now()))
     }
-}
-
-/// Polls; nothing is asserted about how long it takes.
-async fn until<T>(look: impl AsyncFn() -> Option<T>) -> T {
-    let looking = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    timeout(TIMEOUT, looking).await.expect("in time")
 }
 
 fn options(world: &Harness, group: &str, id: &str) -> Options {
@@ -146,9 +128,11 @@ async fn every_live_edge_of_the_environment_counts_and_no_other() {
     let second = edge(&world, "default", "e2").await;
     let _third = edge(&world, "elsewhere", "e1").await;
     let staging = edge(&world, STAGING, "e1").await;
-    let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
+    let revision = world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), 1)
+        .await;
     watch.until_proved("a.com", revision, (3, 3)).await;
-    until(async || {
+    eventually("the state of the proof", async || {
         let found = watch.proved("a.com", revision, Environment::Staging, 0);
         (found.await == (1, 1)).then_some(())
     })
@@ -157,7 +141,9 @@ async fn every_live_edge_of_the_environment_counts_and_no_other() {
     // One is drained and leaves; one dies: its report stays, and proves nothing of later changes.
     second.drain().await;
     first.kill();
-    let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
+    let revision = world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), 1)
+        .await;
     watch.until_proved("a.com", revision, (1, 2)).await;
     let much_later = async |ms| {
         let found = watch.proved("a.com", revision, Environment::Production, ms);
@@ -167,12 +153,12 @@ async fn every_live_edge_of_the_environment_counts_and_no_other() {
     // All clocks stand still here, so live edges are as silent as dead ones.
     assert_eq!(much_later(SILENT_AFTER_MS + 1).await, (0, 0));
     // Set for staging only: no production edge is waited for or counts.
-    let staged = Certificate::of("a.com");
-    let mut changed = domain("a.com").bound(&Certificate::of("a.com"));
+    let staged = TestCertificate::self_signed("a.com");
+    let mut changed = domain("a.com").bound(&TestCertificate::self_signed("a.com"));
     changed = changed.staged(&staged);
     let revision = world.put_all(&changed, &staged).await;
     served(&staging, revision).await;
-    until(async || {
+    eventually("the state of the proof", async || {
         let found = watch.proved("a.com", revision, Environment::Staging, 0);
         (found.await == (1, 1)).then_some(())
     })
@@ -184,7 +170,9 @@ async fn a_dead_edge_is_distinguished_from_a_live_one() {
     let world = Harness::new();
     let watch = Watch::new(&world);
     let dying = KillableEdge::start(&world, "default", "dying").await;
-    let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
+    let revision = world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), 1)
+        .await;
     watch.until_proved("a.com", revision, (1, 1)).await;
     dying.kill();
     let target = watch
@@ -211,7 +199,10 @@ async fn of_two_changes_the_second_is_proved_and_each_proof_says_which_it_saw() 
     let watch = Watch::new(&world);
     let _edge = world.edge().await;
     world.report("default", |_| true).await;
-    let certificates = [Certificate::of("a.com"), Certificate::of("a.com")];
+    let certificates = [
+        TestCertificate::self_signed("a.com"),
+        TestCertificate::self_signed("a.com"),
+    ];
     for _ in 0..3 {
         let mut revisions = Vec::new();
         for certificate in &certificates {
@@ -219,7 +210,7 @@ async fn of_two_changes_the_second_is_proved_and_each_proof_says_which_it_saw() 
             changed.modified = now().plus_ms(-40);
             revisions.push(world.put_all(&changed, certificate).await);
         }
-        let proof = until(async || {
+        let proof = eventually("the state of the proof", async || {
             // Probed after the first change it may show the second, which has no time yet.
             let proof = watch.standing("a.com", |_, standing| standing.proof.cloned());
             proof.await.filter(|proof| proof.changed_at.is_some())
@@ -238,12 +229,12 @@ async fn in_bulk_only_probed_domains_are_reported_and_requested_ones_first() {
     let watch = Watch::new(&world);
     let edge = world.edge().await;
     world.report("default", |_| true).await;
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     world.write(certificate.writes(&world.keyring)).await;
     let name = |n: usize| format!("d{n}.example.com");
     let bulk = (0..1000).map(|n| put(&domain(&name(n)).bound(&certificate)));
     let revision = world.write(bulk.collect()).await;
-    until(async || {
+    eventually("the state of the proof", async || {
         let edges = watch.edges().await;
         (edges[0].revision >= revision.0).then_some(())
     })
@@ -280,7 +271,7 @@ async fn exact_domains_below_a_wildcard_do_not_hide_it() {
     let world = Harness::new();
     let watch = Watch::new(&world);
     let _edge = world.edge().await;
-    let certificate = Certificate::of("*.b.com");
+    let certificate = TestCertificate::self_signed("*.b.com");
     for taken in ["edgeseal-proof.b.com", "p.b.com"] {
         world.serve(taken, &certificate, 1).await;
     }
@@ -295,20 +286,12 @@ struct Interceptor {
 }
 
 impl Interceptor {
-    async fn start(certificate: &Certificate) -> (Self, tokio::sync::oneshot::Sender<SocketAddr>) {
+    async fn start(
+        certificate: &TestCertificate,
+    ) -> (Self, tokio::sync::oneshot::Sender<SocketAddr>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let key = PrivatePkcs8KeyDer::from(certificate.key.clone());
-        let own = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![CertificateDer::from(certificate.leaf.clone())],
-                key.into(),
-            );
-        let acceptor = TlsAcceptor::from(Arc::new(own.unwrap()));
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(certificate, &[])));
         let intercepts = Arc::new(AtomicBool::new(true));
         let (edge, told) = tokio::sync::oneshot::channel();
         let does = Arc::clone(&intercepts);
@@ -339,14 +322,17 @@ impl Interceptor {
 async fn what_another_server_serves_is_reported_and_recovers() {
     let world = Harness::new();
     let watch = Watch::new(&world);
-    let (certificate, other) = (Certificate::of("a.com"), Certificate::of("a.com"));
+    let (certificate, other) = (
+        TestCertificate::self_signed("a.com"),
+        TestCertificate::self_signed("a.com"),
+    );
     let (interceptor, tell) = Interceptor::start(&other).await;
     let edge = world
         .edge_with(|options| options.probe_address = Some(interceptor.address))
         .await;
     tell.send(edge.https_addr()).unwrap();
     let revision = world.serve("a.com", &certificate, 1).await;
-    let record = until(async || {
+    let record = eventually("the state of the proof", async || {
         let edges = watch.edges().await;
         let edge = edges.into_iter().next()?;
         (edge.unproved_total > 0).then_some(edge)
@@ -382,11 +368,14 @@ async fn a_quarantined_domain_is_reported_and_recovers() {
     let edge = world
         .edge_with(|options| options.retry_interval = std::time::Duration::from_millis(200))
         .await;
-    let (good, missing) = (Certificate::of("a.com"), Certificate::of("a.com"));
+    let (good, missing) = (
+        TestCertificate::self_signed("a.com"),
+        TestCertificate::self_signed("a.com"),
+    );
     let first = world.serve("a.com", &good, 1).await;
     watch.until_proved("a.com", first, (1, 1)).await;
     let second = world.put(&domain("a.com").bound(&missing)).await;
-    let why = until(async || {
+    let why = eventually("the state of the proof", async || {
         let edges = watch.edges().await;
         let held = edges[0].quarantined.first()?;
         Some(held.reason.clone())

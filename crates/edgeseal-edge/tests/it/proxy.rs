@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+use edgeseal_testing::{
+    http::{HttpConnection, text},
+    origin::{dead_port, echo_head, listener, saying},
+    pki::TestCertificate,
+    raw::{exchange, get_text},
+    tls::{client_config, connect_with},
+};
 use http::{Request, Version};
 use http_body_util::Full;
 use tokio::{
@@ -10,17 +17,17 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    client::{Http, bare, plain, text},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, served},
-    origin::{dead_port, echo_head, listener, saying},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain, served};
 
 #[tokio::test]
 async fn the_origin_sees_client_headers_and_no_hop_by_hop_headers() {
     let world = Harness::new();
     world
-        .serve("*.a.com", &Certificate::of("*.a.com"), echo_head().await)
+        .serve(
+            "*.a.com",
+            &TestCertificate::self_signed("*.a.com"),
+            echo_head().await,
+        )
         .await;
     let edge = world.edge().await;
     let request = |version| {
@@ -42,9 +49,9 @@ async fn the_origin_sees_client_headers_and_no_hop_by_hop_headers() {
         }
         request.body(Full::default()).unwrap()
     };
-    let mut h1 = Http::h1(edge.https_addr(), "x.a.com").await;
+    let mut h1 = HttpConnection::h1(edge.https_addr(), "x.a.com").await;
     let over_h1 = without_port(&text(h1.send(request(Version::HTTP_11)).await.unwrap()).await);
-    let mut h2 = Http::h2(edge.https_addr(), "x.a.com").await;
+    let mut h2 = HttpConnection::h2(edge.https_addr(), "x.a.com").await;
     let over_h2 = without_port(&text(h2.send(request(Version::HTTP_2)).await.unwrap()).await);
     let expected = |cookies: &str, via: &str| {
         format!(
@@ -70,8 +77,12 @@ fn without_port(head: &str) -> String {
 async fn hosts_that_are_not_served_here() {
     let world = Harness::new();
     let port = saying("hello").await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
-    world.serve("b.com", &Certificate::of("b.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
+    world
+        .serve("b.com", &TestCertificate::self_signed("b.com"), port)
+        .await;
     let stopped = domain("stopped.com").with_origin(port);
     world
         .put(&stopped.in_state(edgeseal_core::domain::DomainState::Offline))
@@ -86,12 +97,12 @@ async fn hosts_that_are_not_served_here() {
         ("stopped.com", 403),
         ("a b", 400),
     ] {
-        let (got, answer) = plain(http, host, "/").await;
+        let (got, answer) = get_text(http, host, "/").await;
         assert_eq!(got, status, "{host}: {answer}");
     }
     for mut http in [
-        Http::h1(edge.https_addr(), "a.com").await,
-        Http::h2(edge.https_addr(), "a.com").await,
+        HttpConnection::h1(edge.https_addr(), "a.com").await,
+        HttpConnection::h2(edge.https_addr(), "a.com").await,
     ] {
         assert_eq!(http.get("b.com", "/").await.0, 421);
         assert_eq!(http.get("unknown.com", "/").await.0, 421);
@@ -103,10 +114,10 @@ async fn hosts_that_are_not_served_here() {
 async fn an_established_connection_outlives_its_certificate() {
     let world = Harness::new();
     let port = saying("hello").await;
-    let certificate = Certificate::of("*.a.com");
+    let certificate = TestCertificate::self_signed("*.a.com");
     world.serve("*.a.com", &certificate, port).await;
     let edge = world.edge().await;
-    let mut http = Http::h1(edge.https_addr(), "x.a.com").await;
+    let mut http = HttpConnection::h1(edge.https_addr(), "x.a.com").await;
     assert_eq!(http.get("x.a.com", "/").await.0, 200);
     // HTTPS is switched off; then exact domains are added beside the wildcard.
     let off = domain("*.a.com")
@@ -115,10 +126,10 @@ async fn an_established_connection_outlives_its_certificate() {
         .with_origin(port);
     world.put(&off).await;
     world
-        .serve("x.a.com", &Certificate::of("x.a.com"), port)
+        .serve("x.a.com", &TestCertificate::self_signed("x.a.com"), port)
         .await;
     let exact = world
-        .serve("z.a.com", &Certificate::of("z.a.com"), port)
+        .serve("z.a.com", &TestCertificate::self_signed("z.a.com"), port)
         .await;
     served(&edge, exact).await;
     assert_eq!(
@@ -196,7 +207,7 @@ async fn failures_of_origins() {
         ("full.com", 504),
     ];
     for (host, status) in table {
-        let (got, page) = plain(http, host, "/").await;
+        let (got, page) = get_text(http, host, "/").await;
         assert_eq!(got, status, "{host}: {page}");
         assert!(
             page.contains("x-request-id: ") && !page.contains("127.0.0.1"),
@@ -204,7 +215,7 @@ async fn failures_of_origins() {
         );
     }
     // Whether resolution fails or hangs depends on the machine.
-    let (got, page) = plain(http, "nowhere.com", "/").await;
+    let (got, page) = get_text(http, "nowhere.com", "/").await;
     assert!(matches!(got, 502 | 504), "{page}");
 }
 
@@ -219,12 +230,12 @@ async fn the_next_origin_responds_when_one_cannot_be_connected_to() {
     world.put(&domain).await;
     let edge = world.edge().await;
     let http = edge.http_addr().unwrap();
-    let (status, answer) = plain(http, "a.com", "/").await;
+    let (status, answer) = get_text(http, "a.com", "/").await;
     assert!(status == 200 && answer.ends_with("backup"), "{answer}");
     // With a body as well: nothing of it was read yet.
     let post =
         "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody";
-    let answer = bare(http, post).await;
+    let answer = exchange(http, post).await;
     assert!(
         answer.starts_with("HTTP/1.1 200") && answer.ends_with("backup"),
         "{answer}"
@@ -254,7 +265,7 @@ async fn a_pooled_connection_that_the_origin_closes_is_no_failure() {
         .await;
     let edge = world.edge().await;
     for _ in 0..3 {
-        let (status, answer) = plain(edge.http_addr().unwrap(), "a.com", "/").await;
+        let (status, answer) = get_text(edge.http_addr().unwrap(), "a.com", "/").await;
         assert_eq!(status, 200, "{answer}");
     }
     timeout(TIMEOUT, connections).await.unwrap().unwrap();
@@ -278,11 +289,15 @@ async fn an_upgrade_becomes_a_tunnel() {
         String::from_utf8(head).unwrap().to_lowercase()
     });
     world
-        .serve("a.com", &Certificate::of("a.com"), address.port())
+        .serve(
+            "a.com",
+            &TestCertificate::self_signed("a.com"),
+            address.port(),
+        )
         .await;
     let edge = world.edge().await;
-    let config = crate::client::config(crate::client::BOTH, &["http/1.1"]);
-    let mut stream = crate::client::connect(edge.https_addr(), "a.com", config)
+    let config = client_config(rustls::DEFAULT_VERSIONS, &["http/1.1"]);
+    let mut stream = connect_with(edge.https_addr(), "a.com", config)
         .await
         .unwrap();
     let ask = "GET /chat HTTP/1.1\r\nHost: a.com\r\nConnection: keep-alive, Upgrade\r\n\
@@ -388,7 +403,7 @@ async fn requests_that_are_not_forwarded() {
         ),
     ];
     for (request, status) in table {
-        let answer = bare(http, request).await;
+        let answer = exchange(http, request).await;
         assert_eq!(
             answer.split(' ').nth(1),
             Some(status),
@@ -416,6 +431,6 @@ async fn a_loop_is_stopped() {
     });
     let domain = domain("a.com").with_origin(address.port());
     served(&edge, world.put(&domain).await).await;
-    let (status, page) = plain(http, "a.com", "/").await;
+    let (status, page) = get_text(http, "a.com", "/").await;
     assert_eq!(status, 508, "{page}");
 }

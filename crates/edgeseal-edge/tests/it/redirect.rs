@@ -6,15 +6,17 @@ use edgeseal_core::{
     domain::{Domain, DomainState},
 };
 use edgeseal_edge::Edge;
+use edgeseal_testing::{
+    http::HttpConnection,
+    origin::{dead_port, origin, saying},
+    pki::TestCertificate,
+    raw::{exchange, get_text},
+};
 use http::{Method, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::{
-    client::{Http, bare, plain},
-    harness::{Certificate, DomainBuilder as _, Harness, domain, served},
-    origin::{dead_port, origin, saying},
-};
+use crate::harness::{DomainBuilder as _, Harness, domain, served};
 
 fn redirecting(redirect: Redirect) -> DeliveryConfig {
     DeliveryConfig {
@@ -51,7 +53,7 @@ fn line<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
 #[tokio::test]
 async fn plain_requests_are_sent_to_https_while_it_is_on() {
     let world = Harness::new();
-    let certificate = Certificate::of("*.a.com");
+    let certificate = TestCertificate::self_signed("*.a.com");
     let bound = domain("*.a.com")
         .bound(&certificate)
         .with_origin(saying("hello").await)
@@ -74,34 +76,34 @@ async fn plain_requests_are_sent_to_https_while_it_is_on() {
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\
              Connection: close\r\n\r\n"
         );
-        let answer = bare(http, &request).await;
+        let answer = exchange(http, &request).await;
         assert_eq!(answer.split(' ').nth(1), Some(status), "{request}{answer}");
         let location = format!("{base}{path}");
         assert_eq!(line(&answer, "location: "), Some(&*location), "{answer}");
         assert!(!answer.contains("strict-transport-security"), "{answer}");
     }
     // Requests over HTTPS are not redirected.
-    let mut h2 = Http::h2(edge.https_addr(), "x.a.com").await;
+    let mut h2 = HttpConnection::h2(edge.https_addr(), "x.a.com").await;
     assert_eq!(h2.get("x.a.com", "/").await, (200, "hello".to_owned()));
     let challenge = "/.well-known/acme-challenge/token";
-    let (status, answer) = plain(http, "x.a.com", challenge).await;
+    let (status, answer) = get_text(http, "x.a.com", challenge).await;
     assert!(status == 200 && answer.ends_with("hello"), "{answer}");
-    let (status, answer) = plain(http, "y.x.a.com", "/").await;
+    let (status, answer) = get_text(http, "y.x.a.com", "/").await;
     assert_eq!(status, 404, "a host that is not served: {answer}");
 
     apply(&world, &edge, &bound.clone().off()).await;
-    let (status, answer) = plain(http, &own, "/").await;
+    let (status, answer) = get_text(http, &own, "/").await;
     assert!(status == 200 && answer.ends_with("hello"), "{answer}");
     apply(&world, &edge, &bound).await;
-    assert_eq!(plain(http, &own, "/").await.0, 301);
+    assert_eq!(get_text(http, &own, "/").await.0, 301);
     apply(&world, &edge, &bound.in_state(DomainState::Offline)).await;
-    assert_eq!(plain(http, &own, "/").await.0, 403);
+    assert_eq!(get_text(http, &own, "/").await.0, 403);
 }
 
 #[tokio::test]
 async fn requests_over_https_are_sent_to_http() {
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     let bound = domain("a.com")
         .bound(&certificate)
         .with_origin(saying("hello").await);
@@ -110,8 +112,8 @@ async fn requests_over_https_are_sent_to_http() {
     let own = format!("a.com:{}", edge.https_addr().port());
     let direct = format!("http://a.com:{}", edge.http_addr().unwrap().port());
     let mut open = [
-        Http::h1(edge.https_addr(), "a.com").await,
-        Http::h2(edge.https_addr(), "a.com").await,
+        HttpConnection::h1(edge.https_addr(), "a.com").await,
+        HttpConnection::h2(edge.https_addr(), "a.com").await,
     ];
     for http in &mut open {
         assert_eq!(http.get(&own, "/").await.0, 200);
@@ -131,7 +133,7 @@ async fn requests_over_https_are_sent_to_http() {
         let challenge = "/.well-known/acme-challenge/token";
         assert_eq!(http.get(&own, challenge).await.0, 200);
     }
-    let over_plain = plain(edge.http_addr().unwrap(), "a.com", "/").await;
+    let over_plain = get_text(edge.http_addr().unwrap(), "a.com", "/").await;
     assert_eq!(over_plain.0, 200);
 
     // With HSTS a browser would return, again and again.
@@ -153,21 +155,21 @@ async fn requests_over_https_are_sent_to_http() {
 #[tokio::test]
 async fn an_edge_without_plain_http_does_not_redirect_there() {
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     let bound = domain("a.com")
         .bound(&certificate)
         .with_origin(saying("hello").await)
         .delivered(redirecting(Redirect::ToHttp));
     world.put_all(&bound, &certificate).await;
     let edge = world.edge_with(|options| options.http = None).await;
-    let mut http = Http::h1(edge.https_addr(), "a.com").await;
+    let mut http = HttpConnection::h1(edge.https_addr(), "a.com").await;
     assert_eq!(http.get("a.com", "/").await, (200, "hello".to_owned()));
 }
 
 #[tokio::test]
 async fn hsts_is_sent_over_https_only() {
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     let announcing = origin(|_| async {
         Response::builder()
             .header("strict-transport-security", "max-age=1; preload")
@@ -180,8 +182,8 @@ async fn hsts_is_sent_over_https_only() {
     let edge = world.edge().await;
     let plain_address = edge.http_addr().unwrap();
     let mut open = [
-        Http::h1(edge.https_addr(), "a.com").await,
-        Http::h2(edge.https_addr(), "a.com").await,
+        HttpConnection::h1(edge.https_addr(), "a.com").await,
+        HttpConnection::h2(edge.https_addr(), "a.com").await,
     ];
     let dead = domain("a.com")
         .bound(&certificate)
@@ -245,7 +247,7 @@ async fn hsts_is_sent_over_https_only() {
             assert_eq!(elsewhere.status(), 421, "{what}");
             assert_eq!(field(&elsewhere, "strict-transport-security"), None);
         }
-        let (got, answer) = plain(plain_address, "a.com", "/").await;
+        let (got, answer) = get_text(plain_address, "a.com", "/").await;
         assert_eq!(got, status, "{what}");
         assert!(!answer.contains("strict-transport-security"), "{answer}");
     }

@@ -4,13 +4,14 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use edgeseal_store::Revision;
+use edgeseal_testing::{
+    observed_store::FailingStore,
+    pki::TestCertificate,
+    tls::{HandshakeFailure, served_leaf},
+};
 use tokio::time::{sleep, timeout};
 
-use crate::{
-    client::{UNRECOGNIZED, leaf},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, served},
-    restart::FailingStore,
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain, served};
 
 const FILE: &str = "replica.sqlite";
 
@@ -28,13 +29,15 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_served_is_in_the_replica() {
     let world = Harness::new();
-    world.serve("a.com", &Certificate::of("a.com"), 1).await;
     world
-        .serve("gone.com", &Certificate::of("gone.com"), 1)
+        .serve("a.com", &TestCertificate::self_signed("a.com"), 1)
+        .await;
+    world
+        .serve("gone.com", &TestCertificate::self_signed("gone.com"), 1)
         .await;
     let edge = world.edge().await;
     for number in 0..12 {
-        let certificate = Certificate::of("a.com");
+        let certificate = TestCertificate::self_signed("a.com");
         let mut revision = world.serve("a.com", &certificate, 1).await;
         if number == 5 {
             revision = world.remove("gone.com").await;
@@ -47,9 +50,9 @@ async fn what_is_served_is_in_the_replica() {
         options.id = format!("image{number}");
         options.catch_up_timeout = Duration::from_millis(50);
         let image = world.start(options, FailingStore::new(&world.store)).await;
-        let shown = leaf(image.https_addr(), "a.com").await;
+        let shown = served_leaf(image.https_addr(), "a.com").await;
         assert_eq!(shown, Ok(certificate.leaf), "change {number}");
-        let gone = leaf(image.https_addr(), "gone.com").await;
+        let gone = served_leaf(image.https_addr(), "gone.com").await;
         assert_eq!(gone.is_err(), number >= 5, "change {number}");
         image.drain().await;
     }
@@ -69,7 +72,9 @@ async fn changes_skipped_by_a_slow_disk_are_backfilled() {
     let world = Harness::new();
     let directory = world.directory.path();
     for name in ["a.com", "gone.com", "last.com"] {
-        world.serve(name, &Certificate::of(name), 1).await;
+        world
+            .serve(name, &TestCertificate::self_signed(name), 1)
+            .await;
     }
     let store = FailingStore::new(&world.store);
     store.heal();
@@ -79,7 +84,7 @@ async fn changes_skipped_by_a_slow_disk_are_backfilled() {
     // A lock on the file, like a disk that hangs.
     let holder = rusqlite::Connection::open(directory.join(FILE)).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     let mut large = domain("large.com").bound(&certificate);
     large.description = "x".repeat(120_000);
     // More than may be pending: 64 MiB.
@@ -90,11 +95,11 @@ async fn changes_skipped_by_a_slow_disk_are_backfilled() {
     let renewed = world.serve("a.com", &certificate, 1).await;
     world.remove("gone.com").await;
     let last = world
-        .serve("last.com", &Certificate::of("last.com"), 1)
+        .serve("last.com", &TestCertificate::self_signed("last.com"), 1)
         .await;
     served(&edge, last).await;
     assert_eq!(
-        leaf(edge.https_addr(), "a.com").await,
+        served_leaf(edge.https_addr(), "a.com").await,
         Ok(certificate.leaf.clone())
     );
     holder.execute_batch("ROLLBACK").unwrap();
@@ -117,8 +122,14 @@ async fn changes_skipped_by_a_slow_disk_are_backfilled() {
     let mut options = world.options();
     options.catch_up_timeout = Duration::from_millis(50);
     let edge = world.start(options, FailingStore::new(&world.store)).await;
-    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(certificate.leaf));
-    assert_eq!(leaf(edge.https_addr(), "gone.com").await, Err(UNRECOGNIZED));
+    assert_eq!(
+        served_leaf(edge.https_addr(), "a.com").await,
+        Ok(certificate.leaf)
+    );
+    assert_eq!(
+        served_leaf(edge.https_addr(), "gone.com").await,
+        Err(HandshakeFailure::UNRECOGNIZED_NAME)
+    );
     assert!(*edge.handle().applied_revision().borrow() >= Revision(last.0));
 }
 

@@ -1,14 +1,15 @@
 //! The report of the edge.
 
 use edgeseal_store::Key;
+use edgeseal_testing::pki::TestCertificate;
 
-use crate::harness::{Certificate, DomainBuilder as _, Harness, domain, pattern};
+use crate::harness::{CertificateRecords as _, DomainBuilder as _, Harness, domain, pattern};
 
 #[tokio::test]
 async fn a_change_is_proved_by_what_a_handshake_showed() {
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
-    let wildcard = Certificate::of("*.b.com");
+    let certificate = TestCertificate::self_signed("a.com");
+    let wildcard = TestCertificate::self_signed("*.b.com");
     let edge = world.edge().await;
     world.report("default", |report| report.id == "e1").await;
 
@@ -55,7 +56,9 @@ async fn a_change_is_proved_by_what_a_handshake_showed() {
 async fn reports_do_not_trigger_reports() {
     let world = Harness::new();
     let edge = world.edge().await;
-    let revision = world.serve("a.com", &Certificate::of("a.com"), 1).await;
+    let revision = world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), 1)
+        .await;
     world
         .report("default", |report| report.revision >= revision.0)
         .await;

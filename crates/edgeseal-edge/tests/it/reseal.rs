@@ -5,12 +5,11 @@ use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
 use edgeseal_core::certificate::Digest;
 use edgeseal_edge::{Edge, ResealStats};
 use edgeseal_store::{Keyring, record::decode_material, seal::KeyId};
+use edgeseal_testing::{observed_store::FailingStore, pki::TestCertificate, tls::served_leaf};
 use rusqlite::Connection;
 
-use crate::{
-    client::leaf,
-    harness::{Certificate, DomainBuilder as _, Harness, domain, served},
-    restart::FailingStore,
+use crate::harness::{
+    CertificateRecords as _, DomainBuilder as _, Harness, certificate_with_chain, domain, served,
 };
 
 /// The keys that the material on disk is sealed under, as many times as there is material.
@@ -29,11 +28,14 @@ fn on_disk(world: &Harness) -> Vec<KeyId> {
 }
 
 /// A world whose keyring is about to change, with three domains that have two certificates.
-async fn serving() -> (Harness, Edge, Certificate, Certificate) {
+async fn serving() -> (Harness, Edge, TestCertificate, TestCertificate) {
     let old = Keyring::generate();
     let mut world = Harness::new();
     world.keyring = Keyring::parse(&old).unwrap();
-    let (a, b) = (Certificate::with_chain("a.com"), Certificate::of("*.b.com"));
+    let (a, b) = (
+        certificate_with_chain("a.com"),
+        TestCertificate::self_signed("*.b.com"),
+    );
     world.serve("a.com", &a, 1).await;
     world.serve("*.b.com", &b, 1).await;
     let shared = domain("x.b.com").bound(&b);
@@ -74,7 +76,7 @@ async fn after_the_old_key_is_gone_the_edge_serves_with_and_without_the_store() 
         ("a.com", &a),
     ];
     for (host, certificate) in hosts {
-        let shown = leaf(edge.https_addr(), host).await;
+        let shown = served_leaf(edge.https_addr(), host).await;
         assert_eq!(shown.as_ref(), Ok(&certificate.leaf), "{host}");
     }
     // A change of a domain includes its material, as it is in memory.
@@ -87,7 +89,7 @@ async fn after_the_old_key_is_gone_the_edge_serves_with_and_without_the_store() 
         .start(world.options(), FailingStore::new(&world.store))
         .await;
     for (host, certificate) in hosts {
-        let shown = leaf(edge.https_addr(), host).await;
+        let shown = served_leaf(edge.https_addr(), host).await;
         assert_eq!(
             shown.as_ref(),
             Ok(&certificate.leaf),
@@ -108,7 +110,7 @@ async fn resealing_needs_no_store() {
     assert_eq!((done.resealed, done.failed), (2, 0));
     let active = world.keyring.active();
     assert_eq!(on_disk(&world), [active, active]);
-    assert_eq!(leaf(edge.https_addr(), "a.com").await, Ok(a.leaf));
+    assert_eq!(served_leaf(edge.https_addr(), "a.com").await, Ok(a.leaf));
 }
 
 #[tokio::test]
@@ -161,7 +163,9 @@ async fn the_replica_is_readable_by_its_owner_only() {
         .execute_batch("CREATE TABLE t (x)")
         .unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    world.serve("a.com", &Certificate::of("a.com"), 1).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), 1)
+        .await;
     let edge = world.edge().await;
     for name in ["replica.sqlite", "replica.sqlite-wal", "replica.sqlite-shm"] {
         let mode = fs::metadata(world.directory.path().join(name))

@@ -10,6 +10,7 @@ use std::{
 
 use edgeseal_core::{Timestamp, delivery::DeliveryConfig};
 use edgeseal_edge::Edge;
+use edgeseal_testing::{http::HttpConnection, origin::saying, pki::TestCertificate};
 use http::Method;
 use rustls::{
     ClientConfig,
@@ -20,10 +21,11 @@ use rustls::{
 use tokio::time::timeout;
 
 use crate::{
-    client::Http,
     delivery::{handshake, handshake_for, resuming},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, now, served},
-    origin::saying,
+    harness::{
+        CertificateRecords as _, DomainBuilder as _, Harness, TIMEOUT, certificate_until, domain,
+        now, rsa_certificate, served,
+    },
     tickets::stored,
 };
 
@@ -48,7 +50,10 @@ async fn sessions(edge: &Edge) -> Vec<ClientConfig> {
 #[tokio::test]
 async fn after_a_certificate_was_replaced_the_new_one_is_shown() {
     let world = Harness::new();
-    let (old, new) = (Certificate::of("a.com"), Certificate::of("a.com"));
+    let (old, new) = (
+        TestCertificate::self_signed("a.com"),
+        TestCertificate::self_signed("a.com"),
+    );
     let port = saying("hello").await;
     world.serve("a.com", &old, port).await;
     let edge = world.edge().await;
@@ -83,7 +88,10 @@ async fn after_a_certificate_was_replaced_the_new_one_is_shown() {
 #[tokio::test]
 async fn of_two_certificates_each_has_its_sessions() {
     let world = Harness::new();
-    let (ecdsa, rsa) = (Certificate::of("a.com"), Certificate::rsa("a.com"));
+    let (ecdsa, rsa) = (
+        TestCertificate::self_signed("a.com"),
+        rsa_certificate("a.com"),
+    );
     let both = domain("a.com")
         .bound(&ecdsa)
         .beside(&rsa, edgeseal_core::certificate::KeyAlgorithm::Rsa);
@@ -107,14 +115,14 @@ async fn of_two_certificates_each_has_its_sessions() {
 #[tokio::test]
 async fn another_domain_of_the_same_name_has_nothing_of_the_one_before() {
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     let (first, second) = (saying("first").await, saying("second").await);
     world.serve("a.com", &certificate, first).await;
     let edge = world.edge().await;
     let clients = sessions(&edge).await;
     let mut open = [
-        Http::h1(edge.https_addr(), "a.com").await,
-        Http::h2(edge.https_addr(), "a.com").await,
+        HttpConnection::h1(edge.https_addr(), "a.com").await,
+        HttpConnection::h2(edge.https_addr(), "a.com").await,
     ];
     for http in &mut open {
         assert_eq!(http.get("a.com", "/").await, (200, "first".to_owned()));
@@ -131,7 +139,7 @@ async fn another_domain_of_the_same_name_has_nothing_of_the_one_before() {
         assert_ne!(kind(&edge, client).await, Resumed);
         assert_eq!(kind(&edge, client).await, Resumed);
     }
-    let mut http = Http::h2(edge.https_addr(), "a.com").await;
+    let mut http = HttpConnection::h2(edge.https_addr(), "a.com").await;
     assert_eq!(http.get("a.com", "/").await, (200, "second".to_owned()));
 }
 
@@ -147,8 +155,11 @@ async fn a_session_ends_after_a_day_and_with_its_certificate() {
     };
     at(0);
     let world = Harness::new();
-    let short = Certificate::until("short.com", now().plus_ms(3 * HOUR_MS));
-    for (name, certificate) in [("a.com", Certificate::of("a.com")), ("short.com", short)] {
+    let short = certificate_until("short.com", now().plus_ms(3 * HOUR_MS));
+    for (name, certificate) in [
+        ("a.com", TestCertificate::self_signed("a.com")),
+        ("short.com", short),
+    ] {
         world.serve(name, &certificate, 1).await;
     }
     let mut options = world.options();

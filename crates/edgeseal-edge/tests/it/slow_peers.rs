@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use edgeseal_testing::{
+    origin::{listener, origin},
+    raw::exchange,
+};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -11,10 +15,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use crate::{
-    harness::{DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{listener, origin},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 async fn swallowing() -> u16 {
     origin(|request: Request<Incoming>| async move {
@@ -139,7 +140,7 @@ async fn quiet_streams_are_not_closed() {
         })
         .await;
     let request = "GET / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n";
-    let answer = crate::client::bare(edge.http_addr().unwrap(), request).await;
+    let answer = exchange(edge.http_addr().unwrap(), request).await;
     assert!(answer.contains("data: 4\n\n"), "{answer}");
 }
 

@@ -3,16 +3,13 @@
 
 use std::time::Duration;
 
+use edgeseal_testing::{origin::recording, pki::TestCertificate, raw::exchange, tls::connect};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
 
-use crate::{
-    client::{BOTH, bare, config, connect},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::recording,
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 /// What an origin received for one request.
 enum Expected {
@@ -271,7 +268,7 @@ async fn ambiguous_requests_are_refused_or_normalized() {
     let http = edge.http_addr().unwrap();
     for (request, expected) in NASTY {
         record.lock().unwrap().clear();
-        let answer = bare(http, request).await;
+        let answer = exchange(http, request).await;
         let sent = String::from_utf8(record.lock().unwrap().clone()).unwrap();
         let sent = sent.to_lowercase();
         let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -312,7 +309,7 @@ async fn a_refused_body_is_no_request() {
         ("a.com", "Content-Length: 1\r\nContent-Length: 2".to_owned()),
     ] {
         let request = format!("POST / HTTP/1.1\r\nHost: {host}\r\n{framing}\r\n\r\n{inner}");
-        bare(edge.http_addr().unwrap(), &request).await;
+        exchange(edge.http_addr().unwrap(), &request).await;
         let sent = String::from_utf8(record.lock().unwrap().clone()).unwrap();
         assert!(!sent.contains("smuggled"), "{request}\n{sent}");
     }
@@ -341,7 +338,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 
 /// How stream 1 ends: the type of the first frame on it, or of a GOAWAY.
 async fn first_frame(edge: std::net::SocketAddr, frames: &[u8]) -> u8 {
-    let mut stream = connect(edge, "a.com", config(BOTH, &["h2"])).await.unwrap();
+    let mut stream = connect(edge, "a.com", &["h2"]).await.unwrap();
     stream
         .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         .await
@@ -372,7 +369,9 @@ const WINDOW_UPDATE: u8 = 8;
 async fn http2_rejects_connection_headers() {
     let world = Harness::new();
     let (port, record) = recording().await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world.edge().await;
     let start = [
         (":method", "GET"),

@@ -11,6 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use edgeseal_testing::{
+    origin::{listener, origin},
+    pki::TestCertificate,
+    raw::exchange,
+    tls::connect,
+};
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full};
@@ -22,11 +28,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    client::{BOTH, bare, config, connect},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{listener, origin},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 const CHUNK: usize = 64 * 1024;
 const TOTAL: usize = 256 * 1024 * 1024;
@@ -73,11 +75,11 @@ async fn a_slow_reader_slows_the_origin() {
     })
     .await;
     let world = Harness::new();
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world.edge().await;
-    let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"]))
-        .await
-        .unwrap();
+    let stream = connect(edge.https_addr(), "a.com", &["h2"]).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
@@ -155,11 +157,11 @@ async fn bodies_stream_in_both_directions_at_once() {
     })
     .await;
     let world = Harness::new();
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world.edge().await;
-    let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"]))
-        .await
-        .unwrap();
+    let stream = connect(edge.https_addr(), "a.com", &["h2"]).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
@@ -231,7 +233,7 @@ async fn a_body_that_stops_times_out() {
     let http = edge.http_addr().unwrap();
     // The client stops in the middle of its body.
     let upload = "PUT / HTTP/1.1\r\nHost: upload.com\r\nContent-Length: 100\r\n\r\nstart";
-    let answer = bare(http, upload).await;
+    let answer = exchange(http, upload).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     // The origin stops in the middle of its body: the connection ends, so that the client notices.
     let mut client = TcpStream::connect(http).await.unwrap();

@@ -13,6 +13,12 @@ use std::{
 use bytes::Bytes;
 use edgeseal_core::{AccountId, domain::Domain};
 use edgeseal_edge::Edge;
+use edgeseal_testing::{
+    origin::{listener, origin, saying, tls_origin},
+    pki::{Authority, TestCertificate},
+    raw::get_text,
+    tls::server_config,
+};
 use futures_util::future::select_all;
 use http::{Method, Request, Response};
 use http_body_util::Full;
@@ -25,11 +31,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{
-    client::plain,
-    harness::{Authority, Certificate, DomainBuilder as _, Harness, TIMEOUT, domain},
-    origin::{listener, origin, saying, server_config, tls_origin},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain};
 
 /// A domain of another account than that of [`domain`].
 fn of_another(name: &str) -> Domain {
@@ -41,7 +43,7 @@ fn of_another(name: &str) -> Domain {
 }
 
 async fn get(edge: &Edge, host: &str, path: &str) -> (u16, String) {
-    let (status, answer) = plain(edge.http_addr().unwrap(), host, path).await;
+    let (status, answer) = get_text(edge.http_addr().unwrap(), host, path).await;
     let body = answer.split_once("\r\n\r\n").unwrap().1;
     (status, body.to_owned())
 }
@@ -50,7 +52,7 @@ async fn get(edge: &Edge, host: &str, path: &str) -> (u16, String) {
 async fn a_name_without_a_certificate_at_the_origin_does_not_affect_other_names() {
     let world = Harness::new();
     let authority = Authority::new();
-    let primary = tls_origin(&authority.issue("alice.com"), &["h2"]).await;
+    let primary = tls_origin(&authority.issue(&["alice.com"]), &["h2"]).await;
     let secondary = saying("secondary").await;
     let alice = domain("alice.com")
         .with_origin_at("127.0.0.1", primary, 20)
@@ -63,7 +65,7 @@ async fn a_name_without_a_certificate_at_the_origin_does_not_affect_other_names(
     let edge = world
         .edge_with(|options| {
             options.origin_tls_ports = vec![primary];
-            options.origin_ca_file = Some(authority.file(&world));
+            options.origin_ca_file = Some(world.ca_file(&authority));
         })
         .await;
     for _ in 0..2 {
@@ -196,7 +198,7 @@ async fn an_account_that_holds_all_connections_to_an_origin_is_evicted_for_anoth
         .await;
     // All come from one address.
     let http = edge.http_addr().unwrap();
-    let bob = || tokio::spawn(async move { plain(http, "bob.com", "/slow").await.0 });
+    let bob = || tokio::spawn(async move { get_text(http, "bob.com", "/slow").await.0 });
     let slow: Vec<_> = (0..4).map(|_| bob()).collect();
     let all = timeout(TIMEOUT, inside.acquire_many(4)).await;
     all.unwrap().unwrap().forget();
@@ -214,7 +216,7 @@ async fn an_account_that_holds_all_connections_to_an_origin_is_evicted_for_anoth
 }
 
 /// A TLS HTTP/2 origin that receives requests for `/slow`, and never responds to them.
-async fn slow_over_h2(certificate: &Certificate) -> (u16, Arc<Semaphore>) {
+async fn slow_over_h2(certificate: &TestCertificate) -> (u16, Arc<Semaphore>) {
     let (listener, address) = listener().await;
     let inside = Arc::new(Semaphore::new(0));
     let entered = Arc::clone(&inside);
@@ -249,7 +251,7 @@ async fn http2_connections_are_evicted_as_well() {
     const BOBS: [&str; 3] = ["b1.site.com", "b2.site.com", "b3.site.com"];
     let world = Harness::new();
     let authority = Authority::new();
-    let (port, inside) = slow_over_h2(&authority.issue("*.site.com")).await;
+    let (port, inside) = slow_over_h2(&authority.issue(&["*.site.com"])).await;
     for name in BOBS {
         world.put(&of_another(name).with_origin(port)).await;
     }
@@ -259,7 +261,7 @@ async fn http2_connections_are_evicted_as_well() {
     let edge = world
         .edge_with(|options| {
             options.origin_tls_ports = vec![port];
-            options.origin_ca_file = Some(authority.file(&world));
+            options.origin_ca_file = Some(world.ca_file(&authority));
             options.origin_connections = 3;
             options.timeouts.connect = Duration::from_secs(2);
         })
@@ -269,7 +271,7 @@ async fn http2_connections_are_evicted_as_well() {
         assert_eq!(get(&edge, name, "/").await.0, 200, "{name}");
     }
     let http = edge.http_addr().unwrap();
-    let slow = BOBS.map(|name| tokio::spawn(async move { plain(http, name, "/slow").await.0 }));
+    let slow = BOBS.map(|name| tokio::spawn(async move { get_text(http, name, "/slow").await.0 }));
     let all = timeout(TIMEOUT, inside.acquire_many(3)).await;
     all.unwrap().unwrap().forget();
     // Then one of the account that has most.

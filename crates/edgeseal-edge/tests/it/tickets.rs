@@ -13,6 +13,7 @@ use std::{
 use edgeseal_core::{Timestamp, domain::Environment, ticket::TicketPeriod};
 use edgeseal_edge::{Edge, Listeners, LoadedEdge, Options, STAGING, inspect_replica};
 use edgeseal_store::{Key, key, ticket_key::TicketKey};
+use edgeseal_testing::{observed_store::FailingStore, origin::saying, pki::TestCertificate};
 use rusqlite::Connection;
 use rustls::{
     ClientConfig,
@@ -24,9 +25,7 @@ use tokio::time::timeout;
 
 use crate::{
     delivery::{handshake, resuming},
-    harness::{Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, now},
-    origin::saying,
-    restart::FailingStore,
+    harness::{DomainBuilder as _, Harness, TIMEOUT, domain, now},
 };
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -34,7 +33,7 @@ const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 /// A world with `a.com` in both environments.
 async fn world() -> Harness {
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     let port = saying("hello").await;
     let domain = domain("a.com")
         .bound(&certificate)

@@ -9,6 +9,12 @@ use std::{
 };
 
 use edgeseal_edge::{Edge, OriginTrustError, StartError};
+use edgeseal_testing::{
+    origin::{dead_port, listener, origin, saying, tls_origin},
+    pki::{Authority, TestCertificate},
+    raw::{exchange, get_text},
+    tls::{client_config, connect_with, server_config},
+};
 use http::Response;
 use http_body_util::{BodyExt as _, Full};
 use hyper::service::service_fn;
@@ -19,18 +25,14 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    client::{bare, plain},
-    harness::{Authority, Certificate, DomainBuilder as _, Harness, TIMEOUT, domain, now},
-    origin::{dead_port, listener, origin, saying, tls_origin},
-};
+use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain, now};
 
 fn body_of(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").unwrap().1
 }
 
 async fn get(edge: &Edge, host: &str) -> (u16, String) {
-    let (status, answer) = plain(edge.http_addr().unwrap(), host, "/").await;
+    let (status, answer) = get_text(edge.http_addr().unwrap(), host, "/").await;
     (status, body_of(&answer).to_owned())
 }
 
@@ -38,7 +40,7 @@ async fn get(edge: &Edge, host: &str) -> (u16, String) {
 async fn a_tls_origin_gets_the_clients_host_and_its_connection_is_pooled() {
     let world = Harness::new();
     let authority = Authority::new();
-    let certificate = authority.issue("*.a.com");
+    let certificate = authority.issue(&["*.a.com"]);
     let table = [
         (&["h2", "http/1.1"][..], "HTTP/2.0"),
         (&["http/1.1"][..], "HTTP/1.1"),
@@ -50,7 +52,7 @@ async fn a_tls_origin_gets_the_clients_host_and_its_connection_is_pooled() {
         let edge = world
             .edge_with(|options| {
                 options.origin_tls_ports = vec![port];
-                options.origin_ca_file = Some(authority.file(&world));
+                options.origin_ca_file = Some(world.ca_file(&authority));
             })
             .await;
         let (status, known) = get(&edge, "X.a.com:8080").await;
@@ -72,13 +74,13 @@ async fn an_origin_without_a_valid_certificate_gets_no_request() {
     let world = Harness::new();
     let authority = Authority::new();
     let (asked, plain_origin) = counting().await;
-    let stranger = tls_origin(&Certificate::of("a.com"), &["h2"]).await;
-    let other_name = tls_origin(&authority.issue("b.com"), &["h2"]).await;
-    let right = tls_origin(&authority.issue("a.com"), &["h2"]).await;
+    let stranger = tls_origin(&TestCertificate::self_signed("a.com"), &["h2"]).await;
+    let other_name = tls_origin(&authority.issue(&["b.com"]), &["h2"]).await;
+    let right = tls_origin(&authority.issue(&["a.com"]), &["h2"]).await;
     let edge = world
         .edge_with(|options| {
             options.origin_tls_ports = vec![plain_origin, stranger, other_name, right];
-            options.origin_ca_file = Some(authority.file(&world));
+            options.origin_ca_file = Some(world.ca_file(&authority));
         })
         .await;
     for port in [plain_origin, stranger, other_name] {
@@ -224,7 +226,7 @@ async fn requests_that_an_origin_may_have_acted_on_are_not_retried() {
     ];
     for (head, status) in table {
         let request = format!("{head}\r\nConnection: close\r\n\r\n");
-        let answer = bare(edge.http_addr().unwrap(), &request).await;
+        let answer = exchange(edge.http_addr().unwrap(), &request).await;
         assert_eq!(answer.split(' ').nth(1), Some(status), "{head}: {answer}");
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the last one");
@@ -235,16 +237,18 @@ async fn requests_that_an_origin_may_have_acted_on_are_not_retried() {
 async fn trailers_are_forwarded_in_both_directions_over_http2() {
     let world = Harness::new();
     let authority = Authority::new();
-    let port = trailing(&authority.issue("a.com")).await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    let port = trailing(&authority.issue(&["a.com"])).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world
         .edge_with(|options| {
             options.origin_tls_ports = vec![port];
-            options.origin_ca_file = Some(authority.file(&world));
+            options.origin_ca_file = Some(world.ca_file(&authority));
         })
         .await;
-    let config = crate::client::config(crate::client::BOTH, &["h2"]);
-    let stream = crate::client::connect(edge.https_addr(), "a.com", config)
+    let config = client_config(rustls::DEFAULT_VERSIONS, &["h2"]);
+    let stream = connect_with(edge.https_addr(), "a.com", config)
         .await
         .unwrap();
     let (mut sender, connection) =
@@ -275,9 +279,9 @@ async fn trailers_are_forwarded_in_both_directions_over_http2() {
 }
 
 /// An HTTP/2 origin that echoes what it was sent, and `grpc-status` after it.
-async fn trailing(certificate: &Certificate) -> u16 {
+async fn trailing(certificate: &TestCertificate) -> u16 {
     let (listener, address) = listener().await;
-    let config = crate::origin::server_config(certificate, &["h2"]);
+    let config = server_config(certificate, &["h2"]);
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
@@ -321,7 +325,7 @@ async fn a_range_response_is_forwarded_unchanged() {
     let edge = world.edge().await;
     let request = "GET / HTTP/1.1\r\nHost: a.com\r\nRange: bytes=2-4\r\nIf-Range: \"tag\"\r\n\
                    Connection: close\r\n\r\n";
-    let answer = bare(edge.http_addr().unwrap(), request).await;
+    let answer = exchange(edge.http_addr().unwrap(), request).await;
     assert!(answer.starts_with("HTTP/1.1 206 "), "{answer}");
     for there in [
         "content-range: bytes 2-4/10\r\n",
@@ -359,7 +363,7 @@ async fn connections_to_an_origin_are_bounded() {
         })
         .await;
     let http = edge.http_addr().unwrap();
-    let ask = || tokio::spawn(async move { plain(http, "a.com", "/").await.0 });
+    let ask = || tokio::spawn(async move { get_text(http, "a.com", "/").await.0 });
     let two = [ask(), ask()];
     let full = async {
         while inside.load(Ordering::SeqCst) < 2 {

@@ -9,6 +9,7 @@ use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use edgeseal_edge::{AccessLog, Edge};
+use edgeseal_testing::{http::text, origin::listener, pki::TestCertificate, tls::connect};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http2::SendRequest, ext::Protocol, upgrade::Upgraded};
@@ -18,11 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    client::{BOTH, config, connect, text},
-    harness::{Certificate, Harness, TIMEOUT},
-    origin::listener,
-};
+use crate::harness::{Harness, TIMEOUT};
 
 /// An origin's response to a WebSocket request.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +86,7 @@ async fn chat(answers: OriginResponse) -> (u16, Arc<Mutex<Vec<String>>>) {
 
 /// An HTTP/2 client that has received the edge's RFC 8441 setting.
 async fn client(edge: &Edge) -> SendRequest<Full<Bytes>> {
-    let stream = connect(edge.https_addr(), "a.com", config(BOTH, &["h2"]));
+    let stream = connect(edge.https_addr(), "a.com", &["h2"]);
     let stream = TokioIo::new(stream.await.unwrap());
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
@@ -142,7 +139,9 @@ async fn echoes(tunnel: &mut TokioIo<Upgraded>, message: &[u8]) -> bool {
 async fn a_websocket_over_http2_is_translated_to_http1() {
     let world = Harness::new();
     let (port, heads) = chat(OriginResponse::Echo).await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let path = world.directory.path().join("access.log");
     let edge = world
         .edge_with(|options| options.access_log = Some(AccessLog::File(path.clone())))
@@ -234,7 +233,9 @@ async fn a_failed_websocket_handshake_opens_no_tunnel() {
     for (answers, status, says) in table {
         let world = Harness::new();
         let (port, heads) = chat(answers).await;
-        world.serve("a.com", &Certificate::of("a.com"), port).await;
+        world
+            .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+            .await;
         let edge = world.edge().await;
         let mut visitor = client(&edge).await;
         let answer = ask(&mut visitor, Some("websocket")).await.unwrap();
@@ -255,7 +256,9 @@ async fn a_failed_websocket_handshake_opens_no_tunnel() {
 async fn a_websocket_over_http2_counts_until_it_ends() {
     let world = Harness::new();
     let (port, _) = chat(OriginResponse::Echo).await;
-    world.serve("a.com", &Certificate::of("a.com"), port).await;
+    world
+        .serve("a.com", &TestCertificate::self_signed("a.com"), port)
+        .await;
     let edge = world
         .edge_with(|options| {
             // Beside the first of a connection.
@@ -307,7 +310,7 @@ async fn a_client_that_does_not_read_a_websocket_is_disconnected() {
         while stream.write_all(&[0; 65_536]).await.is_ok() {}
     });
     let world = Harness::new();
-    let certificate = Certificate::of("a.com");
+    let certificate = TestCertificate::self_signed("a.com");
     world.serve("a.com", &certificate, address.port()).await;
     let edge = world
         .edge_with(|options| options.timeouts.client_send = Duration::from_millis(300))

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use edgeseal_store::{Key, Keyring, record::Quarantined};
+use edgeseal_testing::tls::served_leaf;
 
 use super::*;
 use crate::harness::pattern;
@@ -102,8 +103,8 @@ async fn without_either_certificate_the_last_good_state_stays() {
 async fn two_keys_of_one_kind_are_no_pair() {
     let world = Harness::new();
     let both = CertificatePair {
-        ecdsa: Certificate::of(NAME),
-        rsa: Certificate::p384(NAME), // whatever the record says
+        ecdsa: TestCertificate::self_signed(NAME),
+        rsa: p384_certificate(NAME), // whatever the record says
     };
     let domain = both.domain(KeyAlgorithm::Ecdsa);
     both.serve(&world, &domain).await;
@@ -141,9 +142,11 @@ async fn a_key_that_cannot_be_decrypted_costs_that_certificate_alone() {
             .await;
         world.keyring.remove_key(other.active()).unwrap();
         for other in ["b.com", "c.com"] {
-            let revision = world.serve(other, &Certificate::of(other), 1).await;
+            let revision = world
+                .serve(other, &TestCertificate::self_signed(other), 1)
+                .await;
             served(&edge, revision).await;
-            crate::client::leaf(edge.https_addr(), other).await.unwrap();
+            served_leaf(edge.https_addr(), other).await.unwrap();
         }
         assert_eq!(both.seen(edge.https_addr()).await, seen, "{kind}");
         quarantined(&world, "cannot be decrypted").await;
