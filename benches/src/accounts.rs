@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use edgeseal_api::client::{CallError, Client};
 use edgeseal_core::Secret;
+use edgeseal_testing::clock::now;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{BenchResult, call::now, server::Server};
+use crate::{BenchResult, server::Server};
 
 /// Rate limit per account of `CreateAccount` and of the measured action, in calls per second.
 const PER_SECOND: u64 = 30;

@@ -1,7 +1,7 @@
 //! CPU of authentication and authorization of a user with very many policy statements, compared with
 //! an account's own key.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use edgeseal_api::{
     Context, Settings, actions,
@@ -25,6 +25,7 @@ use edgeseal_store::{
     catalog::{AuditContext, NewAccessKey},
     open,
 };
+use edgeseal_testing::clock;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -88,7 +89,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
 async fn prepare(url: &str) -> BenchResult<Context> {
     let store = open::open(&url.parse()?).await?;
     let catalog = Catalog::new(Arc::clone(&store), Keyring::parse(&Keyring::generate())?);
-    let now = call::now();
+    let now = clock::now();
     let account = Account {
         id: AccountId::from_random(1),
         name: "bench".to_owned(),
@@ -155,7 +156,7 @@ async fn prepare(url: &str) -> BenchResult<Context> {
         rate_limits: KINDS.into_iter().map(unlimited).collect(),
         ..Settings::default()
     };
-    Ok(Context::new(catalog, call::now, settings, None).0)
+    Ok(Context::new(catalog, clock::now, settings, None).0)
 }
 
 /// A policy as in large accounts; only the last statement of the last policy allows the calls.
@@ -199,15 +200,14 @@ async fn measure(
     calls: usize,
 ) -> BenchResult<Vec<Duration>> {
     let secret = Secret::from(SECRET.to_owned());
-    let host = SocketAddr::from(([127, 0, 0, 1], 7080));
     let mut times = Vec::with_capacity(calls);
     for _ in 0..calls {
         let params = [("DomainName", "target.example.com")];
-        let bytes = call::sign(host, (key, &secret), (CDN, action), &params)?;
+        let bytes = call::sign((key, &secret), (CDN, action), &params);
         let request = Request::parse(raw(&bytes)?)?;
         let action = actions::find(&request)?;
         let before = cpu();
-        let caller = authenticate(context, request, action, &mut None, call::now()).await?;
+        let caller = authenticate(context, request, action, &mut None, clock::now()).await?;
         let authorized = authorize(context, admit(context, caller)?).await;
         let took = cpu().saturating_sub(before);
         authorized.map_err(|refused| refused.message())?;

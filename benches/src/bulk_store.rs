@@ -20,14 +20,16 @@ use edgeseal_store::{
     open::{StoreUrl, open},
     record::{self, DomainSummary, Material},
 };
-use rcgen::KeyPair;
+use edgeseal_testing::{
+    clock::now,
+    pki::{Authority, CertificateWithKey, leaf_params},
+};
+use rcgen::{CustomExtension, KeyPair};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     BenchResult,
     accounts::{self, Account},
-    call::now,
-    pki::Authority,
     server::{Server, ServerConfig},
 };
 
@@ -52,6 +54,8 @@ pub(crate) struct BulkManifest {
 
 /// Accounts whose certificates are changed.
 const CHANGED_ACCOUNTS: usize = 200;
+/// An unassigned extension.
+const UNASSIGNED_EXTENSION: [u64; 7] = [1, 3, 6, 1, 4, 1, 55_555];
 /// Domains of one commit.
 const COMMIT_BATCH: usize = 500;
 
@@ -133,12 +137,12 @@ async fn fill(
     more: usize,
 ) -> BenchResult<(usize, usize)> {
     let maker = Arc::new(DomainGenerator {
-        authority: Authority::new()?,
+        authority: Authority::new(),
         keyring: keyring.clone(),
         account: AccountId::from_random(1),
         leaf_padding: more,
     });
-    let issuer = Bytes::copy_from_slice(maker.authority.intermediate());
+    let issuer = Bytes::copy_from_slice(&maker.authority.intermediate.der);
     commit(store, vec![put(Key::issuer(&Digest::of(&issuer)), issuer)]).await?;
     let cores = std::thread::available_parallelism()?.get();
     let (sender, receiver) = mpsc::sync_channel(2 * cores);
@@ -194,15 +198,28 @@ impl DomainGenerator {
         Ok(batch)
     }
 
+    /// A leaf with random bytes in an extension: leaves of public CAs contain some hundred bytes of SCTs
+    /// and URLs.
+    fn leaf(&self, name: &str, key: KeyPair) -> BenchResult<CertificateWithKey> {
+        let mut params = leaf_params(&[name]);
+        if self.leaf_padding > 0 {
+            let mut bytes = vec![0; self.leaf_padding];
+            aws_lc_rs::rand::fill(&mut bytes)?;
+            let extension = CustomExtension::from_oid_content(&UNASSIGNED_EXTENSION, bytes);
+            params.custom_extensions.push(extension);
+        }
+        Ok(self.authority.intermediate.issue(params, key))
+    }
+
     fn add(&self, number: usize, batch: &mut Batch) -> BenchResult<()> {
         let name = domain_name(number);
         let key = KeyPair::generate()?;
-        let leaf = self.authority.leaf(&name, &key, self.leaf_padding)?;
-        let leaf: &[u8] = leaf.der();
-        let intermediate = self.authority.intermediate();
+        let plain = Secret::new(key.serialize_der());
+        let leaf = self.leaf(&name, key)?;
+        let leaf: &[u8] = &leaf.der;
+        let intermediate = &self.authority.intermediate.der[..];
         let digest = Digest::of_chain([leaf, intermediate]);
         let holder = Key::material(&digest);
-        let plain = Secret::new(key.serialize_der());
         let material = Material {
             leaf: leaf.to_vec(),
             issuers: vec![Digest::of(intermediate).0],

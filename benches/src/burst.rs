@@ -10,6 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use edgeseal_testing::{
+    pki::{Authority, TestCertificate},
+    random::SplitMix,
+};
 use rustls::pki_types::ServerName;
 use tokio::task::LocalSet;
 
@@ -19,10 +23,8 @@ use crate::{
     call,
     call::Connection,
     cert_directory::CertDirectory,
-    handshake_load::Rng,
     origin,
     peer::{Kind, Peer, PeerConfig},
-    pki::{Authority, TestCertificate},
     report::{Report, percentile_ms},
     requests::{HttpConnection, RequestOutcome},
     server::{Server, ServerConfig},
@@ -76,7 +78,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
         place,
         "[rate_limits]\nSetCdnDomainSSLCertificate = 100000\nCreateAccount = 10000\nAddCdnDomain = 10000\n",
     )?;
-    let authority = Authority::new()?;
+    let authority = Authority::new();
     let all = options.domains + options.domains / UNCHANGED + 1;
     let accounts = runtime.block_on(accounts::create(&server, all, origin))?;
     let first = runtime.block_on(set_all(&server, &authority, &accounts))?;
@@ -94,7 +96,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
     let domains: Arc<[String]> = accounts.iter().map(|one| one.domain.clone()).collect();
     for round in 0..rounds {
         println!("round {}", round + 1);
-        let calls = sign(&server, &authority, changed, options.changes)?;
+        let calls = sign(&authority, changed, options.changes);
         runtime.block_on(burst(&server, calls, &domains, options, &mut report))?;
     }
     drop(server);
@@ -146,7 +148,7 @@ async fn reload(
 ) -> BenchResult<()> {
     let nginx = Peer::start_or_fail(Kind::Nginx, setup).await?;
     let domain = domains.first().ok_or("no domain")?;
-    let to = Authority::new()?.issue(domain)?;
+    let to = Authority::new().issue(&[domain]);
     let load = Load::start(nginx.https, domains, options);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let took = nginx.change_and_wait(domain, &to, setup).await?;
@@ -169,8 +171,8 @@ async fn set_all(
     let mut connection = Connection::open(server.addresses.api).await?;
     let mut all = Vec::with_capacity(accounts.len());
     for account in accounts {
-        let certified = authority.issue(&account.domain)?;
-        let request = call::upload(server.addresses.api, account, &certified)?;
+        let certified = authority.issue(&[&account.domain]);
+        let request = call::upload(account, &certified);
         connection.call(&request).await?;
         all.push(certified);
     }
@@ -184,21 +186,16 @@ struct Change {
     to: TestCertificate,
 }
 
-fn sign(
-    server: &Server,
-    authority: &Authority,
-    accounts: &[Account],
-    changes: usize,
-) -> BenchResult<Vec<Change>> {
+fn sign(authority: &Authority, accounts: &[Account], changes: usize) -> Vec<Change> {
     let turns = accounts.iter().cycle().take(changes);
     turns
         .map(|account| {
-            let to = authority.issue(&account.domain)?;
-            Ok(Change {
-                request: call::upload(server.addresses.api, account, &to)?,
+            let to = authority.issue(&[&account.domain]);
+            Change {
+                request: call::upload(account, &to),
                 domain: account.domain.clone(),
                 to,
-            })
+            }
         })
         .collect()
 }
@@ -236,7 +233,7 @@ async fn caller(api: SocketAddr, https: SocketAddr, changes: Vec<Change>) -> Ben
         connection.call(&change.request).await?;
         let name = ServerName::try_from(change.domain)?;
         let shown = client.handshake(https, &name).await?;
-        stale += usize::from(shown.leaf() != Some(&change.to.leaf));
+        stale += usize::from(shown.leaf() != Some(&*change.to.leaf));
         shown.close().await?;
     }
     Ok(stale)
@@ -310,7 +307,7 @@ impl Clients {
     async fn run_handshakes(&self, number: usize, per_second: u32) -> BenchResult<LoadStats> {
         let client = Client::new(KeyExchange::X25519)?;
         let mut seen = LoadStats::default();
-        let mut numbers = Rng::default();
+        let mut numbers = SplitMix(1);
         for _ in 0..number {
             numbers.below(2); // each task has other names
         }

@@ -5,91 +5,36 @@
 
 use std::net::SocketAddr;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use edgeseal_api::{
-    canonical::{V3_ALGORITHM, encode, v3_canonical_request, v3_sign, v3_string_to_sign},
-    request::ParamMap,
+use edgeseal_core::Secret;
+use edgeseal_testing::{
+    pki::TestCertificate,
+    signed_call::{Scheme, SignedCall},
 };
-use edgeseal_core::{Secret, Timestamp};
-use http::{HeaderMap, HeaderValue};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use crate::{BenchResult, accounts::Account, pki::TestCertificate};
+use crate::{BenchResult, accounts::Account};
 
 /// Signs `SetCdnDomainSSLCertificate` with an upload. Valid for 15 minutes.
-pub(crate) fn upload(
-    host: SocketAddr,
-    account: &Account,
-    certified: &TestCertificate,
-) -> BenchResult<Vec<u8>> {
+pub(crate) fn upload(account: &Account, certified: &TestCertificate) -> Vec<u8> {
     let secret = Secret::new(account.secret.as_bytes().to_vec());
     let params = [
         ("DomainName", account.domain.as_str()),
         ("SSLProtocol", "on"),
-        ("SSLPub", &certified.chain_pem),
-        ("SSLPri", &certified.key_pem),
+        ("SSLPub", &certified.chain),
+        ("SSLPri", &certified.key),
     ];
     let key = (account.key_id.as_str(), &secret);
-    sign(
-        host,
-        key,
-        ("2018-05-10", "SetCdnDomainSSLCertificate"),
-        &params,
-    )
+    sign(key, ("2018-05-10", "SetCdnDomainSSLCertificate"), &params)
 }
 
 /// Signs a call with its parameters in a form body. Valid for 15 minutes.
-pub(crate) fn sign(
-    host: SocketAddr,
-    (key_id, secret): (&str, &Secret),
-    (version, action): (&str, &str),
-    params: &[(&str, &str)],
-) -> BenchResult<Vec<u8>> {
-    let pairs: Vec<String> = params
-        .iter()
-        .map(|(name, value)| format!("{name}={}", encode(value)))
-        .collect();
-    let body = pairs.join("&");
-    let hash = hex::encode(digest(&SHA256, body.as_bytes()));
-    let nonce = uuid::Uuid::new_v4().simple().to_string();
-    let (host, date) = (host.to_string(), now().to_string());
-    let signed = [
-        ("accept", "application/json"),
-        ("content-type", "application/x-www-form-urlencoded"),
-        ("host", &host),
-        ("x-acs-action", action),
-        ("x-acs-content-sha256", &hash),
-        ("x-acs-date", &date),
-        ("x-acs-signature-nonce", &nonce),
-        ("x-acs-version", version),
-    ];
-    let mut headers = HeaderMap::new();
-    for (name, value) in signed {
-        headers.insert(name, HeaderValue::from_str(value)?);
-    }
-    let names = signed.map(|(name, _)| name);
-    let none = ParamMap::default();
-    let canonical = v3_canonical_request("POST", &none, &headers, &names, body.as_bytes());
-    let signature = v3_sign(secret, &v3_string_to_sign(&canonical));
-    let mut request = String::from("POST / HTTP/1.1\r\n");
-    for (name, value) in signed {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    request.push_str(&format!(
-        "authorization: {V3_ALGORITHM} Credential={key_id},SignedHeaders={},Signature={signature}\r\n\
-         content-length: {}\r\n\r\n{body}",
-        names.join(";"),
-        body.len()
-    ));
-    Ok(request.into_bytes())
-}
-
-/// The current time of the system's clock.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from_unix_seconds(time::OffsetDateTime::now_utc().unix_timestamp())
+pub(crate) fn sign(key: (&str, &Secret), action: (&str, &str), params: &[(&str, &str)]) -> Vec<u8> {
+    let mut call = SignedCall::new(Scheme::V3, key, action, params);
+    call.keep_alive = true;
+    call.to_bytes()
 }
 
 /// One connection, kept alive.

@@ -6,13 +6,11 @@ use std::{
     time::Instant,
 };
 
+use edgeseal_testing::pki::{Authority, TestCertificate};
 use rcgen::KeyPair;
 use tempfile::TempDir;
 
-use crate::{
-    BenchResult, bulk_store,
-    pki::{Authority, TestCertificate},
-};
+use crate::{BenchResult, bulk_store};
 
 /// A directory of certificates. The file of a name is `NAME.pem`.
 pub(crate) struct CertDirectory {
@@ -52,7 +50,7 @@ impl CertDirectory {
         }
         fs::create_dir_all(&folder.path)?;
         let began = Instant::now();
-        let authority = Authority::new()?;
+        let authority = Authority::new();
         let cores = std::thread::available_parallelism()?.get();
         std::thread::scope(|scope| {
             let parts: Vec<_> = folder.names.chunks(count.div_ceil(cores).max(1)).collect();
@@ -73,8 +71,8 @@ impl CertDirectory {
 
     fn fill(&self, names: &[String], authority: &Authority) -> BenchResult<()> {
         for name in names {
-            let certified = authority.issue_with(name, &KeyPair::generate()?)?;
-            fs::write(self.file(name), certified.combined_pem())?;
+            let certified = authority.issue_for(&[name], KeyPair::generate()?, |_| {});
+            fs::write(self.file(name), certified.combined())?;
         }
         Ok(())
     }
@@ -94,7 +92,7 @@ impl CertDirectory {
     /// Atomically replaces the certificate file of a name.
     pub(crate) fn replace(&self, name: &str, certified: &TestCertificate) -> BenchResult<()> {
         let aside = self.path.join(format!(".{name}"));
-        fs::write(&aside, certified.combined_pem())?;
+        fs::write(&aside, certified.combined())?;
         Ok(fs::rename(aside, self.file(name))?)
     }
 }

@@ -2,6 +2,10 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
+use edgeseal_testing::{
+    pki::{Authority, TestCertificate},
+    process,
+};
 use rustls::ProtocolVersion;
 
 use crate::{
@@ -11,8 +15,6 @@ use crate::{
     handshake_load::{AfterHandshake, HandshakeLoad, ServerNames},
     origin,
     peer::{Kind, Peer, PeerConfig},
-    pki::{Authority, TestCertificate},
-    process,
     report::Report,
     server::{Server, ServerConfig},
     tls::{HandshakeMode, HandshakeProfile, KeyExchange},
@@ -211,8 +213,8 @@ pub(crate) async fn one_domain(
 ) -> BenchResult<(String, TestCertificate)> {
     let accounts = accounts::create(server, 1, origin).await?;
     let account = accounts.first().ok_or("no account")?;
-    let certified = Authority::new()?.issue(&account.domain)?;
-    let request = call::upload(server.addresses.api, account, &certified)?;
+    let certified = Authority::new().issue(&[&account.domain]);
+    let request = call::upload(account, &certified);
     let mut api = Connection::open(server.addresses.api).await?;
     api.call(&request).await?;
     Ok((account.domain.clone(), certified))

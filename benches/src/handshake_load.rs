@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc};
 
+use edgeseal_testing::random::SplitMix;
 use rustls::pki_types::ServerName;
 use tokio::task::LocalSet;
 
@@ -39,7 +40,7 @@ pub(crate) enum AfterHandshake {
 /// State that the clients of a turn share.
 struct LoadState {
     remaining: Cell<usize>,
-    numbers: Cell<Rng>,
+    numbers: Cell<SplitMix>,
     address: SocketAddr,
 }
 
@@ -48,7 +49,7 @@ impl HandshakeLoad {
     pub(crate) async fn run(&self, address: SocketAddr, handshakes: usize) -> BenchResult<()> {
         let turn = Rc::new(LoadState {
             remaining: Cell::new(handshakes),
-            numbers: Cell::new(Rng::default()),
+            numbers: Cell::new(SplitMix(1)),
             address,
         });
         let tasks = LocalSet::new();
@@ -96,25 +97,5 @@ impl ServerNames {
                 bulk_store::domain_name(number)
             }
         }
-    }
-}
-
-/// xorshift64*: the same numbers in every run.
-#[derive(Clone, Copy)]
-pub(crate) struct Rng(u64);
-
-impl Default for Rng {
-    fn default() -> Self {
-        Self(0x9e37_79b9_7f4a_7c15)
-    }
-}
-
-impl Rng {
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let random = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
-        ((u128::from(random) * limit as u128) >> 64) as usize
     }
 }

@@ -2,13 +2,14 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use edgeseal_testing::process;
+
 use crate::{
     BenchResult,
     cert_directory::CertDirectory,
     handshake::one_domain,
     origin,
     peer::{Kind, Peer, PeerConfig},
-    process,
     report::Report,
     requests::{HttpConnection, RequestOutcome},
     server::{Server, ServerConfig},
@@ -89,7 +90,7 @@ async fn once(
     };
     let server = Server::start(place)?;
     let (domain, certified) = one_domain(&server, origin).await?;
-    let memory = || process::proportional_kib(&[server.pid()]);
+    let memory = || Ok(process::proportional_kib(&[server.pid()])?);
     add(
         "edgeseal",
         each(server.addresses.https, &domain, state, options, &memory).await?,

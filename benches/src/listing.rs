@@ -4,6 +4,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use edgeseal_core::Secret;
+use edgeseal_testing::{
+    pki::{Authority, same_key},
+    process,
+};
 use rcgen::KeyPair;
 use tokio::task::JoinSet;
 
@@ -11,8 +15,6 @@ use crate::{
     BenchResult,
     accounts::{self, Account},
     call::{self, Connection},
-    pki::Authority,
-    process,
     report::{Report, percentile_ms},
     server::{Server, ServerConfig},
 };
@@ -216,7 +218,7 @@ async fn measure(
     let mut times = Vec::with_capacity(calls);
     for _ in 0..calls {
         let key = (account.key_id.as_str(), &secret);
-        let request = call::sign(api, key, (kind.version, kind.action), &params)?;
+        let request = call::sign(key, (kind.version, kind.action), &params);
         let began = Instant::now();
         connection.call(&request).await?;
         times.push(began.elapsed());
@@ -226,7 +228,7 @@ async fn measure(
 
 /// Adds domains, uploads a certificate for each and binds it, over the API.
 async fn fill(api: SocketAddr, account: Arc<Account>, count: usize) -> BenchResult<()> {
-    let authority = Arc::new(Authority::new()?);
+    let authority = Arc::new(Authority::new());
     // One key for all: generating keys would be most of the work, and listings do not read them.
     let key = Arc::new(KeyPair::generate()?);
     let mut fillers = JoinSet::new();
@@ -243,7 +245,7 @@ async fn fill(api: SocketAddr, account: Arc<Account>, count: usize) -> BenchResu
                 let names: Vec<String> = (batch * BATCH..((batch + 1) * BATCH).min(count))
                     .map(|number| format!("d{number:06}.{}", account.domain))
                     .collect();
-                fill_batch(api, &mut connection, &account, &authority, &key, &names).await?;
+                fill_batch(&mut connection, &account, &authority, &key, &names).await?;
             }
             BenchResult::Ok(())
         });
@@ -255,7 +257,6 @@ async fn fill(api: SocketAddr, account: Arc<Account>, count: usize) -> BenchResu
 }
 
 async fn fill_batch(
-    api: SocketAddr,
     connection: &mut Connection,
     account: &Account,
     authority: &Authority,
@@ -273,18 +274,18 @@ async fn fill_batch(
     ];
     let action = ("2018-05-10", "BatchAddCdnDomain");
     connection
-        .call(&call::sign(api, signer, action, &params)?)
+        .call(&call::sign(signer, action, &params))
         .await?;
     for name in names {
-        let certified = authority.issue_with(name, key)?;
+        let certified = authority.issue_for(&[name], same_key(key), |_| {});
         let params = [
             ("Name", name.get(..40).unwrap_or(name)),
-            ("Cert", certified.chain_pem.as_str()),
-            ("Key", certified.key_pem.as_str()),
+            ("Cert", certified.chain.as_str()),
+            ("Key", certified.key.as_str()),
         ];
         let action = ("2020-04-07", "UploadUserCertificate");
         connection
-            .call(&call::sign(api, signer, action, &params)?)
+            .call(&call::sign(signer, action, &params))
             .await?;
         let id = connection.body()?["CertId"].to_string();
         let params = [
@@ -295,7 +296,7 @@ async fn fill_batch(
         ];
         let action = ("2018-05-10", "SetCdnDomainSSLCertificate");
         connection
-            .call(&call::sign(api, signer, action, &params)?)
+            .call(&call::sign(signer, action, &params))
             .await?;
     }
     Ok(())

@@ -13,8 +13,6 @@ mod listing;
 mod million;
 mod origin;
 mod peer;
-mod pki;
-mod process;
 mod proxied;
 mod report;
 mod requests;

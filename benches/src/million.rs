@@ -3,6 +3,8 @@
 
 use std::{fs, path::PathBuf, rc::Rc};
 
+use edgeseal_testing::{pki::Authority, process};
+
 use crate::{
     BenchResult,
     bulk_store::{self, BulkStore},
@@ -10,8 +12,6 @@ use crate::{
     handshake_load::{AfterHandshake, HandshakeLoad, ServerNames},
     origin,
     peer::{Kind, Peer, PeerConfig},
-    pki::Authority,
-    process,
     report::Report,
     server::{Server, ServerConfig},
     tls::{Client, HandshakeProfile, KeyExchange},
@@ -62,7 +62,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
         .enable_all()
         .build()?;
     let origin = origin::start()?;
-    let single = Authority::new()?.issue(&bulk_store::domain_name(0))?;
+    let single = Authority::new().issue(&[&bulk_store::domain_name(0)]);
     let single = CertDirectory::create(&[(&bulk_store::domain_name(0), &single)])?;
     let nginx = runtime.block_on(Peer::start_or_fail(
         Kind::Nginx,
@@ -219,7 +219,7 @@ async fn changes(
     options: &Options,
     report: &mut Report,
 ) -> BenchResult<()> {
-    let authority = Authority::new()?;
+    let authority = Authority::new();
     let swaps = visible::swap(server, &authority, &mass.made.accounts, options.changes).await?;
     swaps.report(report, &at_size_label(options));
     Ok(())

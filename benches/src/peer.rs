@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use edgeseal_testing::{pki::TestCertificate, process};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::ServerName;
 use tempfile::TempDir;
@@ -19,8 +20,6 @@ use tempfile::TempDir;
 use crate::{
     BenchResult,
     cert_directory::CertDirectory,
-    pki::TestCertificate,
-    process,
     tls::{Client, KeyExchange},
 };
 
@@ -182,7 +181,7 @@ impl Peer {
 
     /// Memory of all its processes; shared pages count once.
     pub(crate) fn memory_kib(&self) -> BenchResult<u64> {
-        process::proportional_kib(&self.pids()?)
+        Ok(process::proportional_kib(&self.pids()?)?)
     }
 
     /// Replaces the certificate file of a name and makes the peer load it; returns when that was
@@ -215,7 +214,7 @@ impl Peer {
         self.change(name, to, setup)?;
         loop {
             let shown = client.handshake(self.https, &server_name).await;
-            if shown.is_ok_and(|shown| shown.leaf() == Some(&to.leaf)) {
+            if shown.is_ok_and(|shown| shown.leaf() == Some(&*to.leaf)) {
                 return Ok(Ok(began.elapsed()));
             }
             if began.elapsed() > setup.timeout {

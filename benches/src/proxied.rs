@@ -3,13 +3,14 @@
 
 use std::{net::SocketAddr, process::Command};
 
+use edgeseal_testing::process;
+
 use crate::{
     BenchResult,
     cert_directory::CertDirectory,
     handshake::one_domain,
     origin,
     peer::{Kind, Peer, PeerConfig, program},
-    process,
     report::Report,
     server::{Server, ServerConfig},
 };

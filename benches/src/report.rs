@@ -9,9 +9,10 @@ use std::{
 };
 
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
+use edgeseal_testing::clock::now;
 use serde_json::{Value, json};
 
-use crate::{BenchResult, call::now, peer};
+use crate::{BenchResult, peer};
 
 /// All figures of one run.
 pub(crate) struct Report {

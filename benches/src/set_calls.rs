@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use edgeseal_testing::{pki::Authority, process};
 use tokio::task::LocalSet;
 
 use crate::{
@@ -17,8 +18,6 @@ use crate::{
     accounts::{self, Account},
     call,
     call::Connection,
-    pki::Authority,
-    process,
     report::{Report, percentile_ms},
     server::{Server, ServerConfig},
 };
@@ -42,7 +41,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let authority = Authority::new()?;
+    let authority = Authority::new();
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
     let accounts = runtime.block_on(accounts::create(&server, options.accounts, nowhere))?;
     report.setup(format!(
@@ -61,7 +60,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
                 options.calls
             };
             println!("round {}, {clients} clients, {calls} calls", round + 1);
-            let requests = sign(&server, &authority, &accounts, calls)?;
+            let requests = sign(&authority, &accounts, calls);
             let measured = runtime.block_on(measure(&server, clients, requests))?;
             measured.report(&mut report, clients);
         }
@@ -71,17 +70,12 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
 }
 
 /// Signs calls in turn for all accounts.
-fn sign(
-    server: &Server,
-    authority: &Authority,
-    accounts: &[Account],
-    calls: usize,
-) -> BenchResult<Vec<Vec<u8>>> {
+fn sign(authority: &Authority, accounts: &[Account], calls: usize) -> Vec<Vec<u8>> {
     let turns = accounts.iter().cycle().take(calls);
     turns
         .map(|account| {
-            let certified = authority.issue(&account.domain)?;
-            call::upload(server.addresses.api, account, &certified)
+            let certified = authority.issue(&[&account.domain]);
+            call::upload(account, &certified)
         })
         .collect()
 }

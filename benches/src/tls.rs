@@ -186,8 +186,9 @@ pub(crate) struct Connection(TlsStream<TcpStream>);
 
 impl Connection {
     /// The leaf.
-    pub(crate) fn leaf(&self) -> Option<&CertificateDer<'static>> {
-        self.0.get_ref().1.peer_certificates()?.first()
+    pub(crate) fn leaf(&self) -> Option<&[u8]> {
+        let chain = self.0.get_ref().1.peer_certificates()?;
+        chain.first().map(|der| &**der)
     }
 
     /// An error unless the leaf is of this name.

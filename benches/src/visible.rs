@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use edgeseal_testing::pki::Authority;
 use rustls::pki_types::ServerName;
 
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
     accounts::{self, Account},
     call,
     call::Connection,
-    pki::Authority,
     report::{Report, percentile_ms},
     server::{Server, ServerConfig},
     tls::{Client, KeyExchange},
@@ -41,7 +41,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let authority = Arc::new(Authority::new()?);
+    let authority = Arc::new(Authority::new());
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
     let mut accounts = runtime.block_on(accounts::create(&server, options.accounts, nowhere))?;
     let others = Arc::new(accounts.split_off(accounts.len() / 2));
@@ -108,8 +108,8 @@ pub(crate) async fn swap(
     let mut connection = Connection::open(server.addresses.api).await?;
     let mut measured = Swaps::default();
     for account in accounts.iter().cycle().take(swaps) {
-        let certified = authority.issue(&account.domain)?;
-        let request = call::upload(server.addresses.api, account, &certified)?;
+        let certified = authority.issue(&[&account.domain]);
+        let request = call::upload(account, &certified);
         let name = ServerName::try_from(account.domain.clone())?;
         let start = Instant::now();
         connection.call(&request).await?;
@@ -117,7 +117,7 @@ pub(crate) async fn swap(
         loop {
             let shown = client.handshake(server.addresses.https, &name).await?;
             let seen = Instant::now();
-            let is_new = shown.leaf() == Some(&certified.leaf);
+            let is_new = shown.leaf() == Some(&*certified.leaf);
             if is_new {
                 measured.from_start.push(seen - start);
                 measured.from_return.push(seen - returned);
@@ -167,8 +167,8 @@ impl Load {
                     if told.load(Ordering::Relaxed) {
                         break;
                     }
-                    let certified = authority.issue(&account.domain)?;
-                    let request = call::upload(api, account, &certified)?;
+                    let certified = authority.issue(&[&account.domain]);
+                    let request = call::upload(account, &certified);
                     pace.tick().await;
                     connection.call(&request).await?;
                     counted.fetch_add(1, Ordering::Relaxed);

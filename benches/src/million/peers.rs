@@ -2,14 +2,14 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use edgeseal_testing::{pki::Authority, process};
+
 use super::{Options, figure_namer, megabytes};
 use crate::{
     BenchResult,
     cert_directory::CertDirectory,
     handshake_load::{AfterHandshake, HandshakeLoad, ServerNames},
     peer::{Kind, Limit, Peer, PeerConfig},
-    pki::Authority,
-    process,
     report::Report,
     tls::HandshakeProfile,
 };
@@ -83,11 +83,11 @@ async fn measure_peer(
     let cpu = process::cpu_of_all(&pids)? - before;
     let each = cpu.as_secs_f64() * 1e6 / handshakes as f64;
     report.add(&named("handshake, random names, its CPU"), "µs", each);
-    let authority = Authority::new()?;
+    let authority = Authority::new();
     let names = setup.folder.names();
     for number in 0..CHANGES {
         let name = &names[names.len() * number / CHANGES];
-        let to = authority.issue(name)?;
+        let to = authority.issue(&[name]);
         match peer.change_and_wait(name, &to, setup).await? {
             Ok(took) => report.add(&named("one change"), "ms", took.as_secs_f64() * 1e3),
             Err(limit) => return Ok(Err(limit)),

@@ -9,8 +9,10 @@ use std::{
     process::Command,
 };
 
+use edgeseal_testing::pki::TestCertificate;
+
 use super::{PeerConfig, program};
-use crate::{BenchResult, pki::TestCertificate};
+use crate::BenchResult;
 
 pub(super) fn command(
     at: &Path,
@@ -51,7 +53,7 @@ backend origin
 /// Uses the runtime API: in effect with the response, until the process exits.
 pub(super) fn change(at: &Path, file: &Path, to: &TestCertificate) -> BenchResult<()> {
     let file = file.display();
-    let pem = to.combined_pem();
+    let pem = to.combined();
     let pem: Vec<&str> = pem.lines().filter(|line| !line.is_empty()).collect();
     let pem = pem.join("\n");
     runtime_command(
