@@ -26,7 +26,7 @@ pub enum InvalidFunctions {
         expected: &'static str,
     },
     /// An unknown function.
-    #[error("function {given:?} is none: a name has letters, digits and underscores")]
+    #[error("function {given:?} is invalid: a name has letters, digits and underscores")]
     Name {
         /// The value given.
         given: String,
