@@ -241,7 +241,7 @@ enum Inspection {
     NoSealedValue,
     /// One that is under the key that seals.
     UpToDate,
-    /// One that was under another key, sealed anew.
+    /// One that was under another key, resealed.
     Resealed(Txn),
 }
 

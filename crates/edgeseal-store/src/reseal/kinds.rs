@@ -1,4 +1,4 @@
-//! What is sealed: every kind of record that holds a sealed value, in one table.
+//! The kinds of records that contain a sealed value, in one table.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -12,23 +12,22 @@ use crate::{
     record::{self, SigningRequestRecord, TicketKeyRecord},
 };
 
-/// A kind of record that holds a sealed value. The value is sealed for the record's own key.
+/// A kind of record that contains a sealed value, sealed for the key of the record.
 #[derive(Debug)]
 pub struct SealedKind {
-    /// What it is called, in the plural.
+    /// Its printed name, in the plural.
     pub name: &'static str,
-    /// What the keys of all such records begin with, and of no others.
+    /// The prefix of the keys of all such records, and of no others.
     pub prefix: &'static str,
     form: SealedLocation,
-    /// When the store may forget a record: an engine does not tell, and writing it must not change
-    /// that.
+    /// When a record expires: engines do not return that, and resealing must not change it.
     expires: Option<Expires>,
 }
 
-/// Reads from a record when the store may forget it.
+/// Reads from a record when it expires.
 type Expires = fn(&[u8]) -> Result<Timestamp, Fault>;
 
-/// Where the sealed value stands in a record.
+/// Where a record contains the sealed value.
 #[derive(Debug)]
 enum SealedLocation {
     /// In a JSON record, in base64, under this name.
@@ -37,8 +36,8 @@ enum SealedLocation {
     Material,
 }
 
-/// Every kind there is. Whoever seals something new adds a row; status, re-sealing and the doctor
-/// go by this table.
+/// All kinds. Code that seals something new adds a row: status, resealing and the doctor use this
+/// table.
 pub static SEALED_KINDS: &[SealedKind] = &[
     SealedKind {
         name: "access keys",
@@ -85,10 +84,10 @@ pub static SEALED_KINDS: &[SealedKind] = &[
 ];
 
 impl SealedKind {
-    /// The sealed value of a record; `None` if this one holds none.
+    /// The sealed value of a record; `None` if it contains none.
     ///
     /// # Errors
-    /// A [`Fault`] if the record does not read.
+    /// A [`Fault`] if the record cannot be decoded.
     pub fn sealed(&self, value: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         match self.form {
             SealedLocation::Field(name) => {
@@ -107,8 +106,8 @@ impl SealedKind {
         }
     }
 
-    /// The record with another sealed value in the place of its own; all else stays, also what
-    /// only a later release knows.
+    /// The record with another sealed value. Everything else stays, including fields that only a
+    /// later release knows.
     pub(super) fn replace_sealed(&self, value: &[u8], sealed: Vec<u8>) -> Result<Bytes, Fault> {
         match self.form {
             SealedLocation::Field(name) => {
@@ -126,7 +125,7 @@ impl SealedKind {
         }
     }
 
-    /// When the store may forget this record.
+    /// When this record expires.
     pub(super) fn expires(&self, value: &[u8]) -> Result<Option<Timestamp>, Fault> {
         self.expires.map(|expires| expires(value)).transpose()
     }

@@ -1,8 +1,8 @@
-//! Copies of a whole store: made while a process writes to it, and put in its place while none does.
+//! Backups of a whole store: made while a process writes to it, and restored while none does.
 //!
-//! A copy is one moment of the store, read under one snapshot (`VACUUM INTO`), so a busy writer neither
-//! waits for it nor makes it begin anew. It appears under its name whole and durable, or not at all.
-//! Whatever is sealed stays sealed: the key-encryption keys are not in it.
+//! A backup is read in one snapshot (`VACUUM INTO`), so it neither blocks a busy writer nor has to
+//! start over. It appears under its name complete and durable, or not at all. Sealed values stay
+//! sealed: the key-encryption keys are not in it.
 
 use std::{
     fs::{self, File, Permissions},
@@ -25,13 +25,13 @@ use crate::{
     open::OpenError,
 };
 
-/// A copy that nobody sees yet. Dropped, it is removed.
+/// A copy under a temporary name; dropping it removes the file.
 #[derive(Debug)]
 pub struct StoreBackup {
     file: NamedTempFile,
 }
 
-/// Why a copy does not get its place.
+/// Why a copy is not saved or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// There is something at this path. It was not touched.
@@ -54,20 +54,21 @@ pub enum BackupError {
     },
 }
 
-/// Numbers that are passed over when a copy is put in the place of a store: more than are handed out
-/// between two backups, so that no number of a certificate or domain is given a second time.
+/// IDs that a restore skips: more than are allocated between two backups, so that no ID of a
+/// certificate or domain is allocated twice.
 const SKIPPED_IDS: i64 = 1_000_000;
 
 impl StoreBackup {
-    /// Copies the store in `from`, whether a process owns it or not, into the directory of `to`. Takes
-    /// about a second for each few hundred megabytes; the store's log is not folded back meanwhile.
+    /// Copies the store in `from`, whether a process owns it or not, into the directory of `to`.
+    /// Takes about a second for each few hundred megabytes, in which the store's log is not
+    /// checkpointed.
     ///
     /// # Errors
-    /// As [`SqliteSnapshot::open`]; [`OpenError::Io`], [`OpenError::DiskFull`] or [`OpenError::Fault`] with the
-    /// path `to` or its directory if the copy cannot be written.
+    /// As [`SqliteSnapshot::open`]; [`OpenError::Io`], [`OpenError::DiskFull`] or
+    /// [`OpenError::Fault`] with the path `to` or its directory if the copy cannot be written.
     pub fn create(from: &Path, to: &Path) -> Result<Self, OpenError> {
         file::check_magic(from)?;
-        // Kept to the end: no process begins to write to a store that is looked at as if it were still.
+        // Held to the end: no process may write to a store that is read as an immutable file.
         let alone = snapshot::lock(from)?;
         let unreadable = |cause: rusqlite::Error| file::read_error(from, &cause);
         let source = snapshot::connect(from, alone.is_some()).map_err(unreadable)?;
@@ -79,18 +80,18 @@ impl StoreBackup {
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(directory)
             .map_err(io_error(directory))?;
-        // SQLite takes an empty file as one that is not there, and leaves its mode alone.
+        // SQLite treats an empty file as a missing one, and keeps its mode.
         source
             .execute("VACUUM INTO ?1", [path_text(file.path())?])
             .map_err(|cause| match cause.sqlite_error_code() {
-                // What is read is damaged; anything else befell the copy.
+                // The source is corrupt; any other error concerns the copy.
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => unreadable(cause),
                 _ => file::write_error(to, cause, "copy the store"),
             })?;
         Ok(Self { file })
     }
 
-    /// Opens the copy to look at it.
+    /// Opens the copy for reading.
     ///
     /// # Errors
     /// As [`SqliteSnapshot::open`].
@@ -106,7 +107,7 @@ impl StoreBackup {
         Ok(self.file.as_file().metadata()?.len())
     }
 
-    /// Gives the copy its name, durably, unless there is something of this name.
+    /// Renames the copy to its final name, durably, unless that name exists.
     ///
     /// # Errors
     /// [`BackupError::Exists`] or [`BackupError::Io`].
@@ -115,7 +116,7 @@ impl StoreBackup {
             path: to.to_owned(),
             cause,
         };
-        // By path: SQLite wrote to a file of its own, which is this one.
+        // By path: SQLite wrote through its own descriptor of this file.
         let written = File::open(self.file.path()).map_err(io)?;
         written.sync_all().map_err(io)?;
         match self.file.persist_noclobber(to) {
@@ -130,11 +131,11 @@ impl StoreBackup {
         sync_directory(to).map_err(io)
     }
 
-    /// Puts the copy in the place of the store in `path`, which no process may own. With `replace`, what
-    /// is there is kept beside it, under the name that is returned; without, it is an error.
+    /// Replaces the store in `path`, which no process may own, by the copy. With `replace`, an
+    /// existing store is renamed to the path that is returned; without, it is an error.
     ///
-    /// Whoever follows the store notices that it went back, since each opening leaps to other revisions,
-    /// and takes everything anew. Numbers of certificates and domains go on far after those in the copy.
+    /// Followers notice the restore, because each opening jumps to other revisions, and list
+    /// everything again. IDs of certificates and domains continue far after those in the copy.
     ///
     /// # Errors
     /// [`BackupError`].
@@ -168,7 +169,7 @@ impl StoreBackup {
     }
 }
 
-/// Whether a copy may be [put](StoreBackup::restore_to) there: it saves the reading of one that may not.
+/// Checks whether a copy may be [restored](StoreBackup::restore_to) there, before the copy is read.
 ///
 /// # Errors
 /// [`BackupError`]; nothing was touched.
@@ -176,7 +177,7 @@ pub fn check_restore_target(path: &Path, replace: bool) -> Result<(), BackupErro
     lock_restore_target(path, replace).map(drop)
 }
 
-/// Takes the place of the process that would own the store; whether there is a store.
+/// Locks the store as the process that owns it would; returns whether there is a store.
 fn lock_restore_target(path: &Path, replace: bool) -> Result<(file::Lock, bool), BackupError> {
     file::make_directory(path)?;
     let owner = file::lock(path)?;
@@ -190,23 +191,23 @@ fn lock_restore_target(path: &Path, replace: bool) -> Result<(file::Lock, bool),
     Ok((owner, there))
 }
 
-/// Moves a store and what belongs to it away, the log with its database.
+/// Renames a store, its database together with its log.
 fn set_aside(path: &Path, aside: &Path) -> Result<(), BackupError> {
     for tail in ["", "-wal"] {
         let (from, to) = (with_suffix(path, tail), with_suffix(aside, tail));
-        // Of an empty log, and of an empty file, there is nothing to be kept.
+        // An empty log or database need not be kept.
         let gone = match length(&from) {
             0 => fs::remove_file(&from),
             _ => fs::rename(&from, &to),
         };
         moved(gone, &from)?;
     }
-    // An index of the log, which is made anew.
+    // The index of the log, which SQLite rebuilds.
     let index = with_suffix(path, "-shm");
     moved(fs::remove_file(&index), &index)
 }
 
-/// That there was none is fine.
+/// A missing file is no error.
 fn moved(result: io::Result<()>, path: &Path) -> Result<(), BackupError> {
     match result {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(BackupError::Io {
@@ -236,7 +237,7 @@ fn path_text(path: &Path) -> Result<&str, OpenError> {
 }
 
 impl SqliteSnapshot {
-    /// The newest commit that it shows.
+    /// The newest commit in it.
     ///
     /// # Errors
     /// A [`Fault`] if the file cannot be read.

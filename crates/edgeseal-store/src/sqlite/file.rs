@@ -1,4 +1,4 @@
-//! The file: who owns it, whether it is one of ours, and how a new one is made.
+//! The database file: its owner, its format, and its creation.
 
 use std::{
     ffi::OsString,
@@ -28,15 +28,15 @@ const SCHEMA_VERSION: i64 = 2;
 /// the index by revision, also those that nobody follows: it grows at its end, which costs less
 /// than a tenth of a commit.
 ///
-/// `listed` holds the present rows under [`LISTING_PREFIX`](crate::key::LISTING_PREFIX) once more, organised by their keys: they are
-/// small, and counting or looking through 100,000 of them takes a sixth of the time that it takes
-/// to find each in `entry`. The writer keeps it, with its own statements; triggers do it for
-/// whoever else may write the file, as they did for the writer of earlier releases. They are off for
-/// ours: a statement with a trigger copies every page before it changes it, to be able to take
-/// itself back, which was an eighth of the writer's time.
+/// `listed` duplicates the present rows under [`LISTING_PREFIX`](crate::key::LISTING_PREFIX),
+/// ordered by key: they are small, and counting or scanning 100,000 of them takes a sixth of the
+/// time that it takes in `entry`. The writer maintains it with its own statements. Triggers
+/// maintain it for other programs and earlier releases that write the file; they are off on the
+/// writer's connection, because SQLite copies each page before a statement with a trigger changes
+/// it, to be able to roll that statement back, which took an eighth of the writer's time.
 ///
-/// `log` has one row: the revisions of this life of the file, and up to where deletes are
-/// forgotten. `life` has the revisions of earlier lives.
+/// `log` has one row: the revisions of this incarnation of the file, and up to where deletes are
+/// compacted. `life` has the revisions of earlier incarnations.
 const SCHEMA_SQL: &str = "
     CREATE TABLE entry (
         id      INTEGER PRIMARY KEY,
@@ -94,13 +94,13 @@ pub(super) struct OpenedDatabase {
     pub(super) first_revision: Revision,
 }
 
-/// Says that this process owns the file. The kernel takes it back when the process ends, however
-/// it ends.
+/// Marks that this process owns the file. The kernel releases it when the process ends, however it
+/// ends.
 pub(super) struct Lock(File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing is not enough: a child that is just being started still has the file open.
+        // Closing is not enough: a child process that is being started still has the file open.
         let _ = self.0.unlock();
     }
 }
@@ -129,7 +129,7 @@ pub(super) fn open(path: &Path) -> Result<OpenedDatabase, OpenError> {
     })
 }
 
-/// `PATH` with something after it: how SQLite, too, names its companions.
+/// `PATH` with a suffix, as SQLite names its auxiliary files.
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
@@ -146,7 +146,7 @@ pub(super) fn make_directory(path: &Path) -> Result<(), OpenError> {
         .mode(0o700)
         .create(directory)
         .map_err(io_error(directory))?;
-    // A power cut must not take the way to the file.
+    // A power cut must not lose the directory entry.
     for made in directory
         .ancestors()
         .filter(|made| !made.as_os_str().is_empty())
@@ -194,7 +194,7 @@ pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
     Ok(Lock(file))
 }
 
-/// Makes the file under another name first: a crash leaves none or a whole one.
+/// Creates the file under another name first: a crash leaves no file or a complete one.
 fn create(path: &Path) -> Result<(), OpenError> {
     let new = with_suffix(path, ".new");
     for leftover in [new.clone(), with_suffix(&new, "-journal")] {
@@ -227,7 +227,7 @@ fn create_schema(path: &Path) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Looks without touching: by hand at what any tool would refuse, then read-only.
+/// Inspects the file without changing it: its header first, then read-only through SQLite.
 fn inspect(path: &Path) -> Result<(), OpenError> {
     check_magic(path)?;
     let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY);
@@ -273,7 +273,7 @@ pub(super) fn check_identity(
     Ok(())
 }
 
-/// Application and layout of a database; one of ours is also read a little.
+/// Application and schema version of a database; of a store also its `log` is read.
 pub(super) fn read_identity(connection: &Connection) -> rusqlite::Result<(i32, i64)> {
     let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let schema = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -295,7 +295,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         }
     })?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // What was removed or sealed anew is overwritten, not only let go of.
+    // Removed and resealed values are overwritten, not only unlinked.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "cache_size", -32_768)?; // KiB
     connection.pragma_update(None, "temp_store", "MEMORY")?;
@@ -308,22 +308,22 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// How long an operator's tool may hold the file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Fold the write-ahead log back when it has this many pages, 64 MB. Index pages are written again
-/// and again meanwhile, but to the file only once: twice the commits of a log of 8 MB.
+/// Checkpoint the write-ahead log when it has this many pages, 64 MB. Until then index pages are
+/// written to the log repeatedly, but to the file only once: twice the commits of a log of 8 MB.
 const CHECKPOINT_PAGES: i64 = 16_000;
-/// How long the write-ahead log may be after it was folded back.
+/// The longest write-ahead log after a checkpoint, in bytes.
 pub(super) const WAL_LIMIT_BYTES: u64 = 128 << 20;
 /// Each connection is used by one thread at a time, and paths are no URIs.
 pub(super) const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 
-/// Leaps, and remembers which revisions the file gave out before.
+/// Jumps to a new revision, and records which revisions earlier incarnations issued.
 fn begin_incarnation(
     connection: &mut Connection,
     leap: u64,
 ) -> rusqlite::Result<(Revision, Vec<(Revision, Revision)>)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute("INSERT INTO life SELECT first, head FROM log", [])?;
-    // Followers older than the log are told so anyway.
+    // Followers older than the log get `Compacted` anyway.
     transaction.execute(
         "DELETE FROM life WHERE last < (SELECT compacted FROM log)",
         [],
@@ -367,8 +367,8 @@ pub(super) fn write_error(path: &Path, cause: rusqlite::Error, what: &'static st
     OpenError::Fault { path, fault }
 }
 
-/// Whether SQLite failed because the disk of this file takes no more. Of the index of a log it says only
-/// that input or output failed (`SQLITE_IOERR_SHMSIZE` and others), so the disk is asked.
+/// Whether SQLite failed because the disk of this file is full. For the index of a log it reports
+/// only an I/O error (`SQLITE_IOERR_SHMSIZE` and others), so the file system is asked.
 fn is_full(path: &Path, cause: &rusqlite::Error) -> bool {
     /// One piece of that index.
     const INDEX_BYTES: u64 = 32 << 10;

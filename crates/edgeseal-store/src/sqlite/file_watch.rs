@@ -1,7 +1,7 @@
 //! Whether the files that a store writes are still the ones under its path.
 //!
-//! SQLite goes on writing to a file that was unlinked, or that another one has replaced: such commits
-//! succeed and are lost with the process. So the inodes are compared before a commit is acknowledged,
+//! SQLite keeps writing to a file that was unlinked or replaced: such commits succeed and are lost
+//! with the process. So the inodes are compared before a commit is acknowledged,
 //! and a few times a second while nothing is committed.
 
 use std::{
@@ -19,7 +19,7 @@ use crate::Fault;
 pub(super) struct FileWatch {
     database: WatchedFile,
     log: WatchedFile,
-    /// Why they are gone. Once set it stays: what was committed meanwhile is not where it should be.
+    /// Why they are gone. Once set it stays: later commits are not in the file at the path.
     lost: OnceLock<FileLost>,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum FileLost {
     /// There is another file.
     #[error("another file has taken the place of {}", path.display())]
     Replaced { path: PathBuf },
-    /// The system does not tell.
+    /// The file cannot be examined.
     #[error("{} cannot be looked at: {why}", path.display())]
     Unknown { path: PathBuf, why: String },
 }
@@ -69,7 +69,7 @@ impl FileWatch {
         })
     }
 
-    /// What the last comparison found, without looking.
+    /// The result of the last comparison.
     pub(super) fn last_result(&self) -> Result<(), FileLost> {
         match self.lost.get() {
             None => Ok(()),
@@ -77,12 +77,12 @@ impl FileWatch {
         }
     }
 
-    /// How long the log is.
+    /// The length of the log in bytes.
     pub(super) fn log_bytes(&self) -> u64 {
         fs::metadata(&self.log.path).map_or(0, |log| log.len())
     }
 
-    /// Moves what is left of the log out of the way of another database at the same path.
+    /// Renames the rest of the log, so that it is not read with another database at the same path.
     pub(super) fn set_log_aside(&self) -> io::Result<PathBuf> {
         let aside = with_suffix(&self.database.path, "-wal.left");
         match self.log.check() {

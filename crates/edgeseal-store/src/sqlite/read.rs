@@ -25,7 +25,7 @@ pub(super) struct Readers {
     change_log: Pool,
 }
 
-/// Connections that are lent one reader each.
+/// Connections, each used by one reader at a time.
 pub(super) struct Pool {
     connections: Mutex<Vec<Connection>>,
     free: Semaphore,
@@ -34,14 +34,14 @@ pub(super) struct Pool {
 pub(super) const POINTS: usize = 4;
 const SCANS: usize = 4;
 const CHANGE_LOG_READERS: usize = 2;
-/// What a reader keeps of the file in memory, in KiB: inner pages, mostly. There are ten readers, and
-/// the system keeps the file's pages once for all of them.
+/// The page cache of a reader, in KiB: mostly inner pages. There are ten readers, and the kernel
+/// caches the file's pages once for all of them.
 const CACHE_KIB: i64 = 1024;
-/// Rows of the log that one call of `changes` looks at, about 20 ms: enough to pass over the nonces
-/// and audit records of many commits.
+/// Rows of the log that one call of `changes` reads, about 20 ms: enough to skip the nonces and
+/// audit records of many commits.
 const SCANNED_ROWS: usize = 20_000;
 
-/// How far the log reaches.
+/// The range of the change log.
 pub(super) struct LogBounds {
     pub(super) head: Revision,
     pub(super) compacted: Revision,
@@ -61,8 +61,8 @@ impl Readers {
         })
     }
 
-    /// A read of microseconds from the system's cache, and of as long as the disk stalls otherwise: on
-    /// a thread that may block, for the caller's serves visitors too.
+    /// A read that takes microseconds from the kernel's cache, or as long as the disk stalls: on a
+    /// thread that may block, because the caller's thread also serves clients.
     pub(super) async fn point<T: Send + 'static>(
         this: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -96,7 +96,7 @@ impl Readers {
             .acquire()
             .await
             .map_err(Fault::of("take a reader"))?;
-        // The permit comes back with the connection, also if the caller is gone by then.
+        // The permit returns with the connection, even if the caller was dropped.
         permit.forget();
         let this = Arc::clone(this);
         task::spawn_blocking(move || {
@@ -122,7 +122,7 @@ impl Pool {
     }
 }
 
-/// Gives the connection back whatever happens.
+/// Returns the connection, also on a panic.
 struct ConnectionGuard<'a> {
     pool: &'a Pool,
     connection: Option<Connection>,
@@ -235,7 +235,7 @@ pub(super) fn list_reverse(
     list().map_err(Fault::of("list backwards"))
 }
 
-/// Where the present rows of a prefix are read, with a condition to go on from.
+/// The table with the present rows of a prefix, with a condition to append to.
 fn live_rows(prefix: &str) -> &'static str {
     if prefix.starts_with(LISTING_PREFIX) {
         "listed WHERE TRUE"
@@ -304,12 +304,12 @@ pub(super) fn select(
 }
 
 pub(super) fn get_many(connection: &Connection, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-    // One snapshot: every statement by itself would lock the file again.
+    // One snapshot: each statement by itself would lock the file again.
     let snapshot = read_transaction(connection).map_err(Fault::of("get several"))?;
     keys.iter().map(|key| get(&snapshot, key)).collect()
 }
 
-/// One moment for several statements, or a part of the longer one that the connection is in.
+/// One snapshot for several statements; that of the connection if it is in a transaction already.
 struct ReadTransaction<'a> {
     connection: &'a Connection,
     _own: Option<Transaction<'a>>,

@@ -1,4 +1,4 @@
-//! A store that is only looked at: beside the process that owns it, or without one.
+//! A read-only snapshot of a store, whether a process owns it or not.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -19,10 +19,10 @@ use crate::{
     Store, Txn, open::OpenError,
 };
 
-/// One moment of a store. No octet of any file changes by looking at it, and no file is made.
+/// A snapshot of a store. Opening and reading it changes no byte of any file and creates none.
 ///
-/// All reads show the same moment. As long as the view lives, the write-ahead log of a process that
-/// writes grows, and no process can start on a store that nobody has open.
+/// All reads are in one snapshot. While it is open, the write-ahead log of a process that writes
+/// grows, and if no process owned the store, none can open it.
 pub struct SqliteSnapshot {
     connection: Mutex<Connection>,
     /// Kept until the connection is closed; `None` if another process owns the store.
@@ -54,7 +54,7 @@ impl SqliteSnapshot {
         self.exclusive_lock.is_none()
     }
 
-    /// What SQLite finds wrong with the file; empty if nothing.
+    /// The errors that SQLite finds in the file; empty if there are none.
     ///
     /// # Errors
     /// A [`Fault`] if the file cannot be read.
@@ -69,7 +69,7 @@ impl SqliteSnapshot {
         Ok(found)
     }
 
-    /// How many rows of the table of listings are missing, left over or differ from what they list.
+    /// How many rows of the table of listings are missing, superfluous or wrong.
     ///
     /// # Errors
     /// A [`Fault`] if the file cannot be read.
@@ -94,7 +94,7 @@ impl SqliteSnapshot {
     }
 }
 
-/// Takes the place of the process that owns the store, if there is none.
+/// Locks the store as its owner would; `None` if another process owns it.
 pub(super) fn lock(path: &Path) -> Result<Option<File>, OpenError> {
     let beside = with_suffix(path, ".lock");
     let failed = |cause| OpenError::Io {
@@ -103,7 +103,7 @@ pub(super) fn lock(path: &Path) -> Result<Option<File>, OpenError> {
     };
     let file = match File::open(&beside) {
         Ok(file) => file,
-        // Nobody has ever had it open, or somebody made room: the database itself stands in.
+        // No process has opened it yet, or the lock file was deleted: the database itself is used.
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
             return File::open(path).map(Some).map_err(|cause| OpenError::Io {
                 path: path.to_owned(),
@@ -119,8 +119,8 @@ pub(super) fn lock(path: &Path) -> Result<Option<File>, OpenError> {
     }
 }
 
-/// Opens any SQLite file with a write-ahead log to look at one moment of it, without changing an octet
-/// of it or making a file. `alone`: nobody else has it open, or will while this is looked at.
+/// Opens a snapshot of any SQLite file with a write-ahead log, without changing a byte of it or
+/// creating a file. `alone`: no other process has it open, or will until the connection is closed.
 ///
 /// # Errors
 /// Those of SQLite.
@@ -131,19 +131,19 @@ pub fn open_read_only(path: &Path, alone: bool) -> rusqlite::Result<Connection> 
     Ok(connection)
 }
 
-/// As [`open_read_only`], without a moment yet.
+/// As [`open_read_only`], before the snapshot begins.
 pub(super) fn connect(path: &Path, alone: bool) -> rusqlite::Result<Connection> {
     let has_log = fs::metadata(with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0);
     let connection = match (alone, has_log) {
-        // Its owner has made the files that a reader needs.
+        // Its owner has created the files that a reader needs.
         (false, _) => Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-        // All of it is in the one file, and nobody writes it.
+        // Everything is in the one file, and no process writes it.
         (true, false) => {
             let flags = FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
             Connection::open_with_flags(immutable_uri(path), flags)?
         }
-        // The log of a process that was killed must be read, which needs an index of it. Who has
-        // the file alone keeps that in memory, and is told not to fold the log back at the end.
+        // The log of a process that was killed must be read, which needs an index of it. An
+        // exclusive connection keeps that in memory; it must not checkpoint the log when it closes.
         (true, true) => {
             let connection =
                 Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -156,16 +156,16 @@ pub(super) fn connect(path: &Path, alone: bool) -> rusqlite::Result<Connection> 
     Ok(connection)
 }
 
-/// `file:PATH?immutable=1`, with what has a meaning in URIs written as octets.
+/// `file:PATH?immutable=1`, percent-encoded.
 fn immutable_uri(path: &Path) -> String {
     use std::{fmt::Write as _, os::unix::ffi::OsStrExt as _};
     let mut uri = "file:".to_owned();
-    for octet in path.as_os_str().as_bytes() {
-        if octet.is_ascii_alphanumeric() || b"/._-".contains(octet) {
-            uri.push(char::from(*octet));
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            uri.push(char::from(*byte));
         } else {
             // Writing to a string does not fail.
-            let _ = write!(uri, "%{octet:02X}");
+            let _ = write!(uri, "%{byte:02X}");
         }
     }
     uri.push_str("?immutable=1");

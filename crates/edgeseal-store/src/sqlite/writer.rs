@@ -1,4 +1,4 @@
-//! The one writer: takes what waits and commits it together.
+//! The one writer: commits all queued transactions together.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{CommitError, Expect, Fault, Key, Revision, Txn, Write, key::LISTING_PREFIX};
 
-/// What the writer is asked for.
+/// A request to the writer.
 pub(super) enum Job {
     Commit {
         txn: Txn,
@@ -43,11 +43,11 @@ type Waiting = (Txn, oneshot::Sender<Result<Revision, CommitError>>);
 const BATCH: usize = 256;
 /// Expired keys that one job removes at most, some milliseconds.
 pub(super) const SWEEP_CHUNK: usize = 1000;
-/// For readers of a log that is too long, while commits wait. Those that begin once all of it is folded
-/// back do not read the log, so only those have to end that are under way: milliseconds each. One that
-/// takes longer, such as a backup, leaves the log to the next sweep.
+/// How long a checkpoint waits for readers of a log that is too long, while commits wait. Only
+/// readers that began before all of it was checkpointed read the log: milliseconds each. If one
+/// takes longer, such as a backup, the next sweep tries again.
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(100);
-/// Deletes that one job forgets at most.
+/// Most deletes that one job compacts.
 const COMPACT_CHUNK: i64 = 2000;
 
 impl Writer {
@@ -84,7 +84,7 @@ impl Writer {
             }
             self.commit(waiting);
             for (now, answer) in sweeps {
-                // Who asked may be gone; so it is with every answer here.
+                // The caller may have been dropped; this holds for every reply here.
                 let _ = answer.send(self.sweep(now));
             }
         }
@@ -94,12 +94,12 @@ impl Writer {
     }
 
     fn commit(&mut self, waiting: Vec<Waiting>) {
-        // Nothing is written to files that are gone.
+        // Nothing is written to files that were removed.
         if let Err(gone) = self.file_watch.check() {
             return fail_all(waiting, &gone);
         }
         match self.try_commit(&waiting) {
-            // Nor is anything acknowledged that is in such a file, or told to followers.
+            // Nor is a commit to such a file acknowledged or announced to followers.
             Ok(_) if self.file_watch.check().is_err() => {
                 self.cache.invalidate();
                 if let Err(gone) = self.file_watch.last_result() {
@@ -107,7 +107,7 @@ impl Writer {
                 }
             }
             Ok((head, results)) => {
-                // Followers first: who gets an answer may ask for changes at once.
+                // Followers first: a caller may ask for changes as soon as it has its reply.
                 self.publish_head(head);
                 for ((_, answer), result) in waiting.into_iter().zip(results) {
                     let _ = answer.send(result.map_err(|key| CommitError::Conflict { key }));
@@ -180,7 +180,7 @@ impl Writer {
             self.cache.invalidate();
             Fault::of("forget expired keys and old deletes")(cause)
         })?;
-        // Commits fold the log back as they go, but start it anew only in a moment without readers.
+        // Commits checkpoint the log, but it restarts only when no reader uses it.
         if self.file_watch.log_bytes() > WAL_LIMIT_BYTES {
             self.checkpoint(CHECKPOINT_TIMEOUT)
                 .map_err(Fault::of("fold the write-ahead log back"))?;
@@ -188,21 +188,20 @@ impl Writer {
         Ok(removed)
     }
 
-    /// Folds back what no reader needs any more, and empties the log if that is all of it, for which it
-    /// waits for readers as long as this: commits wait too. Whether it is empty.
+    /// Checkpoints what no reader needs any more, and truncates the log if that is all of it; waits
+    /// for readers as long as this, and commits wait too. Returns whether the log is empty.
     fn checkpoint(&self, patience: Duration) -> rusqlite::Result<bool> {
         self.connection.busy_timeout(patience)?;
-        let folded = self
+        let is_empty = self
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
             .map(|busy: i64| busy == 0);
         self.connection.busy_timeout(BUSY_TIMEOUT)?;
-        folded
+        is_empty
     }
 
-    /// The files are not under their names any more. The log is folded into the database, so that one
-    /// that was moved away is whole, and nothing is left that a database that takes its place would
-    /// be read with.
+    /// The files were removed or renamed. The log is checkpointed, so that a renamed database is
+    /// complete and its log is not read with another database at the same path.
     fn abandon_files(&self) {
         match self.checkpoint(BUSY_TIMEOUT) {
             Ok(true) => return,
@@ -242,7 +241,7 @@ impl Writer {
     }
 }
 
-/// Fails all that waits, with the same cause.
+/// Fails all waiting transactions with the same cause.
 fn fail_all<E>(waiting: Vec<Waiting>, cause: &E)
 where
     E: std::error::Error + Clone + Send + Sync + 'static,
@@ -259,8 +258,8 @@ fn head_of(connection: &Connection) -> rusqlite::Result<Revision> {
         .query_row([], |row| Ok(revision(row.get(0)?)))
 }
 
-/// What a batch does again and again. None of them has triggers, see the layout of the file: each
-/// changes one row or none, so that SQLite keeps no journal to take a single one back.
+/// The statements of a batch. None of them has triggers (see the schema): each changes one row or
+/// none, so that SQLite keeps no journal to roll a single one back.
 struct Statements<'a> {
     changed: CachedStatement<'a>,
     value: CachedStatement<'a>,
@@ -351,21 +350,21 @@ impl<'a> Statements<'a> {
                 self.put
                     .execute(params![name, &value[..], changed, expires])?
             }
-            // What never was needs no trace.
+            // A key that never existed leaves no tombstone.
             Write::Delete(key) => {
                 if is_listed(key) {
                     self.unlist.execute([name])?;
                 }
                 self.delete.execute(params![name, changed])?
             }
-            // What `resolve` made of it was written.
+            // `resolve` has replaced it.
             Write::Add { .. } => 0,
         };
         Ok(rows > 0)
     }
 }
 
-/// Forgets the oldest deletes beyond those to keep, whole commits only; says up to where.
+/// Compacts the oldest deletes beyond those to keep, whole commits only; returns up to where.
 fn compact(sweep: &Transaction<'_>, kept: usize) -> rusqlite::Result<Option<Revision>> {
     let deletes: i64 = sweep
         .prepare_cached("SELECT count(*) FROM entry INDEXED BY entry_deleted WHERE value IS NULL")?
