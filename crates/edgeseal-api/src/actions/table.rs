@@ -1,6 +1,10 @@
 //! All implemented actions: one row each.
 
-use edgeseal_core::{policy::Scope, rate::RateLimit};
+use edgeseal_core::{
+    identity::{RoleName, UserName},
+    policy::Scope,
+    rate::RateLimit,
+};
 
 use super::{Access, Action, ResourceKind};
 use crate::{
@@ -168,8 +172,8 @@ pub static ACTIONS: &[Action] = &[
     action!(CAS_2018 "DescribeUserCertificateDetail" 100/s Read Cas("CertId") OwnAccount "yundun-cert:DescribeUserCertificateDetail" => cas::DescribeUserCertificateDetail),
     action!(CAS_2018 "DescribeUserCertificateList" 100/s Read Cas("") OwnAccount "yundun-cert:DescribeUserCertificateList" => cas::DescribeUserCertificateList),
     action!(CAS_2018_08 "CreateCertificateName" 30/s Write Cas("CertificateId") OwnAccount "yundun-cert:CreateCertificateName" => cas::CreateCertificateName),
-    action!(RAM "AttachPolicyToRole" 30/s Write RoleAndPolicy("RoleName") OwnAccount "ram:AttachPolicyToRole" => ram::AttachPolicyToRole),
-    action!(RAM "AttachPolicyToUser" 30/s Write UserAndPolicy("UserName") OwnAccount "ram:AttachPolicyToUser" => ram::AttachPolicyToUser),
+    action!(RAM "AttachPolicyToRole" 30/s Write RoleAndPolicy("RoleName") OwnAccount "ram:AttachPolicyToRole" => ram::AttachPolicy<RoleName>),
+    action!(RAM "AttachPolicyToUser" 30/s Write UserAndPolicy("UserName") OwnAccount "ram:AttachPolicyToUser" => ram::AttachPolicy<UserName>),
     action!(RAM "CreateAccessKey" 30/s Write User("UserName") OwnAccount "ram:CreateAccessKey" => ram::CreateAccessKey),
     action!(RAM "CreatePolicy" 30/s Write Policy("PolicyName") OwnAccount "ram:CreatePolicy" => ram::CreatePolicy),
     action!(RAM "CreatePolicyVersion" 30/s Write Policy("PolicyName") OwnAccount "ram:CreatePolicyVersion" => ram::CreatePolicyVersion),
@@ -180,21 +184,21 @@ pub static ACTIONS: &[Action] = &[
     action!(RAM "DeleteLoginProfile" 30/s Write User("UserName") OwnAccount "ram:DeleteLoginProfile" => ram::DeleteLoginProfile),
     action!(RAM "DeletePolicy" 30/s Write Policy("PolicyName") OwnAccount "ram:DeletePolicy" => ram::DeletePolicy),
     action!(RAM "DeletePolicyVersion" 30/s Write Policy("PolicyName") OwnAccount "ram:DeletePolicyVersion" => ram::DeletePolicyVersion),
-    action!(RAM "DeleteRole" 30/s Write Role("RoleName") OwnAccount "ram:DeleteRole" => ram::DeleteRole),
-    action!(RAM "DeleteUser" 30/s Write User("UserName") OwnAccount "ram:DeleteUser" => ram::DeleteUser),
-    action!(RAM "DetachPolicyFromRole" 30/s Write RoleAndPolicy("RoleName") OwnAccount "ram:DetachPolicyFromRole" => ram::DetachPolicyFromRole),
-    action!(RAM "DetachPolicyFromUser" 30/s Write UserAndPolicy("UserName") OwnAccount "ram:DetachPolicyFromUser" => ram::DetachPolicyFromUser),
+    action!(RAM "DeleteRole" 30/s Write Role("RoleName") OwnAccount "ram:DeleteRole" => ram::DeleteIdentity<RoleName>),
+    action!(RAM "DeleteUser" 30/s Write User("UserName") OwnAccount "ram:DeleteUser" => ram::DeleteIdentity<UserName>),
+    action!(RAM "DetachPolicyFromRole" 30/s Write RoleAndPolicy("RoleName") OwnAccount "ram:DetachPolicyFromRole" => ram::DetachPolicy<RoleName>),
+    action!(RAM "DetachPolicyFromUser" 30/s Write UserAndPolicy("UserName") OwnAccount "ram:DetachPolicyFromUser" => ram::DetachPolicy<UserName>),
     action!(RAM "GetAccessKeyLastUsed" 100/s Read User("UserAccessKeyId") OwnAccount "ram:GetAccessKeyLastUsed" => ram::GetAccessKeyLastUsed),
     action!(RAM "GetPolicy" 100/s Read Policy("PolicyName") OwnAccount "ram:GetPolicy" => ram::GetPolicy),
     action!(RAM "GetPolicyVersion" 100/s Read Policy("PolicyName") OwnAccount "ram:GetPolicyVersion" => ram::GetPolicyVersion),
-    action!(RAM "GetRole" 100/s Read Role("RoleName") OwnAccount "ram:GetRole" => ram::GetRole),
-    action!(RAM "GetUser" 100/s Read User("UserName") OwnAccount "ram:GetUser" => ram::GetUser),
+    action!(RAM "GetRole" 100/s Read Role("RoleName") OwnAccount "ram:GetRole" => ram::GetIdentity<RoleName>),
+    action!(RAM "GetUser" 100/s Read User("UserName") OwnAccount "ram:GetUser" => ram::GetIdentity<UserName>),
     action!(RAM "ListAccessKeys" 100/s Read User("UserName") OwnAccount "ram:ListAccessKeys" => ram::ListAccessKeys),
     action!(RAM "ListEntitiesForPolicy" 100/s Read Policy("PolicyName") OwnAccount "ram:ListEntitiesForPolicy" => ram::ListEntitiesForPolicy),
     action!(RAM "ListGroupsForUser" 100/s Read User("UserName") OwnAccount "ram:ListGroupsForUser" => ram::ListGroupsForUser),
     action!(RAM "ListPolicies" 100/s Read Policy("") OwnAccount "ram:ListPolicies" => ram::ListPolicies),
-    action!(RAM "ListPoliciesForRole" 100/s Read Role("RoleName") OwnAccount "ram:ListPoliciesForRole" => ram::ListPoliciesForRole),
-    action!(RAM "ListPoliciesForUser" 100/s Read User("UserName") OwnAccount "ram:ListPoliciesForUser" => ram::ListPoliciesForUser),
+    action!(RAM "ListPoliciesForRole" 100/s Read Role("RoleName") OwnAccount "ram:ListPoliciesForRole" => ram::ListPoliciesFor<RoleName>),
+    action!(RAM "ListPoliciesForUser" 100/s Read User("UserName") OwnAccount "ram:ListPoliciesForUser" => ram::ListPoliciesFor<UserName>),
     action!(RAM "ListPolicyVersions" 100/s Read Policy("PolicyName") OwnAccount "ram:ListPolicyVersions" => ram::ListPolicyVersions),
     action!(RAM "ListRoles" 100/s Read Role("") OwnAccount "ram:ListRoles" => ram::ListRoles),
     action!(RAM "ListTagResources" 100/s Read Unnamed("ResourceNames") OwnAccount "ram:ListTagResources" => ram::ListTagResources),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use edgeseal_core::{
     DomainPattern,
-    identity::{RoleName, UserName},
+    identity::{IdentityKind, IdentityRef, RoleName, UserName},
     policy::{self, Decision, Layer, Principal, Reason, Resource, Scope, Verdict},
 };
 use serde::Serialize;
@@ -27,15 +27,9 @@ pub struct ExplainDecision;
 pub struct Params {
     permission: String,
     resource: String,
-    subject: Subject,
+    /// Whose; `None` for the caller's own.
+    identity: Option<IdentityRef>,
     source_ip: Option<IpAddr>,
-}
-
-/// The identity.
-enum Subject {
-    Caller,
-    User(String),
-    Role(String),
 }
 
 /// The decision.
@@ -83,18 +77,9 @@ pub enum Error {
         /// The value given.
         given: String,
     },
-    /// There is no such user.
-    #[error("there is no user {name:?} in your account")]
-    NoUser {
-        /// The value given.
-        name: String,
-    },
-    /// There is no such role.
-    #[error("there is no role {name:?} in your account")]
-    NoRole {
-        /// The value given.
-        name: String,
-    },
+    /// There is no such user or role.
+    #[error("there is no {} {:?} in your account", .0.kind, .0.name)]
+    NoIdentity(IdentityRef),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,18 +100,15 @@ impl Operation for ExplainDecision {
                 given: sanitize(given),
             })
         });
-        let who = match (
-            params.get_non_empty("UserName"),
-            params.get_non_empty("RoleName"),
-        ) {
-            (Some(user), _) => Subject::User(user.to_owned()),
-            (None, Some(role)) => Subject::Role(role.to_owned()),
-            (None, None) => Subject::Caller,
+        let named = |kind, parameter| {
+            let name = params.get_non_empty(parameter)?.to_owned();
+            Some(IdentityRef { kind, name })
         };
+        let user = named(IdentityKind::User, "UserName");
         Ok(Params {
             permission: permission.to_owned(),
             resource: resource.to_owned(),
-            subject: who,
+            identity: user.or_else(|| named(IdentityKind::Role, "RoleName")),
             source_ip: source_ip.transpose()?,
         })
     }
@@ -136,7 +118,7 @@ impl Operation for ExplainDecision {
         call: &Authorized,
         query: Params,
     ) -> Result<Success<Reply>, Error> {
-        let (principal, policies) = find(context, call, &query.subject).await?;
+        let (principal, policies) = find(context, call, query.identity.as_ref()).await?;
         let reads_tags = policies.as_ref().is_some_and(EffectivePolicies::reads_tags);
         let resource = resource(context, call, &query, reads_tags).await?;
         let mut circumstances = call.policy_context();
@@ -166,31 +148,28 @@ impl Operation for ExplainDecision {
 async fn find(
     context: &Context,
     call: &Authorized,
-    who: &Subject,
+    identity: Option<&IdentityRef>,
 ) -> Result<(Principal, Option<EffectivePolicies>), Error> {
-    let (rights, catalog, account) = (&context.policy_cache, &context.catalog, call.account());
-    let found = match who {
-        Subject::Caller => return Ok((call.principal().clone(), call.policies().cloned())),
-        Subject::User(given) => match UserName::parse(given) {
-            Ok(name) => rights.user(catalog, account, &name).await,
+    let (cache, catalog, account) = (&context.policy_cache, &context.catalog, call.account());
+    let Some(IdentityRef { kind, name }) = identity else {
+        return Ok((call.principal().clone(), call.policies().cloned()));
+    };
+    let found = match kind {
+        IdentityKind::User => match UserName::parse(name) {
+            Ok(name) => cache.user(catalog, account, &name).await,
             Err(_) => Ok(None),
         },
-        Subject::Role(given) => match RoleName::parse(given) {
-            Ok(name) => rights.role(catalog, account, &name, "explained").await,
+        IdentityKind::Role => match RoleName::parse(name) {
+            Ok(name) => cache.role(catalog, account, &name, "explained").await,
             Err(_) => Ok(None),
         },
     };
     let found = found.map_err(StoreError::from)?;
-    let (principal, policies) = found.ok_or_else(|| match who {
-        Subject::Role(given) => Error::NoRole {
-            name: sanitize(given),
-        },
-        Subject::User(given) => Error::NoUser {
-            name: sanitize(given),
-        },
-        Subject::Caller => Error::NoUser {
-            name: String::new(),
-        },
+    let (principal, policies) = found.ok_or_else(|| {
+        Error::NoIdentity(IdentityRef {
+            kind: *kind,
+            name: sanitize(name),
+        })
     })?;
     Ok((principal, Some(policies)))
 }
@@ -277,7 +256,7 @@ api_error!(Error {
     NoPermission => MissingPermission,
     NoResource => MissingResource,
     SourceIp => InvalidSourceIp,
-    NoUser => UserNotFound,
-    NoRole => RoleNotFound,
+    NoIdentity(IdentityRef { kind: IdentityKind::User, .. }) => UserNotFound,
+    NoIdentity(IdentityRef { kind: IdentityKind::Role, .. }) => RoleNotFound,
     Store(StoreError),
 });

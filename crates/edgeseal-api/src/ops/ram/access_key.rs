@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     error::Error,
-    identity_lookup,
+    identity,
     parameters::{self, InvalidParameter},
 };
 use crate::{authorize::Authorized, code::Code, request::ParamMap};
@@ -76,7 +76,7 @@ pub(super) async fn check_user_exists(
     user: Option<&UserName>,
 ) -> Result<(), Error> {
     if let Some(name) = user {
-        identity_lookup::find(catalog, account, name).await?;
+        identity::find(catalog, account, name).await?;
     }
     Ok(())
 }

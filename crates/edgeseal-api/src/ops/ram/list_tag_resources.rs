@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     error::Error,
-    identity_lookup,
+    identity,
     parameters::{self, InvalidParameter},
     policy::AnyPolicy,
 };
@@ -80,7 +80,7 @@ impl Operation for ListTagResources {
         match params {
             Params::Roles(names) => {
                 for name in names {
-                    identity_lookup::find(catalog, account, &name).await?;
+                    identity::find(catalog, account, &name).await?;
                 }
             }
             Params::Policies(names) => {

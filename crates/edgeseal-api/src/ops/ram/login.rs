@@ -4,7 +4,7 @@
 use edgeseal_core::identity::UserName;
 use serde::Serialize;
 
-use super::{error::Error, identity_lookup, parameters};
+use super::{error::Error, identity, parameters};
 use crate::{
     authorize::Authorized,
     context::Context,
@@ -47,7 +47,7 @@ impl Operation for ListGroupsForUser {
         call: &Authorized,
         name: UserName,
     ) -> Result<Success<Reply>, Error> {
-        identity_lookup::find(&context.catalog, call.account(), &name).await?;
+        identity::find(&context.catalog, call.account(), &name).await?;
         let groups = Groups { group: [] };
         Ok(Success::read(Reply { groups }))
     }
@@ -67,7 +67,7 @@ impl Operation for DeleteLoginProfile {
         call: &Authorized,
         name: UserName,
     ) -> Result<Success<EmptyReply>, Error> {
-        identity_lookup::find(&context.catalog, call.account(), &name).await?;
+        identity::find(&context.catalog, call.account(), &name).await?;
         Err(Error::NoLoginProfile)
     }
 }
@@ -86,7 +86,7 @@ impl Operation for UnbindMfaDevice {
         call: &Authorized,
         name: UserName,
     ) -> Result<Success<EmptyReply>, Error> {
-        identity_lookup::find(&context.catalog, call.account(), &name).await?;
+        identity::find(&context.catalog, call.account(), &name).await?;
         Err(Error::NoMfaDevice)
     }
 }

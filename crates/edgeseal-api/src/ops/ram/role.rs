@@ -6,6 +6,12 @@ use edgeseal_core::{
 };
 use serde::Serialize;
 
+use super::{
+    identity::RamIdentity,
+    parameters::{self, InvalidParameter},
+};
+use crate::request::ParamMap;
+
 /// A role in the reply of an operation on it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -32,6 +38,18 @@ pub(super) struct RoleView {
 /// `acs:ram::{account}:role/{name}`, as callers name a role that they assume.
 pub(super) fn arn(account: &AccountId, name: &RoleName) -> String {
     format!("acs:ram::{account}:role/{name}")
+}
+
+impl RamIdentity for RoleName {
+    type Reply = Reply;
+
+    fn from_params(params: &ParamMap) -> Result<Self, InvalidParameter> {
+        parameters::role(params)
+    }
+
+    fn reply(account: &AccountId, role: Role) -> Reply {
+        Reply::of(account, role)
+    }
 }
 
 impl Reply {

@@ -1,7 +1,16 @@
 //! A user as replies show it.
 
-use edgeseal_core::identity::User;
+use edgeseal_core::{
+    AccountId,
+    identity::{User, UserName},
+};
 use serde::Serialize;
+
+use super::{
+    identity::RamIdentity,
+    parameters::{self, InvalidParameter},
+};
+use crate::request::ParamMap;
 
 /// A user in the reply of an operation on it.
 #[derive(Serialize)]
@@ -27,20 +36,28 @@ pub(super) struct UserView {
     last_login_date: Option<&'static str>,
 }
 
+impl RamIdentity for UserName {
+    type Reply = Reply;
+
+    fn from_params(params: &ParamMap) -> Result<Self, InvalidParameter> {
+        parameters::user(params)
+    }
+
+    /// With the last login to a console, of which there is none.
+    fn reply(_: &AccountId, user: User) -> Reply {
+        let user = UserView {
+            last_login_date: Some(""),
+            ..UserView::of(user)
+        };
+        Reply { user }
+    }
+}
+
 impl Reply {
     pub(super) fn of(user: User) -> Self {
         Self {
             user: UserView::of(user),
         }
-    }
-
-    /// A user with the last login to a console, of which there is none.
-    pub(super) fn with_last_login(user: User) -> Self {
-        let user = UserView {
-            last_login_date: Some(""),
-            ..UserView::of(user)
-        };
-        Self { user }
     }
 
     /// A user that was just made: such replies do not say when it was changed.
