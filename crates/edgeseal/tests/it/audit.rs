@@ -1,5 +1,5 @@
-//! Audit records as an account reads them: caller, action, outcome, and the leaves that were served
-//! before and after. The chain over them is tested in [`chain`].
+//! Audit records as an account reads them: the caller, action and outcome, and the leaf
+//! certificates served before and after. [`chain`] tests the chain over the records.
 
 mod chain;
 
@@ -17,7 +17,7 @@ use crate::harness::{
     eventually, pki::AUTHORITY, unlimited,
 };
 
-/// Parameters of a call.
+/// Call parameters.
 type Params<'a> = &'a [(&'a str, &'a str)];
 
 const NAME: &str = "www.audit.example";
@@ -117,13 +117,13 @@ async fn a_change_records_caller_and_leaves() {
             .collect();
         assert_eq!(bindings, expected, "step {n}, {action}");
     }
-    // No other account sees them, not even the root account.
+    // No other account sees the records, not even the root account.
     let root = server.root_client();
     assert!(records(&root, &[("ActionName", SET)]).await.is_empty());
     server.stop();
 }
 
-/// The actions whose refusals happen after the caller's account is known.
+/// The actions that can be refused after the caller's account is known.
 fn signed() -> impl Iterator<Item = &'static Action> {
     ACTIONS
         .iter()
@@ -136,7 +136,7 @@ async fn every_action_s_refusal_is_recorded() {
     let bob = server.create_account("bob").await;
     let mut refused = BTreeSet::new();
     for action in signed() {
-        // Without parameters most refuse; an own action of the operator refuses Bob anyway.
+        // Without parameters most calls are refused, and Bob may not call the operator's actions.
         match bob.call(action.version, action.name, &[]).await {
             Ok(_) => {}
             Err(CallError::Api(refusal)) => {
@@ -152,14 +152,10 @@ async fn every_action_s_refusal_is_recorded() {
     let changing = signed().filter(|action| action.access == Access::Write);
     for action in changing {
         let found = refused.iter().any(|(name, ..)| *name == action.name);
-        assert!(
-            found,
-            "{} changes something without parameters",
-            action.name
-        );
+        assert!(found, "{} succeeds without parameters", action.name);
     }
     for (action, code, request) in refused {
-        // Two versions of one action are one kind.
+        // Two versions of one action share one kind.
         let filter = [("ActionName", action.as_str()), ("Code", &code)];
         let what = format!("{action}: {code}");
         let found = eventually(&what, async || {
@@ -273,7 +269,7 @@ async fn pages_and_filters() {
             &[("DomainName", "none.example")],
         )
         .await;
-    // The first record is the creation of the account, which its creator's audit has as well.
+    // The first record is the account's creation, which the creator's audit log has as well.
     let all = eventually("all records", async || {
         Some(records(&alice, &[]).await).filter(|all| all.len() == 14)
     })
@@ -345,7 +341,7 @@ async fn a_flood_of_refusals_is_counted() {
         let refusal = bob.refused(CDN_VERSION, SET, &[]).await;
         assert_eq!(refusal.code, "MissingDomainName");
     }
-    // The last record counts those that were omitted.
+    // The last record counts the omitted ones.
     assert_eq!(server.terminate().code(), Some(0));
     server.launch();
     let bob = server.client_for(

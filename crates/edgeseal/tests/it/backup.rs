@@ -1,5 +1,5 @@
-//! `edgeseal backup` and `edgeseal restore`: while a server runs, in place of a lost store, and what
-//! the edge serves after a restore.
+//! `edgeseal backup` and `edgeseal restore`: beside a running server, after the loss of a store,
+//! and what the edge serves after a restore.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ use crate::harness::{
 
 const NAMES: [&str; 2] = ["www.backup.example", "shop.backup.example"];
 
-/// Runs a command on the data directory of a server; exit code, standard output, standard error.
+/// Runs a command on a server's data directory: exit code, standard output, standard error.
 fn run(server: &Server, line: &[&str]) -> (Option<i32>, String, String) {
     let mut command = binary();
     command.args(line).arg("--data").arg(server.data());
@@ -46,7 +46,7 @@ fn text(path: &Path) -> &str {
 
 /// A server that serves [`NAMES`].
 async fn serving(origin: &Origin) -> (Server, Vec<TestCertificate>) {
-    // Few, so that the doctor finds file descriptors enough wherever this runs.
+    // A low limit, so that the doctor finds enough file descriptors on any machine.
     let server = Server::start_with(&format!("connections = 100\n{}", unlimited()));
     let api = server.root_client();
     let mut pems = Vec::new();
@@ -120,10 +120,10 @@ async fn a_backup_during_writes_is_consistent() {
         let said: Value = serde_json::from_str(&said).unwrap();
         assert_eq!(said["Problems"].as_array().unwrap().len(), 0, "{said}");
         assert_eq!(said["Opened"], true, "{said}");
-        assert!(after > before, "nothing was written while it copied");
+        assert!(after > before, "nothing was written during the backup");
         let looked_at = said["LookedAt"][0].as_str().unwrap();
         let domains: u64 = looked_at.split(' ').next().unwrap().parse().unwrap();
-        // Domains in flight may be in it or not.
+        // Domains whose creation was in flight may or may not be in the backup.
         let added = before + 2..=after + 2 + 8;
         assert!(added.contains(&domains), "{domains} of {added:?}: {said}");
         revisions.push(said["Revision"].as_u64().unwrap());
@@ -186,7 +186,7 @@ async fn a_backup_overwrites_nothing_and_reports_the_keys() {
     let (code, _, errors) = run(&server, &line);
     assert_eq!(code, Some(64));
     assert!(errors.contains("no store in a file"), "{errors}");
-    // Wrong arguments are not damage.
+    // Wrong arguments are not reported as damage.
     let nowhere = at("nowhere/copy.db");
     let (code, _, errors) = run(&server, &["backup", text(&nowhere)]);
     assert_eq!(code, Some(64), "{errors}");
@@ -229,7 +229,7 @@ async fn a_restored_store_is_what_the_edge_serves() {
     let copy = server.home().join("copy.db");
     let (code, _, errors) = run(&server, &["backup", text(&copy)]);
     assert_eq!(code, Some(0), "{errors}");
-    // What comes later is not in it.
+    // Later changes are not in the backup.
     let api = server.root_client();
     api.add("late.backup.example", &origin).await;
     let late = set(&api, "late.backup.example").await;
@@ -242,7 +242,7 @@ async fn a_restored_store_is_what_the_edge_serves() {
     let store = server.data().join("store.db");
     let line = ["restore", text(&copy), "--replace"];
     let (code, _, errors) = run(&server, &line);
-    assert_eq!(code, Some(64), "over a server that runs");
+    assert_eq!(code, Some(64), "the server is running");
     assert!(errors.contains("is in use by process"), "{errors}");
     let missing = server.home().join("missing.db");
     let missing = ["restore", text(&missing), "--replace"];
@@ -252,15 +252,15 @@ async fn a_restored_store_is_what_the_edge_serves() {
         "before it is read: {errors}"
     );
     server
-        .assert_serves(NAMES[0], &newer.leaf, "after a refusal")
+        .assert_serves(NAMES[0], &newer.leaf, "after the refusal")
         .await;
     assert_eq!(server.terminate().code(), Some(0));
     let before = fs::read(&store).unwrap();
     let (code, _, errors) = run(&server, &missing);
-    assert_eq!(code, Some(64), "a mistake, and no damage: {errors}");
+    assert_eq!(code, Some(64), "a usage error, not damage: {errors}");
     assert!(errors.contains("missing.db"), "{errors}");
     let (code, _, errors) = run(&server, &["restore", text(&copy)]);
-    assert_eq!(code, Some(64), "over a store that is there");
+    assert_eq!(code, Some(64), "the store exists");
     assert!(errors.contains("is there already"), "{errors}");
     assert!(fs::read(&store).unwrap() == before);
 
@@ -292,7 +292,7 @@ async fn a_restored_store_is_what_the_edge_serves() {
     server.stop();
 }
 
-/// The store of a server vanishes and is restored from a backup while the edge keeps serving.
+/// A server whose store vanishes keeps serving, and attaches the store restored from a backup.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_its_store_attaches_a_restored_one() {
     let origin = Origin::start().await;

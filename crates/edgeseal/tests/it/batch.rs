@@ -1,4 +1,4 @@
-//! Calls on several domains: all or none; tags; `ForceSet`; and features that the edge does not have.
+//! Calls on several domains, which apply to all or none; tags; `ForceSet`; and unsupported features.
 
 mod tags;
 
@@ -19,7 +19,7 @@ fn names(count: usize) -> Vec<String> {
         .collect()
 }
 
-/// Adds these in one call.
+/// Adds these domains in one call.
 async fn add(api: &ApiClient, names: &[String], origin: &Origin) {
     let (list, sources) = (names.join(","), origin.sources());
     api.ok(CDN_VERSION, ADD, &added(&list, &sources)).await;
@@ -33,7 +33,7 @@ fn added<'a>(list: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
     ]
 }
 
-/// Names and states of all domains of the account.
+/// Names and states of all the account's domains.
 async fn domains(api: &ApiClient) -> Vec<(String, String)> {
     let params = [("PageSize", "500")];
     let listed = api.ok(CDN_VERSION, "DescribeUserDomains", &params).await;
@@ -90,13 +90,13 @@ async fn fifty_domains_are_added_or_none() {
         let page = raw::get(server.addresses().http, name, "/").await;
         assert_eq!(page.status, 200, "{name} is served at once");
     }
-    // One that is there already, the last of the list.
+    // The last domain of the list exists already.
     let list = format!("new.batch.example,{}", fifty[49]);
     let refusal = api.refused(CDN_VERSION, ADD, &added(&list, &sources)).await;
     assert_eq!(refusal.code, "DomainAlreadyExist");
     assert!(refusal.detail.contains(&fifty[49]), "{}", refusal.detail);
     assert_eq!(domains(&api).await.len(), 50);
-    // A domain named twice counts once.
+    // A repeated domain counts once.
     let list = "twice.batch.example, TWICE.batch.example";
     api.ok(CDN_VERSION, ADD, &added(list, &sources)).await;
     assert_eq!(domains(&api).await.len(), 51);
@@ -151,7 +151,7 @@ async fn domains_are_stopped_and_started_together() {
     server.stop();
 }
 
-/// Parameters of the legacy batch.
+/// Parameters of the legacy batch call.
 fn set<'a>(list: &'a str, pem: &'a TestCertificate) -> Vec<(&'a str, &'a str)> {
     vec![
         ("DomainName", list),
@@ -203,7 +203,10 @@ async fn one_certificate_goes_to_all_of_a_batch_or_to_none() {
         assert_all_serve(&before, code).await;
     }
     let listed = api.ok(CDN_VERSION, "DescribeCdnCertificateList", &[]).await;
-    assert_eq!(listed["CertificateListModel"]["Count"], 1, "none was kept");
+    assert_eq!(
+        listed["CertificateListModel"]["Count"], 1,
+        "no new certificate was kept"
+    );
 
     server.stop();
 }
@@ -245,8 +248,8 @@ async fn a_batch_is_switched_off_and_on() {
     server.stop();
 }
 
-/// `ForceSet=1`: the name goes to the new certificate; the one before stays where it is bound, and
-/// goes with its last binding.
+/// `ForceSet=1` moves the name to the new certificate; the previous one stays bound where it is and
+/// is deleted with its last binding.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_taken_by_force_takes_nothing_else() {
     let server = Server::start_with(&unlimited());
@@ -274,15 +277,15 @@ async fn a_name_taken_by_force_takes_nothing_else() {
     call(a, &one, "").await.unwrap();
     let first = api.info(a).await["CertId"].clone();
     assert!(call(b, &two, "").await.is_err(), "the name is taken");
-    assert!(call(b, &two, "0").await.is_err(), "and 0 is no force");
+    assert!(call(b, &two, "0").await.is_err(), "0 does not force");
     call(b, &two, "1").await.unwrap();
     server.assert_serves(a, &one.leaf, "as before").await;
-    server.assert_serves(b, &two.leaf, "by force").await;
+    server.assert_serves(b, &two.leaf, "with ForceSet").await;
     let (of_a, of_b) = (api.info(a).await, api.info(b).await);
-    assert_eq!(of_a["CertId"], first, "it is bound as before");
+    assert_eq!(of_a["CertId"], first, "still bound");
     assert_ne!(of_b["CertId"], first);
     let second = of_b["CertId"].as_str().unwrap();
-    // The name leads to the new one; nothing but the binding to the one before.
+    // The name resolves to the new certificate; the previous one has only its binding.
     let by_name = [("CertName", "shared")];
     let action = "DescribeCdnCertificateDetail";
     let detail = api.ok(CDN_VERSION, action, &by_name).await;
@@ -298,7 +301,7 @@ async fn a_name_taken_by_force_takes_nothing_else() {
     let info = api.ok(CDN_VERSION, served, &by_number).await;
     let domains = &info["CertInfos"]["CertInfo"][0]["DomainList"];
     assert_eq!(*domains, format!("[\"{a}\"]"));
-    // The same content by force is the same certificate; the one before goes.
+    // Forcing the same content binds the same certificate, and the previous one is deleted.
     call(a, &two, "1").await.unwrap();
     assert_eq!(api.info(a).await["CertId"], second);
     assert_eq!(
@@ -310,7 +313,7 @@ async fn a_name_taken_by_force_takes_nothing_else() {
     let stored = StoreDump::read(&server).await;
     assert!(
         stored.keys_containing(&one.leaf).is_empty(),
-        "its last use is over"
+        "its last binding is gone"
     );
     assert_eq!(stored.keys("cert/").len(), 1);
 }
@@ -327,12 +330,14 @@ async fn a_certificate_of_the_centre_makes_way_too() {
     let mut forced = set(domain, &two);
     forced.extend([("CertName", "centre"), ("ForceSet", "1")]);
     api.ok(CDN_VERSION, SET_BATCH, &forced).await;
-    server.assert_serves(domain, &two.leaf, "by force").await;
+    server
+        .assert_serves(domain, &two.leaf, "with ForceSet")
+        .await;
     let id = uploaded["CertId"].to_string();
     let params = [("CertId", &*id)];
     let action = "GetUserCertificateDetail";
     assert_eq!(api.refused(CAS, action, &params).await.status, 404);
-    // The newer operation knows no force.
+    // The newer operation has no `ForceSet`.
     let mut newer = crate::harness::api::upload_params(domain, &one).to_vec();
     newer.extend([("CertName", "centre"), ("ForceSet", "1")]);
     let refusal = api.refused(CDN_VERSION, SET, &newer).await;

@@ -1,4 +1,4 @@
-//! CAS: uploads and their names, deletion, and which account sees what.
+//! CAS: uploads and their names, deletion, and which account sees which certificate.
 
 mod deployment;
 mod labels;
@@ -36,7 +36,7 @@ impl CasFixture {
         }
     }
 
-    /// With the domain [`NAME`].
+    /// Also adds the domain [`NAME`].
     async fn with_domain(config: &str) -> Self {
         let centre = Self::start(config).await;
         centre.api.add(NAME, &centre.origin).await;
@@ -71,7 +71,7 @@ impl CasFixture {
         self.server.assert_serves(NAME, &pem.leaf, when).await;
     }
 
-    /// Names of the certificates in CAS, by number.
+    /// Names of the certificates in CAS, ordered by ID.
     async fn names(&self) -> Vec<String> {
         let params = [("OrderType", "CERT")];
         let listed = self.api.ok(CAS, "ListUserCertificateOrder", &params).await;
@@ -118,7 +118,10 @@ async fn a_name_has_one_content() {
     let id = centre.upload("first", &one).await;
     for (version, action) in uploads {
         let again = api.ok(version, action, &upload_params("first", &one)).await;
-        assert_eq!(again["CertId"], id, "{action}: repeated, so it is the same");
+        assert_eq!(
+            again["CertId"], id,
+            "{action}: the same upload returns the same certificate"
+        );
         let other = upload_params("first", &two);
         let refusal = api.refused(version, action, &other).await;
         assert_eq!(refusal.code, "NameRepeat", "{action}");
@@ -128,7 +131,7 @@ async fn a_name_has_one_content() {
             refusal.detail
         );
     }
-    // A name that a domain's upload has is taken as well, and the other way round.
+    // CAS names and names of domain uploads share one namespace, in both directions.
     let mut set = crate::harness::api::upload_params(NAME, &two).to_vec();
     set.push(("CertName", "second"));
     api.ok(CDN_VERSION, SET, &set).await;
@@ -190,7 +193,7 @@ async fn a_stored_key_is_never_returned() {
     let id = centre.upload("kept", &pem).await;
     centre.bind(NAME, id).await;
     let id = id.to_string();
-    // `ok` searches every answer for the key; here is also where it would have to be.
+    // `ok` searches every response for the key; this also checks the members that would hold it.
     for (version, action, params) in [
         (
             CDN_VERSION,
@@ -233,7 +236,7 @@ async fn a_stored_key_is_never_returned() {
     ] {
         api.ok(version, action, &[params]).await;
     }
-    // Not even to who holds the files, without the key-encryption key.
+    // The key is unreadable in the files without the key-encryption key.
     let mut server = centre.server;
     assert_eq!(server.terminate().code(), Some(0));
     let key = pem::decode(&pem.key);
@@ -291,8 +294,10 @@ async fn what_is_bound_stays_until_it_is_not() {
         centre.assert_refused(CAS, action, first, "NotFound").await;
     }
     assert_eq!(centre.names().await, ["second"]);
-    centre.assert_serves(&two, "after the first one went").await;
-    // With the domain goes the binding.
+    centre
+        .assert_serves(&two, "after the first one was deleted")
+        .await;
+    // Deleting the domain releases the binding.
     centre
         .assert_refused(CAS, DELETE, second, "CertificateInUse")
         .await;
@@ -301,7 +306,11 @@ async fn what_is_bound_stays_until_it_is_not() {
 
     let kept = centre.upload("kept", &AUTHORITY.issue(&[NAME])).await;
     let stored = centre.into_store_dump().await;
-    assert_eq!(stored.keys("material/").len(), 1, "of the one that is left");
+    assert_eq!(
+        stored.keys("material/").len(),
+        1,
+        "of the remaining certificate"
+    );
     assert_eq!(stored.keys("cert/").len(), 1);
     assert!(stored.keys("cert/")[0].ends_with(&format!("/{kept}")));
     for pem in [one, two, staged] {
@@ -320,9 +329,9 @@ async fn the_same_content_twice() {
     centre.delete(CAS, one).await;
     centre.bind(NAME, two).await;
     centre
-        .assert_serves(&pem, "with the one that is left")
+        .assert_serves(&pem, "with the remaining certificate")
         .await;
-    // A third one comes and goes while the second one is served.
+    // A third one is uploaded and deleted while the second one is served.
     let three = centre.upload("one", &pem).await;
     centre.delete(CAS_2018, three).await;
     centre.assert_serves(&pem, "still").await;
@@ -341,7 +350,8 @@ async fn the_same_content_twice() {
     }
 }
 
-/// What the tools of 2018 do: delete the bound one, upload the next one under its name, bind it.
+/// The way tools of 2018 renew: delete the bound certificate, upload the next one under its name,
+/// bind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_one_that_is_deleted_leaves_with_its_last_binding() {
     for (config, version) in [
@@ -367,8 +377,15 @@ async fn a_bound_one_that_is_deleted_leaves_with_its_last_binding() {
         let number = first.to_string();
         let again = stored(NAME, &number);
         let refusal = centre.api.refused(CDN_VERSION, SET, &again).await;
-        assert_eq!(refusal.code, "Certificate.NotFind", "nobody binds it anew");
-        assert_eq!(centre.api.info(NAME).await["CertId"], number, "still shown");
+        assert_eq!(
+            refusal.code, "Certificate.NotFind",
+            "a deleted certificate cannot be bound"
+        );
+        assert_eq!(
+            centre.api.info(NAME).await["CertId"],
+            number,
+            "still reported"
+        );
 
         let second = centre.upload("renewed", &new).await;
         assert_ne!(second, first, "the name is free at once");
@@ -442,14 +459,14 @@ async fn another_accounts_certificate_is_one_that_does_not_exist() {
         .ok(CDN_VERSION, "DescribeCdnDomainByCertificate", &params)
         .await;
     let domains = &found["CertInfos"]["CertInfo"][0]["DomainList"];
-    assert_eq!(domains, "his.centre.example", "of the own domains only");
+    assert_eq!(domains, "his.centre.example", "only the caller's domains");
 
-    // The same name and the same content are his own; what he does with them touches nobody.
+    // The other account may own the same name and content; its calls do not affect this account.
     let his = upload(&bob, "hers", &pem).await;
     assert_ne!(his, id);
     bob.ok(CAS, DELETE, &[("CertId", &his.to_string())]).await;
     centre
-        .assert_serves(&pem, "whatever the other account did")
+        .assert_serves(&pem, "after the other account's calls")
         .await;
     assert_eq!(centre.names().await, ["hers"]);
     centre.server.stop();

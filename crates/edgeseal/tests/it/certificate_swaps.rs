@@ -1,4 +1,4 @@
-//! A thousand certificates of one domain, one after the other, under load, without a failure.
+//! Replaces the certificate of one domain a thousand times under load, without a failure.
 
 use std::{
     collections::HashMap,
@@ -18,8 +18,7 @@ use crate::harness::{
 const NAME: &str = "swapped.example.com";
 const SWAPS: usize = 1000;
 
-/// Which certificate may be shown: those up to `sent` and from `acknowledged` on. Both are numbers
-/// of swaps.
+/// The certificates that may be shown: from `acknowledged` to `sent`, both counted in swaps.
 #[derive(Default)]
 struct Progress {
     index_by_leaf: Mutex<HashMap<Vec<u8>, usize>>,
@@ -75,7 +74,7 @@ async fn a_thousand_swaps_under_load() {
         swap(number).await;
         let broken = handshakes.is_finished() || requests.iter().any(JoinHandle::is_finished);
         if broken {
-            break; // joined below, where it says why
+            break; // joined below, where its panic is reported
         }
     }
     progress.finished.store(true, Ordering::SeqCst);
@@ -89,8 +88,8 @@ async fn a_thousand_swaps_under_load() {
     server.stop();
 }
 
-/// New handshakes, one after the other. Each shows a certificate that was the newest acknowledged
-/// one when it began, or one that was sent since.
+/// New handshakes, one after the other. Each shows a certificate between the newest acknowledged
+/// one at its start and the last one sent by its end.
 async fn handshake_loop(edge: SocketAddr, progress: Arc<Progress>) -> usize {
     let mut shaken = 0;
     while !progress.is_over() {
@@ -108,7 +107,7 @@ async fn handshake_loop(edge: SocketAddr, progress: Arc<Progress>) -> usize {
     shaken
 }
 
-/// Requests on one connection that is never reopened.
+/// Requests on a single connection.
 fn spawn_requests(mut connection: HttpConnection, progress: Arc<Progress>) -> JoinHandle<usize> {
     tokio::spawn(async move {
         let mut sent = 0;

@@ -38,7 +38,7 @@ impl CommandOutput {
         }
     }
 
-    /// Standard output of a success.
+    /// Standard output; asserts success.
     #[track_caller]
     fn success(self) -> String {
         assert_eq!(
@@ -50,7 +50,7 @@ impl CommandOutput {
         self.out
     }
 
-    /// Standard error of a failure, which prints nothing else.
+    /// Standard error; asserts failure with no other output.
     #[track_caller]
     fn failure(self, code: i32) -> String {
         assert_eq!(
@@ -79,7 +79,7 @@ fn json(server: &Server, line: &str) -> Value {
     serde_json::from_str(&edgeseal(server, line).success()).unwrap()
 }
 
-/// Asserts that the table of a command has a row with all of these.
+/// Asserts that a command's table has a row with all of these cells.
 #[track_caller]
 fn assert_row(table: &str, cells: &[&str]) {
     let found = |line: &str| cells.iter().all(|cell| line.contains(cell));
@@ -89,7 +89,7 @@ fn assert_row(table: &str, cells: &[&str]) {
     );
 }
 
-/// A server with a domain, and `cert.pem` and `key.pem` for it in its home.
+/// A server with a domain, and `cert.pem` and `key.pem` for it in its home directory.
 fn with_domain() -> Server {
     let server = Server::start();
     let pem = AUTHORITY.issue(&[NAME]);
@@ -154,7 +154,7 @@ async fn certificates() {
     assert!(server.served(NAME).await.is_err());
     let said = edgeseal(&server, &format!("cert set {NAME} --cert-id {id}")).success();
     assert_eq!(said, format!("the certificate is bound to {NAME}\n"));
-    assert!(server.served(NAME).await.is_ok(), "the stored one");
+    assert!(server.served(NAME).await.is_ok(), "the stored certificate");
 
     let set = format!("cert set {NAME} --cert cert.pem --key key.pem --name mine --env staging");
     let reply = json(&server, &format!("{set} --json"));
@@ -227,7 +227,7 @@ fn accounts_and_their_keys() {
     let own = edgeseal(&server, "key create").success();
     secrets::register_secret(&value_after(&own, "AccessKeySecret "));
 
-    // The new account's key, from each place; it sees none of the root account's domains.
+    // Credentials of the new account from each source; it sees none of the root account's domains.
     let by_flags = format!("domain list --access-key-id {first} --access-key-secret {secret}");
     let domains = edgeseal(&server, &by_flags).success();
     assert!(!domains.contains(NAME), "{domains}");
@@ -237,7 +237,7 @@ fn accounts_and_their_keys() {
     assert!(!domains.contains(NAME), "{domains}");
     let domains = edgeseal(&server, "domain list").success();
     assert_row(&domains, &[NAME]);
-    // A flag is stronger than a variable, a variable stronger than the file.
+    // A flag overrides a variable, and a variable overrides the file.
     let mut both = command(&server, &by_flags);
     let wrong = both.env(ID, "nobody").env(SECRET, "nothing");
     assert!(!CommandOutput::run(wrong).success().contains(NAME));
@@ -255,14 +255,11 @@ fn accounts_and_their_keys() {
 fn any_action_is_called() {
     let server = with_domain();
     let text = edgeseal(&server, "call DescribeUserDomains --PageSize 50").success();
-    assert!(
-        text.lines().count() > 3,
-        "for people, on many lines: {text}"
-    );
+    assert!(text.lines().count() > 3, "multi-line for people: {text}");
     let reply: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(reply["TotalCount"], 1);
     let line = edgeseal(&server, "call --json DescribeUserDomains --PageSize=50").success();
-    assert_eq!(line.lines().count(), 1, "for scripts, on one: {line}");
+    assert_eq!(line.lines().count(), 1, "one line for scripts: {line}");
     let accounts = json(&server, "call --json ListAccounts");
     assert!(accounts["Accounts"].is_array(), "the version is found");
     let files = format!("{NAME} --SSLProtocol on --SSLPub @cert.pem --SSLPri @key.pem");
@@ -308,7 +305,7 @@ fn failures_have_their_exit_codes() {
         CommandOutput::run(command(&server, "domain list").env("EDGESEAL_ENDPOINT", "ftp://x"));
     assert!(bad.failure(64).contains("ftp://x"));
 
-    // A refusal says what is wrong, in the words of the API.
+    // A refusal reports the API's error and its detail.
     let other = AUTHORITY.issue(&["other.example"]);
     fs::write(server.home().join("other.pem"), other.key).unwrap();
     let told = edgeseal(

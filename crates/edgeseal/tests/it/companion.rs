@@ -47,7 +47,8 @@ async fn set(api: &ApiClient, params: &[(&str, &str)]) {
     set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
 }
 
-/// Asserts what clients get that check ECDSA only, RSA only, and both, in TLS 1.2 and in 1.3.
+/// Asserts which leaf is sent to clients that verify ECDSA only, RSA only, and both, in TLS 1.2 and
+/// 1.3.
 async fn assert_shown(server: &Server, name: &str, leaves: [Option<&TestCertificate>; 3]) {
     for version in [&TLS12, &TLS13] {
         for (schemes, leaf) in [ECDSA, RSA, BOTH].into_iter().zip(leaves) {
@@ -62,7 +63,7 @@ async fn assert_shown(server: &Server, name: &str, leaves: [Option<&TestCertific
     }
 }
 
-/// The certificates of a domain as the API tells them.
+/// A domain's certificates, as the API returns them.
 async fn infos(api: &ApiClient, name: &str) -> Vec<Value> {
     let reply = api
         .call_on_domain("DescribeDomainCertificateInfo", name)
@@ -92,7 +93,7 @@ async fn each_client_is_shown_what_it_can_check_and_a_call_without_companion_rep
     set(&api, &beside(NAME, &ecdsa)).await;
     assert_shown(&server, NAME, [Some(&ecdsa), Some(&rsa), Some(&ecdsa)]).await;
 
-    // One of the same kind takes the place of the second one alone.
+    // A certificate with the same key type replaces the companion only.
     let newer = AUTHORITY.issue(&[NAME]);
     let first = ids(&api, NAME).await;
     let params = [&beside(NAME, &newer)[..], &[("CertName", "newer")]].concat();
@@ -110,7 +111,7 @@ async fn each_client_is_shown_what_it_can_check_and_a_call_without_companion_rep
     assert_whole(server);
 }
 
-/// The doctor finds nothing in what the server leaves.
+/// Asserts that the doctor finds no problem in the server's data.
 fn assert_whole(mut server: Server) {
     assert_eq!(server.terminate().code(), Some(0));
     let (code, said) = doctor(&server.data());
@@ -128,7 +129,7 @@ async fn nothing_is_left_behind() {
     api.off(NAME).await;
     assert_shown(&server, NAME, [None; 3]).await;
     let off = infos(&api, NAME).await;
-    assert_eq!(off.len(), 1, "remembered, and not shown");
+    assert_eq!(off.len(), 1, "remembered, not served");
     assert_eq!(off[0]["ServerCertificateStatus"], "off");
     assert!(off[0]["CertId"].is_null());
     let refusal = api.refused(CDN_VERSION, SET, &beside(NAME, &rsa)).await;
@@ -216,7 +217,7 @@ async fn invalid_companions_are_refused_and_change_nothing() {
         assert!(refusal.detail.contains(says), "{}", refusal.detail);
         assert_eq!(infos(&api, NAME).await, before, "{}", refusal.detail);
     }
-    // `false` is as if it were not there, in any case of letters.
+    // `false` equals an absent parameter, in any case.
     set(&api, &word("False")).await;
     assert_eq!(infos(&api, NAME).await.len(), 1);
     assert_shown(&server, NAME, [Some(&ecdsa), None, Some(&ecdsa)]).await;
@@ -253,7 +254,7 @@ async fn reads_show_both_the_first_one_first() {
         row["CertName"], infos[0]["CertName"],
         "one row: the first one"
     );
-    assert_eq!(row["CertStatus"], "expire_soon", "of both the worse");
+    assert_eq!(row["CertStatus"], "expire_soon", "the worse of both");
     let count = api
         .ok(CDN_VERSION, "DescribeUserCertificateExpireCount", &[])
         .await;
@@ -304,7 +305,7 @@ async fn every_variant_of_the_call_supports_it() {
         assert_shown(&server, name, shown).await;
     }
 
-    // A stored one, by its number.
+    // A stored certificate, by its ID.
     let id = ids(&api, other).await.swap_remove(1);
     set(&api, &upload_params(other, &rsa)).await;
     let stored = [

@@ -1,5 +1,5 @@
-//! Kills the process at random moments while certificates are set. Acknowledged changes survive each
-//! restart, and each domain serves a certificate that was acknowledged or in flight.
+//! Kills the process at random moments while certificates are set. Acknowledged changes survive
+//! each restart, and each domain serves a certificate that was acknowledged or in flight.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,15 +18,15 @@ const DOMAINS: [&str; 4] = [
 /// What a domain may serve.
 #[derive(Clone, Default)]
 struct Expected {
-    /// The newest that was acknowledged.
+    /// The newest acknowledged certificate.
     acknowledged: Vec<u8>,
-    /// Sent and not answered when the process was killed.
+    /// Sent, but not acknowledged when the process was killed.
     in_flight: Option<Vec<u8>>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_in_fifty_kills() {
-    // EDGESEAL_IT_SEED repeats the moments of a run as far as the machine allows.
+    // EDGESEAL_IT_SEED repeats a run's kill moments as far as the machine allows.
     let seed = std::env::var("EDGESEAL_IT_SEED").ok();
     let seed = seed.map_or_else(
         || now().unix_ms().unsigned_abs(),
@@ -49,7 +49,7 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills() {
 
     let (mut acknowledged, mut caught) = (0, 0);
     for kill in 0..KILLS {
-        // Made before, so that the moments fall into the calls and not into the making of keys.
+        // Issued in advance, so that kills hit the calls and not the key generation.
         let streams = DOMAINS.map(|domain| (0..60).map(|_| AUTHORITY.issue(&[domain])).collect());
         let api = Arc::new(server.root_client());
         let writers = DOMAINS.iter().zip(streams).zip(expected);
@@ -58,7 +58,7 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills() {
                 tokio::spawn(write(Arc::clone(&api), domain, pems, state))
             })
             .collect();
-        // No condition is awaited: this is the random moment.
+        // Not a wait for a condition: this is the random moment.
         tokio::time::sleep(Duration::from_micros(random.below(100_000) as u64)).await;
         server.kill();
         expected = Vec::new();
@@ -79,7 +79,8 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills() {
     server.stop();
 }
 
-/// Sets one certificate after the other until the process is gone. How many were acknowledged.
+/// Sets one certificate after the other until the process is gone. Returns how many were
+/// acknowledged.
 async fn write(
     api: Arc<ApiClient>,
     domain: &str,
@@ -104,7 +105,7 @@ async fn write(
     (state, acknowledged)
 }
 
-/// What the restarted process says and serves. Returns it as the new start.
+/// Checks what the restarted process reports and serves, and returns it as the new baseline.
 async fn check(server: &Server, domain: &str, state: &Expected, kill: usize) -> Expected {
     let bound = server.root_client().bound_leaf(domain).await;
     let is_acknowledged = bound == state.acknowledged;

@@ -1,4 +1,4 @@
-//! The chain over audit records: verification detects tampering with the file, and does not report
+//! The chain over audit records: verification detects tampering with the file and does not report
 //! the effects of a crash as tampering.
 
 use std::{
@@ -24,7 +24,7 @@ use crate::harness::{
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// Runs `audit verify` on this data directory: exit code, and a report per account.
+/// Runs `audit verify` on this data directory: the exit code and one report per account.
 fn verify(data: &Path, more: &[&str]) -> (Option<i32>, Vec<Value>) {
     let mut command = binary();
     command
@@ -38,7 +38,7 @@ fn verify(data: &Path, more: &[&str]) -> (Option<i32>, Vec<Value>) {
     (output.status.code(), reports.collect())
 }
 
-/// The report of one account once it has no pending records; no account may have a problem.
+/// The account's report once it has no pending records; fails if any account has a problem.
 async fn linked(data: &Path, account: &str) -> Value {
     eventually("every record is linked", async || {
         let (code, reports) = verify(data, &[]);
@@ -61,13 +61,13 @@ async fn history(server: &Server) -> (ApiClient, Value) {
         }
         report = linked(&server.data(), &alice.account).await;
     }
-    // The first one is that of the account itself.
+    // The first record is the creation of the account.
     assert_eq!(report["Records"], 10, "{report}");
     assert!(report["Links"].as_u64().unwrap() >= 3, "{report}");
     (alice, report)
 }
 
-/// Another copy of the data of a stopped server.
+/// Copies the data of a stopped server.
 fn copy(server: &Server, name: &str) -> PathBuf {
     let to = server.home().join(name);
     fs::create_dir(&to).unwrap();
@@ -77,7 +77,7 @@ fn copy(server: &Server, name: &str) -> PathBuf {
     to
 }
 
-/// Keys under a prefix, in order.
+/// The keys under a prefix, in order.
 fn keys(file: &Connection, prefix: &str) -> Vec<String> {
     let mut statement = file
         .prepare("SELECT key FROM entry WHERE substr(key, 1, length(?1)) = ?1 AND value IS NOT NULL ORDER BY key")
@@ -232,10 +232,14 @@ async fn an_older_state_is_detected_by_a_kept_head() {
     assert_eq!(
         with_head(&server.data(), &old_head).0,
         Some(0),
-        "it is on the way"
+        "the older head is part of the chain"
     );
     assert_eq!(with_head(&server.data(), &new_head).0, Some(0));
-    assert_eq!(verify(&older, &[]).0, Some(0), "sound in itself");
+    assert_eq!(
+        verify(&older, &[]).0,
+        Some(0),
+        "the older state is consistent in itself"
+    );
     let (code, reports) = with_head(&older, &new_head);
     assert_eq!(code, Some(65));
     assert!(
@@ -266,7 +270,7 @@ async fn a_kill_between_change_and_link_is_not_tampering() {
             let body = api.ok(CDN_VERSION, "AddCdnDomain", &params).await;
             requests.push(body["RequestId"].as_str().unwrap().to_owned());
         }
-        // Answered, and perhaps not linked: it links at a distance.
+        // The change was acknowledged and may not be linked yet: links are written later.
         server.kill();
         let (code, reports) = verify(&server.data(), &[]);
         assert_eq!(code, Some(0), "after kill {round}: {reports:?}");
@@ -293,11 +297,11 @@ async fn old_records_expire_and_the_rest_still_verifies() {
     let mut server = Server::start_with(&format!("audit_retention_days = 30\n{}", unlimited()));
     let (alice, _) = history(&server).await;
     assert_eq!(server.terminate().code(), Some(0));
-    // As a server would have written them whose clock was right at the time.
+    // Records as a server with a correct clock would have written them at the time.
     let account = AccountId::parse(&alice.account).unwrap();
     let catalog = catalog(&server.data()).await;
     write_old(&catalog, &account, &[31, 40, 400, 29]).await;
-    // And had looked at its clock.
+    // That server had also sampled its clock.
     for hours in [25, 13, 1] {
         let at = Timestamp::from_unix_ms(now().unix_ms() - hours * HOUR_MS);
         assert_eq!(catalog.expire_audit_records(at, 30).await.unwrap(), 0);
@@ -314,7 +318,8 @@ async fn old_records_expire_and_the_rest_still_verifies() {
     assert_eq!(left[0]["RequestId"], "OLD-29");
     let (_, reports) = verify(&server.data(), &["--account", &alice.account]);
     assert!(reports[0]["RemovedBefore"].is_string(), "{reports:?}");
-    // It was put in long after its time, which is told; what is gone is not missed.
+    // The records were inserted long after their timestamps, which is reported; the removed ones
+    // are not reported as missing.
     let problems = reports[0]["Problems"].as_array().unwrap();
     let late = |problem: &Value| problem.as_str().unwrap().contains("inserted later");
     assert!(problems.iter().all(late), "{reports:?}");
@@ -376,7 +381,7 @@ async fn the_command_line_lists_and_exports() {
         said.contains("3.cli.example") && said.contains("1.cli.example"),
         "{said}"
     );
-    assert!(!said.contains("0.cli.example"), "three at most: {said}");
+    assert!(!said.contains("0.cli.example"), "at most three: {said}");
     let (_, said, _) = run("list --json --resource 2.cli.example");
     let listed: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(listed["Records"].as_array().unwrap().len(), 1);

@@ -9,7 +9,7 @@ const TAG: &str = "TagResources";
 const UNTAG: &str = "UntagResources";
 const LIST: &str = "ListTagResources";
 
-/// Parameters in their flattened form.
+/// Parameters in flattened form.
 struct Flat(Vec<(String, String)>);
 
 impl Flat {
@@ -54,7 +54,7 @@ async fn assert_refused(api: &ApiClient, action: &str, flat: Flat, code: &str) {
     assert_eq!(refusal.code, code, "{action}: {}", refusal.detail);
 }
 
-/// `domain key=value` of an answer.
+/// `domain key=value` for each row of a response.
 fn rows(listed: &Value) -> Vec<String> {
     let rows = listed["TagResources"]["TagResource"].as_array().unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -97,7 +97,7 @@ async fn tags_are_added_and_removed() {
     assert_eq!(rows(&ok(&api, LIST, wanted).await), all[3..]);
     let filter = [("Tag.1.Key", "team"), ("Tag.1.Value", "shop")];
     let found = api.ok(CDN_VERSION, "DescribeUserDomains", &filter).await;
-    assert_eq!(found["TotalCount"], 1, "domains are found by label");
+    assert_eq!(found["TotalCount"], 1, "domains are found by tag");
 
     let some = Flat::of(&both)
         .with("TagKey.1", "env")
@@ -108,7 +108,7 @@ async fn tags_are_added_and_removed() {
     assert_refused(&api, UNTAG, Flat::of(&both), "MissingTagKey").await;
     let unknown = Flat::of(&[a, "none.batch.example"]).with("All", "true");
     assert_refused(&api, UNTAG, unknown, "InvalidDomain.NotFound").await;
-    assert_eq!(labels(&api, &both).await, left, "none lost its label");
+    assert_eq!(labels(&api, &both).await, left, "no domain lost its tag");
     ok(&api, UNTAG, Flat::of(&both).with("All", "true")).await;
     assert_eq!(labels(&api, &both).await, [] as [&str; 0]);
     server.stop();
@@ -157,11 +157,11 @@ async fn limits_of_tags() {
     }
     ok(&api, TAG, Flat::of(&[b]).tagged(&tags[..20])).await;
     assert_eq!(labels(&api, &[b]).await.len(), 20);
-    // One more is too many for the second of them, so the first one gets none either.
+    // The second domain would exceed the limit, so the first one gets no tag either.
     let more = Flat::of(&both).tagged(&tags[20..]);
     assert_refused(&api, TAG, more, "InvalidTag.TooMany").await;
     assert_eq!(labels(&api, &[a]).await, [] as [&str; 0]);
-    // One that is there is changed, not added.
+    // An existing tag is replaced, not added.
     ok(&api, TAG, Flat::of(&both).tagged(&[("key 00", "new")])).await;
     assert_eq!(labels(&api, &both).await.len(), 21);
     let (bob, listed) = (server.create_account("bob").await, Flat::of(&[a]));
@@ -180,7 +180,7 @@ async fn a_long_list_is_read_page_by_page() {
         let part: Vec<&str> = part.iter().map(String::as_str).collect();
         ok(&api, TAG, Flat::of(&part).tagged(&[("a", "1"), ("b", "2")])).await;
     }
-    // Those without the label are not in between.
+    // The pages skip domains without the tag.
     let untagged: Vec<&str> = names.iter().step_by(50).map(String::as_str).collect();
     ok(&api, UNTAG, Flat::of(&untagged).with("TagKey.1", "a")).await;
     for (wanted, expected) in [
@@ -199,12 +199,12 @@ async fn a_long_list_is_read_page_by_page() {
             if token.is_empty() {
                 break;
             }
-            assert!(pages < 10, "it does not end");
+            assert!(pages < 10, "the pages do not end");
         }
         assert_eq!(joined.len(), expected, "{wanted:?}");
         assert!(joined.is_sorted(), "{wanted:?}");
         joined.dedup();
-        assert_eq!(joined.len(), expected, "{wanted:?}: nothing twice");
+        assert_eq!(joined.len(), expected, "{wanted:?}: no duplicates");
         assert_eq!(pages > 2, expected > 200, "{wanted:?}: {pages} pages");
     }
     for token in ["x", "-1"] {

@@ -7,7 +7,7 @@ const CREATE: &str = "CreateDeploymentJob";
 const OTHER: &str = "www.other.example";
 const UNCERTIFIED: &str = "www.bare.example";
 
-/// The numbers of domains, in the order of their names here.
+/// The domain IDs, in the order of their names here.
 async fn resources<const N: usize>(api: &ApiClient, names: [&str; N]) -> [String; N] {
     let all = api.ok(CAS, "ListCloudResources", &[]).await;
     names.map(|name| {
@@ -23,12 +23,12 @@ fn job_params<'a>(certificates: &'a str, resources: &'a str) -> [(&'a str, &'a s
         ("JobType", "user"),
         ("CertIds", certificates),
         ("ResourceIds", resources),
-        // What a client sends that prints a pointer.
+        // What a client sends that formats a pointer.
         ("ContactIds", "824634917312"),
     ]
 }
 
-/// Status and count of failures; then of each domain its status, its certificate and why it failed.
+/// The job's status and failure count; then each domain's status, certificate and error.
 async fn ended(api: &ApiClient, job: &Value) -> (String, Vec<(String, String, i64, String)>) {
     let job = job["JobId"].to_string();
     let named = [("JobId", job.as_str())];
@@ -79,7 +79,7 @@ async fn a_job_binds_to_each_domain_the_certificate_that_is_for_it() {
             .await;
     }
 
-    // What fails for one domain changes nothing there, and nothing elsewhere.
+    // A failure of one domain changes nothing, for it or any other domain.
     let all = format!("{bare},{first}");
     let job = api.ok(CAS, CREATE, &job_params(&certificates, &all)).await;
     let (status, workers) = ended(api, &job).await;
@@ -124,7 +124,7 @@ async fn a_job_binds_to_each_domain_the_certificate_that_is_for_it() {
     let refusal = api.refused(CAS, "DescribeDeploymentJob", &named).await;
     assert_eq!(refusal.code, "NotFound");
     centre
-        .assert_serves(&pems[0], "a job is forgotten, not undone")
+        .assert_serves(&pems[0], "deleting a job does not undo it")
         .await;
     centre.server.stop();
 }
@@ -142,7 +142,9 @@ async fn failed_domains_are_retried() {
     let [resource] = resources(api, [NAME]).await;
     let job = api.ok(CAS, CREATE, &job_params(&id, &resource)).await;
     assert_eq!(ended(api, &job).await.0, "error");
-    centre.assert_serves(&old, "it is in safe mode").await;
+    centre
+        .assert_serves(&old, "the domain is in safe mode")
+        .await;
 
     let number = job["JobId"].to_string();
     let again = [("JobId", number.as_str()), ("Status", "pending")];
@@ -154,7 +156,7 @@ async fn failed_domains_are_retried() {
         let (status, workers) = ended(api, &job).await;
         assert_eq!((status.as_str(), workers.len()), ("success", 1));
         assert_eq!(workers[0].3, "");
-        centre.assert_serves(&new, "tried again").await;
+        centre.assert_serves(&new, "after the retry").await;
     }
     centre.server.stop();
 }
@@ -195,7 +197,7 @@ async fn a_job_needs_the_permission_of_each_domain_too() {
     );
     centre.assert_serves(&pem, "allowed").await;
     assert_eq!(api.info(OTHER).await["ServerCertificateStatus"], "off");
-    // Nor by trying it again; whoever may do it does it.
+    // Retrying does not help; a caller with the permission succeeds.
     let number = job["JobId"].to_string();
     let again = [("JobId", number.as_str()), ("Status", "pending")];
     let refusal = deployer
@@ -206,7 +208,7 @@ async fn a_job_needs_the_permission_of_each_domain_too() {
     api.ok(CAS, "UpdateDeploymentJobStatus", &again).await;
     centre
         .server
-        .assert_serves(OTHER, &pem.leaf, "the account may")
+        .assert_serves(OTHER, &pem.leaf, "deployed by the account")
         .await;
     centre.server.stop();
 }

@@ -46,7 +46,8 @@ async fn labels_are_kept_shown_and_changed_one_by_one() {
         labels(&detail(api, id).await),
         json!(["first", tags, "rg-one"])
     );
-    // The same again is the same, with labels and without; with others it is another.
+    // A repeated upload returns the same certificate with or without tags; with other tags it is a
+    // new one.
     for params in [&params[..], &upload_params("first", &pem)[..]] {
         let again = api.ok(CAS, "UploadUserCertificate", params).await;
         assert_eq!(again["CertId"], id);
@@ -100,13 +101,13 @@ async fn a_name_is_of_one_certificate_and_free_once_it_is_given_up() {
     assert_eq!(refusal.code, "NameRepeat");
     assert!(refusal.detail.contains(&first.to_string()), "{refusal:?}");
 
-    // Its own name is no other's.
+    // A certificate may keep its own name.
     change(api, first, &[("Name", "first"), ("ResourceGroupId", "g")]).await;
     change(api, first, &[("Name", "third")]).await;
     change(api, second, &[("Name", "first")]).await;
     assert_eq!(api.info(NAME).await["CertName"], "third");
     centre
-        .assert_serves(&pems[0], "a name serves nothing")
+        .assert_serves(&pems[0], "renaming does not change what is served")
         .await;
     let named = [
         ("DomainName", NAME),
@@ -116,7 +117,7 @@ async fn a_name_is_of_one_certificate_and_free_once_it_is_given_up() {
     ];
     api.ok(CDN_VERSION, SET, &named).await;
     centre.assert_serves(&pems[1], "by its new name").await;
-    // A name that was given up leads nowhere, and whoever leaves takes the name along.
+    // A released name resolves to nothing, and deleting a certificate releases its name.
     let refusal = api
         .refused(
             CDN_VERSION,

@@ -1,9 +1,9 @@
-//! Certificates with many and long names: what is let in, and what listings show of them.
+//! Certificates with many and long names: which are accepted, and what listings show of them.
 
 use super::*;
 use crate::harness::api;
 
-/// Below [`NAME`], each of 250 characters.
+/// Subdomains of [`NAME`], each of 250 characters.
 fn long_names(count: usize) -> Vec<String> {
     let name = |n: usize| {
         let labels = format!("n{n:03}.{}", "abcdefghi.".repeat(25));
@@ -48,7 +48,7 @@ async fn a_certificate_of_more_names_than_authorities_certify_is_refused() {
     centre.server.stop();
 }
 
-/// Every row of a page is there, whatever its names; all together they have 3 MiB.
+/// A page contains every row, however long its names; all rows together have 3 MiB.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_is_bounded_and_loses_no_row() {
     const COUNT: usize = 170;

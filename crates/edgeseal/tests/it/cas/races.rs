@@ -46,7 +46,7 @@ fn delete(version: &'static str, id: i64) -> Call {
     (version, DELETE, params)
 }
 
-/// Domains with what they are called.
+/// Adds this many domains and returns their names.
 async fn domains(centre: &CasFixture, count: usize) -> Vec<String> {
     let mut names = Vec::new();
     for number in 0..count {
@@ -57,8 +57,8 @@ async fn domains(centre: &CasFixture, count: usize) -> Vec<String> {
     names
 }
 
-/// Whether the certificate was deleted, and how many domains were bound to it: those serve it, and
-/// no other does.
+/// Asserts that exactly the bound domains serve the certificate. Returns whether it was deleted and
+/// how many domains are bound.
 async fn assert_outcome(
     centre: &CasFixture,
     pem: &TestCertificate,
@@ -93,7 +93,8 @@ async fn assert_outcome(
     (deleted, bound)
 }
 
-/// Whoever wins: a domain that was told that it is bound serves, and nobody else does.
+/// Whichever call wins, a domain serves the certificate if and only if its binding was
+/// acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_bound_to_what_is_gone() {
     let centre = CasFixture::start("").await;
@@ -108,7 +109,7 @@ async fn nothing_is_bound_to_what_is_gone() {
         let pem = AUTHORITY.issue(&["*.centre.example"]);
         let id = centre.upload(&format!("round {round}"), &pem).await;
         let mut calls: Vec<_> = names.iter().map(|name| bind(name, id)).collect();
-        // Sooner or later in the crowd, so that each side wins at times.
+        // The position among the concurrent calls varies, so that each side wins at times.
         for place in [round * 2, round * 2 + 5] {
             calls.insert(place.min(calls.len()), delete(version, id));
         }
@@ -122,7 +123,7 @@ async fn nothing_is_bound_to_what_is_gone() {
     // Both outcomes must occur, or the race proves nothing.
     assert!(met.iter().any(|(deleted, _)| *deleted), "{met:?}");
     assert!(met.iter().any(|(_, bound)| *bound), "{met:?}");
-    // Whatever is stored now is bound somewhere or still in the centre.
+    // Every stored certificate is still in CAS once nothing binds it.
     for name in &names {
         centre.api.call_on_domain("DeleteCdnDomain", name).await;
     }
@@ -133,7 +134,8 @@ async fn nothing_is_bound_to_what_is_gone() {
     assert_eq!(stored.keys("certuse/"), [] as [&str; 0]);
 }
 
-/// The last two bindings of a deleted certificate end at the same moment: it goes with them.
+/// The last bindings of a deleted certificate are released at the same moment, and it is removed
+/// with them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_one_goes_although_its_last_users_leave_together() {
     let centre = CasFixture::start("").await;
@@ -153,11 +155,12 @@ async fn a_deleted_one_goes_although_its_last_users_leave_together() {
     }
     let stored = centre.into_store_dump().await;
     let left = stored.keys("cert/");
-    assert_eq!(left.len(), 1, "only the next one is left: {left:?}");
+    assert_eq!(left.len(), 1, "only the new certificate is left: {left:?}");
     assert_eq!(stored.keys("material/").len(), 1);
 }
 
-/// The last certificates of one content are deleted at the same moment: the key goes with them.
+/// The last certificates with one content are deleted at the same moment, and its key is removed
+/// with them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_goes_although_its_last_certificates_leave_together() {
     let centre = CasFixture::start("").await;

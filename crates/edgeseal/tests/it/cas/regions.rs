@@ -1,4 +1,4 @@
-//! Regions: that of the endpoint, else that of the parameter.
+//! Regions: the endpoint's region, else the parameter's.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::harness::{
 const HOME: &str = "cn-hangzhou";
 const ABROAD: &str = "ap-southeast-1";
 
-/// Calls as if the endpoint had this name. Signatures of this version do not hold the host.
+/// Calls as if the endpoint had this name. Signatures of this version do not cover the host.
 async fn call_at(
     centre: &CasFixture,
     host: &str,
@@ -31,7 +31,7 @@ async fn call_at(
     serde_json::from_str(&body).unwrap()
 }
 
-/// A certificate that was uploaded.
+/// An uploaded certificate.
 struct Uploaded {
     name: &'static str,
     id: i64,
@@ -39,7 +39,7 @@ struct Uploaded {
     pem: TestCertificate,
 }
 
-/// One certificate by each way to name a region.
+/// One certificate for each way to name a region.
 async fn upload(centre: &CasFixture) -> Vec<Uploaded> {
     const EUROPE: &str = "cas.eu-central-1.aliyuncs.com:8443";
     let mut uploaded = Vec::new();
@@ -127,7 +127,7 @@ async fn a_certificate_is_bound_from_its_own_region() {
             api.ok(CDN_VERSION, SET, &here).await;
             centre.assert_serves(&pem, name).await;
         }
-        // Without a region it is the one at home.
+        // Without a region the home region applies.
         let home = api.call(CDN_VERSION, SET, &stored(NAME, &number)).await;
         assert_eq!(home.is_ok(), !abroad, "{name}");
         let params = [("CertId", number.as_str()), ("CertRegion", wrong)];

@@ -44,7 +44,7 @@ async fn chains_come_back_as_they_were_written() {
     let info = centre.api.info(NAME).await;
     assert_eq!(info["ServerCertificate"], odd.chain);
 
-    // The newest way of writing the same counts, with the call that binds it too.
+    // The latest form of the same content replaces the earlier one, also in the call that binds it.
     assert_eq!(centre.upload("shop", &plain).await, id);
     assert_eq!(detail(&centre.api, id).await["Cert"], plain.chain);
     let again = [
@@ -58,7 +58,7 @@ async fn chains_come_back_as_they_were_written() {
     centre.api.ok(CDN_VERSION, SET, &again).await;
     assert_eq!(detail(&centre.api, id).await["Cert"], odd.chain);
 
-    // They go with their certificate.
+    // The texts are deleted with their certificate.
     centre
         .api
         .ok(CDN_VERSION, "DeleteCdnDomain", &[("DomainName", NAME)])
@@ -83,7 +83,7 @@ async fn keys_come_back_only_where_they_are_given_back() {
     let reply = tenant.ok(CAS, DETAIL, &filtered).await;
     assert!(reply["Key"].is_null(), "{reply}");
 
-    // Reading certificates does not suffice, nor does administration.
+    // Neither the permission to read certificates nor administrator access suffices.
     let user = user(&tenant, "reader", "AdministratorAccess").await;
     assert_eq!(detail(&user, id).await["Key"], "");
     let allowed = json!({ "Version": "1", "Statement": [
@@ -97,7 +97,7 @@ async fn keys_come_back_only_where_they_are_given_back() {
     attach(&tenant, "reader", "Custom", "keys").await;
     assert_eq!(detail(&user, id).await["Key"], odd.key);
 
-    // Each return is in the audit, and nothing else of it.
+    // The audit log records that each key was returned, and not the key.
     let audit = tenant
         .ok(EDGESEAL, "DescribeAuditRecords", &[("ActionName", DETAIL)])
         .await;

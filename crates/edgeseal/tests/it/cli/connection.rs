@@ -1,4 +1,4 @@
-//! How the commands reach the API: over TLS, and through its rate limits.
+//! How the commands reach the API: over TLS, and within its rate limits.
 
 use std::fs;
 

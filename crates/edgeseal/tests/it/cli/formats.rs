@@ -1,4 +1,4 @@
-//! File formats of certificates and keys: accepted, or refused by name.
+//! File formats of certificates and keys: accepted, or refused with the name of the format.
 
 use std::{fs, process::Stdio};
 
@@ -7,7 +7,7 @@ use crate::harness::{Server, openssl::openssl, pem, pki::AUTHORITY};
 
 const PASSWORD: &str = "correct horse";
 
-/// A server with the domain, and files of all formats in its home.
+/// A server with the domain, and files of all formats in its home directory.
 fn with_files() -> Server {
     let server = with_domain();
     let put = |name: &str, text: &[u8]| fs::write(server.home().join(name), text).unwrap();
@@ -154,14 +154,14 @@ async fn every_usual_format_is_accepted() {
         ("--cert chain-PEM.p7b --key key.pem", 2),
     ] {
         edgeseal(&server, &format!("cert off {NAME}")).success();
-        // A leaf alone is warned of.
+        // A leaf alone causes a warning.
         let said = set(&server, files);
         assert_eq!(said.code, Some(0), "{files}: {}", said.err);
         let shown = server.served(NAME).await.unwrap();
         assert_eq!(shown[0], expected, "{files}");
         assert_eq!(shown.len(), length, "{files}");
     }
-    // Standard input holds both.
+    // Standard input holds both the chain and the key.
     edgeseal(&server, &format!("cert off {NAME}")).success();
     for (file, more) in [
         ("combined.pem", ""),
@@ -258,7 +258,7 @@ fn what_cannot_be_taken_is_named() {
         assert_eq!(told.lines().count(), 1, "{told}");
         assert!(!told.contains(PASSWORD), "{told}");
     }
-    // Of plain PEM the server says by its lines what is wrong.
+    // For plain PEM the server reports what is wrong with which line.
     let other = AUTHORITY.issue(&["other.example"]);
     fs::write(server.home().join("other.key"), &other.key).unwrap();
     let told = set(&server, "--cert chain.pem --key other.key").failure(77);

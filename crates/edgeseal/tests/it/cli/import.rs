@@ -25,7 +25,7 @@ fn put(directory: &Path, files: &[(&str, &str)]) {
     }
 }
 
-/// The leaf alone.
+/// The leaf certificate alone.
 fn leaf(pem: &TestCertificate) -> String {
     let end = "-----END CERTIFICATE-----\n";
     let at = pem.chain.find(end).unwrap() + end.len();
@@ -36,7 +36,7 @@ fn issue(name: &str) -> TestCertificate {
     AUTHORITY.issue(&[name, &format!("*.{name}")])
 }
 
-/// One site of each client, as each lays it out; the sites' certificates.
+/// One site in each client's layout; returns the sites' certificates.
 fn layouts(root: &Path) -> Vec<(&'static str, TestCertificate)> {
     let names = [
         "certbot.example",
@@ -86,7 +86,7 @@ fn layouts(root: &Path) -> Vec<(&'static str, TestCertificate)> {
     );
     let account = AUTHORITY.issue(&["account.example"]);
     put(&root.join(".lego/accounts"), &[("me.key", &account.key)]);
-    // What the certificates were asked for with is nothing to serve, and no mistake.
+    // A CSR is neither importable nor an error.
     let request = CertificateParams::new(["acme-sh.example".to_owned()]).unwrap();
     let request = request.serialize_request(&new_key()).unwrap();
     let requests = root.join("letsencrypt/csr");
@@ -101,7 +101,7 @@ fn layouts(root: &Path) -> Vec<(&'static str, TestCertificate)> {
             ("caddy.example.json", "{}"),
         ],
     );
-    // Names that say nothing, and the issuer in a file of its own.
+    // Uninformative file names, and the issuer in a separate file.
     put(
         &root.join("flat"),
         &[
@@ -143,7 +143,7 @@ async fn every_client_s_layout_is_served() {
         dry.contains("1 key passed over"),
         "the key of an account: {dry}"
     );
-    assert_eq!(domains(&server), 0, "a dry run does nothing");
+    assert_eq!(domains(&server), 0, "a dry run changes nothing");
 
     let said = import(&server, "found").success();
     assert!(
@@ -171,8 +171,8 @@ async fn every_client_s_layout_is_served() {
     server.stop();
 }
 
-/// Of two for one name the one that was issued last is served, wherever it stands and whatever it is
-/// called; the server's own counts as well.
+/// Of two certificates for one name, the one issued last is served, whatever its path or file name;
+/// the certificate already on the server competes as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_certificate_that_was_issued_last_wins() {
     let server = Server::start();
@@ -235,7 +235,7 @@ async fn the_certificate_that_was_issued_last_wins() {
     server.stop();
 }
 
-/// It exits with 0 only if all that was found is served, and says of the rest why not.
+/// The exit code is 0 only if everything found is served; each exception is listed with a reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn unserved_certificates_are_reported_with_a_reason() {
     let server = Server::start();
@@ -285,7 +285,7 @@ async fn unserved_certificates_are_reported_with_a_reason() {
     }
     assert!(
         !said.out.contains("good.pem"),
-        "what is served needs no row: {}",
+        "served certificates are not listed: {}",
         said.out
     );
     assert!(
@@ -348,11 +348,11 @@ async fn an_import_goes_through_the_rate_limit() {
         .body;
     let throttled =
         r#"edgeseal_api_requests_total{action="ImportCertificate",code="Throttling.User"}"#;
-    assert!(metrics.contains(throttled), "it was never too fast");
+    assert!(metrics.contains(throttled), "it was never throttled");
     server.stop();
 }
 
-/// Files of so many sites in `found`, their names.
+/// Writes files of this many sites to `found` and returns their names.
 fn many_sites(server: &Server, count: usize) -> Vec<String> {
     let names: Vec<String> = (0..count).map(|n| format!("{n}.many.example")).collect();
     for name in &names {
@@ -366,7 +366,7 @@ fn many_sites(server: &Server, count: usize) -> Vec<String> {
     names
 }
 
-/// An import of `found` that has begun to serve.
+/// Starts an import of `found` and waits until it has served something.
 async fn under_way(server: &Server) -> Child {
     let mut import = command(server, "import found --origin 127.0.0.1:1");
     import.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -378,7 +378,7 @@ async fn under_way(server: &Server) -> Child {
     import
 }
 
-/// What it has said in the end.
+/// The result of an import once it has exited.
 fn ended(import: Child) -> (Option<i32>, String, String) {
     let output = import.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -389,8 +389,8 @@ fn ended(import: Child) -> (Option<i32>, String, String) {
     )
 }
 
-/// Calls that the process before has not answered find everything as it is, and the next one, which
-/// has reported nothing yet, is waited for.
+/// Calls that the killed process did not answer are repeated without effect, and the import waits
+/// for the restarted server, which has reported nothing yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_goes_on_through_a_restart_of_the_server() {
     let mut server = Server::start_with("[rate_limits]\nImportCertificate = 20\n");
@@ -437,8 +437,8 @@ async fn an_interrupted_import_says_how_far_it_came() {
     server.stop();
 }
 
-/// A private root that is there makes the chain whole, in the file or beside it; a missing intermediate
-/// is still missing.
+/// A private root completes the chain, whether in the same file or beside it; a missing
+/// intermediate is still reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_root_that_is_there_is_not_missed() {
     let server = Server::start();
@@ -464,7 +464,7 @@ async fn a_private_root_that_is_there_is_not_missed() {
     }
     for name in ["root.private.example", "beside.private.example"] {
         let shown = server.served(name).await.unwrap();
-        assert_eq!(shown.len(), 1, "{name}: nobody is shown a root");
+        assert_eq!(shown.len(), 1, "{name}: the root is not sent");
     }
     let looked = edgeseal(&server, "doctor");
     let problem = "is served without the one of its issuer";
@@ -492,7 +492,7 @@ async fn a_private_root_that_is_there_is_not_missed() {
     server.stop();
 }
 
-/// More names than one call takes.
+/// More names than one call accepts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_of_many_names() {
     let server = Server::start();
@@ -511,7 +511,7 @@ async fn a_certificate_of_many_names() {
     server.stop();
 }
 
-/// Another user of the account needs the one permission, on the domain.
+/// Another user of the account needs only this permission, on the domain.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_may_import_what_a_policy_says() {
     let server = Server::start();

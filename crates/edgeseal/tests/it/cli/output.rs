@@ -1,4 +1,5 @@
-//! Output of the commands: into closed pipes, onto full disks, and names with control characters.
+//! Output of the commands: into closed pipes, onto full disks, and with control characters in
+//! names.
 
 use std::{fs::File, io, process::Stdio};
 
@@ -56,7 +57,7 @@ fn a_full_disk_fails_a_command() {
         assert_eq!(output.status.code(), Some(74), "{line}: {said}");
         assert!(said.starts_with(expected), "{line}: {said}");
     }
-    // Nor does it panic if there is no place for the error.
+    // It does not panic either if the error cannot be written.
     let full = || File::options().write(true).open("/dev/full").unwrap();
     let mut nowhere = command(&server, "domain show no.such.domain");
     let status = nowhere.stdout(full()).stderr(full()).status().unwrap();
@@ -64,7 +65,7 @@ fn a_full_disk_fails_a_command() {
     server.stop();
 }
 
-/// Characters that retitle a terminal, clear it, or show a text backwards.
+/// Characters that retitle a terminal, clear it, or reverse text.
 const CONTROL_TEXT: &str = "\x1b]0;title\x07\x1b[2J\u{9b}31m\u{202e}gpj.";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +83,7 @@ async fn names_cannot_control_the_terminal() {
     })
     .await;
     assert_plain(&listed);
-    // The audit keeps blanks in the place of control characters; what else steers is spelt out.
+    // The audit log replaces control characters with blanks; other steering characters are escaped.
     assert!(listed.contains(r" ]0;title  [2J 31m\u202egpj."), "{listed}");
 
     for line in [
@@ -98,7 +99,7 @@ async fn names_cannot_control_the_terminal() {
     assert_plain(&json);
     let records: Value = serde_json::from_str(&json).unwrap();
     let records = records["Records"].as_array().unwrap();
-    // What the caller writes itself comes back in refusals and in explanations.
+    // The caller's own input is returned in refusals and explanations.
     for (line, code) in [
         ("explain --action a:b --resource", 0),
         ("explain --resource a.example --action", 0),
@@ -115,7 +116,7 @@ async fn names_cannot_control_the_terminal() {
         assert_plain(&said.out);
         assert_plain(&said.err);
     }
-    // And what others have named.
+    // Names that others chose.
     let named = "n\u{9b}31m\u{202e}m\u{2066}";
     CommandOutput::run(command(&server, "call CreateUser --UserName cc --Comments").arg(named))
         .success();
@@ -133,7 +134,7 @@ async fn names_cannot_control_the_terminal() {
         records
             .iter()
             .any(|record| record["Resource"].as_str().unwrap().contains(kept)),
-        "JSON means what is kept itself: {json}"
+        "JSON holds the stored text: {json}"
     );
     server.stop();
 }
@@ -144,7 +145,7 @@ fn assert_plain(text: &str) {
     assert!(!text.contains(steers), "{text:?}");
 }
 
-/// On a terminal of some width: in a frame, and no line wider than that.
+/// On a terminal, a table is framed and no line is wider than the terminal.
 #[test]
 fn tables_are_as_wide_as_the_terminal() {
     let server = with_domain();
@@ -166,7 +167,7 @@ fn tables_are_as_wide_as_the_terminal() {
         let widest = widths.max().unwrap();
         assert!(table.contains('│') && table.contains('┌'), "{table}");
         assert!(widest <= width, "{widest} of {width}: {table}");
-        // Wide enough, every domain has one line; else what is too long goes on below.
+        // On a wide terminal every domain takes one line; on a narrow one long cells wrap.
         assert_eq!(table.contains(long), width == 200, "{table}");
         let letters: String = table.chars().filter(|c| !c.is_whitespace()).collect();
         assert!(
@@ -187,7 +188,7 @@ fn tables_are_bare_columns_in_a_pipe() {
         .collect();
     assert_eq!(rows[0], ["DOMAIN", "STATE", "HTTPS", "TYPE", "CHANGED"]);
     assert_eq!(rows[1][..4], [NAME, "online", "off", "web"]);
-    assert_eq!(rows.len(), 2, "one line a row: {list}");
+    assert_eq!(rows.len(), 2, "one line per row: {list}");
     server.stop();
 }
 
