@@ -149,25 +149,41 @@ pub fn find(request: &Request) -> Result<&'static Action, UnknownAction> {
     }
     let short = |text: &str| text.chars().take(80).collect::<String>();
     let (action, version) = (short(action), short(version));
-    match CLOUD_ACTIONS.get(version.as_str()) {
+    match KNOWN_ACTIONS.get(version.as_str()) {
         None => Err(UnknownAction::Version { version }),
-        Some(names) if names.contains(&action.as_str()) => {
+        Some(names) if names.contains_key(action.as_str()) => {
             Err(UnknownAction::NotImplemented { action, version })
         }
         Some(_) => Err(UnknownAction::Action { action, version }),
     }
 }
 
-/// The cloud's actions: names by version, from `spec/actions.tsv`.
-static CLOUD_ACTIONS: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
-    let mut known: HashMap<&str, Vec<&str>> = HashMap::new();
-    for row in rows(include_str!("../../../spec/actions.tsv")) {
-        if let [_, version, action, ..] = row[..] {
-            known.entry(version).or_default().push(action);
+/// The rows of `spec/actions.tsv`: rate, access and permission, by version and name.
+static KNOWN_ACTIONS: LazyLock<HashMap<&'static str, HashMap<&'static str, KnownAction>>> =
+    LazyLock::new(|| {
+        let mut known: HashMap<_, HashMap<_, _>> = HashMap::new();
+        for row in rows(include_str!("../../../spec/actions.tsv")) {
+            if let [_, version, name, calls, _, access, permission, _] = row[..] {
+                let action = KnownAction {
+                    // Only actions that nobody has implemented have no rate.
+                    rate_limit: RateLimit::per_second(calls.parse().unwrap_or(0)),
+                    access: match access {
+                        "read" => Access::Read,
+                        _ => Access::Write,
+                    },
+                    permission,
+                };
+                known.entry(version).or_default().insert(name, action);
+            }
         }
-    }
-    known
-});
+        known
+    });
+
+struct KnownAction {
+    rate_limit: RateLimit,
+    access: Access,
+    permission: &'static str,
+}
 
 /// The rows of `spec/errors.tsv` (status, code and message), each with an action that returns it.
 static LISTED_ERRORS: LazyLock<HashSet<(&'static str, CodeSpec)>> = LazyLock::new(|| {
@@ -194,6 +210,30 @@ fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
 }
 
 impl Action {
+    /// An action on no particular resource, with what `spec/actions.tsv` says of it.
+    fn new(
+        (version, name): (&'static str, &'static str),
+        error_codes: fn() -> Vec<Code>,
+        handler: Handler,
+    ) -> Self {
+        let known = KNOWN_ACTIONS
+            .get(version)
+            .and_then(|names| names.get(name))
+            .expect("a test finds each action in spec/actions.tsv");
+        Self {
+            version,
+            name,
+            rate_limit: known.rate_limit,
+            access: known.access,
+            permission: known.permission,
+            resource: ResourceKind::Unnamed,
+            resource_param: "",
+            scope: Scope::Caller,
+            error_codes,
+            handler,
+        }
+    }
+
     /// Whether `spec/errors.tsv` lists `code` for the action or for every call. It names an action
     /// as its permission does where products have actions of the same name.
     pub(crate) fn is_listed_for(&self, code: Code) -> bool {

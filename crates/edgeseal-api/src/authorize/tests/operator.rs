@@ -144,7 +144,7 @@ fn an_administrator_does_everything_in_the_account_and_does_not_operate() {
         identity: &attached,
         session: None,
     };
-    for action in ACTIONS {
+    for action in ACTIONS.iter() {
         let request = policy::Request {
             action: action.permission,
             resources: &[Resource::new("*")],

@@ -91,7 +91,7 @@ fn kinds_of_policies_are_the_cloud_s() {
 #[test]
 fn only_what_names_the_root_account_is_about_its_keys() {
     let root = Principal::Account(account());
-    for action in ACTIONS {
+    for action in ACTIONS.iter() {
         let is_on_keys = action.resource == ResourceKind::Account;
         let about_own = scope(action, &root, OWN);
         assert_eq!(about_own == Scope::RootKeys, is_on_keys, "{}", action.name);

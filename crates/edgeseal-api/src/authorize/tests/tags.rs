@@ -226,7 +226,7 @@ async fn a_tag_that_a_certificate_lacks_and_those_of_others_count_for_nothing() 
 
 #[test]
 fn every_action_of_the_centre_says_whether_it_names_a_certificate() {
-    for action in ACTIONS {
+    for action in ACTIONS.iter() {
         let by_number = BY_NUMBER.iter();
         let mut by_number = by_number.filter(|row| row.1 == action.name);
         if !matches!(action.resource, ResourceKind::Cas | ResourceKind::Service) {
