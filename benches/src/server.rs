@@ -45,8 +45,9 @@ pub(crate) struct Credentials {
     pub(crate) access_key_secret: String,
 }
 
-/// Without per-source limits: all clients have the same address.
-const UNLIMITED_SOURCE: &str = "connections_per_source = 65536\nstreams_per_source = 65536\n";
+/// Without per-source limits, since all clients have the same address; origins are on this machine.
+const BASE_CONFIG: &str = "connections_per_source = 65536\nstreams_per_source = 65536\n\
+                           origin_private_addresses = \"all\"\n";
 
 impl Server {
     /// Starts a server on an empty directory and waits until it is ready. Its log goes to a file.
@@ -72,7 +73,7 @@ impl Server {
             .map_err(|why| format!("{}: {why}; build it first", place.program.display()))?;
         let data = home.join("data");
         let config_file = home.join("config.toml");
-        fs::write(&config_file, format!("{UNLIMITED_SOURCE}{config}"))?;
+        fs::write(&config_file, format!("{BASE_CONFIG}{config}"))?;
         let began = Instant::now();
         let mut child = Command::new(program)
             .arg("serve")

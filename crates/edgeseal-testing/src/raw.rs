@@ -65,7 +65,7 @@ async fn exchange_on(
     let exchanged = async { tokio::join!(send, reader.read_to_end(&mut answer)) };
     let (sent, read) = timeout(2 * TIMEOUT, exchanged).await.unwrap();
     let text = String::from_utf8_lossy(&answer).into_owned();
-    (text, sent.and(read.map(|_| ())))
+    (text, sent.and_then(|()| read.map(|_| ())))
 }
 
 fn parse(text: &str) -> RawResponse {

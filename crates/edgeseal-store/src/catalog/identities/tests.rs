@@ -106,12 +106,30 @@ async fn a_user_with_keys_or_policies_stays() {
     let kept = why(catalog
         .delete_policy(&audit, account, &policy.name, false)
         .await);
-    assert!(matches!(kept, IdentityError::PolicyAttached { .. }));
+    assert!(matches!(
+        kept,
+        IdentityError::PolicyAttached {
+            identity: IdentityRef {
+                kind: IdentityKind::User,
+                ..
+            },
+            ..
+        }
+    ));
     let owner = KeyOwner::User(&name);
     let gone = catalog.delete_access_key(&audit, account, owner, &key.key.id);
     gone.await.unwrap();
     let kept = why(catalog.delete_identity(&audit, account, &name).await);
-    assert!(matches!(kept, IdentityError::HasPolicies { .. }));
+    assert!(matches!(
+        kept,
+        IdentityError::HasPolicies {
+            identity: IdentityRef {
+                kind: IdentityKind::User,
+                ..
+            },
+            ..
+        }
+    ));
     let detached = catalog.detach_policy(&audit, account, &name, &policy);
     detached.await.unwrap();
     catalog
@@ -323,7 +341,13 @@ async fn roles_have_policies_up_to_a_limit_of_each_kind() {
     let more = world.policy("more").await;
     assert!(matches!(
         why(catalog.attach_policy(&audit, account, &name, &more).await),
-        IdentityError::TooManyAttached { .. }
+        IdentityError::TooManyAttached {
+            identity: IdentityRef {
+                kind: IdentityKind::Role,
+                ..
+            },
+            ..
+        }
     ));
     let system = PolicyRef::new(
         PolicyKind::System,
@@ -335,11 +359,23 @@ async fn roles_have_policies_up_to_a_limit_of_each_kind() {
         .unwrap();
     assert!(matches!(
         why(catalog.attach_policy(&audit, account, &name, &system).await),
-        IdentityError::HasPolicy { .. }
+        IdentityError::HasPolicy {
+            identity: IdentityRef {
+                kind: IdentityKind::Role,
+                ..
+            },
+            ..
+        }
     ));
     assert!(matches!(
         why(catalog.delete_identity(&audit, account, &name).await),
-        IdentityError::HasPolicies { policies: 21, .. }
+        IdentityError::HasPolicies {
+            policies: 21,
+            identity: IdentityRef {
+                kind: IdentityKind::Role,
+                ..
+            }
+        }
     ));
     let unknown = PolicyRef::new(PolicyKind::System, PolicyName::parse("Nothing").unwrap());
     assert_eq!(
