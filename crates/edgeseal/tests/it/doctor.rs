@@ -30,7 +30,8 @@ const NAME: &str = "www.doctor.example";
 
 mod served;
 
-/// The command, for a configuration that the descriptors of any machine are enough for.
+/// The command, with a configuration whose connection limit suits the file descriptors of any
+/// machine.
 fn doctor_command(data: &Path) -> Command {
     let mut command = binary();
     command.arg("doctor").arg("--data").arg(data);
@@ -52,8 +53,8 @@ pub(crate) fn doctor(data: &Path) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(said).unwrap())
 }
 
-/// A server with one of everything: domains with certificates in production and staging, one that is
-/// off, a removed one, a signing request, a further account.
+/// A server with one of everything: domains with certificates in production and staging, one with
+/// HTTPS off, a deleted one, a signing request, another account.
 async fn with_everything() -> Server {
     let server = Server::start_with("bound_certificate = \"release\"\n");
     let (api, origin) = (server.root_client(), Origin::start().await);
@@ -115,7 +116,7 @@ async fn intact_data_has_no_problem_and_is_not_changed() {
     server.stop();
 }
 
-/// What is done to a copy of a data directory, and what the doctor says of it.
+/// The damage done to a copy of a data directory, and what the doctor reports.
 type Damage = (&'static str, fn(&Path), &'static str);
 
 const DAMAGE: &[Damage] = &[
@@ -361,7 +362,7 @@ async fn each_kind_of_damage_is_reported() {
         fs::remove_dir_all(&copy).unwrap();
     }
     copy_directory(&server.data(), &copy);
-    assert_eq!(doctor(&copy).0, Some(0), "a copy alone is no damage");
+    assert_eq!(doctor(&copy).0, Some(0), "an undamaged copy has no problem");
     let (code, said) = doctor(&server.home().join("nothing"));
     assert_eq!(code, Some(64), "{said}");
     server.launch();
@@ -387,7 +388,7 @@ fn first_key(data: &Path, pattern: &str) -> String {
     store.query_row(sql, [pattern], |row| row.get(0)).unwrap()
 }
 
-/// Changes the value of the first of these keys.
+/// Changes the value of the first key that matches.
 fn change(data: &Path, pattern: &str, change: impl FnOnce(&Path, &mut Vec<u8>)) {
     let key = first_key(data, pattern);
     let store = Connection::open(data.join("store.db")).unwrap();

@@ -1,5 +1,5 @@
-//! Configuration functions, from the API to the next handshake and request. No test waits: a change
-//! is in force when its call returns.
+//! Domain configuration functions, from the API to the next handshake and request. No test waits: a
+//! change is in force when its call returns.
 
 mod staged;
 
@@ -21,21 +21,21 @@ const NAME: &str = "www.options.example";
 const SET_CONFIG: &str = "BatchSetCdnDomainConfig";
 const SET_REDIRECT: &str = "SetForceRedirectConfig";
 
-/// Domains with HTTPS on, and how they are delivered.
+/// Domains with HTTPS on, and clients that observe them.
 struct ConfiguredSite {
     server: Server,
     api: ApiClient,
 }
 
-/// What clients see of a domain.
+/// What clients observe of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Observed {
     http2: bool,
     tls12: bool,
     tls13: bool,
-    /// Where requests over HTTP are sent.
+    /// Where HTTP requests are redirected to.
     http_to: Option<String>,
-    /// Where requests over HTTPS are sent.
+    /// Where HTTPS requests are redirected to.
     https_to: Option<String>,
     hsts: Option<String>,
 }
@@ -68,7 +68,7 @@ impl ConfiguredSite {
         self.api.ok(CDN_2014, SET_REDIRECT, &params).await;
     }
 
-    /// The settings of a domain: name, effect, arguments.
+    /// A domain's settings: name, effect, arguments.
     async fn settings(&self, name: &str) -> Value {
         let listed = self
             .api
@@ -112,7 +112,7 @@ impl ConfiguredSite {
         }
     }
 
-    /// The version that a client that speaks these gets; `None` if there is none.
+    /// The TLS version negotiated with a client that offers these; `None` if the handshake fails.
     async fn version(
         &self,
         name: &str,
@@ -135,7 +135,7 @@ impl ConfiguredSite {
 }
 
 impl Observed {
-    /// How a domain is delivered if nobody chose anything.
+    /// A domain with default settings.
     fn default() -> Self {
         Self {
             http2: true,
@@ -162,7 +162,7 @@ impl Observed {
     }
 }
 
-/// Where an answer redirects to; otherwise it is the origin's.
+/// The redirect target of a response; without one, the response must be the origin's.
 fn redirect_target(answer: &RawResponse) -> Option<String> {
     match answer.status {
         200 => {
@@ -184,7 +184,7 @@ fn functions(list: &[(&str, &[(&str, &str)])]) -> String {
     Value::from_iter(list.iter().map(function)).to_string()
 }
 
-/// A function, its arguments, and how the domain is seen after that.
+/// A function, its arguments, and what clients observe afterwards.
 type Step = (
     &'static str,
     &'static [(&'static str, &'static str)],
@@ -248,13 +248,14 @@ async fn the_next_request_applies_the_setting() {
     let with_names_below = || announcing("max-age=600; includeSubDomains");
     run_steps(vec![
         (to_https, ON, Observed::http_to("https")),
-        // The other direction ends this one.
+        // Redirecting in the other direction replaces this redirect.
         (to_http, ON, Observed::https_to("http")),
         (to_https, ON, Observed::http_to("https")),
         (to_https, OFF, default()),
         ("HSTS", &[("enabled", "on")], announcing("max-age=5184000")),
         ("HSTS", HSTS, with_names_below()),
-        // Browsers that know of it come back to HTTPS by themselves: no redirect in a circle.
+        // With HSTS in force browsers return to HTTPS by themselves, so there is no redirect to
+        // HTTP, which would loop.
         (to_http, ON, with_names_below()),
         ("HSTS", &[("enabled", "off")], Observed::https_to("http")),
         (to_http, OFF, default()),
@@ -311,8 +312,8 @@ async fn the_redirect_of_2014() {
         assert_eq!(refusal.code, code);
     }
     site.redirect("Https").await;
-    // A visitor who came to the edge's own port is sent to its other port; a challenge of an
-    // authority is never sent away; without HTTPS there is nowhere to send to.
+    // The redirect goes to the edge's HTTPS port if the request came to its HTTP port; ACME
+    // challenges are never redirected; without HTTPS there is no redirect.
     let at = site.server.addresses();
     let host = format!("{NAME}:{}", at.http.port());
     let answer = raw::get(at.http, &host, "/x").await;
@@ -337,7 +338,7 @@ async fn what_is_set_is_read_back_and_what_is_deleted_is_default_again() {
     let again = site.set("https_force", &[("enable", "on")]).await;
     assert_eq!(again[0]["ConfigId"], id, "one setting, changed");
     site.set("https_option", &[("http2", "off")]).await;
-    // Kept for whoever reads it back, without any effect.
+    // Stored and returned, but without effect.
     let strange: &[(&str, &str)] = &[("ttl", "60"), ("path", "/a b&c=d")];
     let of_unknown = site.set("path_based_ttl_set", strange).await;
     assert_eq!(
@@ -376,7 +377,7 @@ async fn what_is_set_is_read_back_and_what_is_deleted_is_default_again() {
         ..Observed::default()
     };
     assert_eq!(site.seen(NAME).await, expected);
-    // Once more: afterwards there is none, as before.
+    // Again: afterwards there is none, as before.
     site.api
         .ok(CDN_VERSION, "DeleteSpecificConfig", &params)
         .await;
@@ -393,7 +394,7 @@ async fn what_is_set_is_read_back_and_what_is_deleted_is_default_again() {
     site.server.stop();
 }
 
-/// A domain of the same name is a new one.
+/// A domain that is deleted and added again starts with default settings.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_go_with_their_domain() {
     let site = ConfiguredSite::start(&[NAME]).await;
@@ -487,7 +488,7 @@ async fn a_batch_is_all_or_nothing() {
         .await;
     assert_eq!(refusal.code, "InvalidDomain.NotFound");
     for name in names {
-        assert!(!site.seen(name).await.http2, "{name}, nothing was deleted");
+        assert!(!site.seen(name).await.http2, "{name}: nothing was deleted");
     }
     site.api.ok(CDN_VERSION, action, &delete(&list)).await;
     for name in names {

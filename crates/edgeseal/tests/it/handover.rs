@@ -1,5 +1,5 @@
 //! One process takes over from another: no connection is refused, reset or left without a response,
-//! and every certificate is served from the moment that its call returns.
+//! and every certificate is served from the moment its call returns.
 
 use std::{
     fs,
@@ -34,7 +34,7 @@ use crate::harness::{
 
 const NAME: &str = "www.handed.example";
 
-/// An origin with an ordinary page, a download that ends when it is told to, and an echo.
+/// An origin with an ordinary page, a download that ends on request, and an echo.
 struct Site {
     origin: Origin,
     finish: watch::Sender<bool>,
@@ -89,14 +89,14 @@ impl Site {
     }
 }
 
-/// Results of the clients.
+/// State that the clients share.
 #[derive(Default)]
 struct ClientStats {
     stop: AtomicBool,
     failures: Mutex<Vec<String>>,
 }
 
-/// A client that does the same again and again, on a new connection each time.
+/// A client that repeats the same action, on a new connection each time.
 struct Client {
     what: &'static str,
     done: Arc<AtomicU64>,
@@ -162,7 +162,7 @@ async fn get_plain_page(edge: SocketAddr) -> Result<(), String> {
     whole.then_some(()).ok_or(answer)
 }
 
-/// A call on a connection of its own.
+/// An API call on a connection of its own.
 async fn call(api: SocketAddr, of: &ApiClient) -> Result<(), String> {
     let secret = String::from_utf8_lossy(of.secret.expose()).into_owned();
     let fresh = ApiClient::new(&api.to_string(), &of.account, &of.key, &secret);
@@ -170,14 +170,14 @@ async fn call(api: SocketAddr, of: &ApiClient) -> Result<(), String> {
     called.map(drop).map_err(|error| describe_error(&error))
 }
 
-/// Sets another certificate, and looks at once whether it is served.
+/// Sets a new certificate and checks at once that it is served.
 async fn change(addresses: (SocketAddr, SocketAddr), of: &ApiClient) -> Result<(), String> {
     let secret = String::from_utf8_lossy(of.secret.expose()).into_owned();
     let fresh = ApiClient::new(&addresses.0.to_string(), &of.account, &of.key, &secret);
     let pem = AUTHORITY.issue(&[NAME]);
     let set = fresh.set(NAME, &pem).await;
     set.map_err(|error| describe_error(&error))?;
-    // Whichever process answers.
+    // Either process may accept the connection.
     for _ in 0..4 {
         match tls::served_chain(addresses.1, NAME).await {
             Ok(chain) if chain[0] == pem.leaf => {}
@@ -198,7 +198,7 @@ async fn download(edge: SocketAddr) -> Result<(), String> {
         .ok_or_else(|| format!("{status} {} bytes", body.len()))
 }
 
-/// An echo that goes on until it is told to end.
+/// Echoes messages until it is told to stop.
 async fn echo(edge: SocketAddr, met: &ClientStats) -> Result<(), String> {
     let failed = |error: std::io::Error| error.to_string();
     let mut stream = tls::connect(edge, NAME, &["http/1.1"]).await.unwrap();
@@ -268,14 +268,14 @@ async fn three_hand_overs_under_load_fail_no_request() {
         for (client, seen) in clients.iter().zip(enough) {
             let deadline = Instant::now() + TIMEOUT;
             while client.done.load(Ordering::SeqCst) < seen + 5 {
-                assert!(Instant::now() < deadline, "{} stand still", client.what);
+                assert!(Instant::now() < deadline, "{}: no progress", client.what);
                 sleep(Duration::from_millis(5)).await;
             }
         }
     }
     assert!(!long.is_finished() && !talk.is_finished());
     let first = before[0].try_wait().unwrap();
-    assert_eq!(first, None, "it has the download and the echo");
+    assert_eq!(first, None, "it still serves the download and the echo");
     site.finish.send_replace(true);
     met.stop.store(true, Ordering::SeqCst);
     long.await.unwrap().unwrap();
@@ -310,7 +310,7 @@ async fn serving() -> (Server, ApiClient) {
     (server, api)
 }
 
-/// Waits until calls are answered, changes are served and clients are accepted.
+/// Checks that calls are answered, changes are served and clients are accepted.
 async fn assert_all_is_well(server: &Server, when: &str) {
     let (addresses, api) = (server.addresses(), server.root_client());
     eventually(when, async || call(addresses.api, &api).await.ok()).await;
@@ -319,7 +319,7 @@ async fn assert_all_is_well(server: &Server, when: &str) {
     get_page(addresses.https, "h2").await.unwrap();
 }
 
-/// A fake successor.
+/// Connects a fake successor.
 async fn connect_as_successor(server: &Server) -> BufReader<UnixStream> {
     let path = server.data().join("handover/socket");
     let mut stream = BufReader::new(UnixStream::connect(path).await.unwrap());
@@ -351,11 +351,15 @@ async fn a_successor_that_exits_at_any_step_changes_nothing() {
 
     let mut stranger = UnixStream::connect(directory.join("socket")).await.unwrap();
     stranger.write_all(b"take-over 99\n").await.unwrap();
-    assert_eq!(stranger.read(&mut [0; 8]).await.unwrap(), 0, "sent away");
-    assert_all_is_well(&server, "after a word that is not known").await;
+    assert_eq!(
+        stranger.read(&mut [0; 8]).await.unwrap(),
+        0,
+        "the connection is closed"
+    );
+    assert_all_is_well(&server, "after an unknown message").await;
 
     drop(connect_as_successor(&server).await);
-    assert_all_is_well(&server, "with the sockets given").await;
+    assert_all_is_well(&server, "after the sockets were sent").await;
 
     let mut next = connect_as_successor(&server).await;
     next.write_all(b"nonsense\n").await.unwrap();
@@ -365,12 +369,12 @@ async fn a_successor_that_exits_at_any_step_changes_nothing() {
     let mut next = connect_as_successor(&server).await;
     next.write_all(b"loaded\n").await.unwrap();
     drop(next);
-    assert_all_is_well(&server, "gone while the store is let go of").await;
+    assert_all_is_well(&server, "exited while the store was being released").await;
 
     let mut next = connect_as_successor(&server).await;
     next.write_all(b"loaded\n").await.unwrap();
     assert_eq!(read_message(&mut next).await, "released");
-    // The store is free, calls wait, visitors do not.
+    // The store is released: API calls wait, and edge requests do not.
     let free = edgeseal_store::sqlite::SqliteStore::open(server.data().join("store.db"));
     let free = free.unwrap();
     let address = server.addresses().api;
@@ -384,7 +388,7 @@ async fn a_successor_that_exits_at_any_step_changes_nothing() {
     drop(next);
     free.close().await;
     waiting.await.unwrap().unwrap();
-    assert_all_is_well(&server, "gone with the store").await;
+    assert_all_is_well(&server, "exited after the store was released").await;
 
     met.stop.store(true, Ordering::SeqCst);
     visitor.task.await.unwrap();
@@ -397,11 +401,11 @@ async fn a_successor_that_exits_at_any_step_changes_nothing() {
         "{}",
         server.log()
     );
-    assert_all_is_well(&server, "taken over in the end").await;
+    assert_all_is_well(&server, "after a successful hand-over").await;
     server.stop();
 }
 
-/// The real thing, killed at moments that differ from run to run.
+/// A real successor, killed at moments that differ from run to run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_successor_leaves_the_predecessor_serving() {
     let (mut server, _) = serving().await;
@@ -413,7 +417,7 @@ async fn a_killed_successor_leaves_the_predecessor_serving() {
         next.kill().unwrap();
         next.wait().unwrap();
         if stops_accepting(&mut server).await {
-            // Too late: it had taken over, and its end was a crash like any other.
+            // Too late: the successor had taken over, so killing it was an ordinary crash.
             assert_eq!(server.wait_for_exit().code(), Some(0));
             server.launch();
         }
@@ -422,7 +426,7 @@ async fn a_killed_successor_leaves_the_predecessor_serving() {
     server.stop();
 }
 
-/// Whether it has handed over and ends.
+/// Whether the process has handed over and exits.
 async fn stops_accepting(server: &mut Server) -> bool {
     let (address, api) = (server.addresses().api, server.root_client());
     let deadline = Instant::now() + TIMEOUT;
@@ -430,7 +434,7 @@ async fn stops_accepting(server: &mut Server) -> bool {
         if call(address, &api).await.is_ok() {
             return false;
         }
-        assert!(Instant::now() < deadline, "neither an end nor an answer");
+        assert!(Instant::now() < deadline, "neither an exit nor a response");
     }
     true
 }
@@ -459,14 +463,14 @@ async fn failed_hand_overs_are_reported_and_change_nothing() {
     let mut command = server.command_at(&[("--http", taken.1)]);
     let said = says(command.arg("--take-over"));
     assert!(said.contains("cannot listen"), "{said}");
-    assert_all_is_well(&server, "after a port that is taken").await;
+    assert_all_is_well(&server, "after the port was in use").await;
 
     let key = fs::read(server.data().join("kek")).unwrap();
     fs::remove_file(server.data().join("kek")).unwrap();
     let said = says(server.command().arg("--take-over"));
     assert!(said.contains("key-encryption keys"), "{said}");
     fs::write(server.data().join("kek"), key).unwrap();
-    assert_all_is_well(&server, "after keys that were not there").await;
+    assert_all_is_well(&server, "after the keys were missing").await;
 
     let status = server.terminate();
     assert_eq!(status.code(), Some(0));
@@ -478,13 +482,13 @@ async fn failed_hand_overs_are_reported_and_change_nothing() {
     server.stop();
 }
 
-/// A fresh process on the data of one that is killed while it hands over.
+/// Kills the predecessor during the hand-over; the successor continues alone on its data.
 async fn assert_continues_alone(server: &mut Server, mut next: std::process::Child, when: &str) {
     server.kill();
     if server::first_line(&mut next) == "ready" {
         server.adopt(next);
     } else {
-        // It came too late to ask.
+        // It started too late to ask.
         assert_eq!(
             wait_for_exit(&mut next).code(),
             Some(64),
@@ -500,7 +504,7 @@ async fn assert_continues_alone(server: &mut Server, mut next: std::process::Chi
 #[tokio::test(flavor = "multi_thread")]
 async fn a_predecessor_killed_in_a_hand_over_leaves_the_successor_serving() {
     let (mut server, _) = serving().await;
-    // It is asked and does not answer: nothing is given.
+    // The predecessor is asked and does not respond: it hands over nothing.
     server.signal("STOP");
     let next = server.spawn(&["--take-over"]);
     let asked = format!("/proc/{}/net/unix", next.id());
@@ -512,7 +516,7 @@ async fn a_predecessor_killed_in_a_hand_over_leaves_the_successor_serving() {
         (sockets.matches(&path).count() > 1).then_some(())
     })
     .await;
-    assert_continues_alone(&mut server, next, "killed before it gave anything").await;
+    assert_continues_alone(&mut server, next, "killed before it handed over anything").await;
     let told = "exited during the hand-over";
     assert!(server.log().contains(told), "{}", server.log());
     for delay in [0, 10, 20, 40, 80, 160] {
@@ -523,7 +527,7 @@ async fn a_predecessor_killed_in_a_hand_over_leaves_the_successor_serving() {
     server.stop();
 }
 
-/// A live predecessor that aborts keeps serving: the successor must not serve.
+/// If a live predecessor aborts, it keeps serving, and the successor must not serve.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_predecessor_that_aborts_keeps_serving() {
     let (mut server, _) = serving().await;
@@ -543,7 +547,7 @@ async fn a_live_predecessor_that_aborts_keeps_serving() {
     server.stop();
 }
 
-/// Inherited listening sockets are used, and earlier connections get a response.
+/// The server uses inherited listening sockets and responds to connections made earlier.
 #[tokio::test(flavor = "multi_thread")]
 async fn sockets_of_a_service_manager_are_served_on() {
     let mut server = Server::start();
@@ -576,7 +580,7 @@ async fn sockets_of_a_service_manager_are_served_on() {
     server.launch_with(command);
     assert_eq!(server.addresses().https, address);
     early.await.unwrap().unwrap();
-    // They are handed on like all others.
+    // They are handed over like any other socket.
     let mut before = server.hand_over();
     assert_eq!(server.addresses().https, address);
     assert_eq!(

@@ -16,7 +16,7 @@ use crate::harness::{
 const OWNER_DOMAIN: &str = "hers.example.com";
 const UNKNOWN_DOMAIN: &str = "none.example.com";
 
-/// Status and body of an answer without what must differ: the request's id and the name asked for.
+/// Status and body of a response without what must differ: the request ID and the requested name.
 fn shape(answer: &RawResponse, domain: &str) -> (u16, Value) {
     let mut body: Value = serde_json::from_str(&answer.body.replace(domain, "{domain}")).unwrap();
     let id = body.as_object_mut().unwrap().remove("RequestId");
@@ -79,7 +79,7 @@ async fn another_accounts_domain_is_one_that_does_not_exist() {
         assert_eq!(answers[0], answers[1], "{action}");
     }
     server
-        .assert_serves(OWNER_DOMAIN, &pem.leaf, "whatever the other account called")
+        .assert_serves(OWNER_DOMAIN, &pem.leaf, "after the other account's calls")
         .await;
     assert_eq!(alice.bound_leaf(OWNER_DOMAIN).await, pem.leaf);
     server.stop();
@@ -111,7 +111,7 @@ async fn lists_and_certificates_are_an_accounts_own() {
         .collect();
     assert_eq!(names, ["his.example.com"]);
 
-    // Neither by number nor by name does one bind the certificate of another account.
+    // Another account's certificate cannot be bound, neither by ID nor by name.
     let info = alice.info(OWNER_DOMAIN).await;
     for by in ["CertId", "CertName"] {
         let value = info[by].as_str().unwrap();

@@ -1,5 +1,5 @@
-//! Key-encryption keys of a running server: rotation under load and through crashes, retirement, and
-//! key sources.
+//! Key-encryption keys of a running server: rotation under load and through crashes, retirement,
+//! and key sources.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ const NAMES: [&str; 4] = [
     "d.keys.example",
 ];
 
-/// What `edgeseal kek …` did.
+/// Runs `edgeseal kek …`.
 fn kek(server: &Server, arguments: &[&str]) -> Output {
     let mut command = binary();
     command
@@ -50,7 +50,7 @@ fn kek(server: &Server, arguments: &[&str]) -> Output {
     output
 }
 
-/// What it printed, if it succeeded.
+/// Standard output; asserts success.
 #[track_caller]
 fn stdout_of_success(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
@@ -58,20 +58,20 @@ fn stdout_of_success(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What it said, if the server refused.
+/// Standard error; asserts that the server refused.
 #[track_caller]
 fn stderr_of_failure(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(77), "{output:?}");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The ids of the keys in the file, that which seals first.
+/// The IDs of the keys in the file; the first one seals.
 fn ids(server: &Server) -> Vec<KeyId> {
     let text = fs::read_to_string(server.data().join("kek")).unwrap();
     Keyring::parse(&text).unwrap().ids()
 }
 
-/// What is sealed under which key, read beside whoever has the store open.
+/// Counts the sealed records per key, read beside the process that has the store open.
 async fn census(server: &Server) -> SealedCounts {
     let view = SqliteSnapshot::open(&server.data().join("store.db")).unwrap();
     count_sealed(&view).await.unwrap()
@@ -93,7 +93,7 @@ async fn finished(api: &ApiClient) {
     .await;
 }
 
-/// A server that serves [`NAMES`], each with some further certificates.
+/// A server that serves [`NAMES`], each with some more certificates.
 async fn serving(
     config: &str,
     certificates: usize,
@@ -103,7 +103,7 @@ async fn serving(
     let mut served = BTreeMap::new();
     for name in NAMES {
         api.add(name, &origin).await;
-        // Of those that are set a domain keeps some only.
+        // A domain keeps only some of the certificates that were set.
         for number in 1..certificates {
             let (pem, stored) = (AUTHORITY.issue(&[name]), format!("{name}-{number}"));
             let params = [
@@ -122,7 +122,7 @@ async fn serving(
     (server, served)
 }
 
-/// Sets certificates and checks what is served until it is stopped; returns how many it has set.
+/// Sets certificates and checks what is served until it is stopped; returns how many it set.
 async fn set_and_look(
     api: ApiClient,
     https: std::net::SocketAddr,
@@ -147,7 +147,7 @@ async fn set_and_look(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_fails_no_call_and_the_old_key_can_be_retired() {
-    // Slow enough that callers come between the batches.
+    // Slow enough that calls come between the batches.
     let (mut server, _) = serving("reseal_per_second = 40\n", 10).await;
     let https = server.addresses().https;
     let over = Arc::new(AtomicBool::new(false));
@@ -205,13 +205,13 @@ async fn a_rotation_fails_no_call_and_the_old_key_can_be_retired() {
             .await;
     }
 
-    // The edge has followed: it serves without the store and without the old key.
+    // The edge has replicated the changes: it serves without the store and without the old key.
     server.terminate();
     fs::write(server.data().join("store.db"), b"this is no database").unwrap();
     server.launch();
     for (name, pem) in NAMES.iter().zip(&last) {
         server
-            .assert_serves(name, &pem.leaf, "out of the replica")
+            .assert_serves(name, &pem.leaf, "from the replica")
             .await;
     }
     server.stop();
@@ -223,7 +223,7 @@ async fn a_rotation_goes_on_after_each_kill() {
     let old = ids(&server)[0];
     let all = census(&server).await.under(old);
     let api = server.root_client();
-    // Killed at once: the call may or may not have been answered, and the key may be in the file.
+    // Killed at once: the call may be unanswered, and the key may be in the file already.
     let call = api.call(EDGESEAL, "RotateKeyEncryptionKey", &[]).await;
     call.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     server.kill();
@@ -250,10 +250,7 @@ async fn a_rotation_goes_on_after_each_kill() {
         left.push(census.under(old));
     }
     let halves = left.windows(2).all(|pair| pair[1] < pair[0]) && left.last() > Some(&0);
-    assert!(
-        halves,
-        "each life brought it on, and none to its end: {left:?}"
-    );
+    assert!(halves, "each run made progress and none finished: {left:?}");
 
     server.launch();
     let refusal = server.root_client();
@@ -266,7 +263,9 @@ async fn a_rotation_goes_on_after_each_kill() {
     assert_eq!((census.under(old), census.under(new)), (0, all));
     stdout_of_success(&kek(&server, &["retire", &old.to_string()]));
     for (name, pem) in &served {
-        server.assert_serves(name, &pem.leaf, "after it all").await;
+        server
+            .assert_serves(name, &pem.leaf, "after the rotation")
+            .await;
     }
     server.terminate();
     server.launch();
@@ -278,8 +277,8 @@ async fn a_rotation_goes_on_after_each_kill() {
     server.stop();
 }
 
-/// A key that was taken from the file while something needs it: named with what needs it, whether
-/// the last process ended well or was killed.
+/// If a key that records need is missing from the file, the error names the key and the records,
+/// whether the last process was stopped or killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_without_a_key_that_is_needed_touches_nothing() {
     let (mut server, served) = serving("reseal_per_second = 1\n", 5).await;
@@ -316,7 +315,7 @@ async fn a_start_without_a_key_that_is_needed_touches_nothing() {
         server.assert_serves(name, &pem.leaf, "with its keys").await;
     }
 
-    // Access keys come first, so the new key opens the root account's. The rest is given up.
+    // Access keys are resealed first, so the new key opens the root account's. The rest is lost.
     server.kill();
     let kinds = &census(&server).await.records[&old];
     assert!(!kinds.contains_key("access keys"), "{kinds:?}");
@@ -328,7 +327,9 @@ async fn a_start_without_a_key_that_is_needed_touches_nothing() {
     let pem = AUTHORITY.issue(&[NAMES[0]]);
     let set = api.set(NAMES[0], &pem).await;
     set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
-    server.assert_serves(NAMES[0], &pem.leaf, "as new").await;
+    server
+        .assert_serves(NAMES[0], &pem.leaf, "a new certificate")
+        .await;
     let state = eventually("the end of the look", async || {
         let state = resealing(&api).await;
         (state["State"] != "Running").then_some(state)
@@ -367,7 +368,8 @@ async fn core_dumps_are_disabled_by_default() {
     }
 }
 
-/// A nonce is used up by a rotation like by any other change, and it is in the audit.
+/// Only the operator may rotate keys; a rotation consumes its nonce like any change, and is
+/// audited.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_is_the_operators_alone_and_is_audited() {
     let server = Server::start();

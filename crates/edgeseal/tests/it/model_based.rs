@@ -1,5 +1,5 @@
-//! A model-based test: random changes to many domains and certificates; after each batch, the model,
-//! handshakes and all reads of the API must agree.
+//! A model-based test: random changes to many domains and certificates; after each batch the model,
+//! the handshakes and all API reads must agree.
 
 mod certificates;
 mod companion;
@@ -16,22 +16,22 @@ use model::{CertificateModel, Domain, Model};
 /// Changes between two comparisons.
 const BLOCK: usize = 36;
 const BLOCKS: usize = 9;
-/// Run it again with the seed of a failure: `AGREEMENT_SEED=… cargo test`.
+/// To repeat a failure, use its seed: `AGREEMENT_SEED=… cargo test`.
 const SEED_VARIABLE: &str = "AGREEMENT_SEED";
 const SEED: u64 = 20_180_510;
 
-/// The domains and what the model says of them.
+/// The domains, and what the model expects of them.
 struct ModelTest {
     server: Server,
     api: ApiClient,
     origin: Origin,
     model: Model,
     random: SplitMix,
-    /// What was done, for who looks into a failure.
+    /// The steps so far, printed on failure.
     history: StepHistory,
-    /// Certificates made.
+    /// The number of certificates issued.
     made: usize,
-    /// How certificates stood on their domains when all was compared.
+    /// The statuses that certificates had on their domains in the comparisons.
     seen_statuses: BTreeSet<&'static str>,
 }
 
@@ -137,7 +137,7 @@ impl ModelTest {
     }
 }
 
-/// Tells the seed and the last steps if the test fails.
+/// Prints the seed and the last steps if the test fails.
 struct StepHistory {
     seed: u64,
     done: Vec<String>,

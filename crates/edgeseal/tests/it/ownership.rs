@@ -1,5 +1,5 @@
-//! Ownership checks: an account may add a domain if it can publish a record in its DNS or a file on
-//! its web server. With real DNS and web servers.
+//! Ownership checks: an account may add a domain once it has published a record in the domain's DNS
+//! or a file on its web server. Uses real DNS and web servers.
 
 use std::net::Ipv4Addr;
 
@@ -39,7 +39,7 @@ async fn content(api: &ApiClient, domain: &str) -> String {
     content.to_owned()
 }
 
-/// The account may add nothing below the root domain.
+/// The account cannot add any domain below the root domain.
 async fn assert_unproven(api: &ApiClient, domains: &[&str], origin: &Origin) {
     let sources = origin.sources();
     for domain in domains {
@@ -73,12 +73,12 @@ async fn a_record_in_the_dns_proves_it() {
     assert_eq!(
         content(&alice, ROOT).await,
         wanted,
-        "one for the whole root"
+        "one value for the whole root domain"
     );
     assert_ne!(
         content(&bob, ROOT).await,
         wanted,
-        "each account has its own"
+        "each account has its own value"
     );
     let data = alice
         .call_on_domain("DescribeDomainVerifyData", names[0])
@@ -95,7 +95,7 @@ async fn a_record_in_the_dns_proves_it() {
     for told in [&*wanted, record, "no TXT record"] {
         assert!(refusal.detail.contains(told), "{}", refusal.detail);
     }
-    // What proves one account's right does not prove another's.
+    // One account's record does not prove another account's ownership.
     dns.add_txt(record, &[&content(&bob, ROOT).await]).await;
     let refusal = alice.refused(CDN_VERSION, VERIFY, &verify).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
@@ -112,13 +112,13 @@ async fn a_record_in_the_dns_proves_it() {
         alice.add(name, &origin).await;
     }
     alice.add("*.owned.example", &origin).await;
-    // The proof is of this root and of this account.
+    // The proof applies to this root domain and this account only.
     let sources = origin.sources();
     let elsewhere = adding("www.other.example", &sources);
     let refusal = alice.refused(CDN_VERSION, ADD, &elsewhere).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
     assert_unproven(&bob, &["bob.owned.example"], &origin).await;
-    // Two accounts have their records there by now, a third one has not.
+    // Two accounts have published records by now; a third one has not.
     let carol = server.create_account("carol").await;
     let refusal = carol.refused(CDN_VERSION, VERIFY, &verify).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
@@ -157,7 +157,7 @@ async fn a_file_on_the_web_server_proves_it() {
     server.stop();
 }
 
-/// By default nobody makes this process ask inside of its own network.
+/// By default no caller can make this process request an address of its internal network.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_at_a_private_address_is_not_asked_for() {
     let dns = DnsServer::start().await;
@@ -172,7 +172,10 @@ async fn a_file_at_a_private_address_is_not_asked_for() {
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
     let told = &refusal.detail;
     assert!(told.contains("is not at a public address"), "{told}");
-    assert!(!told.contains("127.0.0.1"), "where it is inside: {told}");
+    assert!(
+        !told.contains("127.0.0.1"),
+        "the refusal reveals an internal address: {told}"
+    );
     server.stop();
 }
 
@@ -239,7 +242,7 @@ async fn whether_clients_resolve_to_the_edge() {
         assert!(message.contains(told) && told.is_empty() == message.is_empty());
     }
     assert_eq!(rows.len(), 4);
-    // The DNS is queried each time.
+    // DNS is queried each time.
     dns.add_cname(names[2], "C.owned.example.EDGE.example.net")
         .await;
     let reply = api
@@ -247,7 +250,7 @@ async fn whether_clients_resolve_to_the_edge() {
         .await
         .body;
     assert_eq!(reply["CnameDatas"]["Data"][0]["Status"], 0);
-    // It is the name that the other reads tell to point to.
+    // The CNAME target is the one that the other reads report.
     let detail = api
         .call_on_domain("DescribeCdnDomainDetail", names[2])
         .await

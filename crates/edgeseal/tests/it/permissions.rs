@@ -1,4 +1,4 @@
-//! Least privilege, from the creation of a user to the explanation of a refusal, through the API.
+//! Least privilege, from the creation of a user to the explanation of a denial, through the API.
 
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ impl PermissionFixture {
         self.server.addresses().api.to_string()
     }
 
-    /// A new user with an access key.
+    /// Creates a user with an access key.
     async fn user(&self, name: &str) -> ApiClient {
         let named = [("UserName", name)];
         self.admin.ok(RAM, "CreateUser", &named).await;
@@ -38,7 +38,7 @@ impl PermissionFixture {
         self.admin.as_user(&made["AccessKey"])
     }
 
-    /// A new policy that a user has from now on.
+    /// Creates a policy and attaches it to a user.
     async fn grant(&self, user: &str, policy: &str, document: &Value) {
         self.policy(policy, document).await;
         self.attach(user, policy).await;
@@ -79,7 +79,7 @@ fn document(statements: &[Value]) -> Value {
     json!({"Version": "1", "Statement": statements})
 }
 
-/// The code of a refusal, or nothing.
+/// The code of a refusal, or an empty string.
 async fn code(api: &ApiClient, version: &str, action: &str, params: &[(&str, &str)]) -> String {
     match api.call(version, action, params).await {
         Ok(_) => String::new(),
@@ -101,7 +101,7 @@ async fn the_minimal_policy_sets_one_domain_and_no_other() {
     let minimal: Value = serde_json::from_slice(&printed.stdout).unwrap();
     let pem = AUTHORITY.issue(&[OWN_DOMAIN, OTHER_DOMAIN]);
 
-    // Before it has any policy, nothing is allowed.
+    // Without a policy, nothing is allowed.
     let params = crate::harness::upload_params(OWN_DOMAIN, &pem);
     let refused = bot.refused(CDN_VERSION, crate::harness::SET, &params).await;
     assert_eq!(
@@ -194,7 +194,7 @@ async fn revoked_rights_end_at_once() {
     admin.ok(RAM, "UpdateAccessKey", &status("Active")).await;
     assert_eq!(look().await, "");
 
-    // Another version of the policy.
+    // A new version of the policy.
     let none = document(&[statement("Deny", "cdn:*", "*")]).to_string();
     let version = [
         ("PolicyName", "all"),
@@ -250,7 +250,7 @@ async fn a_denial_reaches_into_batches_tags_and_addresses() {
     bot.ok(CDN_VERSION, "BatchSetCdnDomainConfig", &batch(OWN_DOMAIN))
         .await;
 
-    // Capitals and another spelling of the domain are the same domain.
+    // Letter case and alternative spellings do not change which domain is meant.
     let shouted = OTHER_DOMAIN.to_uppercase();
     let looked = [("DomainName", shouted.as_str())];
     assert_eq!(
@@ -320,7 +320,7 @@ async fn users_can_neither_escalate_nor_operate_edgeseal() {
             "{action}"
         );
     }
-    // Not even with every right in an account that does not operate Edgeseal.
+    // Every right in an account that does not operate Edgeseal does not suffice either.
     world
         .grant("bot", "all", &document(&[statement("Allow", "*", "*")]))
         .await;
@@ -329,7 +329,7 @@ async fn users_can_neither_escalate_nor_operate_edgeseal() {
         refused.detail,
         "only the root account, or an identity it permits, may do this"
     );
-    // Who it is, it may ask whatever it may.
+    // Any caller may ask for its own identity.
     let who = bot.ok(STS, "GetCallerIdentity", &[]).await;
     assert_eq!(
         who["Arn"],
@@ -368,7 +368,7 @@ async fn a_role_is_narrowed_by_its_session() {
         ("RoleSessionName", "ci"),
         ("Policy", narrowed.as_str()),
     ];
-    // Trust alone is not enough: the user needs the right to assume.
+    // The trust policy alone is not enough: the user needs the right to assume the role.
     assert_eq!(code(&bot, STS, "AssumeRole", &assume).await, "NoPermission");
     let may = document(&[statement("Allow", "sts:AssumeRole", &arn)]);
     world.grant("bot", "assume", &may).await;
@@ -403,7 +403,7 @@ async fn a_role_is_narrowed_by_its_session() {
         )
     );
 
-    // The role goes, and its sessions with it, even if one of its name comes.
+    // Deleting the role ends its sessions, even if a role of the same name is created.
     let detached = attached;
     admin.ok(RAM, "DetachPolicyFromRole", &detached).await;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Quotas: calls are refused exactly at the quota, also under concurrency.
+//! Quotas: calls are refused exactly at the quota, including concurrent calls.
 
 use edgeseal_api::client::{CallError, ErrorResponse};
 use rusqlite::Connection;
@@ -26,7 +26,7 @@ fn domain<'a>(name: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
     ]
 }
 
-/// Asserts that a call is refused with this code and a reason that says how to get on.
+/// Asserts that a call is refused with this code and a reason that says what to do.
 async fn assert_over(
     api: &ApiClient,
     call: (&str, &str),
@@ -53,7 +53,7 @@ async fn choose(root: &ApiClient, account: &str, quota: (&str, &str)) {
     root.ok(EDGESEAL, "UpdateAccount", &params).await;
 }
 
-/// The tenants of an installation may have private origins, as the tests' are.
+/// Tenants may have private origins, because the tests' origins are local.
 fn config(quotas: &str) -> String {
     format!(
         "origin_private_addresses = \"all\"\n{quotas}\n{}",
@@ -79,7 +79,11 @@ async fn the_quota_of_domains_is_exact() {
         "2 of 3 domains, and 2 more",
     )
     .await;
-    assert_eq!(quotas(&bob).await["DomainRemain"], 1, "all or none");
+    assert_eq!(
+        quotas(&bob).await["DomainRemain"],
+        1,
+        "the refused batch added none"
+    );
     bob.add("3.quota.example", &origin).await;
     let fourth = domain("4.quota.example", &sources);
     let add = (CDN_VERSION, "AddCdnDomain");
@@ -108,7 +112,7 @@ async fn the_quota_of_domains_is_exact() {
     let shown = quotas(&bob).await;
     assert_eq!([&shown["DomainQuota"], &shown["DomainRemain"]], [3, 0]);
 
-    // Nobody else's domains count, and the root account has no quota but one that it chooses.
+    // Other accounts' domains do not count, and the root account has no quota unless it sets one.
     for number in 5..10 {
         root.add(&format!("{number}.quota.example"), &origin).await;
     }
@@ -119,7 +123,7 @@ async fn the_quota_of_domains_is_exact() {
     choose(&root, &root.account, ("QuotaDomains", "default")).await;
     root.add("10.quota.example", &origin).await;
 
-    // What goes makes room; a lower quota takes nothing away.
+    // Deleting a domain frees quota; lowering the quota deletes nothing.
     bob.call_on_domain("DeleteCdnDomain", "1.quota.example")
         .await;
     bob.add("4.quota.example", &origin).await;
@@ -158,7 +162,7 @@ async fn the_quota_of_certificates_is_exact() {
     ];
     let stored = bob.ok(CAS, "UploadUserCertificate", &centre).await;
     let over = "2 of 2 certificates";
-    // Of a domain that has none it takes no other's place.
+    // The domain has no certificate that the upload could replace.
     bob.add(OTHER, &origin).await;
     let third_up = upload_params(OTHER, third);
     assert_over(&bob, (CDN_VERSION, SET), &third_up, OVER_CERTIFICATES, over).await;
@@ -191,7 +195,8 @@ async fn the_quota_of_certificates_is_exact() {
         .assert_serves(NAME, &first.leaf, "nothing was bound")
         .await;
 
-    // What is there is bound and bound again; one that takes another's name takes its place.
+    // Stored certificates can still be bound; an upload that takes another certificate's name
+    // replaces it.
     let id = stored["CertId"].to_string();
     let by_id = [
         ("DomainName", NAME),
@@ -200,9 +205,7 @@ async fn the_quota_of_certificates_is_exact() {
         ("CertId", &id),
     ];
     bob.ok(CDN_VERSION, SET, &by_id).await;
-    server
-        .assert_serves(NAME, &second.leaf, "by its number")
-        .await;
+    server.assert_serves(NAME, &second.leaf, "by its ID").await;
     let mut forced = legacy(NAME).to_vec();
     forced.extend([("CertName", "kept"), ("ForceSet", "1")]);
     bob.ok(CDN_VERSION, "SetDomainServerCertificate", &forced)
@@ -215,12 +218,12 @@ async fn the_quota_of_certificates_is_exact() {
         .await;
     bob.ok(CDN_VERSION, SET, &upload_params(NAME, fourth)).await;
     server
-        .assert_serves(NAME, &fourth.leaf, "there was room")
+        .assert_serves(NAME, &fourth.leaf, "after a deletion")
         .await;
     server.stop();
 }
 
-/// The numbers and names of the account's certificates, in order of their numbers.
+/// The IDs and names of the account's certificates, ordered by ID.
 async fn certificates(api: &ApiClient) -> Vec<(i64, String)> {
     let listed = api.ok(CDN_VERSION, "DescribeCdnCertificateList", &[]).await;
     let model = &listed["CertificateListModel"];
@@ -234,8 +237,8 @@ async fn certificates(api: &ApiClient) -> Vec<(i64, String)> {
     rows
 }
 
-/// Whoever may do nothing but set the certificate of one domain, with names or without, in production
-/// or staging, leaves the others of the account the room for their renewals.
+/// A caller that may only set the certificate of one domain, with or without names, in production
+/// or staging, leaves the account's other domains quota for their renewals.
 #[tokio::test(flavor = "multi_thread")]
 async fn renewals_of_one_domain_leave_room_for_those_of_others() {
     const OWN: &str = "own.quota.example";
@@ -259,12 +262,13 @@ async fn renewals_of_one_domain_leave_room_for_those_of_others() {
         }
         renewer.ok(CDN_VERSION, SET, &params).await;
     }
-    // What is bound (two, one of them staged) and four that were bound before.
+    // The bound certificates (two, one of them staged), four previously bound ones, and the other
+    // domain's.
     let there = certificates(&bob).await;
     assert_eq!(there.len(), 2 + 4 + 1, "{there:?}");
     assert_eq!(quotas(&bob).await["CertificateRemain"], QUOTA - there.len());
 
-    // One of them is put back by its name, and is not older for that.
+    // One of them is bound again by its name, which makes it the newest.
     let (id, name) = &there[there.len() - 3];
     let back = [
         ("DomainName", OWN),
@@ -276,7 +280,8 @@ async fn renewals_of_one_domain_leave_room_for_those_of_others() {
     let there = certificates(&bob).await;
     assert!(there.iter().any(|known| known.0 == *id), "{there:?}");
 
-    // With the centre full renewals go on, also of a domain that has nothing superseded yet.
+    // With the quota used up renewals go on, also for a domain that has no superseded certificate
+    // yet.
     for number in there.len()..QUOTA {
         let name = format!("centre-{number}");
         let params = [
@@ -338,7 +343,7 @@ async fn the_quota_of_signing_requests_is_exact() {
     server.stop();
 }
 
-/// Adds all of these at once; those that were added.
+/// Adds all of these concurrently; returns those that were added.
 async fn add_at_once(
     api: &ApiClient,
     action: &'static str,
@@ -371,14 +376,14 @@ async fn many_calls_at_once_end_exactly_at_the_quota() {
     let server = Server::start_with(&config(&format!("quota_domains = {LIMIT}")));
     let (bob, origin) = (server.create_account("bob").await, Origin::start().await);
     let sources = origin.sources();
-    // Names below one parent get in one another's way all the same.
+    // No shared parent domain, which would make the calls conflict anyway.
     let batch = |batch: usize| {
         let names = (0..30).map(|n| format!("www.{batch}-{n}.example"));
         names.collect::<Vec<_>>().join(",")
     };
     let batches = (0..8).map(batch).collect();
     let mut added = add_at_once(&bob, "BatchAddCdnDomain", batches, &sources).await;
-    assert_eq!(added.len(), 90, "three batches, each whole");
+    assert_eq!(added.len(), 90, "three complete batches");
     let single = (0..30).map(|n| format!("www.{n}.example")).collect();
     added.extend(add_at_once(&bob, "AddCdnDomain", single, &sources).await);
     assert_eq!(added.len(), LIMIT);
@@ -396,7 +401,7 @@ async fn many_calls_at_once_end_exactly_at_the_quota() {
     server.stop();
 }
 
-/// As after a release that does not count, or by somebody's hand.
+/// As left by a release that does not count, or by a manual change.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_number_is_corrected_at_the_next_start() {
     let mut server = Server::start_with(&config("quota_domains = 2"));
@@ -432,7 +437,7 @@ async fn a_wrong_number_is_corrected_at_the_next_start() {
     server.stop();
 }
 
-/// As another release left what listings filter by.
+/// As another release left the data that listings filter by.
 #[tokio::test(flavor = "multi_thread")]
 async fn listings_filter_by_what_another_release_left() {
     let mut server = Server::start_with(&config(""));

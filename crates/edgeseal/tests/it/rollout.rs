@@ -1,4 +1,4 @@
-//! The rollout status: correct, and visible to the right accounts only.
+//! The rollout status: correct, and visible only to the accounts concerned.
 
 use edgeseal_api::client::{CallError, Reply};
 use edgeseal_core::{DomainPattern, certificate::Digest, domain::Domain};
@@ -19,7 +19,7 @@ use crate::harness::{
 
 const NAME: &str = "www.rolled.example";
 const ROLLOUT: &str = "DescribeRollout";
-/// A wait that no test reaches the end of.
+/// A wait that no test exhausts.
 const WAIT: &[(&str, &str)] = &[("prefer", "wait=20")];
 
 async fn call(
@@ -75,12 +75,12 @@ async fn a_change_is_tracked_until_it_is_proved() {
         (&edge["Served"], &edge["Proven"]),
         (&true.into(), &true.into())
     );
-    // One clock, so nothing is skewed; a second is what a report may wait for the last one.
+    // Both sides share one clock, so there is no skew. A report may wait up to a second.
     assert_eq!(edge.get("ClockSkew"), None);
     let took = body["TookMs"].as_u64().unwrap();
     assert!(took < 20_000 && edge["TookMs"] == took, "{body}");
 
-    // The same change by its other names, and one that is not there.
+    // The same change by its other identifiers, and unknown ones.
     let revision = body["Revision"].to_string();
     let request = set.body["RequestId"].as_str().unwrap();
     for (name, value) in [
@@ -109,7 +109,7 @@ async fn a_change_is_tracked_until_it_is_proved() {
     let staging = rollout(&api, &[("DomainName", NAME), ("Env", "staging")]).await;
     assert_eq!((counts(&staging), staging.get("TookMs")), ([0, 0, 0], None));
 
-    // Off is proved as well: a handshake is refused.
+    // HTTPS off is proved as well, by a refused handshake.
     let off = [("DomainName", NAME), ("SSLProtocol", "off")];
     call(&api, SET, &off, WAIT).await;
     let body = rollout(&api, &[("DomainName", NAME)]).await;
@@ -118,7 +118,7 @@ async fn a_change_is_tracked_until_it_is_proved() {
         ([1, 1, 1], &"".into())
     );
     assert_eq!(body["Edges"][0]["Fingerprint"], "");
-    // What is gone cannot be read; that the edge has followed that is what can be said.
+    // A deleted domain cannot be read; only the edge's replication of the deletion can be reported.
     let gone = call(&api, "DeleteCdnDomain", &[("DomainName", NAME)], WAIT).await;
     assert_eq!(header(&gone, "x-edgeseal-served"), "1/1");
     let refusal = api
@@ -184,7 +184,7 @@ async fn an_account_sees_its_own_domains_and_the_operator_all_edges() {
     let bob = server.create_account("bob").await;
     let foreign = bob.refused(EDGESEAL, ROLLOUT, &of_alice).await;
     assert_eq!(foreign.code, "InvalidDomain.NotFound");
-    // A row of a domain holds nothing about others.
+    // A domain's row reveals nothing about other accounts.
     let row = rollout(&alice, &of_alice).await["Edges"][0].clone();
     for field in ["Domains", "Quarantined", "Unproved"] {
         assert_eq!(row.get(field), None, "{row}");
@@ -213,7 +213,7 @@ async fn an_account_sees_its_own_domains_and_the_operator_all_edges() {
     server.stop();
 }
 
-/// Binds material that is not there, behind the server's back.
+/// Binds nonexistent material directly in the store.
 async fn spoil(server: &Server) {
     let url = StoreUrl::Sqlite(server.data().join("store.db"));
     let store = open(&url).await.unwrap();

@@ -26,7 +26,7 @@ use crate::harness::{
     tls,
 };
 
-/// Arguments of curl for an answer in JSON.
+/// Arguments of curl for a JSON response.
 const AS_JSON: &[&str] = &["--data", "Format=JSON"];
 const LISTEN: &[&str] = &["takeover", "--listen", "127.0.0.1:0"];
 
@@ -36,7 +36,7 @@ fn takeover() -> (Server, SocketAddr) {
     secrets::register_key(&pem::decode(&key));
     let key = fs::read_to_string(file(&server, "api.key")).unwrap();
     secrets::register_key(&pem::decode(&key));
-    let address = server.addresses().api_tls.expect("it listens in TLS");
+    let address = server.addresses().api_tls.expect("the API listens on TLS");
     (server, address)
 }
 
@@ -44,7 +44,7 @@ fn file(server: &Server, name: &str) -> PathBuf {
     server.data().join("takeover").join(name)
 }
 
-/// curl to a host of the cloud, which is led to `address`.
+/// curl to a host of the cloud that resolves to `address`.
 fn curl(address: SocketAddr, host: &str, arguments: &[&str]) -> Command {
     let port = address.port();
     let mut curl = Command::new("curl");
@@ -70,7 +70,7 @@ fn answer(curl: &mut Command) -> Value {
     serde_json::from_slice(&stdout).unwrap()
 }
 
-/// What a client decides that trusts this CA alone.
+/// The verdict of a client that trusts this CA alone.
 fn judged(ca: &str, leaf: &CertificateDer<'_>, name: &str) -> Result<(), String> {
     let mut roots = RootCertStore::empty();
     roots
@@ -93,7 +93,7 @@ async fn tools_that_know_the_cloud_s_names_only_are_served() {
     let ca = file(&server, "ca.pem");
     let trusting = ["--cacert", ca.to_str().unwrap()];
 
-    // A signed call. The signature of version 1 covers no host.
+    // A signed call. Version 1 signatures do not cover the host.
     let what = (CDN_VERSION, "DescribeUserDomains");
     let bytes =
         SignedCall::new(Scheme::V1, server.root_client().access_key(), what, &[]).to_bytes();
@@ -129,7 +129,7 @@ async fn tools_that_know_the_cloud_s_names_only_are_served() {
         assert!(called.starts_with(host), "{called}");
     }
 
-    // As in the instructions; no other client trusts it.
+    // As the instructions say; a client without the variable does not trust the CA.
     let mut by_variable = curl(address, "cdn.aliyuncs.com", AS_JSON);
     by_variable.env("CURL_CA_BUNDLE", file(&server, "bundle.pem"));
     assert_eq!(answer(&mut by_variable)["Code"], "MissingAction");
@@ -156,7 +156,7 @@ async fn one_certificate_is_for_all_names() {
         assert_eq!(judged(&ca, &leaf, name), Ok(()), "{name}");
     }
     assert!(judged(&ca, &leaf, "oss.aliyuncs.com").is_err());
-    // HTTP/1.1 is what the API speaks.
+    // The API speaks HTTP/1.1.
     let stream = tls::connect(address, "cdn.aliyuncs.com", &["h2", "http/1.1"])
         .await
         .unwrap();
@@ -240,7 +240,7 @@ async fn the_next_start_keeps_what_tools_were_told_to_trust() {
     server.stop();
 }
 
-/// Words that are paths in the directory.
+/// Paths into the directory that the text contains.
 fn paths<'a>(text: &'a str, directory: &Path) -> Vec<&'a str> {
     let directory = directory.to_str().unwrap();
     let words = text.split(|c: char| c.is_whitespace() || "='\",:".contains(c));
@@ -256,7 +256,7 @@ fn the_recipe() {
     let output = print.args(["--listen", "127.0.0.1:8443"]).output().unwrap();
     assert!(output.status.success());
     let recipe = String::from_utf8(output.stdout).unwrap();
-    // Made, and nothing else done.
+    // The directory is created and nothing else.
     let entries: Vec<_> = fs::read_dir(&data).unwrap().collect();
     assert_eq!(entries.len(), 1, "{entries:?}");
 
@@ -285,12 +285,12 @@ fn the_recipe() {
     ] {
         assert!(recipe.contains(&part), "{part} is not in {recipe}");
     }
-    // For acme.sh, which a timer starts, the guide names the same file.
+    // For acme.sh, which runs from a timer, the guide names the same file.
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides/tools.md");
     let guide = fs::read_to_string(guide).unwrap();
     assert!(guide.contains("CA_BUNDLE='/…/bundle.pem'"), "{guide}");
 
-    // The lines for /etc/hosts, put on and taken off as it says.
+    // The recipe's commands add the lines to /etc/hosts and remove them.
     let hosts = home.path().join("hosts");
     fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
     let as_said = |verb: &str| {
@@ -374,7 +374,7 @@ fn it_is_refused_for_other_machines() {
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
-/// A configuration of the API in TLS, over files in a directory.
+/// A configuration for the API over TLS with files in a directory.
 fn api_tls(directory: &Path) -> String {
     let directory = directory.display();
     format!(
@@ -391,12 +391,12 @@ async fn the_api_over_tls_with_the_operators_certificate() {
     fs::write(home.path().join("key.pem"), &pem.key).unwrap();
     fs::write(home.path().join("root.pem"), AUTHORITY.root.pem()).unwrap();
     let server = Server::start_with(&api_tls(home.path()));
-    let address = server.addresses().api_tls.expect("it listens in TLS");
+    let address = server.addresses().api_tls.expect("the API listens on TLS");
     let root = home.path().join("root.pem");
     let trusting = [&["--cacert", root.to_str().unwrap()], AS_JSON].concat();
     let refused = answer(&mut curl(address, "api.example.com", &trusting));
     assert_eq!(refused["Code"], "MissingAction", "{refused}");
-    // The plain one is there as well.
+    // The plaintext listener is available as well.
     let listed = server
         .root_client()
         .call(CDN_VERSION, "DescribeUserDomains", &[])

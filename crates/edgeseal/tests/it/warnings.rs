@@ -22,7 +22,7 @@ const OTHER: &str = "www.other.example";
 const LEGACY: &str = "SetDomainServerCertificate";
 const BATCH: &str = "BatchSetCdnDomainServerCertificate";
 
-/// A certificate without the intermediate that issued it.
+/// A certificate without its issuing intermediate.
 fn leaf_only(mut pem: TestCertificate) -> TestCertificate {
     pem.chain = pem::encode("CERTIFICATE", &pem.leaf);
     pem
@@ -33,7 +33,7 @@ async fn call(api: &ApiClient, version: &str, action: &str, params: &[(&str, &st
     called.unwrap_or_else(|error| panic!("{action}: {}", describe_error(&error)))
 }
 
-/// The kinds in the body, which the header repeats, each once.
+/// The kinds in the body. The header has each of them once.
 fn kinds(reply: &Reply) -> Vec<String> {
     let warnings = reply.body["Warnings"].as_array().cloned();
     let warnings = warnings.unwrap_or_default();
@@ -51,7 +51,7 @@ fn kinds(reply: &Reply) -> Vec<String> {
     let header = reply.headers.get("x-edgeseal-warnings");
     let header = header.map(|header| header.to_str().unwrap().to_owned());
     assert_eq!(header, (!once.is_empty()).then(|| once.join(", ")));
-    // Deploy scripts take these for a refusal, wherever they stand.
+    // Deploy scripts take these members for an error, wherever they occur.
     let body = reply.body.to_string();
     assert!(
         !body.contains("\"Message\"") && !body.contains("\"Code\""),
@@ -96,7 +96,7 @@ async fn every_variant_warns_of_a_missing_intermediate() {
         let detail = reply.body["Warnings"][0]["Detail"].as_str().unwrap();
         assert!(detail.contains("CN=Test Intermediate"), "{detail}");
     }
-    // One that is stored warns as it did when it came.
+    // A stored certificate causes the same warning when it is bound.
     let stored = [
         ("DomainName", NAME),
         ("SSLProtocol", "on"),
@@ -105,7 +105,7 @@ async fn every_variant_warns_of_a_missing_intermediate() {
     ];
     let reply = call(&api, CDN_VERSION, SET, &stored).await;
     assert_eq!(kinds(&reply), ["IncompleteChain"]);
-    // And a whole one does not, nor does switching off.
+    // A complete chain causes no warning, nor does switching HTTPS off.
     let reply = api.set(NAME, &whole).await.unwrap();
     assert_eq!(kinds(&reply), [] as [&str; 0]);
     assert_eq!(kinds(&api.off(NAME).await), [] as [&str; 0]);
@@ -148,7 +148,7 @@ async fn each_kind_of_warning_is_returned() {
     let replaced = kinds(&api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap());
     assert_eq!(replaced, ["ReplacesCompanion", "KeyTypeChanged"]);
 
-    // In a batch each domain is warned of, by its name.
+    // A batch warns about each domain by name.
     let both = format!("{NAME},{OTHER}");
     let newest = AUTHORITY.issue(&[NAME]);
     let reply = call(&api, CDN_VERSION, BATCH, &upload_params(&both, &newest)).await;
@@ -156,7 +156,7 @@ async fn each_kind_of_warning_is_returned() {
     let detail = reply.body["Warnings"][0]["Detail"].as_str().unwrap();
     assert!(detail.contains(OTHER), "{detail}");
 
-    // What is published is told again: it is production's now.
+    // Publishing to production returns the warning again.
     let staged = leaf_only(shorter(10));
     let staged = [&upload_params(NAME, &staged)[..], &[("Env", "staging")]].concat();
     call(&api, CDN_VERSION, SET, &staged).await;
@@ -220,8 +220,8 @@ async fn operators_see_warnings_in_log_metrics_audit_and_on_the_terminal() {
     server.stop();
 }
 
-/// Whoever looks why a deployment failed has the id or the time of the call, and the log or the
-/// audit.
+/// Operators who look into a failed deployment have the ID or the time of the call, and the server
+/// log or the audit log.
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_why_a_call_was_refused() {
     let server = Server::start_with(&unlimited());

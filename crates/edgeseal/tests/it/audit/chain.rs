@@ -301,7 +301,7 @@ async fn old_records_expire_and_the_rest_still_verifies() {
     let account = AccountId::parse(&alice.account).unwrap();
     let catalog = catalog(&server.data()).await;
     write_old(&catalog, &account, &[31, 40, 400, 29]).await;
-    // That server had also sampled its clock.
+    // Retention observed the clock at these times, so that it trusts the clock now.
     for hours in [25, 13, 1] {
         let at = Timestamp::from_unix_ms(now().unix_ms() - hours * HOUR_MS);
         assert_eq!(catalog.expire_audit_records(at, 30).await.unwrap(), 0);

@@ -1,4 +1,4 @@
-//! What the doctor reports about served certificates. The verdict follows from the findings.
+//! What the doctor reports about served certificates; its verdict follows from the findings.
 
 use std::{fs, process::Command};
 
@@ -22,7 +22,7 @@ async fn serving(config: &str, pem: &TestCertificate) -> (Server, ApiClient) {
     (server, api)
 }
 
-/// Asserts that this is the only problem.
+/// Asserts that this is the only problem reported.
 #[track_caller]
 fn assert_finds(server: &Server, problem: &str) {
     let (code, said) = doctor(&server.data());
@@ -92,7 +92,11 @@ async fn served_certificates_are_compared_with_the_store() {
     assert_finds(&server, "visitors are not served");
     api.off(NAME).await;
     fs::write(&mine, before).unwrap();
-    assert_eq!(doctor(&server.data()).0, Some(0), "and none is shown");
+    assert_eq!(
+        doctor(&server.data()).0,
+        Some(0),
+        "HTTPS is off, so none is expected"
+    );
     let mut without = doctor_command(&server.data());
     without.args(["--handshakes", "0"]);
     let said = String::from_utf8(without.output().unwrap().stdout).unwrap();
@@ -145,7 +149,11 @@ async fn too_few_descriptors_and_an_unavailable_store_are_reported() {
         &doctor_command(&server.data()),
     );
     let output = few.arg("--json").output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "no server has too few");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "the limit matters only to a running server"
+    );
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["Sound"], true);
     assert_eq!(found["Problems"], serde_json::json!([]));
@@ -163,7 +171,7 @@ async fn too_few_descriptors_and_an_unavailable_store_are_reported() {
     assert!(said.contains("store.db"), "{said}");
     assert_eq!(server.terminate().code(), Some(0));
     let (code, said) = doctor(&server.data());
-    assert_eq!(code, Some(65), "a store that is gone is a problem: {said}");
+    assert_eq!(code, Some(65), "a missing store is a problem: {said}");
     fs::rename(&aside, &store).unwrap();
     server.launch();
     server.stop();

@@ -1,4 +1,4 @@
-//! Staged settings: staging edges apply them at once, the others once they are published.
+//! Staged settings: staging edges apply them at once, production edges once they are published.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ impl ConfiguredSite {
         reply["DomainConfigList"][0]["ConfigId"].to_string()
     }
 
-    /// Names of the functions that are staged.
+    /// Names of the staged functions.
     async fn staged(&self) -> Value {
         let params = [
             ("DomainName", NAME),
@@ -60,7 +60,7 @@ async fn production_obeys_what_is_published() {
     assert_eq!(
         options.len(),
         2,
-        "published in place of what was: {settings}"
+        "publishing replaces the previous settings: {settings}"
     );
     site.server.stop();
 }
@@ -75,13 +75,17 @@ async fn a_staging_edge_obeys_what_is_staged() {
         "nothing staged"
     );
     let off = site.stage("https_force", &[("enable", "off")]).await;
-    assert_eq!(site.seen(NAME).await, Observed::default(), "in its place");
+    assert_eq!(
+        site.seen(NAME).await,
+        Observed::default(),
+        "the staged setting replaces production's"
+    );
     site.stage("https_option", &[("http2", "off")]).await;
     let no_http2 = Observed {
         http2: false,
         ..Observed::default()
     };
-    assert_eq!(site.seen(NAME).await, no_http2, "and another one");
+    assert_eq!(site.seen(NAME).await, no_http2, "a second staged setting");
     let params = [("DomainName", NAME), ("ConfigId", &*off)];
     let action = "DeleteSpecificStagingConfig";
     site.api.ok(CDN_VERSION, action, &params).await;
@@ -91,13 +95,17 @@ async fn a_staging_edge_obeys_what_is_staged() {
     };
     assert_eq!(site.seen(NAME).await, as_production, "deleted");
     site.api.call_on_domain("RollbackStagingConfig", NAME).await;
-    assert_eq!(site.seen(NAME).await, Observed::http_to("https"), "dropped");
-    // Production redirects to HTTPS; to send back from there too would never end.
+    assert_eq!(
+        site.seen(NAME).await,
+        Observed::http_to("https"),
+        "rolled back"
+    );
+    // Production redirects to HTTPS; redirecting back on staging as well would loop.
     site.stage("http_force", &[("enable", "on")]).await;
     assert_eq!(
         site.seen(NAME).await,
         Observed::https_to("http"),
-        "turned round"
+        "the staged redirect replaces production's"
     );
     site.api
         .call_on_domain("PublishStagingConfigToProduction", NAME)

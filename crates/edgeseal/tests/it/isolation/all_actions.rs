@@ -1,5 +1,5 @@
-//! All actions, called by one account with the names and numbers of another: the responses equal those
-//! for names and numbers that do not exist, and the calls have no effect.
+//! Calls every action from one account with the names and IDs of another: the responses equal those
+//! for names and IDs that do not exist, and the calls have no effect.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ use crate::harness::{
 const CALLER_DOMAIN: &str = "his.example.com";
 /// The name of the certificate that is bound to [`OWNER_DOMAIN`].
 const CERT_NAME: &str = "hers-bound";
-/// What differs between any two answers: numbers, times, and texts made for the caller.
+/// The members that differ between any two responses: IDs, times, and texts made for the caller.
 const VOLATILE_MEMBERS: [&str; 16] = [
     "Scanned",
     "UserId",
@@ -47,10 +47,10 @@ const VOLATILE_MEMBERS: [&str; 16] = [
     "CertExpireTime",
 ];
 
-/// What there is of an account, or what is nowhere.
+/// The resources of an account, or names and IDs of resources that do not exist.
 struct Resources {
     pem: TestCertificate,
-    /// For a signing request of the account.
+    /// Issued for a signing request of the account.
     requested: String,
     cert_id: String,
     centre_id: String,
@@ -59,7 +59,7 @@ struct Resources {
     cert_name: &'static str,
     account: String,
     access_key: String,
-    /// Begins the names of its user, policy and role.
+    /// The prefix of the names of its user, policy and role.
     name: &'static str,
     user_key: String,
     sealed: String,
@@ -69,7 +69,7 @@ struct Resources {
 }
 
 impl Resources {
-    /// Everything of an account that has everything.
+    /// Creates one resource of every kind in the account.
     async fn of(owner: &ApiClient, origin: &Origin) -> Self {
         owner.add(OWNER_DOMAIN, origin).await;
         let pem = AUTHORITY.issue(&[OWNER_DOMAIN]);
@@ -144,10 +144,10 @@ impl Resources {
         }
     }
 
-    /// The same that is nowhere: of the same length and kind.
+    /// Names and IDs of the same length and form that do not exist.
     fn nonexistent(&self) -> Self {
         Self {
-            // It says the same: only whose it is differs.
+            // The same names in a certificate that the account does not have.
             pem: AUTHORITY.issue(&[OWNER_DOMAIN]),
             requested: AUTHORITY.issue(&[OWNER_DOMAIN, CALLER_DOMAIN]).chain,
             cert_id: nonexistent_id(&self.cert_id),
@@ -194,7 +194,7 @@ impl Resources {
         }
     }
 
-    /// Texts that nobody else is shown unless he says them himself.
+    /// Texts that only their owner sees, unless the caller sent them.
     fn identifiers(&self) -> [&str; 5] {
         [
             self.domain,
@@ -206,7 +206,8 @@ impl Resources {
     }
 }
 
-/// A user with a key, a policy and a role; the id of the key, and the sealed reason of a refusal.
+/// Creates a user with a key, a policy and a role; returns the key's ID and the encoded reason of a
+/// denial.
 async fn identities(owner: &ApiClient) -> (String, String) {
     let user = [("UserName", "hers-user")];
     owner.ok(RAM, "CreateUser", &user).await;
@@ -241,7 +242,7 @@ async fn identities(owner: &ApiClient) -> (String, String) {
     (text(&key["AccessKeyId"]), text(sealed))
 }
 
-/// What an authority makes of a signing request, in PEM.
+/// The certificate that a CA issues for a signing request, in PEM.
 fn certify(mut request: CertificateSigningRequestParams) -> String {
     set_validity_days(&mut request.params, -1, 60);
     request.params.use_authority_key_identifier_extension = true;
@@ -255,11 +256,11 @@ fn text(value: &Value) -> String {
     let text = value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned);
-    assert!(text.len() > 2 && text != "null", "no number: {text}");
+    assert!(text.len() > 2 && text != "null", "no ID: {text}");
     text
 }
 
-/// Another number or id: the last bytes count on by themselves.
+/// Another number or ID: increments each of the last three characters.
 fn nonexistent_id(id: &str) -> String {
     let end = id.char_indices().rev().nth(2).unwrap().0;
     let turned = id[end..].chars().map(|c| match c {
@@ -269,7 +270,7 @@ fn nonexistent_id(id: &str) -> String {
     format!("{}{}", &id[..end], turned.collect::<String>())
 }
 
-/// Status and body without what is made for each call and what the caller himself said.
+/// Status and body without volatile members and without what the caller sent.
 async fn answer(
     server: &Server,
     caller: &ApiClient,
@@ -295,7 +296,7 @@ async fn answer(
     );
     let answer = raw::send_raw(server.addresses().api, &attempt.to_bytes()).await;
     let mut body: Value = serde_json::from_str(&answer.body).unwrap();
-    // Of an address the host is said again, of a list the name in it.
+    // For an address the response repeats the host, for a list the name in it.
     let around = ['[', ']', '"', '/'];
     let said = named.as_ref().map(|(_, value)| value.trim_matches(around));
     mask_volatile(&mut body, said);
@@ -325,7 +326,7 @@ fn mask_volatile(value: &mut Value, named: Option<&str>) {
     }
 }
 
-/// What is wrong with the answers to a call about hers and about nothing.
+/// How the response about the owner's resource differs from the one about a nonexistent resource.
 fn differences(
     row: &Row,
     told: &str,
@@ -333,7 +334,7 @@ fn differences(
     (of_hers, of_nothing): (&(u16, Value), &(u16, Value)),
 ) -> Option<String> {
     let shown = of_hers.1.to_string();
-    // Who sends the certificate itself may read it again.
+    // A caller that sends the certificate itself may get it back.
     let says_all = matches!(
         row.names,
         Some((_, ResourceKind::Pem | ResourceKind::Requested))
@@ -352,14 +353,14 @@ fn differences(
     (of_hers != of_nothing).then(|| format!("is told {of_hers:?} or {of_nothing:?}"))
 }
 
-/// All that the account can read of itself.
+/// Everything that the account can read about itself.
 async fn view(
     server: &Server,
     owner: &ApiClient,
     things: &Resources,
 ) -> Vec<(&'static str, u16, Value)> {
     let mut seen = Vec::new();
-    // The audit tells of these very calls, and what edges report moves by itself.
+    // The audit log records these very calls, and edge reports change by themselves.
     let moving = ["DescribeAuditRecords", "DescribeRollout"];
     let rows = ROWS.iter().filter(|row| !moving.contains(&row.action));
     for row in rows.filter(|row| action(row).access == Access::Read) {
@@ -375,7 +376,7 @@ fn action(row: &Row) -> &'static Action {
     found.unwrap_or_else(|| panic!("there is no {} {}", row.version, row.action))
 }
 
-/// Whether everybody may call it, whatever policies say.
+/// Whether everyone may call it regardless of policies.
 fn is_open(row: &Row) -> bool {
     let action = action(row);
     action.scope == Scope::Caller || matches!(action.handler, Handler::Unsigned(_))
@@ -389,10 +390,7 @@ fn every_action_has_a_row() {
         .map(|action| (action.version, action.name))
         .collect();
     let missing: Vec<_> = actions.difference(&rows).collect();
-    assert!(
-        missing.is_empty(),
-        "how do these name things of others? {missing:?}"
-    );
+    assert!(missing.is_empty(), "actions without a row: {missing:?}");
     let gone: Vec<_> = rows.difference(&actions).collect();
     assert!(gone.is_empty(), "no such actions: {gone:?}");
 }
@@ -424,7 +422,7 @@ async fn no_action_reveals_whether_another_accounts_thing_exists() {
         ("its guest", guest.client(&server)),
     ];
     let mut failures = Vec::new();
-    // What is made new is shown to its own account afterwards.
+    // Its own account sees what the call created.
     let (fresh, others): (Vec<_>, Vec<_>) = ROWS.iter().partition(|row| row.expected == FRESH);
     for row in others.into_iter().chain(fresh) {
         for (who, caller) in &callers {

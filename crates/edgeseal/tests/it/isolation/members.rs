@@ -1,4 +1,4 @@
-//! Users of an account, put into the store of a server that does not run.
+//! Users of an account, written to the store of a stopped server.
 
 use std::{fs, sync::Arc};
 
@@ -15,8 +15,8 @@ use edgeseal_store::{
 
 use crate::harness::{ApiClient, Server, now};
 
-/// A user with an access key and, perhaps, a policy of the system. Of its account only; the key
-/// works once the server runs again.
+/// Adds a user with an access key and, optionally, a system policy to the account; the key works
+/// once the server runs again.
 pub(crate) async fn join(
     server: &Server,
     owner: &ApiClient,
@@ -76,7 +76,7 @@ pub(crate) async fn join(
     key
 }
 
-/// The key of a user.
+/// A user's access key.
 pub(crate) struct Key {
     account: String,
     pub(crate) id: String,
@@ -84,7 +84,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// A caller with it.
+    /// A client that signs with the key.
     pub(crate) fn client(&self, server: &Server) -> ApiClient {
         server.client_for(&self.account, &self.id, &self.secret)
     }

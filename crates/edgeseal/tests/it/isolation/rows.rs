@@ -1,4 +1,4 @@
-//! The table of actions: how each one names what it acts upon, and what other accounts get.
+//! The table of actions: how each one names its resource, and what other accounts get.
 
 use ResourceKind::{
     AccessKey, Account, Address, CentreId, CentreIdentifier, CentreName, CertId, CertName,
@@ -10,46 +10,46 @@ use crate::harness::{
     CAS, CAS_2018, CAS_2018_08, CDN_2014, CDN_VERSION, DCDN, EDGESEAL, RAM, SET, STS,
 };
 
-/// A way of one action to name a thing.
+/// One way in which an action names a resource.
 pub(super) struct Row {
     pub(super) version: &'static str,
     pub(super) action: &'static str,
-    /// The parameter that names it, and what it names.
+    /// The parameter, and the kind of resource it names.
     pub(super) names: Option<(&'static str, ResourceKind)>,
-    /// What else the action needs before it looks for the thing; `{chain}` and `{key}` stand for a
-    /// certificate that nobody has.
+    /// The other parameters that the action needs before it looks up the resource; `{chain}` and
+    /// `{key}` stand for a certificate that no account has.
     pub(super) extra_params: &'static [(&'static str, &'static str)],
-    /// What another account is told, whether or not the thing is there.
+    /// The code that another account gets, whether or not the resource exists.
     pub(super) expected: &'static str,
 }
 
-/// What there is of an account.
+/// The kinds of resources of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResourceKind {
     Domain,
-    /// An address of the domain.
+    /// A URL of the domain.
     Address,
-    /// The number of the domain.
+    /// The domain's ID.
     DomainId,
     /// A task of the account.
     Task,
     /// A deployment job of the account.
     Job,
-    /// The name of the certificate that is bound.
+    /// The name of the bound certificate.
     CertName,
-    /// The name of the certificate in the centre.
+    /// The name of the certificate in CAS.
     CentreName,
-    /// The number of the one that is bound.
+    /// The ID of the bound certificate.
     CertId,
-    /// The number of a certificate in the centre, in the 2020 version and before.
+    /// The ID of a certificate in CAS, in the 2020 version and before.
     CentreId,
-    /// `CentreId-region`, as the centre lists it.
+    /// `CentreId-region`, as CAS lists it.
     CentreIdentifier,
     /// The certificate itself.
     Pem,
-    /// A certificate for a signing request, whose key is kept here.
+    /// A certificate for a signing request whose key the server keeps.
     Requested,
-    /// A part of the domain's function.
+    /// The ID of one of the domain's function settings.
     ConfigId,
     Account,
     AccessKey,
@@ -58,22 +58,22 @@ pub(super) enum ResourceKind {
     UserKey,
     Policy,
     Role,
-    /// The role with all that leads to it.
+    /// The role's ARN.
     RoleArn,
     /// The role, in a JSON list.
     RoleList,
-    /// The sealed reason of a refusal in the account.
+    /// The encoded reason of a denial in the account.
     Sealed,
-    /// The account as audit records name it.
+    /// The account's principal in audit records.
     Principal,
 }
 
-/// Answers with something, or nothing, of the caller's own.
+/// Succeeds, with or without content of the caller's own.
 pub(super) const OK: &str = "";
-/// Names a thing that may be known: a name that the whole Edgeseal has once.
+/// The action reveals whether a name exists, because such names are unique across Edgeseal.
 pub(super) const SHARED: &str = "the name is taken or it is not: whoever wants it must be told";
 
-/// Makes something of this name for whoever calls, whatever others have: once.
+/// Creates a resource of this name for the caller, whatever other accounts have; once per account.
 pub(super) const FRESH: &str = "the account makes its own";
 
 const FUNCTIONS: &str =
@@ -108,7 +108,7 @@ const fn row(
     }
 }
 
-/// An action that names nothing: what it lists is the caller's.
+/// An action that names no resource: it lists the caller's own.
 const fn list(version: &'static str, action: &'static str) -> Row {
     Row {
         version,

@@ -15,7 +15,7 @@ use crate::harness::{
     server::{BINARY, binary, signal, wait_for_exit},
 };
 
-/// Keys that a command prints: Edgeseal changes nothing there, and obeys what it prints.
+/// Keys printed by a command: Edgeseal never writes them and follows what the command prints.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_a_command() {
     let home = tempfile::tempdir().unwrap();
@@ -48,12 +48,14 @@ async fn keys_of_a_command() {
         "{said}"
     );
     for (name, pem) in &served {
-        server.assert_serves(name, &pem.leaf, "after it all").await;
+        server
+            .assert_serves(name, &pem.leaf, "after the rotation")
+            .await;
     }
     server.stop();
 }
 
-/// A variable of a running process cannot change, so a restart does what `rotate` does.
+/// A running process cannot see a changed variable, so a restart does what `rotate` does.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_a_variable() {
     let (old, new) = (Keyring::generate(), Keyring::generate());
@@ -92,7 +94,7 @@ async fn keys_of_a_variable() {
     assert_eq!((line, wait_for_exit(&mut process).code()), (None, Some(64)));
 }
 
-/// The commands of the page run, in its order, beside a server; its configurations are ones.
+/// The page's commands run beside a server in its order; its configurations are valid.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_about_keys_is_true() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operate/keys.md");
@@ -142,7 +144,7 @@ async fn the_page_about_keys_is_true() {
             .arg(&file)
             .arg("--data")
             .arg(server.data());
-        // The files and programs are not there: a problem, and no wrong configuration.
+        // The files and programs do not exist, which is a problem but not an invalid configuration.
         let output = command.stdin(Stdio::null()).output().unwrap();
         assert_eq!(
             output.status.code(),

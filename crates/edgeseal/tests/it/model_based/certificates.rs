@@ -10,7 +10,7 @@ use super::{
 };
 use crate::harness::{CAS, CAS_2018, CDN_VERSION, pem};
 
-/// Certificates that nobody has bound and that are looked at one by one in a comparison.
+/// The most unbound certificates that one comparison reads individually.
 const UNBOUND_MAX: usize = 6;
 
 impl ModelTest {
@@ -79,7 +79,7 @@ impl ModelTest {
         assert_eq!(joined, all, "in pages");
     }
 
-    /// As lists over both regions show them: region by region, in order of their numbers.
+    /// In the order of lists over both regions: by region, then by ID.
     fn visible_by_region(&self) -> Vec<&CertificateModel> {
         let mut visible: Vec<&CertificateModel> = self.model.visible().collect();
         visible.sort_by_key(|known| (known.region, known.id));
@@ -142,7 +142,7 @@ impl ModelTest {
         joined
     }
 
-    /// Everything that a list of the centre can say of it.
+    /// Everything that a CAS list can report about the certificate.
     fn in_centre(&self, known: &CertificateModel) -> Value {
         json!({
             "id": known.id,
@@ -211,7 +211,7 @@ impl ModelTest {
         }
     }
 
-    /// Exactly the domains that serve it; one that is nowhere on is not there.
+    /// Exactly the domains that serve it; a certificate that no domain serves is not found.
     async fn compare_who_serves(&self, known: &CertificateModel) {
         let action = "DescribeCertificateInfoByID";
         let domains = self.model.domains.keys().filter(|domain| {
@@ -237,7 +237,7 @@ impl ModelTest {
         assert_eq!(shown, known.pem.leaf);
     }
 
-    /// The domains that it covers, those with HTTPS on or off, those that it names themselves.
+    /// The domains that it covers, filtered by HTTPS on or off, or by an exact name.
     async fn compare_who_could(&self, known: &CertificateModel) {
         let encoded = BASE64.encode(&known.pem.chain);
         for (status, exact) in [("", ""), ("true", ""), ("false", ""), ("", "true")] {
@@ -267,7 +267,7 @@ impl ModelTest {
     }
 }
 
-/// How a list of the centre calls what it says, against how [`World::in_centre`] calls it.
+/// How a CAS list names each member, and how [`ModelTest::in_centre`] names it.
 struct Members(&'static [(&'static str, &'static str)]);
 
 const ORDER: &Members = &Members(&[

@@ -11,7 +11,7 @@ use crate::harness::{CDN_VERSION, SET, pki};
 const REFUSED: &str = "SetDomainCertificate.ParameterError";
 
 impl ModelTest {
-    /// Sets a second certificate in production or staging, or has it refused.
+    /// Sets a second certificate in production or staging; the call is refused where HTTPS is off.
     pub(super) async fn set_companion(&mut self) {
         let Some(domain) = self.any_domain() else {
             return;
@@ -26,7 +26,7 @@ impl ModelTest {
         }
     }
 
-    /// Nothing is on: there is nothing to stand beside.
+    /// HTTPS is off, so there is no first certificate.
     async fn has_no_companion(&mut self, domain: &str, staging: bool) {
         let fresh = self.new_certificate_for(domain);
         let params = beside(params_for_variant(SET, domain, &fresh.pem), staging);
@@ -54,7 +54,7 @@ impl ModelTest {
         self.model.join(domain, id, staging);
     }
 
-    /// A certificate that the account has; it may be one whose key is of the same kind.
+    /// A certificate of the account; its key may be of the same type.
     async fn join_stored(&mut self, domain: &str, joined: Binding, staging: bool) {
         let Some(id) = self.any_usable() else { return };
         let first = &self.model.certificates[&joined.certificate];

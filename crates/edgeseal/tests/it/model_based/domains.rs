@@ -12,7 +12,7 @@ use crate::harness::{
     tls::{self, HandshakeFailure},
 };
 
-/// What is compared of a certificate in the reads of one domain.
+/// The members compared in reads of a domain's certificates.
 const INFO: &[&str] = &[
     "CertId",
     "CertName",
@@ -37,7 +37,7 @@ impl ModelTest {
     async fn compare_handshake(&self, domain: &str) {
         let served = self.model.all_served(domain);
         let shown = self.server.served(&client_host(domain)).await;
-        // Of two the one with the ECDSA key, which whoever asks here can check.
+        // Of two certificates the ECDSA one: this client can verify it.
         let ecdsa = served.iter().find(|known| !known.is_rsa());
         match (ecdsa.or_else(|| served.first()), shown) {
             (Some(known), Ok(chain)) => {
@@ -62,7 +62,7 @@ impl ModelTest {
     async fn compare_infos(&self, domain: &str) {
         let is_on = self.model.served(domain).is_some();
         let on = on_off(is_on);
-        // What is bound with HTTPS off is remembered and not shown.
+        // A binding with HTTPS off is remembered and not returned.
         let mut bound = self.model.all_bound(domain);
         bound.retain(|_| is_on);
         let params = [("DomainName", domain)];
@@ -217,7 +217,7 @@ impl ModelTest {
         assert_eq!(pick(&reply, &members), expected);
     }
 
-    /// The rows of one answer and what it says of the whole.
+    /// The rows of one response, and its total count.
     async fn page(
         &self,
         version: &str,
@@ -236,7 +236,7 @@ impl ModelTest {
         )
     }
 
-    /// All rows, page by page; every page knows of the whole.
+    /// All rows, page by page; every page reports the total count.
     async fn pages(&self, version: &str, action: &str, size: usize, whole: usize) -> Vec<Value> {
         let mut joined = Vec::new();
         for number in 1.. {
@@ -255,7 +255,7 @@ impl ModelTest {
     }
 }
 
-/// Some members of an object.
+/// Selected members of an object.
 pub(super) fn pick(row: &Value, members: &[&str]) -> Value {
     let picked = members
         .iter()

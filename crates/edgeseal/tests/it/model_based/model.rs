@@ -10,12 +10,12 @@ use crate::harness::{TestCertificate, now};
 pub(super) const HOME: &str = "cn-hangzhou";
 pub(super) const OTHER_REGION: &str = "ap-southeast-1";
 
-/// Domains by the API's spelling of their names, certificates by number.
+/// Domains by the API's spelling of their names, certificates by ID.
 #[derive(Default)]
 pub(super) struct Model {
     pub(super) domains: BTreeMap<String, Domain>,
     pub(super) certificates: BTreeMap<i64, CertificateModel>,
-    /// Changes made.
+    /// The number of changes made.
     pub(super) steps: usize,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Domain {
 #[derive(Clone, Copy)]
 pub(super) struct Binding {
     pub(super) certificate: i64,
-    /// The second one, whose key is of the other kind.
+    /// The second certificate, with the other key type.
     pub(super) companion: Option<i64>,
     pub(super) on: bool,
 }
@@ -49,34 +49,34 @@ pub(super) struct CertificateModel {
     /// `upload` or `cas`.
     pub(super) kind: &'static str,
     pub(super) pem: TestCertificate,
-    /// The first one is the common name as well.
+    /// The first name is also the common name.
     pub(super) names: Vec<String>,
-    /// In seconds of the Unix epoch.
+    /// In seconds since the Unix epoch.
     pub(super) not_after: i64,
     /// Whether its owner deleted it while it was bound.
     pub(super) hidden: bool,
     /// The domain that it was uploaded for.
     pub(super) uploaded_for: Option<String>,
-    /// The step since which no domain has it bound, of one that was uploaded for a domain.
+    /// For a certificate uploaded for a domain: the step since which no domain has it bound.
     pub(super) superseded: Option<usize>,
 }
 
-/// Uploads of a domain that stay when no domain has them bound any more.
+/// How many uploads of a domain are kept after their last binding ended.
 const SUPERSEDED_MAX: usize = 4;
 
 impl Model {
-    /// The first certificate of those that are served for a domain.
+    /// The first of the certificates served for a domain.
     pub(super) fn served(&self, domain: &str) -> Option<&CertificateModel> {
         self.all_served(domain).first().copied()
     }
 
-    /// The certificates that are served for a domain, the first one first.
+    /// The certificates served for a domain, in order.
     pub(super) fn all_served(&self, domain: &str) -> Vec<&CertificateModel> {
         let served = self.domains[domain].production.filter(|bound| bound.on);
         self.of(served)
     }
 
-    /// The certificates that a domain has bound in production, on or off, the first one first.
+    /// The certificates that a domain has bound in production, on or off, in order.
     pub(super) fn all_bound(&self, domain: &str) -> Vec<&CertificateModel> {
         self.of(self.domains[domain].production)
     }
@@ -96,7 +96,7 @@ impl Model {
         self.sweep();
     }
 
-    /// What a second certificate would join; `None` if nothing is on there.
+    /// The binding that a second certificate would join; `None` if HTTPS is off there.
     pub(super) fn joinable(&self, domain: &str, staging: bool) -> Option<Binding> {
         let found = &self.domains[domain];
         let staged = found.staging.filter(|_| staging);
@@ -125,7 +125,7 @@ impl Model {
         self.sweep();
     }
 
-    /// Drops or publishes what is staged; whether there was something.
+    /// Rolls back or publishes what is staged; returns whether anything was.
     pub(super) fn end_staging(&mut self, domain: &str, publish: bool) -> bool {
         let found = self.domains.get_mut(domain).unwrap();
         let staged = found.staging.take();
@@ -141,7 +141,7 @@ impl Model {
         self.sweep();
     }
 
-    /// Whether a domain has it bound anywhere, on or off.
+    /// Whether any domain has it bound, on or off.
     pub(super) fn is_bound(&self, certificate: i64) -> bool {
         let mut bindings = self
             .domains
@@ -152,7 +152,7 @@ impl Model {
         })
     }
 
-    /// Certificates that their owner can see, in order of their numbers.
+    /// Certificates that their owner can see, ordered by ID.
     pub(super) fn visible(&self) -> impl Iterator<Item = &CertificateModel> {
         self.certificates.values().filter(|known| !known.hidden)
     }
@@ -167,7 +167,7 @@ impl Model {
         }
     }
 
-    /// What was deleted while it was bound goes with its last binding.
+    /// A certificate deleted while bound is removed with its last binding.
     fn sweep(&mut self) {
         let hidden = self.certificates.values().filter(|known| known.hidden);
         let gone: Vec<i64> = hidden
@@ -180,7 +180,7 @@ impl Model {
         self.supersede();
     }
 
-    /// Of a domain's uploads that nobody has bound the last ones stay.
+    /// Removes a domain's unbound uploads except the last ones.
     fn supersede(&mut self) {
         let ids: Vec<i64> = self.certificates.keys().copied().collect();
         let mut of_domains: BTreeMap<String, Vec<(usize, i64)>> = BTreeMap::new();
@@ -204,7 +204,7 @@ impl Model {
     }
 }
 
-/// How a certificate can stand on a domain, the worst first.
+/// The status of a certificate on a domain, the worst first.
 const STATUSES: [&str; 4] = ["mismatch", "expired", "expire_soon", "ok"];
 
 impl CertificateModel {
@@ -239,7 +239,7 @@ impl CertificateModel {
         !self.has_ended() && self.not_after * 1000 - now().unix_ms() < 30 * 24 * 3600 * 1000
     }
 
-    /// The centre's word for how it stands.
+    /// The status that CAS reports.
     pub(super) fn status(&self) -> &'static str {
         match (self.has_ended(), self.ends_soon()) {
             (true, _) => "EXPIRED",
@@ -248,13 +248,13 @@ impl CertificateModel {
         }
     }
 
-    /// Whether its key is an RSA one: the OID of such keys (RFC 8017 appendix A.1) is in it.
+    /// Whether it has an RSA key: it contains the OID of such keys (RFC 8017 appendix A.1).
     pub(super) fn is_rsa(&self) -> bool {
         const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
         self.pem.leaf.windows(RSA.len()).any(|bytes| bytes == RSA)
     }
 
-    /// The CDN's word for how it stands on a domain.
+    /// The status that the CDN reports for it on a domain.
     pub(super) fn status_on(&self, domain: &str) -> &'static str {
         match self.status() {
             _ if !self.covers(domain) => "mismatch",
@@ -276,7 +276,8 @@ impl CertificateModel {
         self.names.join(",")
     }
 
-    /// The row in `DescribeCdnHttpsDomainList` of a domain that serves these, as far as it is compared.
+    /// The members compared of the row in `DescribeCdnHttpsDomainList` for a domain that serves
+    /// these.
     pub(super) fn https_row(served: &[&Self], domain: &str) -> Option<Value> {
         let first = served.first()?;
         Some(json!({
@@ -288,7 +289,7 @@ impl CertificateModel {
         }))
     }
 
-    /// The worst that the CDN can say of one of these on a domain.
+    /// The worst status that the CDN reports for any of these on a domain.
     pub(super) fn worst_status(served: &[&Self], domain: &str) -> &'static str {
         let words = served.iter().map(|known| known.status_on(domain));
         let rank = |word: &&str| STATUSES.iter().position(|standing| standing == word);
@@ -296,7 +297,7 @@ impl CertificateModel {
     }
 }
 
-/// A name that a visitor of the domain asks for.
+/// A host name that a client of the domain requests.
 pub(super) fn client_host(domain: &str) -> String {
     match domain.strip_prefix('.') {
         Some(base) => format!("probe.{base}"),

@@ -1,4 +1,4 @@
-//! Certificates as they are made for a walk, and as the model gets to know them.
+//! Certificates issued for the test, and how the model records them.
 
 use rcgen::KeyPair;
 use time::OffsetDateTime;
@@ -23,7 +23,7 @@ pub(super) struct NewCertificate {
 }
 
 impl ModelTest {
-    /// The number of a certificate that was bound just now. Under a new name it is a new number.
+    /// The ID of the certificate bound last. A new name has a new ID.
     pub(super) async fn record_uploaded(
         &mut self,
         domain: &str,
@@ -70,10 +70,10 @@ impl ModelTest {
             superseded: None,
         };
         let before = self.model.certificates.insert(id, known);
-        assert!(before.is_none(), "the number {id} was given twice");
+        assert!(before.is_none(), "the ID {id} was assigned twice");
     }
 
-    /// A new certificate that somebody might bind to this domain.
+    /// A new certificate that could be bound to this domain.
     pub(super) fn new_certificate_for(&mut self, domain: &str) -> NewCertificate {
         let own = wildcard_spelling(domain);
         match self.random.below(8) {
@@ -100,8 +100,8 @@ impl ModelTest {
         format!("Certificate {}", self.made)
     }
 
-    /// Binds certificates that end within seconds, one of them by accident for the wrong domain,
-    /// and waits until the API says that they have ended.
+    /// Binds certificates that expire within seconds, one of them deliberately for the wrong
+    /// domain, and waits until the API reports them as expired.
     pub(super) async fn bind_what_ends_at_once(&mut self) {
         let mut numbers = Vec::new();
         for wrong in [false, false, true] {
@@ -118,7 +118,7 @@ impl ModelTest {
                 params.push(("CertName", &name));
                 match self.api.call(CDN_VERSION, SET, &params).await {
                     Ok(_) => break fresh,
-                    // On a machine that took a nap it was too late.
+                    // On a machine that was suspended they had expired already.
                     Err(error) => assert!(attempts < 5, "{}", describe_error(&error)),
                 }
                 attempts += 1;
@@ -168,7 +168,7 @@ fn ends_at_once(domain: &str) -> NewCertificate {
     }
 }
 
-/// A domain as certificates spell it.
+/// A domain's name as certificates spell it.
 pub(super) fn wildcard_spelling(domain: &str) -> String {
     match domain.strip_prefix('.') {
         Some(base) => format!("*.{base}"),

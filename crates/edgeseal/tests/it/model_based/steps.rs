@@ -17,7 +17,7 @@ const SET_DCDN: &str = "SetDcdnDomainSSLCertificate";
 const SET_LEGACY: &str = "SetDomainServerCertificate";
 const SET_BATCH: &str = "BatchSetCdnDomainServerCertificate";
 
-/// The spellings of one and the same operation.
+/// The variants of one operation.
 pub(super) const ACTION_VARIANTS: [(&str, &str); 4] = [
     (CDN_VERSION, SET),
     (DCDN, SET_DCDN),
@@ -54,7 +54,7 @@ impl ModelTest {
         let (version, action) = ACTION_VARIANTS[self.random.below(4)];
         let name = self.new_name();
         let mut params = params_for_variant(action, &domain, &fresh.pem);
-        // Some leave the name to the server.
+        // Some calls leave the name to the server.
         let named = self.random.below(3) > 0;
         if named {
             params.push(("CertName", &name));
@@ -92,7 +92,7 @@ impl ModelTest {
         self.model.bind(&domain, id, false);
     }
 
-    /// Binds a certificate of the store by number or by name, in any spelling.
+    /// Binds a stored certificate by ID or by name, in any variant.
     async fn bind_by_reference(&mut self, domain: &str, id: i64, staging: bool) {
         let (version, action) = ACTION_VARIANTS[self.random.below(if staging { 2 } else { 4 })];
         let known = &self.model.certificates[&id];
@@ -179,7 +179,7 @@ impl ModelTest {
         self.model.switch_off(&domain, staging);
     }
 
-    /// The certificate that was remembered is bound again, unless its owner deleted it meanwhile.
+    /// Binds the remembered certificate again, unless its owner has deleted it.
     async fn switch_on_again(&mut self) {
         let off: Vec<(String, i64)> = self
             .model
@@ -355,7 +355,7 @@ impl ModelTest {
     }
 }
 
-/// Parameters that upload, as the action spells them.
+/// The parameters of an upload, as the action names them.
 pub(super) fn params_for_variant<'a>(
     action: &str,
     domain: &'a str,
