@@ -44,7 +44,7 @@ fn identifier(certificate: &CertificateRecord) -> String {
     format!("{}-{}", certificate.id, certificate.region)
 }
 
-/// The id of the instance behind an uploaded certificate.
+/// The instance id of an uploaded certificate.
 fn instance_id(id: CertificateId) -> String {
     format!("{INSTANCE_PREFIX}{id}")
 }
@@ -58,12 +58,12 @@ const fn algorithm(key: KeyAlgorithm) -> &'static str {
     }
 }
 
-/// The certificate behind an instance; `None` if it is not an instance here.
+/// The certificate of an instance id; `None` if the id is not one of CAS here.
 fn parse_instance_id(instance: &str) -> Option<CertificateId> {
     instance.strip_prefix(INSTANCE_PREFIX)?.parse().ok()
 }
 
-/// A search term for certificates: a part of a name, or the id of the instance.
+/// A search term for certificates: a part of a name, or an instance id.
 #[derive(Clone)]
 struct Keyword {
     /// Lower case.
@@ -78,8 +78,8 @@ impl Keyword {
         Some(Self { text, instance })
     }
 
-    /// Whether it is the id of this certificate's instance, or its name, common name or a DNS name
-    /// contains it; ASCII case is ignored.
+    /// Whether the term is the instance id of this certificate, or its name, common name or one of
+    /// its DNS names contains the term; ASCII case is ignored.
     fn matches(&self, id: CertificateId, certificate: &CertificateSummary<'_>) -> bool {
         let holds = |text: &str| {
             // Names are almost always lower case: compare without a copy first.

@@ -38,15 +38,15 @@ pub enum Error {
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// Nothing to change.
-    #[error("nothing is to change: give Name, Tags.1.Key or ResourceGroupId")]
+    #[error("nothing to change: give Name, Tags.1.Key or ResourceGroupId")]
     NoChange,
-    /// Not a name.
+    /// The name is invalid.
     #[error(transparent)]
     Name(#[from] InvalidCertificateName),
     /// Invalid tags.
     #[error(transparent)]
     Tags(#[from] InvalidTags),
-    /// Not a resource group.
+    /// An invalid resource group.
     #[error(transparent)]
     Group(#[from] InvalidResourceGroup),
     /// The name is taken.
@@ -54,7 +54,7 @@ pub enum Error {
     NameTaken {
         /// The name.
         name: String,
-        /// Whose it is.
+        /// The id of that certificate.
         id: CertificateId,
     },
     /// The store failed.

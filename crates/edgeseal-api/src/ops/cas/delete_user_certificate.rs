@@ -2,9 +2,8 @@
 //!
 //! A bound certificate is kept. In version 2020-04-07 the call is refused, unless the operator has
 //! configured otherwise. In 2018-07-13 existing tools delete the bound certificate first and upload
-//! the next one under its name: there it leaves CAS and frees its name, and is deleted once the
-//! domain has another.
-//! keeps it until it has another, and with that it is gone.
+//! the next one under its name: there the call removes the certificate from CAS and frees its name,
+//! and the certificate is deleted once the domain has another.
 
 use edgeseal_core::certificate::CertificateId;
 use edgeseal_store::{Revision, catalog::ChangeError};
@@ -31,7 +30,7 @@ pub enum Error {
     Certificate(#[from] CertificateError),
     /// A domain uses it.
     #[error(
-        "{domain} has the certificate bound, also if HTTPS is off; bind another one there first"
+        "the certificate is bound to {domain}, also if HTTPS is off; bind another one there first"
     )]
     InUse {
         /// The domain.

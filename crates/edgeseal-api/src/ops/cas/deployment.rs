@@ -54,7 +54,7 @@ pub enum JobError {
         given: String,
     },
     /// No such job in the account.
-    #[error("your account has no deployment job {id}; one is shown for 30 days")]
+    #[error("your account has no deployment job {id}; jobs are shown for 30 days")]
     NotFound {
         /// Its id.
         id: i64,
@@ -94,7 +94,7 @@ fn job_id(params: &ParamMap) -> Result<i64, JobError> {
     })
 }
 
-/// The certificates that a call of [`CREATE`] names; none if the parameter is invalid.
+/// The certificates named by a call of [`CREATE`]; none if the parameter is invalid.
 pub(crate) fn certificates_wanted(params: &ParamMap) -> Vec<CertificateId> {
     let given = params.get_non_empty("CertIds");
     let numbers = given.and_then(|given| parse_ids(given, CERTIFICATES_MAX));

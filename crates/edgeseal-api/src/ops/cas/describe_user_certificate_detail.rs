@@ -24,7 +24,7 @@ pub struct Reply {
     #[serde(flatten)]
     row: Row,
     cert: String,
-    /// Never shown.
+    /// Always empty: the key is never returned.
     key: &'static str,
 }
 

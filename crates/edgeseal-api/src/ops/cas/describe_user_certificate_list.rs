@@ -30,7 +30,7 @@ pub struct Reply {
     certificate_list: Vec<Row>,
 }
 
-/// A certificate, in the small initials of this version.
+/// A certificate; member names begin in lower case in this version.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Row {

@@ -32,7 +32,7 @@ pub struct Reply {
     shown: CertificateView,
 }
 
-/// The members that lists have too.
+/// The members that lists contain as well.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct CertificateView {

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The further permission that a user or session needs to get a private key.
+/// The permission that a user or session needs in addition to get a private key.
 const READ_PRIVATE_KEY: &str = "edgeseal:GetPrivateKey";
 /// The note in the audit log.
 const KEY_RETURNED_NOTE: &str = "the private key was given back";

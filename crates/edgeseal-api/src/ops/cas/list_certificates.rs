@@ -28,11 +28,11 @@ pub struct Params {
     source: Source,
     standing: Option<CertificateStatus>,
     keyword: Option<Keyword>,
-    /// Only the one of this instance; `Some(None)` if there is no such instance.
+    /// Only the certificate of this instance; `Some(None)` if there is no such instance.
     instance: Option<Option<CertificateId>>,
 }
 
-/// The source of certificates. Here all are uploaded.
+/// The source of certificates. All certificates here are uploaded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     Any,
@@ -122,7 +122,7 @@ impl Operation for ListCertificates {
         let now = call.now();
         let listing = search.listing(context, call).await?;
         let mut rows = Vec::with_capacity(listing.items.len());
-        // At most a hundred rows, with 24 KiB of names each.
+        // At most a hundred rows with 24 KiB of names each.
         for id in &listing.items {
             let found = context.catalog.certificate(*id).await;
             let Some(certificate) = found.map_err(StoreError::from)? else {

@@ -36,7 +36,7 @@ pub struct Params {
     resource_group: Option<String>,
 }
 
-/// The kind of order. Here are only certificates, all of them uploaded.
+/// The order type. There are only uploaded certificates here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Certificate,
@@ -102,7 +102,7 @@ pub enum Error {
     /// Out of range.
     #[error(transparent)]
     Page(#[from] InvalidPage),
-    /// No such kind.
+    /// No such order type.
     #[error("OrderType is {given:?}; use CPACK, BUY, UPLOAD or CERT")]
     Kind {
         /// The value given.

@@ -43,9 +43,9 @@ pub struct Upload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCertificateName {
     /// Too long, or with unprintable characters.
-    #[error("Name must have 1 to {NAME_MAX} characters that print; it has {characters}")]
+    #[error("Name must have 1 to {NAME_MAX} printable characters; it has {characters}")]
     Characters {
-        /// How many it has.
+        /// Its length.
         characters: usize,
     },
     /// It looks like a private key, so the audit log could not show it.
@@ -59,7 +59,7 @@ pub enum Error {
     /// No name.
     #[error("give the certificate a name in Name")]
     NoName,
-    /// Not a name.
+    /// The name is invalid.
     #[error(transparent)]
     Name(#[from] InvalidCertificateName),
     /// No chain.
@@ -68,7 +68,7 @@ pub enum Error {
     /// No private key.
     #[error("Key is absent or empty: give the private key in PEM")]
     NoKey,
-    /// SM2 pairs.
+    /// An SM2 certificate pair.
     #[error("SignCert and EncryptCert are of SM2; this edge cannot serve them. Use Cert and Key")]
     Sm2,
     /// The certificate is rejected.
@@ -85,7 +85,7 @@ pub enum Error {
     NameTaken {
         /// The name.
         name: String,
-        /// Whose it is.
+        /// The id of that certificate.
         id: CertificateId,
     },
     /// The account has reached the limit.
@@ -169,7 +169,7 @@ pub(super) async fn store(
 }
 
 impl Upload {
-    /// Whether it is that certificate, with the requested tags.
+    /// Whether `named` is this certificate, with the requested tags.
     fn is(&self, named: &CertificateRecord, certificate: &Certificate) -> bool {
         named.source == CertificateSource::Centre
             && named.material == certificate.digest()

@@ -1,5 +1,5 @@
-//! `ListContact`: there are no contacts, because nobody is notified. Clients request one before
-//! they create a job.
+//! `ListContact`: an empty list, because nobody is notified. Clients call it before they create a
+//! job.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! `CreateDeploymentJob` and, for what failed, `UpdateDeploymentJobStatus`.
+//! `CreateDeploymentJob`, and `UpdateDeploymentJobStatus`, which retries failed deployments.
 
 use edgeseal_core::{DomainPattern, certificate::CertificateId, domain::Environment};
 use edgeseal_store::{
@@ -29,12 +29,12 @@ use crate::{
 /// `CreateDeploymentJob`: creates a job and runs it.
 pub struct CreateDeploymentJob;
 
-/// `UpdateDeploymentJobStatus`: starts a job, which retries what failed.
+/// `UpdateDeploymentJobStatus`: starts a job again, which retries failed deployments.
 pub struct UpdateDeploymentJobStatus;
 
-/// Most domains of a job, as of other batch calls.
+/// Most domains of a job, as in other batch calls.
 const DOMAINS_MAX: usize = 50;
-/// The permission to bind a certificate to a domain, needed besides that to create jobs.
+/// The permission to bind a certificate to a domain: needed in addition to the one to create jobs.
 const PERMISSION: &str = "cdn:SetCdnDomainSSLCertificate";
 
 /// The parameters.
@@ -65,7 +65,7 @@ pub enum Error {
     /// No name.
     #[error("give the job a name in Name")]
     NoName,
-    /// Not a name.
+    /// The name is invalid.
     #[error(transparent)]
     Name(#[from] InvalidCertificateName),
     /// No job type.
@@ -78,25 +78,27 @@ pub enum Error {
         given: String,
     },
     /// No certificates.
-    #[error("name the certificates in CertIds, by their numbers with commas between them")]
+    #[error("name the certificates in CertIds, by their numbers, separated by commas")]
     NoCertificates,
     /// Not certificate ids.
-    #[error("CertIds is {given:?}; it must be 1 to {CERTIFICATES_MAX} numbers with commas between")]
+    #[error(
+        "CertIds is {given:?}; it must be 1 to {CERTIFICATES_MAX} numbers, separated by commas"
+    )]
     Certificates {
         /// The value given.
         given: String,
     },
     /// No resources.
-    #[error("name the domains in ResourceIds, by the Id that ListCloudResources has for them")]
+    #[error("name the domains in ResourceIds, by the Id that ListCloudResources shows for them")]
     NoResources,
     /// Not domain ids.
-    #[error("ResourceIds is {given:?}; it must be 1 to {DOMAINS_MAX} numbers with commas between")]
+    #[error("ResourceIds is {given:?}; it must be 1 to {DOMAINS_MAX} numbers, separated by commas")]
     Resources {
         /// The value given.
         given: String,
     },
     /// The job is scheduled for later.
-    #[error("ScheduleTime is to come, or no time: a job runs at once; leave it out")]
+    #[error("ScheduleTime is in the future, or not a time: a job runs at once; leave it out")]
     Schedule,
     /// There is no such certificate.
     #[error(transparent)]
@@ -111,7 +113,7 @@ pub enum Error {
     #[error(transparent)]
     Job(#[from] JobError),
     /// Not a status that a job can be set to.
-    #[error("Status is {given:?}; use pending, which tries again what failed")]
+    #[error("Status is {given:?}; use pending, which retries failed deployments")]
     Status {
         /// The value given.
         given: String,
@@ -263,7 +265,7 @@ impl Operation for UpdateDeploymentJobStatus {
     }
 }
 
-/// The domains of these ids, in the order given.
+/// The domains with these ids, in the order given.
 async fn domains(
     context: &Context,
     call: &Authorized,
@@ -288,8 +290,8 @@ async fn domains(
     resources.iter().map(named).collect()
 }
 
-/// Adds whether the caller may bind a certificate to each domain. A caller that may bind to none is
-/// refused.
+/// Determines for each domain whether the caller may bind a certificate to it. A caller that may
+/// bind to none of them is refused.
 async fn with_permissions(
     context: &Context,
     call: &Authorized,
@@ -346,7 +348,7 @@ async fn deploy(
         failure: None,
     };
     match found {
-        // Selected by id: a domain that was deleted and added again has another one.
+        // Domains are selected by id: one that was deleted and added again has another id.
         Ok(found) if found.id != id => {
             domain.before = None;
             let failure = format!("your account has no domain with the number {id} any more");

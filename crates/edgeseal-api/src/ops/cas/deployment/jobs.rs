@@ -57,7 +57,7 @@ struct Job {
 pub struct DescribeReply {
     #[serde(flatten)]
     job: Job,
-    /// Nobody is notified.
+    /// Always empty: nobody is notified.
     cas_contacts: [(); 0],
 }
 
@@ -75,7 +75,7 @@ pub struct StatusReply {
     rollback_success_count: usize,
     rollback_failed_count: usize,
     product_worker_count: Vec<OfProduct>,
-    /// Nothing is sold.
+    /// Always 0: nothing is sold here.
     buy_count: usize,
     use_count: usize,
     cost_count: usize,
@@ -94,7 +94,7 @@ pub struct ListParams {
     /// Whether jobs of the requested type exist here.
     any_match: bool,
     status: StatusFilter,
-    /// Id of a certificate.
+    /// The id of a certificate in the job.
     certificate: Option<String>,
     /// The instance id of the job.
     instance: Option<String>,
@@ -196,7 +196,7 @@ impl Operation for ListDeploymentJob {
     fn parse(Input { params, .. }: Input<'_>) -> Result<ListParams, Error> {
         let here = match params.get_non_empty("JobType").unwrap_or(JOB_TYPE) {
             JOB_TYPE => true,
-            // Jobs that the cloud creates itself.
+            // The types of jobs that the cloud creates itself.
             "cloud" | "trustee" => false,
             other => {
                 let given = sanitize(other);
@@ -288,7 +288,7 @@ impl Job {
     ) -> Result<Self, StoreError> {
         let mut domains = BTreeSet::new();
         for id in &job.certificates {
-            // A certificate deleted since is skipped.
+            // Certificates deleted since then are skipped.
             if let Some(certificate) = catalog.certificate(*id).await? {
                 domains.insert(names.take_names(&certificate.info));
             }

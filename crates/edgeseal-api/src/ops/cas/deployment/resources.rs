@@ -33,7 +33,7 @@ pub struct Params {
     /// Whether the filter can match anything here.
     any_match: bool,
     keyword: Option<String>,
-    /// With HTTPS by one of these certificates.
+    /// Only domains that use one of these certificates for HTTPS.
     certificates: Vec<CertificateId>,
 }
 

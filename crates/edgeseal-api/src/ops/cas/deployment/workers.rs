@@ -48,7 +48,7 @@ struct Worker {
     id: i64,
     job_id: i64,
     status: &'static str,
-    /// Edgeseal's own: why it failed.
+    /// An addition of Edgeseal: why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     resource_id: i64,
@@ -135,7 +135,7 @@ impl Worker {
         (index, domain): (usize, &DeployedDomain),
         certificate: Option<CertificateRecord>,
     ) -> Self {
-        // A certificate deleted since has no name.
+        // A certificate deleted since then has no name.
         let (cert_name, cert_domain) = certificate.map_or_else(Default::default, |certificate| {
             let domains = names(&certificate.info);
             (certificate.name, domains)
