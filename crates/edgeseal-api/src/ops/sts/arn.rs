@@ -1,20 +1,20 @@
-//! The full names that callers give: `acs:ram::{account}:role/{name}` and its like.
+//! Parses the ARNs in parameters: `acs:ram::{account}:role/{name}` and similar.
 
 use std::fmt;
 
 use edgeseal_core::{AccountId, identity::RoleName};
 
-/// Characters of the longest one.
+/// Longest ARN, in characters.
 const ARN_MAX: usize = 255;
 
-/// A role of some account.
+/// A role, with the account that owns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RoleArn {
     pub(super) account: AccountId,
     pub(super) name: RoleName,
 }
 
-/// An identity provider of some account.
+/// An identity provider, with the account that owns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OidcProviderArn {
     pub(super) account: AccountId,
@@ -22,7 +22,8 @@ pub(super) struct OidcProviderArn {
 }
 
 impl RoleArn {
-    /// `acs:ram::{account}:role/{name}`, and no other spelling: policies compare it as it is given.
+    /// Parses `acs:ram::{account}:role/{name}` in exactly this form, because policies compare the
+    /// ARN as given.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (account, name) = split(text, "role/")?;
         let name = RoleName::parse(name).ok()?;
@@ -31,7 +32,7 @@ impl RoleArn {
 }
 
 impl OidcProviderArn {
-    /// `acs:ram::{account}:oidc-provider/{name}`.
+    /// Parses `acs:ram::{account}:oidc-provider/{name}`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (account, name) = split(text, "oidc-provider/")?;
         let good = |b: u8| b.is_ascii_alphanumeric() || b".-_@".contains(&b);

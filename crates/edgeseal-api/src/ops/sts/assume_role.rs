@@ -29,7 +29,7 @@ pub struct Params {
     source_identity: Option<String>,
 }
 
-/// The session, with the only sight of its secret.
+/// The session: the only response with its secret.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -45,20 +45,22 @@ pub enum Error {
     /// The session parameters are invalid.
     #[error(transparent)]
     Session(#[from] InvalidSession),
-    /// Not an external id.
+    /// The external id is invalid.
     #[error("ExternalId {given:?} must have 2 to 1224 letters, digits and _ + = , . @ : / -")]
     ExternalId {
         /// The value given.
         given: String,
     },
-    /// Not a source identity.
+    /// The source identity is invalid.
     #[error("SourceIdentity {given:?} must have 2 to 64 letters, digits and _ + = , . @ -")]
     SourceIdentity {
         /// The value given.
         given: String,
     },
     /// An account itself cannot assume a role.
-    #[error("the key of an account itself assumes no role; use the key of a user of the account")]
+    #[error(
+        "the key of an account itself cannot assume a role; use the key of a user of the account"
+    )]
     AccountCaller,
     /// The caller's own account has no such role.
     #[error("your account has no role {name}")]
@@ -67,9 +69,7 @@ pub enum Error {
         name: String,
     },
     /// A role of the caller's own account does not trust the caller.
-    #[error(
-        "the trust policy of role {name} does not let {who} assume it under these circumstances"
-    )]
+    #[error("the trust policy of role {name} does not allow {who} to assume it with this request")]
     Untrusted {
         /// The role.
         name: String,
@@ -77,7 +77,7 @@ pub enum Error {
         who: String,
     },
     /// A role of another account is missing or does not trust the caller.
-    #[error("there is no such role, or its trust policy does not let you assume it")]
+    #[error("there is no such role, or its trust policy does not allow you to assume it")]
     NotFoundOrDenied,
     /// The store failed.
     #[error(transparent)]

@@ -1,9 +1,10 @@
 //! `AssumeRoleWithOIDC`: a session of a role for the holder of an OIDC token.
 //!
-//! The call is unsigned: the token authenticates it. It is verified with the keys of the provider
-//! that the operator configured; then the role's trust policy decides, which names the provider and
-//! sees the token as `oidc:iss`, `oidc:aud` and `oidc:sub`. For a valid token, a missing role gets
-//! the same error as one that does not trust it.
+//! The call is unsigned: the token authenticates it. The token is verified with the keys of a
+//! provider that the operator configured. Then the role's trust policy decides: it names the
+//! provider, and its conditions can read the token's claims as `oidc:iss`, `oidc:aud` and
+//! `oidc:sub`. With a valid token, a missing role gets the same error as a role that does not trust
+//! the token.
 
 use edgeseal_core::{
     oidc::{Claims, InvalidIdToken, Provider},
@@ -35,7 +36,7 @@ pub struct Params {
     token: String,
 }
 
-/// The session, with the only sight of its secret, and what was read in the token.
+/// The session, and the claims of the token. It is the only response with the session's secret.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -65,14 +66,14 @@ pub enum Error {
     /// No provider.
     #[error("no identity provider is named")]
     NoProviderArn,
-    /// Not the full name of a provider.
+    /// Not the ARN of a provider.
     #[error("{given:?} is not acs:ram::{{account}}:oidc-provider/{{name}}")]
     ProviderArn {
         /// The value given.
         given: String,
     },
     /// No token.
-    #[error("there is no token")]
+    #[error("no token is given")]
     NoToken,
     /// The operator has configured no such provider.
     #[error("there is no identity provider {arn}")]
@@ -81,7 +82,7 @@ pub enum Error {
         arn: String,
     },
     /// The provider's keys are unavailable.
-    #[error("the keys of the identity provider cannot be had just now")]
+    #[error("the keys of the identity provider are unavailable at the moment; try again later")]
     Jwks(#[from] JwksError),
     /// The token is invalid.
     #[error(transparent)]
@@ -91,7 +92,7 @@ pub enum Error {
     RateLimited(#[from] RateLimited),
     /// The role is missing or does not trust the token.
     #[error(
-        "there is no such role, or its trust policy does not let {subject:?} of this provider assume it"
+        "there is no such role, or its trust policy does not allow {subject:?} of this provider to assume it"
     )]
     NotFoundOrDenied {
         /// The subject of the token.
@@ -142,7 +143,7 @@ impl Operation<UnsignedCall> for AssumeRoleWithOidc {
         };
         let who = format!("oidc-provider/{}", arn.name);
         let audit = unverified_audit_context(request, action, &arn.account, &who, now);
-        // It is empty: nothing else sets it.
+        // It is still empty: nothing else sets it.
         let _ = call.audit.set(audit.clone());
         let claims = known.verify(&token, now).await??;
         check_rate(context, &arn.account, action, now)?;
@@ -150,8 +151,8 @@ impl Operation<UnsignedCall> for AssumeRoleWithOidc {
         let principal = PrincipalArn::Federated(arn.to_string());
         let trusting =
             find_trusting_role(context, &session.role, (&principal, None), &circumstances).await?;
-        // A provider grants roles of its own account only, whatever the trust policy of another
-        // says.
+        // A provider can only give access to roles of its own account, whatever the trust policies
+        // of other accounts say.
         let closed = || Error::NotFoundOrDenied {
             subject: claims.subject.clone(),
         };

@@ -13,7 +13,7 @@ use crate::{
 /// `GetCallerIdentity`.
 pub struct GetCallerIdentity;
 
-/// Who the caller is. Of the two last, accounts and users have the first and sessions the second.
+/// The identity of the caller. Accounts and users have a `UserId`, sessions a `RoleId`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {

@@ -1,4 +1,4 @@
-//! Shared by the actions that assume a role: session parameters and issuing sessions.
+//! Session parameters and issuing of sessions, shared by the actions that assume a role.
 
 use std::convert::Infallible;
 
@@ -23,9 +23,9 @@ use crate::{
     sanitize::sanitize,
 };
 
-/// Characters of the longest policy of a session.
+/// Longest session policy, in characters.
 const POLICY_MAX: usize = 2048;
-/// Characters of a session's name.
+/// Length of a session name, in characters.
 const NAME: std::ops::RangeInclusive<usize> = 2..=64;
 
 /// The parameters of a session.
@@ -33,7 +33,7 @@ const NAME: std::ops::RangeInclusive<usize> = 2..=64;
 pub(super) struct SessionParams {
     pub(super) role: RoleArn,
     pub(super) name: String,
-    /// Seconds; within what any role allows.
+    /// In seconds; a duration that some role could allow.
     pub(super) duration_s: Option<u32>,
     pub(super) policy: Option<String>,
 }
@@ -44,7 +44,7 @@ pub enum InvalidSession {
     /// No role.
     #[error("no role is named")]
     NoRole,
-    /// Not the full name of a role.
+    /// Not the ARN of a role.
     #[error("{given:?} is not acs:ram::{{account}}:role/{{name}}")]
     Role {
         /// The value given.
@@ -53,34 +53,34 @@ pub enum InvalidSession {
     /// No name.
     #[error("the session has no name")]
     NoName,
-    /// Not a name of a session.
+    /// The session name is invalid.
     #[error("the session's name {given:?} must have 2 to 64 letters, digits and . @ - _")]
     Name {
         /// The value given.
         given: String,
     },
-    /// Too short, too long, or no number.
+    /// The duration is too short, too long, or not a number.
     #[error("DurationSeconds is {given:?}; {SESSION_MIN_S} to {max} are allowed {reason}")]
     Duration {
         /// The value given.
         given: String,
-        /// The most that is allowed.
+        /// The longest allowed duration, in seconds.
         max: u32,
         /// The reason for the limit.
         reason: &'static str,
     },
-    /// Longer than allowed.
+    /// The session policy is too long.
     #[error("the policy has {characters} characters; {POLICY_MAX} are allowed")]
     PolicySize {
-        /// How many it has.
+        /// Its length.
         characters: usize,
     },
-    /// No policy.
-    #[error("the policy does not read: {0}")]
+    /// The session policy is invalid.
+    #[error("the policy is invalid: {0}")]
     Policy(InvalidPolicy),
 }
 
-/// A session with its temporary key, in the shape of the cloud's reply.
+/// A session with its temporary key, in the form of the cloud's response.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct SessionReply {
@@ -105,7 +105,7 @@ struct AssumedRoleUser {
 }
 
 impl SessionParams {
-    /// Reads the parameters that both ways have.
+    /// Reads the parameters that both actions have.
     pub(super) fn parse(params: &ParamMap) -> Result<Self, InvalidSession> {
         let role = params
             .get_non_empty("RoleArn")
@@ -130,8 +130,8 @@ impl SessionParams {
         })
     }
 
-    /// The duration of the session, in seconds. Role chaining allows an hour at most, so that
-    /// nobody keeps a role longer than its owner intended by assuming it again and again.
+    /// The duration of the session, in seconds. With role chaining it is an hour at most, so that
+    /// repeatedly assuming a role cannot extend access beyond what the role's owner intended.
     pub(super) fn duration(&self, role: &Role, chained: bool) -> Result<u32, InvalidSession> {
         const CHAINED_MAX_S: u32 = 3600;
         let (max, reason) = if chained && role.profile.max_session_s > CHAINED_MAX_S {
@@ -170,14 +170,15 @@ impl SessionParams {
             role_id: role.id.clone(),
             name: self.name,
             policy: self.policy,
-            // To the second, as it is told.
+            // In whole seconds, as in the response.
             expires: Timestamp::from_unix_seconds(ends.unix_seconds()),
             access_key,
             secret,
         };
         let opened = SessionReply::new(&session, context)?;
         let committed = context.catalog.transact(audit, |mut draft| {
-            // The role may belong to another account, whose audit log must show the session.
+            // The role may belong to another account, and the session must appear in the audit log
+            // of that account.
             draft.also_record_in(&session.account);
             draft.note(format!(
                 "session {} with key {}, until {}",
@@ -288,7 +289,7 @@ fn parse_policy(given: &str) -> Result<String, InvalidSession> {
     Ok(given.to_owned())
 }
 
-/// What is left of a failed change that has no rules of its own.
+/// Converts the error of a change that cannot be refused.
 fn store_error(error: ChangeError<Infallible>) -> StoreError {
     match error {
         ChangeError::Refused(never) => match never {},
