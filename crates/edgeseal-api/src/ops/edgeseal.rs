@@ -1,4 +1,4 @@
-//! Edgeseal's own actions, version 2026-12-01: what the cloud's staff and console do.
+//! Edgeseal's own actions, version 2026-12-01: for tasks that the cloud's staff and console do.
 
 mod access_key;
 mod create_access_key;

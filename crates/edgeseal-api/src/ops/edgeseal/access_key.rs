@@ -1,4 +1,4 @@
-//! Shared by the actions on access keys: parameters, views and errors.
+//! Parameters, views and errors, shared by the actions on accounts and access keys.
 
 use edgeseal_core::{
     AccountId,
@@ -23,7 +23,7 @@ pub(super) fn account(params: &ParamMap) -> Result<Option<AccountId>, Error> {
         .transpose()
 }
 
-/// The account named, or the caller's own.
+/// The account in `account`, or the caller's own.
 pub(super) fn account_or_own<'a>(
     named: &'a Option<AccountId>,
     call: &'a Authorized,
@@ -31,7 +31,7 @@ pub(super) fn account_or_own<'a>(
     named.as_ref().unwrap_or_else(|| call.account())
 }
 
-/// The quotas to set; `None` for the default of the installation.
+/// The quotas to set; `None` sets the default of the installation.
 pub(super) fn quotas(params: &ParamMap) -> Result<Vec<(QuotaKind, Option<Quota>)>, Error> {
     let mut chosen = Vec::new();
     for kind in QuotaKind::ALL {
@@ -91,14 +91,14 @@ impl AccessKeyView {
 /// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not an account number.
+    /// Not an account id.
     #[error("AccountId: {0}")]
     AccountId(InvalidAccountId),
     /// No key is named.
     #[error("name the access key in UserAccessKeyId")]
     NoKeyNamed,
     /// No status.
-    #[error("say in Status whether the key is to be Active or Inactive")]
+    #[error("set Status to Active or Inactive")]
     NoStatus,
     /// No such status.
     #[error("Status is {given:?}; use Active or Inactive")]
@@ -109,21 +109,21 @@ pub enum Error {
     /// No name for the account.
     #[error("name the account in AccountName")]
     NoName,
-    /// Not a name for an account.
+    /// The account name is invalid.
     #[error("AccountName must have 1 to 64 letters, digits, dots, dashes or underscores")]
     Name,
     /// Not a value of PrivateOrigins.
     #[error(
-        "say in PrivateOrigins whether origins of the account may have private addresses: allowed, refused or default"
+        "set PrivateOrigins to allowed, refused or default: whether origins of the account may have private addresses"
     )]
     PrivateOrigins,
     /// Nothing to change.
     #[error(
-        "say what is to change: PrivateOrigins, QuotaDomains, QuotaCertificates or QuotaCsrKeys"
+        "nothing to change: give PrivateOrigins, QuotaDomains, QuotaCertificates or QuotaCsrKeys"
     )]
     NoChange,
     /// Not a quota.
-    #[error("{param}: {reason}, or \"default\", which is what the installation has")]
+    #[error("{param}: {reason}, or \"default\" for the default of the installation")]
     Quota {
         /// The parameter.
         param: &'static str,
@@ -149,7 +149,7 @@ api_error!(Error {
     Quota => InvalidQuota,
     Refused(AccountError::NameTaken { .. }) => AccountAlreadyExists,
     Refused(AccountError::NoAccount { .. }) => AccountNotFound,
-    // Keys of users are made elsewhere.
+    // Only RAM's actions create keys of users.
     Refused(AccountError::NoUser { .. }) => UserAccessKeyNotFound,
     Refused(AccountError::TooManyKeys { .. }) => TooManyAccessKeys,
     Refused(AccountError::NoKey { .. }) => UserAccessKeyNotFound,

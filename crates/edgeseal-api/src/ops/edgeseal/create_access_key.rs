@@ -1,4 +1,4 @@
-//! `CreateAccessKey`: another access key of an account.
+//! `CreateAccessKey`: creates a further access key of an account.
 
 use edgeseal_core::AccountId;
 use edgeseal_store::catalog::NewAccessKey;
@@ -15,7 +15,7 @@ use crate::{
 /// `CreateAccessKey`.
 pub struct CreateAccessKey;
 
-/// The key with the only sight of its secret, in the shape of RAM's reply.
+/// The key, in the form of RAM's response: the only response with its secret.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {

@@ -1,4 +1,4 @@
-//! `CreateAccount`: an account with its first access key.
+//! `CreateAccount`: creates an account with its first access key.
 
 use edgeseal_core::{account::Account, quota::QuotaOverrides};
 use edgeseal_store::catalog::{NewAccessKey, random_account_id};
@@ -15,7 +15,7 @@ use crate::{
 /// `CreateAccount`.
 pub struct CreateAccount;
 
-/// The account with the only sight of its secret.
+/// The account and its key: the only response with the key's secret.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {

@@ -1,4 +1,4 @@
-//! `DescribeAuditRecords`: who changed or tried what in the caller's account.
+//! `DescribeAuditRecords`: the changes and refused calls in the caller's account, by whom and when.
 
 use edgeseal_core::{Timestamp, domain::Environment};
 use edgeseal_store::{
@@ -16,18 +16,18 @@ use crate::{
     request::ParamMap,
 };
 
-/// Records of an answer, unless the caller asks for more or fewer.
+/// Default number of records in a response.
 const RESULTS: usize = 50;
 const RESULTS_MAX: usize = 500;
-/// Records that a call looks at: some 50 ms. When a filter takes few, the answer is short and has a
-/// token all the same.
+/// Most records that a call scans: some 50 ms. If few of them match, the response is short and
+/// still has a token.
 const SCANNED_MAX: usize = 5000;
 const PAGE: usize = 500;
 
 /// `DescribeAuditRecords`.
 pub struct DescribeAuditRecords;
 
-/// What is looked for, and where.
+/// The parameters.
 #[derive(Clone, Debug)]
 pub struct Params {
     from: Option<Timestamp>,
@@ -38,7 +38,7 @@ pub struct Params {
     filter: Filter,
 }
 
-/// What a record must agree with; `None`: with nothing. A `*` at the end stands for any rest.
+/// The filter; `None` matches everything, and a `*` at the end matches any suffix.
 #[derive(Clone, Debug)]
 struct Filter {
     principal: Option<String>,
@@ -49,20 +49,20 @@ struct Filter {
     request: Option<String>,
 }
 
-/// Some records, and where the next ones begin.
+/// A page of records, with the token of the next page.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
     records: Vec<Row>,
     max_results: usize,
-    /// How many were looked at for this answer.
+    /// Number of records scanned for this response.
     scanned: usize,
-    /// Absent at the end.
+    /// Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_token: Option<String>,
 }
 
-/// One record.
+/// A record.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row {
@@ -79,7 +79,7 @@ struct Row {
     request_id: String,
 }
 
-/// What a domain served before and after.
+/// The certificates that a domain served before and after a change.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct BindingChangeRow {
@@ -108,7 +108,7 @@ pub enum Error {
     /// Out of range.
     #[error("MaxResults must be a number from 1 to {RESULTS_MAX}")]
     Results,
-    /// Neither way.
+    /// Not a direction.
     #[error("Direction must be BACKWARD or FORWARD")]
     Direction,
     /// Not a token from an earlier response.
@@ -185,7 +185,7 @@ async fn find(context: &Context, call: &Authorized, query: &Params) -> Result<Re
             has_more: more,
         } = page;
         for (name, record) in records {
-            // One that does not read is no match; `edgeseal audit verify` names it.
+            // A record that cannot be decoded does not match; `edgeseal audit verify` reports it.
             let wanted = record.filter(|record| query.filter.matches(record));
             if wanted.is_some() && reply.records.len() == query.results {
                 return Ok(reply);
@@ -205,7 +205,7 @@ async fn find(context: &Context, call: &Authorized, query: &Params) -> Result<Re
 impl Filter {
     fn matches(&self, record: &AuditRecord) -> bool {
         let principal = |wanted: &String| {
-            // `root`, `user/alice` and `assumed-role/r/s` say enough within an account.
+            // `root`, `user/alice` and `assumed-role/r/s` are unambiguous within an account.
             let local = record.principal.rsplit(':').next().unwrap_or_default();
             matches_pattern(wanted, &record.principal) || matches_pattern(wanted, local)
         };
@@ -235,7 +235,7 @@ fn matches_pattern(wanted: &str, found: &str) -> bool {
     }
 }
 
-/// `None` if it is given and no time.
+/// A time parameter: `None` if it is not a time, `Some(None)` if it is absent.
 fn time(params: &ParamMap, name: &str) -> Option<Option<Timestamp>> {
     match params.get_non_empty(name) {
         None => Some(None),
@@ -253,7 +253,7 @@ fn results(params: &ParamMap) -> Result<usize, Error> {
         .ok_or(Error::Results)
 }
 
-/// Whether this can be the name of a record: milliseconds, `-`, id of a request.
+/// Whether this has the form of a record's name: milliseconds, `-`, request id.
 fn is_token(text: &str) -> bool {
     let is_id = |id: &str| {
         !id.is_empty()

@@ -1,4 +1,5 @@
-//! `DescribeKeyEncryption`: which keys there are, what is sealed under each, how far a rotation is.
+//! `DescribeKeyEncryption`: the key-encryption keys, the number of records sealed under each, and
+//! the progress of a rotation.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +21,13 @@ use crate::{
 /// `DescribeKeyEncryption`.
 pub struct DescribeKeyEncryption;
 
-/// How things stand.
+/// The status.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
     sources: Vec<String>,
     keys: Vec<Key>,
-    /// Sealed records that do not read; absent if nothing was counted.
+    /// Sealed records that cannot be decoded; absent if records were not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<u64>,
     resealing: Progress,
@@ -36,11 +37,11 @@ pub struct Reply {
 #[serde(rename_all = "PascalCase")]
 struct Key {
     key_id: String,
-    /// Whether it seals.
+    /// Whether it is the sealing key.
     active: bool,
     /// Whether this process has it.
     present: bool,
-    /// What is sealed under it; absent if nothing was counted.
+    /// The records sealed under it; absent if records were not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     records: Option<Vec<Records>>,
 }
@@ -103,7 +104,7 @@ impl Reply {
     }
 }
 
-/// A row for each kind, so that what is not there is seen not to be.
+/// A row for every kind of record, including those with a count of 0.
 fn records(census: &SealedCounts, id: KeyId) -> Vec<Records> {
     let none = BTreeMap::new();
     let under = census.records.get(&id).unwrap_or(&none);

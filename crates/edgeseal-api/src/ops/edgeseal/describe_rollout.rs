@@ -1,5 +1,5 @@
-//! `DescribeRollout`: which edges serve a domain's latest state, and where it is proven; for the
-//! operator also the state of all edges.
+//! `DescribeRollout`: which edges serve the latest state of a domain, and which of them have proven
+//! it; for the operator also the status of all edges.
 
 mod fleet;
 mod row;
@@ -33,11 +33,11 @@ pub struct Params {
 
 /// The commit to compare with.
 enum Since {
-    /// The domain's newest one.
+    /// The latest commit of the domain.
     Newest,
-    /// This one.
+    /// This commit.
     Revision(Revision),
-    /// The one that this request made.
+    /// The commit that this request made.
     Request(String),
 }
 
@@ -59,12 +59,12 @@ pub struct Rollout {
     env: &'static str,
     /// The commit that edges are compared with.
     revision: u64,
-    /// When the call of the latest change arrived.
+    /// When the request of the latest change arrived.
     changed_at: String,
     changed_at_ms: i64,
     /// SHA-256 of the leaf that a handshake must show; empty if it must be refused.
     fingerprint: String,
-    /// The same of the second certificate, where there is one.
+    /// The same for the second certificate, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     companion_fingerprint: Option<String>,
     live_edges: usize,
@@ -81,16 +81,16 @@ pub struct Rollout {
 /// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such domain, or none is named and the caller is no operator.
+    /// There is no such domain, or none is named and the caller is not the operator.
     #[error(transparent)]
     Domain(#[from] DomainError),
-    /// Neither environment.
+    /// No such environment.
     #[error("Env is {given:?}; use production or staging")]
     Environment {
         /// The value given.
         given: String,
     },
-    /// No revision.
+    /// Not a revision.
     #[error(
         "Revision is {given:?}; it must be a whole number above 0, as x-edgeseal-revision says"
     )]
@@ -98,8 +98,8 @@ pub enum Error {
         /// The value given.
         given: String,
     },
-    /// No change by this request.
-    #[error("no change of the domain was made by the request {given:?} of ChangeRequestId")]
+    /// The request made no change to the domain.
+    #[error("the request {given:?} of ChangeRequestId made no change to the domain")]
     Request {
         /// The value given.
         given: String,
@@ -174,7 +174,7 @@ fn revision(given: &str) -> Result<Revision, Error> {
     number.map(Revision).ok_or_else(invalid)
 }
 
-/// The status of a domain, once every live edge has proven it or the wait is over.
+/// The status of a domain, once every live edge has proven it or the wait has timed out.
 async fn rollout(
     context: &Context,
     call: &Authorized,
@@ -210,7 +210,7 @@ async fn rollout(
     // Read the reports first: they must not be newer than the state they are compared with.
     let edges = catalog.edges().await.map_err(StoreError::from)?;
     let target = target().await?;
-    // Another account may have added it in the meantime.
+    // Another account may have added the domain in the meantime.
     check_owner(context, call, name).await?;
     let is_operator = call.is_operator(context).await?;
     let now = (context.clock)();
@@ -221,7 +221,7 @@ async fn rollout(
     Ok(Rollout::of(&target, environment, rows.collect()))
 }
 
-/// An operator may name any domain, an account its own.
+/// The operator may name any domain, an account only its own.
 async fn check_owner(
     context: &Context,
     call: &Authorized,

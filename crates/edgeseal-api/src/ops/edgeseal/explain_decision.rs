@@ -1,4 +1,4 @@
-//! `ExplainDecision`: how a permission would be decided for an identity, and by which statement.
+//! `ExplainDecision`: whether an identity has a permission, and which statement decides it.
 
 use std::net::IpAddr;
 
@@ -38,13 +38,13 @@ pub struct Params {
 pub struct Reply {
     /// `Allowed`, `ExplicitDeny` or `ImplicitDeny`.
     decision: &'static str,
-    /// The reason in a sentence.
+    /// The reason as a sentence.
     reason: String,
-    /// Who was asked about.
+    /// The ARN of the identity.
     principal: String,
-    /// What was asked.
+    /// The permission.
     permission: String,
-    /// On what, in full.
+    /// The full name of the resource.
     resource: String,
     /// The kind of the policy that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,10 +52,10 @@ pub struct Reply {
     /// The policy that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_name: Option<String>,
-    /// Which of its statements, from 1.
+    /// The number of the statement that decided, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     statement_number: Option<usize>,
-    /// The statement, as it was written, but for spaces.
+    /// The statement as written, except for white space.
     #[serde(skip_serializing_if = "Option::is_none")]
     statement: Option<String>,
 }
@@ -63,15 +63,15 @@ pub struct Reply {
 /// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No permission is named.
+    /// No permission.
     #[error("name the permission in Permission, such as cdn:SetCdnDomainSSLCertificate")]
     NoPermission,
-    /// Nothing is named that it would act upon.
+    /// No resource.
     #[error(
         "name in Resource a domain, or a full name such as acs:cdn:*:1234567890123456:domain/example.com"
     )]
     NoResource,
-    /// Not an address.
+    /// Not an IP address.
     #[error("SourceIp is {given:?}; give one IPv4 or IPv6 address")]
     SourceIp {
         /// The value given.
@@ -174,7 +174,7 @@ async fn find(
     Ok((principal, Some(policies)))
 }
 
-/// The thing asked about: a full name, `*`, or a domain of the caller's account.
+/// The resource: a full name, `*`, or a domain of the caller's account.
 async fn resource(
     context: &Context,
     call: &Authorized,
@@ -219,7 +219,7 @@ impl Reply {
             .map(policy::Document::text);
         let reason = match (principal, decision.verdict) {
             (Principal::Account(_), Verdict::Allowed) => {
-                "the key of an account may do everything in its account".to_owned()
+                "the key of an account may do everything in the account".to_owned()
             }
             _ => authorize::denial_reason(principal, scope, decision),
         };
@@ -241,7 +241,8 @@ impl Reply {
     }
 }
 
-/// The statement of this index of a policy: a policy with one may hold it without a list.
+/// The statement with this index in a policy. A policy with one statement may hold it without a
+/// list.
 fn nth(text: &str, at: usize) -> Option<String> {
     let mut document: Value = serde_json::from_str(text).ok()?;
     let statement = match document["Statement"].take() {

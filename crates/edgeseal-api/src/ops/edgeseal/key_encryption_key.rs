@@ -1,4 +1,4 @@
-//! What the actions on key-encryption keys share: who keeps them, which key, why not.
+//! Shared by the actions on key-encryption keys: access to the key manager, the key id and errors.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use crate::{
     sanitize::sanitize,
 };
 
-/// The keeper of the keys.
+/// The component that manages the keys.
 pub(super) fn key_encryption(context: &Context) -> Result<&Arc<dyn KeyEncryption>, Error> {
     let none = || StoreError::Fault(Fault::new("reach the keeper of the keys: there is none"));
     Ok(context.key_encryption.as_ref().ok_or_else(none)?)
 }
 
-/// Which key.
+/// The key that the call names.
 pub(super) fn key(params: &ParamMap) -> Result<KeyId, Error> {
     let given = params.get_non_empty("KeyId").ok_or(Error::NoKeyNamed)?;
     KeyId::parse(given).ok_or_else(|| Error::KeyId {
@@ -31,7 +31,7 @@ pub(super) fn key(params: &ParamMap) -> Result<KeyId, Error> {
     })
 }
 
-/// Writes into the audit what is about to be done, and uses the nonce up.
+/// Writes the intended change into the audit log, and uses up the nonce.
 pub(super) async fn record(
     context: &Context,
     call: &Authorized,
@@ -49,16 +49,16 @@ pub(super) async fn record(
 /// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No key is named.
+    /// No key id.
     #[error("name the key in KeyId: eight hex digits, as DescribeKeyEncryption shows them")]
     NoKeyNamed,
-    /// No id of a key.
+    /// Not a key id.
     #[error("KeyId is {given:?}; it must be eight hex digits, as DescribeKeyEncryption shows them")]
     KeyId {
         /// The value given.
         given: String,
     },
-    /// The keeper of the keys refuses.
+    /// The change of the keys is refused.
     #[error(transparent)]
     Refused(#[from] KeyEncryptionError),
     /// The store failed.
@@ -82,7 +82,7 @@ api_error!(Error {
 fn detail(&self) -> Option<String> {
     match self {
         Self::Store(error) => error.detail(),
-        // The cause is logged and stays inside.
+        // The cause is logged and never sent.
         Self::Refused(KeyEncryptionError::Fault(_)) => Some("the store failed".to_owned()),
         other => Some(other.to_string()),
     }

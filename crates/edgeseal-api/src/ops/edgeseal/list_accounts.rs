@@ -15,7 +15,7 @@ use crate::{
 /// `ListAccounts`.
 pub struct ListAccounts;
 
-/// All accounts, in order of their numbers.
+/// All accounts, ordered by id.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {

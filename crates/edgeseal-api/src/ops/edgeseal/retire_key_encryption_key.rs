@@ -1,4 +1,4 @@
-//! `RetireKeyEncryptionKey`: removes a key that nothing is sealed under.
+//! `RetireKeyEncryptionKey`: removes a key under which no record is sealed.
 
 use edgeseal_store::seal::KeyId;
 use serde::Serialize;
@@ -13,11 +13,11 @@ use crate::{
 /// `RetireKeyEncryptionKey`.
 pub struct RetireKeyEncryptionKey;
 
-/// What is left to the operator.
+/// What remains for the operator to do.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
-    /// Sources that still hold the key and that Edgeseal does not write.
+    /// Sources that still hold the key, because Edgeseal does not write to them.
     still_in: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `RotateKeyEncryptionKey`: switches to another sealing key, and reseals everything.
+//! `RotateKeyEncryptionKey`: switches to another sealing key, and reseals all records.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::{
 /// `RotateKeyEncryptionKey`.
 pub struct RotateKeyEncryptionKey;
 
-/// Which key seals from now on.
+/// The new sealing key.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {

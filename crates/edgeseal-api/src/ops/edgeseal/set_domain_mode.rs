@@ -26,7 +26,7 @@ pub enum Error {
     #[error(transparent)]
     Domain(#[from] DomainError),
     /// No mode.
-    #[error("say in Mode what the domain is to be: normal, safe or protected")]
+    #[error("set Mode to normal, safe or protected")]
     NoMode,
     /// No such mode.
     #[error("Mode is {given:?}; use normal, safe or protected")]

@@ -1,4 +1,4 @@
-//! `UpdateAccount`: what the operator allows an account.
+//! `UpdateAccount`: changes the quotas of an account, and whether it may have private origins.
 
 use edgeseal_core::{AccountId, domain::Environment};
 use edgeseal_store::catalog::{AccountUpdate, PrivateOriginsOverride};
@@ -14,7 +14,7 @@ use crate::{
 /// `UpdateAccount`.
 pub struct UpdateAccount;
 
-/// Which account, and what changes.
+/// The account and the changes.
 pub struct Params {
     account: Option<AccountId>,
     update: AccountUpdate,

@@ -1,10 +1,10 @@
-//! All edges, as the operator sees them.
+//! The status of all edges, for the operator.
 
 use edgeseal_core::Timestamp;
 use edgeseal_store::{Revision, record::EdgeRecord, rollout::EdgeState};
 use serde::Serialize;
 
-/// Domains that an answer names as quarantined, and again as unproved.
+/// Most quarantined domains, and most unproved domains, that a response names.
 const NAMED_MAX: usize = 100;
 
 /// The status of all edges.
@@ -13,13 +13,13 @@ const NAMED_MAX: usize = 100;
 pub struct Fleet {
     live_edges: usize,
     silent_edges: usize,
-    /// In how many places a domain is quarantined: each edge counts its own.
+    /// Quarantined domains, summed over edges: a domain counts once for each edge.
     quarantined: u64,
     unproved: u64,
     edges: Vec<Row>,
-    /// Some of the quarantined ones.
+    /// Some of the quarantined domains.
     quarantined_domains: Vec<DomainProblem>,
-    /// Some of the unproved ones.
+    /// Some of the unproved domains.
     unproved_domains: Vec<DomainProblem>,
 }
 
@@ -50,7 +50,7 @@ struct DomainProblem {
 }
 
 impl Fleet {
-    /// The status by the reports, compared with a commit if one is given.
+    /// The status according to the edges' reports, compared with a commit if one is given.
     pub(super) fn of(
         edges: Vec<EdgeRecord>,
         min_revision: Option<Revision>,

@@ -1,4 +1,4 @@
-//! One edge, in the rollout of a domain.
+//! The status of a domain at one edge.
 
 use edgeseal_core::Timestamp;
 use edgeseal_store::{
@@ -14,33 +14,35 @@ pub(super) struct EdgeRow {
     edge_id: String,
     group: String,
     pub(super) state: String,
-    /// The edge reports the commit or a later one, and no problem.
+    /// Whether the edge reports the commit or a later one, and no problem.
     pub(super) served: bool,
-    /// Proven by a handshake.
+    /// Whether a handshake has proven it.
     pub(super) proven: bool,
     /// The last commit that the edge has applied.
     revision: u64,
     reported_at: String,
     report_age_ms: i64,
-    /// What the handshake showed: SHA-256 of the leaf, empty if it was refused as it must be.
+    /// SHA-256 of the leaf that the handshake showed; empty if the handshake was refused as
+    /// expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
-    /// The same of the second certificate, where there is one.
+    /// The same for the second certificate, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     companion_fingerprint: Option<String>,
-    /// The commit of the state that it showed.
+    /// The commit of the state that the handshake showed.
     #[serde(skip_serializing_if = "Option::is_none")]
     proven_revision: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proven_at: Option<String>,
-    /// From the call that made the change until then. Absent where the edge found the state instead of
-    /// being told of the change.
+    /// Time from the call that made the change until the handshake. Absent if the edge loaded the
+    /// state instead of receiving the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) took_ms: Option<i64>,
-    /// The handshake was before the call, says one of the two clocks; `TookMs` is 0 then.
+    /// Whether the handshake seems to precede the call, because the two clocks differ; `TookMs` is
+    /// then 0.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clock_skew: bool,
-    /// Why it is not served or not proven.
+    /// Why the state is not served or not proven.
     #[serde(rename = "Why", skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -77,7 +79,8 @@ impl EdgeRow {
     }
 }
 
-/// Reasons in the words of an edge may name what others have: they are for the operator.
+/// The reason as a sentence. An edge's own text may name resources of other accounts, so only the
+/// operator gets it.
 fn reason_text(reason: &StatusReason<'_>, is_operator: bool) -> String {
     let with = |text: &str, reason: &str| {
         if is_operator {
