@@ -1,4 +1,4 @@
-//! CDN 2018-05-10.
+//! CDN, version 2018-05-10 and, for existing tools, 2014-11-11.
 
 mod add_cdn_domain;
 mod batch_set_cdn_domain_config;

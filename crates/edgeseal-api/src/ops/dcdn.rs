@@ -1,5 +1,5 @@
-//! DCDN 2018-01-15: the same domains under other names. This module holds actions with other
-//! parameters or response members; the other rows use the operations of the CDN.
+//! DCDN, version 2018-01-15: the same domains under other action names. This module holds the
+//! actions with other response members; all others use the operations of the CDN.
 
 mod describe_dcdn_domain_certificate_info;
 mod describe_dcdn_domain_detail;

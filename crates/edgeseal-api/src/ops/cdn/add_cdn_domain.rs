@@ -1,4 +1,4 @@
-//! `AddCdnDomain` adds a domain, `BatchAddCdnDomain` up to 50, all or none; in the DCDN
+//! `AddCdnDomain` adds a domain, `BatchAddCdnDomain` up to 50, all or none. In the DCDN they are
 //! `AddDcdnDomain` and `BatchAddDcdnDomain`.
 //!
 //! Divergence: the cloud reviews a domain for minutes; here it is online immediately.
@@ -50,20 +50,20 @@ pub type BatchAddDcdnDomain = AddDomain<Dcdn, Each>;
 /// Adds domains.
 pub struct AddDomain<P, N>(PhantomData<(P, N)>);
 
-/// What a product's actions say about the content of a new domain.
+/// How a product's actions specify the content of a new domain.
 pub trait AddDialect: 'static {
-    /// Reads what the domain delivers.
+    /// Reads the type of content that the domain delivers.
     ///
     /// # Errors
-    /// [`Error`] of the parameters that only this product has.
+    /// [`Error`] of a parameter that only this product has.
     fn service(params: &ParamMap, batch: bool) -> Result<ServiceType, Error>;
 }
 
 /// Domains of the CDN have a `CdnType`.
 pub struct Cdn;
 
-/// Domains of the DCDN deliver whatever a site consists of. What belongs to its routines is refused
-/// where a domain is added alone: the domain would not do what its owner expects.
+/// Domains of the DCDN deliver whole sites. Parameters of edge routines are refused where a domain
+/// is added alone, because the domain would not do what its owner expects.
 pub struct Dcdn;
 
 /// The domains to add.
@@ -99,7 +99,7 @@ pub enum Error {
     PublicSuffix {
         /// The wildcard.
         name: DomainPattern,
-        /// The domain below which it is.
+        /// The suffix that it is below.
         base: DomainName,
     },
     /// Invalid tags.
@@ -110,7 +110,7 @@ pub enum Error {
     Group(#[from] InvalidResourceGroup),
     /// The account has not proven ownership.
     #[error(
-        "prove first that {root} is yours: DescribeVerifyContent tells what to publish, VerifyDomainOwner checks it"
+        "prove first that you own {root}: DescribeVerifyContent shows what to publish, VerifyDomainOwner checks it"
     )]
     NotOwned {
         /// The root domain.
@@ -118,7 +118,7 @@ pub enum Error {
     },
     /// No CdnType.
     #[error(
-        "say in CdnType what the domain delivers: {}",
+        "set CdnType to what the domain delivers: {}",
         ServiceType::all_wire_names()
     )]
     NoService,
@@ -128,13 +128,13 @@ pub enum Error {
         /// The value given.
         given: String,
     },
-    /// A kind of domain that runs something.
+    /// The domain would run edge routines.
     #[error("FunctionType is {given:?}; the edge runs no routines: leave it out")]
     FunctionType {
         /// The value given.
         given: String,
     },
-    /// A kind of traffic.
+    /// The domain is for one kind of traffic.
     #[error("Scene is {given:?}; the edge makes no difference between scenes: leave it out")]
     Scene {
         /// The value given.
@@ -150,7 +150,7 @@ pub enum Error {
         given: String,
     },
     /// The domain exists already.
-    #[error("{name} is on this Edgeseal already, in your account or in another")]
+    #[error("{name} exists on this Edgeseal already, in your account or in another")]
     Exists {
         /// The domain.
         name: DomainPattern,
@@ -378,7 +378,7 @@ fn check_suffix(name: &DomainPattern) -> Result<(), Error> {
         return Ok(());
     };
     let suffix = psl::suffix(base.as_str().as_bytes());
-    // Unlisted names of one label belong to private networks.
+    // Single-label names that are not in the list belong to private networks.
     if suffix.is_some_and(|it| it.is_known() && it.as_bytes() == base.as_str().as_bytes()) {
         let (name, base) = (name.clone(), base.clone());
         return Err(Error::PublicSuffix { name, base });
@@ -422,7 +422,7 @@ async fn check_wildcard_conflicts(
             if let Some(name) = draft.foreign_subdomain(base, account).await? {
                 return Err(ChangeError::Refused(Error::NameOfOtherAccount { name }));
             }
-            // A name too long for an `all.` neighbour has none.
+            // A name that is too long to be prefixed with `all.` has no such neighbour.
             let Ok(all) = DomainName::parse(&format!("all.{base}")).map(DomainPattern::Exact)
             else {
                 return Ok(());
@@ -467,7 +467,7 @@ mod tests {
             (".example.co.uk", true),
             (".pages.github.io", true),
             (".example.com", true),
-            // Exact names block no other account.
+            // Exact names do not block other accounts.
             ("co.uk", true),
             // Private networks and tests.
             (".corp.internal", true),

@@ -1,4 +1,4 @@
-//! Changes of settings: shared by all operations on configuration functions.
+//! Changes to settings, shared by all operations on configuration functions.
 
 use edgeseal_core::{
     DomainPattern,
@@ -119,8 +119,8 @@ pub(super) async fn set(
     Ok((committed.revision, committed.value))
 }
 
-/// Removes the settings that `matches` selects from all of these domains, or from none. Having none
-/// to remove is not an error.
+/// Removes the settings that `matches` selects from all of these domains, or from none. It is not
+/// an error if no setting matches.
 ///
 /// # Errors
 /// [`Error`].

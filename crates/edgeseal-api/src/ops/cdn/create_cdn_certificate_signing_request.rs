@@ -1,5 +1,5 @@
-//! `CreateCdnCertificateSigningRequest`: generates a key, which stays here; the caller gets the
-//! certificate signing request (RFC 2986) for a certificate authority.
+//! `CreateCdnCertificateSigningRequest`: generates a key, which never leaves the server, and
+//! returns the certificate signing request (RFC 2986) for a certificate authority.
 
 use edgeseal_core::{
     DomainPattern, Secret,
@@ -55,7 +55,7 @@ pub enum Error {
     #[error("give the domain in CommonName")]
     NoCommonName,
     /// Not a domain name.
-    #[error("CommonName is {given:?}, which is no domain name")]
+    #[error("CommonName is {given:?}, which is not a domain name")]
     CommonName {
         /// The value given.
         given: String,
@@ -69,7 +69,7 @@ pub enum Error {
         given: String,
     },
     /// An invalid subject attribute.
-    #[error("{param} must have at most {max} characters that print")]
+    #[error("{param} must have at most {max} printable characters")]
     Attribute {
         /// The parameter.
         param: &'static str,
@@ -195,14 +195,15 @@ struct Made {
     md5: String,
 }
 
-/// P-256: every public authority signs it, and every current client supports it.
+/// The key is P-256: every public authority certifies it, and every current client supports it.
 fn make(params: &Params) -> Result<Made, Fault> {
     let failed = Fault::of::<rcgen::Error>;
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed("make a key"))?;
     let mut certificate = CertificateParams::default();
     let mut subject = DistinguishedName::new();
     let common_name = params.common_name.to_san();
-    // A longer one is not a valid common name (RFC 5280 appendix A.1); it is a DNS name anyway.
+    // A longer name is not a valid common name (RFC 5280 appendix A.1); it is among the DNS names
+    // anyway.
     if common_name.chars().count() <= ATTRIBUTE_MAX {
         subject.push(DnType::CommonName, common_name);
     }

@@ -1,4 +1,4 @@
-//! `DeleteCdnDomain`: deletes a domain, online or not. Its certificates and its history stay.
+//! `DeleteCdnDomain`: deletes a domain, online or not. Its certificates and its history are kept.
 
 use edgeseal_core::{
     DomainPattern,
@@ -24,7 +24,7 @@ pub enum Error {
     #[error(transparent)]
     Domain(#[from] DomainError),
     /// The operator has locked it: deleting and adding it again would unlock it.
-    #[error("{0}; until the operator lets it go, it cannot be deleted")]
+    #[error("{0}; it cannot be deleted until the operator unlocks it")]
     Held(#[from] CertificateLocked),
     /// The store failed.
     #[error(transparent)]

@@ -96,7 +96,7 @@ fn ids(params: &ParamMap) -> Result<Vec<i64>, Error> {
     let ids = ids
         .collect::<Result<Vec<i64>, _>>()
         .map_err(|_| refused())?;
-    // No domain has more settings.
+    // No domain has more settings than that.
     if ids.len() > functions::SETTINGS_MAX {
         return Err(refused());
     }

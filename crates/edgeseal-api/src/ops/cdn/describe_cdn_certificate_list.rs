@@ -71,13 +71,13 @@ struct List {
 struct Row {
     cert_id: CertificateId,
     cert_name: String,
-    /// In the newer list only.
+    /// Only in the newer action.
     #[serde(skip_serializing_if = "Option::is_none")]
     cert_region: Option<String>,
     common: String,
     fingerprint: String,
     issuer: String,
-    /// When it was uploaded, in seconds of the Unix epoch.
+    /// When it was uploaded, in seconds since the Unix epoch.
     last_time: i64,
 }
 

@@ -66,7 +66,7 @@ struct CertInfo {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No certificate.
-    #[error("give the certificate in SSLPub, in PEM or the base64 of it")]
+    #[error("give the certificate in SSLPub, as PEM or base64-encoded PEM")]
     Missing,
     /// Neither PEM nor base64-encoded PEM.
     #[error(transparent)]
@@ -128,12 +128,11 @@ impl Params {
     }
 }
 
-/// The names that a certificate covers, in the form of domain names: for lookups of very many
-/// domains.
+/// The names that a certificate covers, in a form that makes matching many domains fast.
 struct CoveredNames {
     /// Names, and `.x` for `*.x`.
     names: HashSet<String>,
-    /// Whether names below a wildcard match.
+    /// Whether names covered by a wildcard match.
     below: bool,
 }
 
@@ -161,7 +160,7 @@ impl CertInfo {
             cert_expire_time: openssl_time(facts.not_after),
             cert_type: facts.key.wire_name(),
             cert_expired: yes_no(facts.not_after < now),
-            // Whether its authority is obsolete: signatures with obsolete algorithms are refused.
+            // Always ok: a certificate signed with an obsolete algorithm is refused.
             cert_ca_is_legacy: "no",
             cert_subject_common_name: facts.common_name,
             domain_list,

@@ -54,12 +54,12 @@ pub struct StagedReply {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row<A> {
-    /// A string here, though a number where it is set.
+    /// A string here, but a number in the actions that set it.
     config_id: String,
     function_name: String,
     parent_id: String,
     status: &'static str,
-    /// Edgeseal's own; see [`effect`].
+    /// An addition of Edgeseal; see [`effect`].
     effect: Effect,
     function_args: A,
 }

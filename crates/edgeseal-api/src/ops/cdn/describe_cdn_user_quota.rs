@@ -40,7 +40,7 @@ pub struct Reply {
     ignore_params_remain: u32,
 }
 
-/// Represents no limit: the SDKs of some languages parse signed 32-bit integers.
+/// Stands for no limit: the SDKs of some languages parse signed 32-bit integers.
 const UNLIMITED: u64 = i32::MAX as u64;
 
 impl Operation for DescribeCdnUserQuota {
@@ -82,7 +82,7 @@ impl Operation for DescribeCdnUserQuota {
     }
 }
 
-/// The quota of a kind, and how much of it is left.
+/// The quota of this kind, and how much of it is left.
 async fn shown(
     context: &Context,
     call: &Authorized,

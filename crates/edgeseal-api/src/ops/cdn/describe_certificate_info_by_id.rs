@@ -25,7 +25,8 @@ pub struct DescribeCertificateInfoById;
 
 /// Most domains in a response.
 const DOMAINS_MAX: usize = 1000;
-/// Most domains that are scanned for it: some have the certificate bound with HTTPS disabled.
+/// Most domains that are scanned for a response: some have the certificate bound with HTTPS
+/// disabled.
 const SCANNED_MAX: usize = 5000;
 
 /// The certificate.
@@ -70,9 +71,9 @@ impl Operation for DescribeCertificateInfoById {
     ) -> Result<Success<Reply>, CertificateError> {
         let catalog = &context.catalog;
         let missing = || CertificateError::NotFound {
-            which: format!("with CertId {id} that HTTPS is on with"),
+            which: format!("with CertId {id} in use for HTTPS"),
         };
-        // A certificate that was deleted while bound is still served, and shown here.
+        // A certificate that was deleted while bound is still served, so it is shown here.
         let found = catalog.certificate(id).await.map_err(StoreError::from)?;
         let own = found.filter(|found| found.account == *call.account());
         let certificate = own.ok_or_else(missing)?;

@@ -57,11 +57,11 @@ pub(in crate::ops) struct BoundCertificate {
     pub(in crate::ops) cert_update_time: String,
     pub(in crate::ops) server_certificate: String,
     pub(in crate::ops) status: &'static str,
-    /// Edgeseal's own: `ok`, `mismatch`, `expired` or `expire_soon`, as in
+    /// An addition of Edgeseal: `ok`, `mismatch`, `expired` or `expire_soon`, as in
     /// `DescribeCdnHttpsDomainList`.
     pub(in crate::ops) cert_status: &'static str,
     pub(in crate::ops) domain_cname_status: &'static str,
-    /// Edgeseal's own: `true` for the companion; else absent.
+    /// An addition of Edgeseal: `true` for the companion; otherwise absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::ops) companion: Option<&'static str>,
 }
@@ -153,7 +153,7 @@ impl BoundCertificate {
 /// `3 months`, `1 years`: whole years if exact, otherwise months of 30 days.
 fn life(from: Timestamp, to: Timestamp) -> String {
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-    // Rounded, so that 90 days less a second are three months.
+    // Rounded, so that 90 days less one second are three months.
     let days = (to.since_ms(from) + DAY_MS / 2) / DAY_MS;
     match days {
         365.. if days % 365 <= days / 365 => format!("{} years", days / 365),

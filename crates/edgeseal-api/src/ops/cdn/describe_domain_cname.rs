@@ -56,7 +56,7 @@ impl Operation for DescribeDomainCname {
         for name in &names {
             domain_lookup::find(&context.catalog, call.account(), name).await?;
         }
-        // Concurrently: the timeout of an unresponsive DNS server adds up only a few times.
+        // Eight at a time, so that few timeouts of unresponsive DNS servers add up.
         let account = call.account();
         let rows = names.iter().map(|name| Row::of(context, account, name));
         let rows: Vec<_> = rows.collect();
@@ -72,7 +72,7 @@ impl Row {
         let wanted = cname(name, &context.settings.cname_suffix);
         let found = match &context.settings.ownership_verifier {
             Some(check) => check.verify_cname(account, name, &wanted).await,
-            None => Err("this machine has no DNS server to ask".to_owned()),
+            None => Err("this machine has no DNS server to query".to_owned()),
         };
         let (status, passed) = if found.is_ok() { (0, "yes") } else { (1, "no") };
         Self {

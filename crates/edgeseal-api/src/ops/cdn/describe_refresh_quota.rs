@@ -28,7 +28,7 @@ pub(super) const IGNORE_PARAMS: u32 = 100;
 /// URLs to preload per day.
 pub(super) const PRELOADS: u32 = 1000;
 
-/// Limits and what is left of them: numbers as strings.
+/// The quotas and what is left of them: numbers as strings.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {

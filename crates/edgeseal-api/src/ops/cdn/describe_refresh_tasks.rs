@@ -101,10 +101,10 @@ pub enum Error {
     /// Not a task id.
     #[error(transparent)]
     Id(#[from] InvalidTaskId),
-    /// A domain or a status without a task kind.
-    #[error("with DomainName or Status, say in ObjectType what kind of task is meant")]
+    /// A domain or a status without a task type.
+    #[error("with DomainName or Status, also give the type of task in ObjectType")]
     NoKind,
-    /// No such kind.
+    /// No such task type.
     #[error("ObjectType is {given:?}; use file, directory, regex, ignoreparams or preload")]
     Kind {
         /// The value given.
@@ -233,7 +233,7 @@ impl Params {
         if let Some(name) = &self.domain {
             domain_lookup::find(&context.catalog, account, name).await?;
         }
-        // Without an id no task is known.
+        // Tasks are not stored: only those that the call names by id are known.
         let ids = self.ids.as_deref().filter(|_| self.complete);
         let tasks = ids.map(|ids| Task::parse(ids, account, call.now()));
         let mut tasks = tasks.transpose()?.unwrap_or_default();

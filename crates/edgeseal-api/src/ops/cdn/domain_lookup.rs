@@ -1,4 +1,4 @@
-//! The parameter `DomainName` and its domain: where most operations begin.
+//! Reads the parameter `DomainName` and finds its domain, as most operations do first.
 
 use edgeseal_core::{
     AccountId, DomainPattern, Timestamp,
@@ -69,11 +69,11 @@ pub(crate) async fn find_in(
     require_owner(draft.domain(name).await, account, name)
 }
 
-/// Applies a pure decision to a domain, with a history entry for `environment`. `owner` is the
-/// account that the domain must belong to, or `None` for an operator, who may change any.
+/// Applies a pure decision to a domain, and adds a history entry for `environment`. `owner` is the
+/// account that the domain must belong to, or `None` for the operator, who may change any domain.
 ///
 /// # Errors
-/// There is no such domain, the decision refuses, or the store failed.
+/// There is no such domain, the decision refuses the change, or the store failed.
 pub(crate) async fn update<E>(
     context: &Context,
     audit: &AuditContext,

@@ -1,5 +1,5 @@
-//! How an action names the domains that it acts on: an operation that takes one domain or several is
-//! written once, for any [`DomainNames`].
+//! How an action names the domains that it acts on. An operation that takes one domain or several
+//! is implemented once, for any [`DomainNames`].
 
 use edgeseal_core::DomainPattern;
 
@@ -8,13 +8,13 @@ use crate::operation::Input;
 
 /// How an action names its domains.
 pub trait DomainNames: 'static {
-    /// Whether it takes several, all or none.
+    /// Whether it takes several domains, and changes all of them or none.
     const BATCH: bool;
 
     /// Reads the names.
     ///
     /// # Errors
-    /// [`DomainListError`], except that a domain does not exist.
+    /// [`DomainListError`], except for a domain that does not exist.
     fn parse(input: Input<'_>) -> Result<Vec<DomainPattern>, DomainListError>;
 }
 

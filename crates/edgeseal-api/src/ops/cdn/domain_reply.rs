@@ -1,5 +1,5 @@
-//! Responses that show domains. Each action has its own members; how the domains are found, and the
-//! members that all of them have, are here.
+//! Responses that show domains: finding the domains, and the members that all responses have. Each
+//! action adds its own members.
 
 use std::marker::PhantomData;
 

@@ -61,8 +61,8 @@ pub(super) const SETTINGS_MAX: usize = 100;
 const NAME_MAX: usize = 64;
 /// Most bytes of the arguments of one function.
 const ARGUMENTS_MAX: usize = 16 * 1024;
-/// Most bytes of the arguments of all functions of a domain: their record must fit into the store,
-/// twice if as much is staged.
+/// Most bytes of the arguments of all functions of a domain: the record must fit into the store,
+/// even if the staged settings are as long.
 const ALL_ARGUMENTS_MAX: usize = 64 * 1024;
 
 /// A function to set.
@@ -84,7 +84,7 @@ impl Effect {
 }
 
 impl SupportedFunction {
-    /// A function that changes nothing yet.
+    /// A function that applies nothing yet.
     const fn named(name: &'static str) -> Self {
         Self {
             name,
@@ -93,9 +93,9 @@ impl SupportedFunction {
         }
     }
 
-    /// The function that applies this setting, with its arguments. `None` if the edge does not
-    /// support it, or it has a condition (its parent): the edge knows no conditions, and to apply
-    /// it to every request would be wrong.
+    /// The function of this setting, with the setting's arguments. `None` if the edge does not
+    /// support the function, or the setting has a condition (its parent): the edge does not
+    /// evaluate conditions, and applying the setting to every request would be wrong.
     fn of(setting: &Setting) -> Option<(&'static Self, Arguments<'_>)> {
         let function = SUPPORTED.iter().find(|one| one.name == setting.name)?;
         let arguments = Arguments::of(function.name, setting);
@@ -167,7 +167,7 @@ fn check_size(settings: &[Setting]) -> Result<(), InvalidFunctions> {
 fn arguments_size(arguments: &[(String, String)]) -> usize {
     arguments
         .iter()
-        // Includes the overhead of the record.
+        // This includes the overhead of the record.
         .map(|(name, value)| name.len() + value.len() + 8)
         .sum()
 }
@@ -175,7 +175,8 @@ fn arguments_size(arguments: &[(String, String)]) -> usize {
 /// What the edge applies of these settings.
 ///
 /// # Errors
-/// [`InvalidFunctions::Argument`], [`InvalidFunctions::NoTls`], or they are too many or too long together.
+/// [`InvalidFunctions::Argument`], [`InvalidFunctions::NoTls`], or the settings are too many or too
+/// long in total.
 pub(super) fn derive(settings: &[Setting]) -> Result<DeliveryConfig, InvalidFunctions> {
     check_size(settings)?;
     let mut delivery = DeliveryConfig::default();

@@ -1,5 +1,5 @@
-//! `ImportCertificate`, an action of Edgeseal's own: binds a certificate of another server to up to
-//! 50 domains. It adds missing domains, keeps certificates that were issued later, and changes
+//! `ImportCertificate`, one of Edgeseal's own actions: binds a certificate of another server to up
+//! to 50 domains. It adds missing domains, keeps certificates that were issued later, and changes
 //! nothing where the certificate is bound already, so an import can be repeated until it is
 //! complete.
 
@@ -39,7 +39,7 @@ pub struct Params {
     origins: Option<Vec<Origin>>,
     chain: String,
     key: Zeroizing<String>,
-    /// Reports what would be done, and does nothing.
+    /// Whether to report what would be done, without doing it.
     dry_run: bool,
 }
 
@@ -211,8 +211,8 @@ fn map_change_error<E: Into<Error>>(error: ChangeError<E>) -> ChangeError<Error>
 
 const PRODUCTION: Environment = Environment::Production;
 
-/// The account's domain of this name; `None` if the account has none. If another account has it,
-/// adding it fails, as in any action.
+/// The account's domain of this name; `None` if the account has no such domain. If another account
+/// has it, adding it fails, as in any action.
 async fn find_owned(
     context: &Context,
     call: &Authorized,
@@ -253,7 +253,7 @@ async fn outcome(
     })
 }
 
-/// The latest commit to any of the domains.
+/// The latest commit that changed any of the domains.
 async fn newest(context: &Context, names: &[DomainPattern]) -> Result<Revision, Error> {
     let mut newest = Revision::default();
     for name in names {

@@ -30,10 +30,10 @@ pub enum Error {
     /// There is no such domain.
     #[error(transparent)]
     Domain(#[from] DomainError),
-    /// No property.
-    #[error("say in Property where the domain is delivered, as in {{\"coverage\":\"overseas\"}}")]
+    /// No Property.
+    #[error("set Property to where the domain is delivered, such as {{\"coverage\":\"overseas\"}}")]
     Unnamed,
-    /// Not a property.
+    /// Not a valid Property.
     #[error(
         "Property is {given:?}; it must be {{\"coverage\":WHERE}} with one of {}",
         Coverage::all_wire_names()

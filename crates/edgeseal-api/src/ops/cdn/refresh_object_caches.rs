@@ -75,16 +75,16 @@ pub struct Preloaded {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No URLs.
-    #[error("name the addresses in ObjectPath, one a line, as in http://example.com/index.html")]
+    #[error("name the URLs in ObjectPath, one per line, such as http://example.com/index.html")]
     Unnamed,
-    /// No such kind.
+    /// No such task type.
     #[error("ObjectType is {given:?}; use File, Directory, Regex or IgnoreParams")]
     Kind {
         /// The value given.
         given: String,
     },
     /// More URLs than a call may have.
-    #[error("{count} addresses are given; a call of this kind takes {max}")]
+    #[error("{count} URLs are given; at most {max} are accepted for this type")]
     TooMany {
         /// How many.
         count: usize,
@@ -108,7 +108,7 @@ pub enum Error {
         position: usize,
     },
     /// More domains than the URLs of a call may have.
-    #[error("the addresses are of more than {DOMAINS_MAX} domains")]
+    #[error("the URLs have more than {DOMAINS_MAX} domains")]
     TooManyDomains,
     /// An invalid name.
     #[error(transparent)]
@@ -175,7 +175,7 @@ impl From<String> for Preloaded {
     }
 }
 
-/// Records who requested it: the only change.
+/// Writes the call to the audit log; nothing else changes.
 async fn run(
     context: &Context,
     call: &Authorized,
@@ -202,7 +202,8 @@ async fn run(
     ))
 }
 
-/// The account's domain that serves a host: the domain of that name, or the wildcard above it.
+/// The account's domain that serves a host: the domain of that name, or the wildcard that covers
+/// it.
 async fn find_serving_domain(
     draft: &mut Draft,
     call: &Authorized,
@@ -224,7 +225,7 @@ async fn find_serving_domain(
 }
 
 impl TaskKind {
-    /// Most URLs of one call, by the reference pages.
+    /// Most URLs of one call, according to the reference pages.
     const fn urls_max(self) -> usize {
         match self {
             Self::File | Self::IgnoreParams => 1000,
@@ -250,7 +251,7 @@ impl Params {
         }
         let domains = domains.names().map_err(|reason| match reason {
             InvalidDomainList::Malformed(error) => Error::Name(error),
-            // The list is neither indexed nor empty.
+            // The list is not indexed, and it is not empty.
             InvalidDomainList::TooMany { .. }
             | InvalidDomainList::Gap(_)
             | InvalidDomainList::Empty { .. } => Error::TooManyDomains,

@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::wire_names::WireName;
 
-/// How long a task is listed: three days, by the reference pages.
+/// How long a task is listed: three days, according to the reference pages.
 const RETENTION_MS: i64 = 3 * 24 * 60 * 60 * 1000;
 /// How far the clock of another node may be ahead.
 const CLOCK_SKEW_MS: i64 = 15 * 60 * 1000;
 /// Most task ids of one call.
 pub(super) const IDS_MAX: usize = 10;
-/// 5 digits for the account.
+/// 5 check digits for the account.
 const CHECKS: u64 = 100_000;
 /// 10 digits for the time in seconds: until the year 2286.
 const SECONDS: u64 = 10_000_000_000;
@@ -93,7 +93,8 @@ impl Task {
         (task * CHECKS + check(account, task)).to_string()
     }
 
-    /// The task of this id, if it is the account's and of the last three days.
+    /// The task with this id, if it belongs to the account and was requested in the last three
+    /// days.
     fn from_id(id: u64, account: &AccountId, now: Timestamp) -> Option<Self> {
         let task = id / CHECKS;
         if id % CHECKS != check(account, task) {
@@ -157,7 +158,7 @@ pub(super) fn ids(text: &str) -> Result<Vec<u64>, InvalidTaskId> {
     Ok(ids)
 }
 
-/// Check digits: distinguish an account's tasks from other numbers.
+/// Check digits, which distinguish the ids of an account's tasks from other numbers.
 fn check(account: &AccountId, task: u64) -> u64 {
     let digest = digest(&SHA256, format!("{account}/{task}").as_bytes());
     let bytes = digest.as_ref().iter().take(6);

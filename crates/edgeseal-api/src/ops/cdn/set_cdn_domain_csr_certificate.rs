@@ -1,5 +1,5 @@
 //! `SetCdnDomainCSRCertificate`: binds the certificate issued for a signing request of this
-//! account, with the key that stayed here.
+//! account, with the stored key of the request.
 
 use edgeseal_core::{
     DomainPattern,
@@ -26,7 +26,7 @@ pub struct SetCdnDomainCsrCertificate;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No certificate.
-    #[error("give the certificate in ServerCertificate, in PEM or the base64 of it")]
+    #[error("give the certificate in ServerCertificate, as PEM or base64-encoded PEM")]
     Missing,
     /// Neither PEM nor base64-encoded PEM.
     #[error(transparent)]
@@ -36,7 +36,7 @@ pub enum Error {
     Certificate(#[from] InvalidCertificate),
     /// No signing request of the account has its key.
     #[error(
-        "the certificate for {name} was not made from a signing request of your account: no key here belongs to it"
+        "the certificate for {name} was not issued for a signing request of your account: there is no key for it"
     )]
     NoRequest {
         /// Common name of the certificate.

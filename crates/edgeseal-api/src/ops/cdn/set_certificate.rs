@@ -43,7 +43,7 @@ use params::Params;
 use source::Reference;
 pub(super) use source::{CertificateInput, UploadedCertificate, check_covers};
 
-/// The permission to add a certificate to CAS, as for any other upload.
+/// The permission to add a certificate to CAS: the same as for any other upload.
 const UPLOAD: &str = "yundun-cert:UploadUserCertificate";
 
 /// Applies the parameters to all of these domains, or to none.
@@ -183,7 +183,7 @@ impl CertificateChange<'_> {
         for name in self.names {
             let found = domain_lookup::find_in(&mut draft, self.call.account(), name).await;
             let domain = found.map_err(|error| refused(error.into()))?;
-            // Checked before; a concurrent call may have changed it.
+            // This was checked before, but a concurrent call may have changed it.
             domain
                 .check_certificate_change()
                 .map_err(|held| refused(held.into()))?;

@@ -1,4 +1,5 @@
-//! `SetForceRedirectConfig` of 2014: redirects one scheme to the other, or disables redirects.
+//! `SetForceRedirectConfig` of version 2014-11-11: redirects one scheme to the other, or disables
+//! redirects.
 
 use edgeseal_core::{DomainPattern, delivery::Redirect, domain::Environment};
 

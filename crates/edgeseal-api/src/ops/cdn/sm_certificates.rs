@@ -1,4 +1,4 @@
-//! The operations on SM2 certificates: known, and refused. The TLS library of the edge has no
+//! The operations on SM2 certificates, which are refused: the TLS library of the edge has no
 //! ShangMi cipher suite (RFC 8998), so such a certificate could not be served.
 
 use crate::{
@@ -8,13 +8,14 @@ use crate::{
     operation::{EmptyReply, Input, Operation, Success},
 };
 
-/// `SetCdnDomainSMCertificate`, `DescribeCdnSMCertificateList` and `DescribeCdnSMCertificateDetail`.
+/// `SetCdnDomainSMCertificate`, `DescribeCdnSMCertificateList` and
+/// `DescribeCdnSMCertificateDetail`.
 pub struct SmCertificates;
 
 /// SM2 certificates are not supported.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
-    "SM2 certificates cannot be served by this edge, so none are kept; use SetCdnDomainSSLCertificate with an RSA or ECDSA certificate"
+    "this edge cannot serve SM2 certificates, so they are not stored; use SetCdnDomainSSLCertificate with an RSA or ECDSA certificate"
 )]
 pub struct Sm2NotSupported;
 

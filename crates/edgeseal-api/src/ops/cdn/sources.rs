@@ -1,4 +1,4 @@
-//! The parameter `Sources`: a JSON list of origins, in every form that clients send. Member names
+//! The parameter `Sources`: a JSON list of origins, in every form that clients send: member names
 //! in any case, numbers as numbers or strings, a single origin without a list.
 
 use std::{
@@ -21,7 +21,7 @@ use crate::{context::Context, error::api_error};
 
 /// Most origins of a domain.
 const ORIGINS_MAX: usize = 20;
-/// Default priority: a primary origin. The console gives 30 to a secondary one.
+/// Default priority: a primary origin. The console sets 30 for a secondary one.
 const PRIORITY_DEFAULT: u8 = 20;
 /// Largest priority. The documentation names 20 and 30; the Terraform provider allows 0 to 100, and
 /// its acceptance tests use 40.
@@ -54,7 +54,7 @@ pub enum InvalidSources {
         /// How many.
         count: usize,
     },
-    /// No such kind of origin.
+    /// No such origin type.
     #[error(
         "origin {position}: type is {given:?}; use one of {}",
         OriginKind::all_wire_names()
@@ -167,7 +167,7 @@ fn is_localhost(name: &str) -> bool {
         || name.ends_with(".localhost")
 }
 
-/// Whether it is an address of this machine: then a socket can bind it. Nothing is sent.
+/// Whether this is an address of this machine: only then can a socket bind it. Nothing is sent.
 fn is_local(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
@@ -307,7 +307,7 @@ fn number<T: FromStr>(members: &Map<String, Value>, name: &str, default: T) -> O
     text(members, name).map_or(Some(default), |text| text.parse().ok())
 }
 
-/// A host name; unlike a domain it may be a single label, such as a name in a private network.
+/// A host name. Unlike a domain name, it may be a single label, as in private networks.
 fn host(text: &str) -> Option<String> {
     if let Ok(name) = DomainName::parse(text) {
         return Some(name.to_string());
@@ -319,7 +319,7 @@ fn host(text: &str) -> Option<String> {
     (plain && (1..=63).contains(&label.len()) && !label.starts_with('-')).then_some(label)
 }
 
-/// A member as text, its name in any case; `None` if it is absent, null or empty.
+/// A member as text; the case of its name is ignored. `None` if it is absent, null or empty.
 fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
     let (_, value) = members
         .iter()

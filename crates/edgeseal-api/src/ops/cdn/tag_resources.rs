@@ -47,7 +47,7 @@ pub struct UntagParams {
 pub struct ListParams {
     names: Vec<DomainPattern>,
     tags: Vec<(String, String)>,
-    /// How many domains earlier responses contained.
+    /// Number of domains in earlier responses.
     skip: usize,
 }
 

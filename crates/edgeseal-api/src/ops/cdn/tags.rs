@@ -72,7 +72,7 @@ pub(in crate::ops) fn parse_tags(
     Ok(tags)
 }
 
-/// Whether a tag is the wanted one; one that is wanted without a value may have any.
+/// Whether a tag matches the wanted one, which matches any value if it has none.
 pub(super) fn is_wanted(wanted: &(String, String), key: &str, value: &str) -> bool {
     wanted.0 == key && (wanted.1.is_empty() || wanted.1 == value)
 }
@@ -92,8 +92,8 @@ pub(super) fn keys(params: &ParamMap) -> Result<Vec<String>, InvalidTags> {
     }
 }
 
-/// The given tags, in order of their keys; the last of one key wins. Only the first twenty are
-/// read, as many as a domain may have.
+/// The given tags, ordered by key; the last value of a key wins. Only the first twenty are read, as
+/// many as a domain may have.
 pub(super) fn parse_filter(params: &ParamMap) -> Vec<(String, String)> {
     listed(params, "Tag")
 }
@@ -121,7 +121,7 @@ const GROUP_MAX: usize = 64;
 
 /// An invalid resource group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("ResourceGroupId must have at most {GROUP_MAX} characters that print")]
+#[error("ResourceGroupId must have at most {GROUP_MAX} printable characters")]
 pub struct InvalidResourceGroup;
 
 /// Reads `ResourceGroupId`.

@@ -59,7 +59,7 @@ struct VerifyData {
 /// Errors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not a name.
+    /// The name is invalid.
     #[error(transparent)]
     Name(#[from] DomainError),
     /// No such method, or none given.
@@ -70,7 +70,7 @@ pub enum Error {
     },
     /// Ownership is not verified here.
     #[error(
-        "ownership is not checked on this Edgeseal (owner_check is off): domains can be added without"
+        "ownership is not checked on this Edgeseal (owner_check is off): domains can be added without proof"
     )]
     Disabled,
     /// The DNS does not prove it.

@@ -1,4 +1,4 @@
-//! The cloud's names for values, in both directions.
+//! The cloud's names of values: parsing and printing.
 
 use edgeseal_core::{
     DomainPattern,
@@ -7,7 +7,7 @@ use edgeseal_core::{
 };
 use edgeseal_store::record::CertificateSource;
 
-/// Wire names of a type's values, in both directions.
+/// A type whose values have names on the wire.
 pub(in crate::ops) trait WireName: Copy + Sized + 'static {
     /// Every value with its wire name.
     const WIRE_NAMES: &'static [(Self, &'static str)];
@@ -93,8 +93,8 @@ impl WireName for KeyAlgorithm {
     ];
 }
 
-/// The name that clients' DNS should point to: `<domain>.<suffix>`; for a wildcard it begins with
-/// `all.`, like the cloud's.
+/// The name that the DNS of a domain should point to: `<domain>.<suffix>`, for a wildcard prefixed
+/// with `all.`, as in the cloud.
 pub(in crate::ops) fn cname(name: &DomainPattern, suffix: &str) -> String {
     match name {
         DomainPattern::Exact(name) => format!("{name}.{suffix}"),

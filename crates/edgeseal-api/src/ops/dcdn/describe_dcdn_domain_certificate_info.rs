@@ -1,4 +1,4 @@
-//! `DescribeDcdnDomainCertificateInfo`: what is bound to one domain.
+//! `DescribeDcdnDomainCertificateInfo`: the certificates bound to one domain.
 
 use edgeseal_core::domain::Domain;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::{
 /// `DescribeDcdnDomainCertificateInfo`.
 pub type DescribeDcdnDomainCertificateInfo = DescribeDomain<Reply>;
 
-/// One entry for each certificate and never none, as in the CDN's.
+/// One entry per certificate, or an empty one, as in the CDN's action.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -40,7 +40,7 @@ struct CertInfo {
     bound: Option<BoundView>,
 }
 
-/// What is there only if a certificate is bound. All values are strings on the wire.
+/// Members that are present only if a certificate is bound. All values are strings on the wire.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct BoundView {

@@ -1,4 +1,4 @@
-//! `DescribeDcdnDomainDetail`: one domain, with the text of its certificate.
+//! `DescribeDcdnDomainDetail`: one domain, with the PEM of its certificate.
 
 use edgeseal_core::domain::Domain;
 use serde::Serialize;

@@ -39,7 +39,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Whether an argument is on; one that is neither on nor off is not.
+    /// Whether an argument is on; `false` for an invalid value.
     pub(super) fn is_on(self, argument: &'static str) -> bool {
         matches!(self.flag(argument), Ok(Some(true)))
     }

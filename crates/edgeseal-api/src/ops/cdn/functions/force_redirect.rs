@@ -57,8 +57,8 @@ pub(super) fn replace_redirect(settings: &mut [Setting], new: &Setting) {
     }
 }
 
-/// The staged setting that must accompany `staged` so that not both redirects are enabled: the
-/// other one disabled. `None` if nothing is missing.
+/// The setting that must be staged with `staged` so that not both redirects are enabled: the other
+/// redirect, disabled. `None` if nothing is missing.
 pub(in crate::ops::cdn) fn staged_redirect_off(
     settings: &[Setting],
     staged: &[Setting],

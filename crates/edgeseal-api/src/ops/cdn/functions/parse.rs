@@ -40,7 +40,7 @@ pub(in crate::ops::cdn) fn parse(text: Option<&str>) -> Result<Vec<Function>, In
         one @ Value::Object(_) => vec![one],
         _ => {
             return Err(InvalidFunctions::NotJson {
-                reason: "it is no list of objects".to_owned(),
+                reason: "it is not a list of objects".to_owned(),
             });
         }
     };

@@ -17,7 +17,7 @@ pub(super) const SET_RESP_HEADER: SupportedFunction = SupportedFunction {
     },
     effect: |arguments| match Operation::of(arguments) {
         None => Effect::None,
-        // The edge does not check the origin of a cross-origin request.
+        // The edge does not check the origin of cross-origin requests.
         Some(_) if arguments.is_on("access_origin_control") => Effect::Part,
         Some(_) => Effect::Edge,
     },

@@ -9,8 +9,8 @@ use edgeseal_store::{Fault, catalog::Draft, record::CertificateRecord};
 
 use crate::warning::{Warning, WarningKind};
 
-/// Warnings about newly bound certificates: that one does not cover the domain, and those of the
-/// certificate itself at `now`.
+/// Warnings about newly bound certificates: that a certificate does not cover the domain, and those
+/// of the certificate itself at `now`.
 pub(in crate::ops::cdn) async fn new_binding_warnings(
     draft: &mut Draft,
     (before, after): (&Domain, &Domain),
@@ -43,9 +43,9 @@ pub(super) fn mismatch(domain: &Domain, certificate: &CertificateRecord) -> Opti
     })
 }
 
-/// Warnings about replaced certificates: that one would have expired later, because the caller may
-/// be restoring an old certificate; that clients which support only its key type are left without;
-/// and that more than one is replaced.
+/// Warnings about replaced certificates: that a replaced one would have expired later, because the
+/// caller may be deploying an old certificate by mistake; that clients which support only the
+/// replaced key type can no longer connect; and that more than one certificate is replaced.
 pub(in crate::ops::cdn) async fn replaced_binding_warnings(
     draft: &mut Draft,
     (before, after): (&Domain, &Domain),

@@ -1,14 +1,14 @@
-//! The actions that set a certificate: one operation, whose parameters and codes each action spells
-//! in its own way.
+//! The actions that set a certificate: one operation; each action has its own parameter names and
+//! codes.
 //!
-//! | action | differs |
-//! |---|---|
-//! | `SetCdnDomainSSLCertificate`, `SetDcdnDomainSSLCertificate` | the ones of today |
-//! | `SetDomainServerCertificate`, `BatchSetCdnDomainServerCertificate` | other names, codes of 2014 |
-//! | `SetDcdnDomainCertificate`, `BatchSetDcdnDomainCertificate` | other names, most codes of today |
+//! | action | parameter names | codes |
+//! |---|---|---|
+//! | `SetCdnDomainSSLCertificate`, `SetDcdnDomainSSLCertificate` | current | current |
+//! | `SetDomainServerCertificate`, `BatchSetCdnDomainServerCertificate` | legacy | of 2014 |
+//! | `SetDcdnDomainCertificate`, `BatchSetDcdnDomainCertificate` | legacy | mostly current |
 //!
-//! The legacy ones are removed from the SDKs but still used by tools; `ForceSet=1` takes a name from
-//! the certificate that has it.
+//! The SDKs no longer have the legacy actions, but tools still use them. There, `ForceSet=1` takes
+//! a name from the certificate that has it.
 
 use std::marker::PhantomData;
 
@@ -45,7 +45,7 @@ pub type BatchSetDcdnDomainCertificate = SetCertificate<LegacyDcdn, Each>;
 /// Enables HTTPS of domains with a certificate, or disables it.
 pub struct SetCertificate<D, N>(PhantomData<(D, N)>);
 
-/// How an action spells parameters and errors.
+/// The parameter names and error codes of an action.
 pub trait Dialect: 'static {
     /// Names of the parameters.
     const PARAM_NAMES: ParamNames;
@@ -54,7 +54,7 @@ pub trait Dialect: 'static {
     type Error: ApiError + From<Error> + 'static;
 }
 
-/// The actions of today.
+/// The current actions.
 pub struct Current;
 
 /// The legacy actions of the CDN.

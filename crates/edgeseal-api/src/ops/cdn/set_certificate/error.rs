@@ -28,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Domains(#[from] DomainListError),
     /// HTTPS is neither enabled nor disabled.
-    #[error("say in {param} whether HTTPS is to be on or off")]
+    #[error("set {param} to on or off to enable or disable HTTPS")]
     MissingSwitch {
         /// The parameter.
         param: &'static str,
@@ -41,7 +41,7 @@ pub enum Error {
         /// The value given.
         given: String,
     },
-    /// Not a valid value.
+    /// Not a valid `Env`.
     #[error("Env is {given:?}; use staging or production, a word of at most 64 characters")]
     Environment {
         /// The value given.
@@ -56,7 +56,7 @@ pub enum Error {
         /// The value given.
         given: String,
     },
-    /// It cannot accompany the bound certificate.
+    /// The certificate cannot be a companion of the bound one.
     #[error("{}: {reason}; {}", domain.to_san(), companion_advice(*reason))]
     NoCompanion {
         /// The domain.
@@ -67,13 +67,13 @@ pub enum Error {
     /// The name is too long.
     #[error("CertName has {characters} characters")]
     NameTooLong {
-        /// How many.
+        /// Its length.
         characters: usize,
     },
     /// The name has control characters.
     #[error("CertName has control characters, perhaps a line break")]
     NameControl,
-    /// No such kind.
+    /// No such certificate type.
     #[error("CertType is {given:?}; use upload or cas")]
     Kind {
         /// The value given.
@@ -165,7 +165,7 @@ pub enum Error {
     NameTaken {
         /// The name.
         name: String,
-        /// Whose it is.
+        /// The id of that certificate.
         id: CertificateId,
     },
     /// The name belongs to a certificate that the caller may not delete.
@@ -175,7 +175,7 @@ pub enum Error {
     NameInUse {
         /// The name.
         name: String,
-        /// Whose it is.
+        /// The id of that certificate.
         id: CertificateId,
     },
     /// The name belongs to a certificate of CAS.
@@ -301,7 +301,7 @@ const fn companion_advice(reason: CompanionError) -> &'static str {
     }
 }
 
-/// The names of a certificate, or how to find them out.
+/// The names of a certificate, or the permission needed to see them.
 fn told(names: Option<&[DomainPattern]>) -> String {
     match names {
         Some(names) => format!(": it is for {}", listed(names)),
@@ -309,7 +309,7 @@ fn told(names: Option<&[DomainPattern]>) -> String {
     }
 }
 
-/// A few names; a certificate may have hundreds.
+/// The first few names: a certificate may have hundreds.
 fn listed(names: &[DomainPattern]) -> String {
     const SHOWN: usize = 5;
     let shown: Vec<String> = names

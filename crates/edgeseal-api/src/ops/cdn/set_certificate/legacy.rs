@@ -69,8 +69,8 @@ api_error!(LegacyError {
     Set => LegacyParameter,
 });
 
-// The legacy page has one code for taken names, one for parameters, and one for domains that are not
-// online; the others are those of today.
+// The legacy page has one code for names that are taken, one for parameters, and one for domains
+// that are not online; the other codes are the current ones.
 api_error!(LegacyDcdnError {
     Set(Error::NameTaken { .. } | Error::NameInUse { .. }) => CertificateDuplicated,
     Set(Error::Region { .. } | Error::NoReference) => SetCertificateParameter,

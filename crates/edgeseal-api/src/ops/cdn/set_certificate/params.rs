@@ -1,4 +1,4 @@
-//! The parameters, validated one by one in the order of refusals.
+//! The parameters, validated one by one in the documented order of errors.
 
 use edgeseal_core::{
     Timestamp,
@@ -81,7 +81,7 @@ impl Params {
         }
     }
 
-    /// Whether HTTPS is to be enabled.
+    /// Whether to enable HTTPS.
     pub(super) fn is_enabled(&self) -> Result<bool, Error> {
         let param = self.names.enabled;
         match self.enabled.as_deref() {
@@ -95,8 +95,9 @@ impl Params {
         }
     }
 
-    /// For which edges. "Not passing or passing any other value is a formal certificate", says the
-    /// Terraform provider's documentation of `env`; what is no word at all is refused.
+    /// The environment. The Terraform provider's documentation of `env` says: "Not passing or
+    /// passing any other value is a formal certificate". Only a value that is too long or
+    /// unprintable is refused.
     pub(super) fn environment(&self) -> Result<(Environment, Option<Warning>), Error> {
         match self.environment.as_deref() {
             None | Some("production") => Ok((Environment::Production, None)),
@@ -113,7 +114,7 @@ impl Params {
         }
     }
 
-    /// Whether the certificate accompanies another one.
+    /// Whether the certificate replaces the bound ones or accompanies one.
     pub(super) fn binding_role(&self) -> Result<BindingRole, Error> {
         match self.companion.as_deref() {
             None => Ok(BindingRole::Primary),
@@ -125,7 +126,7 @@ impl Params {
         }
     }
 
-    /// Whether the call is an upload to CAS as well.
+    /// Whether the call also uploads the certificate to CAS.
     pub(super) fn uploads_to_centre(&self) -> bool {
         self.kind.as_deref() == Some("cas") && self.uploads_to_cas()
     }

@@ -1,4 +1,4 @@
-//! The source of a certificate: stored before, or uploaded with the call.
+//! The source of a certificate: already stored, or uploaded with the call.
 
 use edgeseal_core::{
     DomainPattern, Timestamp,
@@ -67,7 +67,7 @@ const READ: &str = "yundun-cert:GetUserCertificateDetail";
 const DELETE: &str = "yundun-cert:DeleteUserCertificate";
 
 impl CertificateInput {
-    /// The certificate's record for these domains; a new upload is written.
+    /// The record of the certificate to bind to these domains; a new upload is stored.
     pub(super) async fn resolve(
         &self,
         draft: &mut Draft,
@@ -197,7 +197,8 @@ impl UploadedCertificate {
             }));
         }
         let row = self.new_row(draft, call, domains).await?;
-        // Held against the quota once it is bound: what it supersedes may make way for it.
+        // Checked against the quota once it is bound: a certificate that it replaces may free a
+        // slot.
         draft
             .add_certificate(&row, &self.certificate, Quota::Unlimited)
             .await?;
@@ -206,9 +207,9 @@ impl UploadedCertificate {
         Ok(row)
     }
 
-    /// Whether the call may take the name from this certificate, which is then gone: it is these
-    /// domains' own, or the caller may delete any. A right to set the certificates of some domains
-    /// does not reach those of others.
+    /// Whether the call may take the name from this certificate, which is then deleted: either only
+    /// these domains use it, or the caller may delete any certificate. The permission to set the
+    /// certificates of some domains does not extend to those of others.
     async fn may_replace(
         &self,
         draft: &mut Draft,
@@ -217,9 +218,9 @@ impl UploadedCertificate {
         domains: &[DomainPattern],
         named: &CertificateRecord,
     ) -> Resolved<bool> {
-        // A binding that comes after this read rewrites what it read, and the change is decided anew.
+        // A concurrent binding changes a record that was read here, so the transaction is retried.
         let is_used = draft.domain_using_certificate(named.id).await?.is_some();
-        // Whoever may set the certificate of a domain can bind one of CAS first.
+        // A caller who may set the certificate of a domain could bind a certificate of CAS first.
         if is_used && named.source != CertificateSource::Centre {
             let most = domains.len() + 1;
             let users = context
@@ -279,7 +280,7 @@ fn refused(error: StoreError) -> ChangeError<Error> {
     ChangeError::Refused(error.into())
 }
 
-/// `cert-<id>`, or with a further number if a caller has taken that name already.
+/// `cert-<id>`, with a further number if the name is taken already.
 async fn unique_name(draft: &mut Draft, call: &Authorized, id: CertificateId) -> Resolved<String> {
     let mut name = format!("cert-{id}");
     while draft
