@@ -13,7 +13,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// The parameter that names it.
+/// The parameter that names the certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateParam {
     /// `CertId`, a number.
@@ -71,7 +71,7 @@ impl CertificateParam {
     }
 }
 
-/// Reads an id. `<id>-<region>`, the long form that some clients pass on, is accepted too.
+/// Reads an id. `<id>-<region>`, the long form that some clients send, is accepted too.
 ///
 /// # Errors
 /// [`CertificateError::Missing`] and [`CertificateError::Malformed`].
@@ -104,8 +104,8 @@ pub(crate) fn parse_name(params: &ParamMap) -> Result<String, CertificateError> 
         .ok_or(CertificateError::Missing(CertificateParam::CertName))
 }
 
-/// Reads the account's certificate of this id. One of another account or a deleted one is not
-/// found.
+/// Reads the account's certificate with this id. A certificate of another account or a deleted one
+/// is not found.
 ///
 /// # Errors
 /// The store failed.

@@ -9,7 +9,7 @@ use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
 
 use crate::context::Context;
 
-/// The status of a certificate by itself.
+/// The status of a certificate, regardless of its domains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CertificateStatus {
     /// Valid.
@@ -56,7 +56,8 @@ impl CertificateStatus {
         }
     }
 
-    /// The status of a newer name, or of an older one; ASCII case is ignored.
+    /// The status with this name in CAS's newer actions, or in its older ones; ASCII case is
+    /// ignored.
     pub(super) fn from_certificate_status(word: &str) -> Option<Self> {
         let newer = word.eq_ignore_ascii_case(Self::ExpiresSoon.certificate_status());
         newer
@@ -64,7 +65,7 @@ impl CertificateStatus {
             .or_else(|| Self::from_order_status(word))
     }
 
-    /// The status of a name; ASCII case is ignored.
+    /// The status with this name in CAS orders; ASCII case is ignored.
     pub(super) fn from_order_status(word: &str) -> Option<Self> {
         [
             Self::Issued,
@@ -95,7 +96,7 @@ pub(super) fn domain_certificate_status(
 }
 
 /// Leaf and chain in PEM, byte for byte as uploaded, so that clients which compare it find no
-/// difference. What is served has the intermediates in order and no root.
+/// difference. Edges serve the intermediates in order, without the root.
 pub(super) async fn public_pem(
     catalog: &Catalog,
     certificate: &CertificateRecord,
@@ -122,7 +123,7 @@ pub(super) async fn served_pem(catalog: &Catalog, domain: &Domain) -> Result<Str
     }
 }
 
-/// The retained text of a certificate. It includes the key only if keys are returned.
+/// The stored PEM of a certificate. It includes the key only if keys are returned.
 pub(super) fn retained_texts(context: &Context, certificate: &Certificate) -> OriginalPem {
     let OriginalPem { chain, key } = certificate.original_pem.clone();
     let key = key.filter(|_| context.settings.return_private_keys);

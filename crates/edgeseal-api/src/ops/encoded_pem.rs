@@ -1,12 +1,12 @@
-//! Certificates with one or two extra encodings: two operations document their PEM as base64,
-//! percent-encoded. Clients send it plain as well.
+//! Certificates with one or two extra encodings: two operations document PEM that is base64-encoded
+//! and percent-encoded. Clients also send plain PEM.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use percent_encoding::percent_decode_str;
 
 /// The value is neither PEM nor base64-encoded PEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the certificate is neither PEM nor the base64 of PEM")]
+#[error("the certificate is neither PEM nor base64-encoded PEM")]
 pub struct InvalidEncodedPem;
 
 /// Decodes the PEM.
@@ -15,7 +15,7 @@ pub struct InvalidEncodedPem;
 /// [`InvalidEncodedPem`].
 pub(super) fn decode(text: &str) -> Result<String, InvalidEncodedPem> {
     let mut text = text.trim().to_owned();
-    // Percent-encoded base64, of PEM that may be percent-encoded too.
+    // Percent-encoded base64 of PEM, which may itself be percent-encoded.
     for _ in 0..2 {
         if text.contains("-----BEGIN") {
             return Ok(text);

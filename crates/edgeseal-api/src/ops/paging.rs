@@ -31,7 +31,7 @@ pub enum InvalidPage {
     Size {
         /// The parameter names.
         names: PageParamNames,
-        /// The largest.
+        /// The largest allowed size.
         max: usize,
     },
 }
@@ -65,7 +65,7 @@ impl Page {
         })
     }
 
-    /// The entries on this page, of all entries.
+    /// The entries of `all` that are on this page.
     pub fn of<T>(self, all: Vec<T>) -> impl Iterator<Item = T> {
         let skipped = (self.number - 1).saturating_mul(self.size);
         all.into_iter().skip(skipped).take(self.size)

@@ -2,15 +2,15 @@
 
 use crate::authorize::Authorized;
 
-/// The default region, also of certificates that were uploaded for a domain.
+/// The default region. Certificates uploaded for a domain are in this region too.
 pub(super) const DEFAULT: &str = "cn-hangzhou";
-/// The other one.
+/// The international region.
 pub(super) const INTERNATIONAL: &str = "ap-southeast-1";
-/// Both.
+/// All regions.
 pub(super) const REGIONS: [&str; 2] = [DEFAULT, INTERNATIONAL];
 
-/// The region of a call to CAS: that of the endpoint that was called, else that of `RegionId`,
-/// which old clients always send, else the default.
+/// The region of a call to CAS: the one of the endpoint, or else `RegionId`, which old clients
+/// always send, or else the default.
 pub(super) fn from_call(call: &Authorized) -> &'static str {
     let host = call.host().unwrap_or_default();
     let named = call.params().get_non_empty("RegionId");
