@@ -1,4 +1,4 @@
-//! The tables of the code against the tables of `spec/`, both ways.
+//! The code's tables match the tables of `spec/`, in both directions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::{table::EDGESEAL, *};
 
 type Row = (u16, String, String);
 
-/// Rows of `errors.tsv` with those who answer them.
+/// Rows of `errors.tsv` with the actions that return them.
 fn errors() -> BTreeMap<Row, Vec<&'static str>> {
     rows(include_str!("../../../../spec/errors.tsv"))
         .map(|row| {
@@ -23,8 +23,8 @@ fn errors() -> BTreeMap<Row, Vec<&'static str>> {
         .collect()
 }
 
-/// Whether `by` names an action: by its name, or as its permission does where products have an
-/// action of the same name (`ram:CreateAccessKey`).
+/// Whether `by` names an action: by its name, or in the form of its permission where several
+/// products have an action of that name (`ram:CreateAccessKey`).
 fn names(by: &[&str], action: &Action) -> bool {
     by.contains(&action.name) || by.contains(&action.permission)
 }
@@ -55,7 +55,7 @@ fn every_row_that_an_implemented_action_answers_is_a_code() {
         if by.iter().any(answered_here) {
             assert!(
                 known.contains(&row),
-                "{row:?} is answered by {by:?}, but is no code"
+                "{row:?} is returned by {by:?}, but is not a code"
             );
         }
     }
@@ -82,7 +82,7 @@ fn the_documented_codes_of_the_operation_are_thirty_two() {
         .find(|action| action.name == "SetCdnDomainSSLCertificate")
         .unwrap();
     let own = errors().into_values().filter(|by| names(by, action));
-    // Those of domain names, of a missing switch, of the quota, and of conflicting changes.
+    // The codes of domain names, a missing switch, the quota, and conflicting changes.
     assert_eq!(own.count(), 32 + 6);
 }
 
@@ -102,7 +102,11 @@ fn each_action_has_the_facts_of_its_row() {
     }
     let own = table.iter().filter(|row| row[0] == "edgeseal").count();
     let built = ACTIONS.iter().filter(|action| action.version == EDGESEAL);
-    assert_eq!(own, built.count(), "all own actions are here");
+    assert_eq!(
+        own,
+        built.count(),
+        "all of Edgeseal's own actions are listed"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use edgeseal_store::{Catalog, Keyring, memory::MemoryStore};
 use super::*;
 use crate::policy_cache::PolicyCache;
 
-/// Distinct ones that a flood sends.
+/// The number of distinct values that a flood sends.
 const FLOOD: u32 = 1_000_000;
 
 #[test]
@@ -17,7 +17,7 @@ fn a_nonce_passes_once_within_its_window() {
     assert!(!nonces.use_nonce("key", "n", now.plus_ms(1000), 1000));
     assert!(
         nonces.use_nonce("other", "n", now, 1000),
-        "each key has nonces of its own"
+        "each key has its own nonces"
     );
     assert!(nonces.use_nonce("key", "n", now.plus_ms(1001), 1000));
     assert!(!nonces.use_nonce("key", "n", now.plus_ms(1500), 1000));
@@ -66,11 +66,11 @@ fn a_flood_of_nonces_uses_bounded_memory() {
     let last = (FLOOD - 1).to_string();
     assert!(
         !nonces.use_nonce(&format!("key{}", (FLOOD - 1) % 1000), &last, now, 1000),
-        "the newest is remembered"
+        "the newest nonce is remembered"
     );
     let held = nonces.0.len();
     assert!(held <= NONCES_MAX, "{held}");
-    assert!(held > NONCES_MAX / 2, "the room is used: {held}");
+    assert!(held > NONCES_MAX / 2, "the capacity is used: {held}");
 }
 
 #[test]
@@ -95,9 +95,13 @@ fn a_flood_of_sources_uses_bounded_memory() {
     }
     let held = failures.spent.len();
     assert!(held <= SOURCES_MAX, "{held}");
-    assert!(held > SOURCES_MAX / 2, "the room is used: {held}");
+    assert!(held > SOURCES_MAX / 2, "the capacity is used: {held}");
     let victim = "192.0.2.1".parse().unwrap();
-    assert_eq!(failures.check(victim, now), Ok(()), "it has failed nowhere");
+    assert_eq!(
+        failures.check(victim, now),
+        Ok(()),
+        "this source has no failures"
+    );
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn a_flood_of_accounts_is_forgotten_once_it_is_within_its_rate() {
     let begin = Timestamp::from_unix_seconds(1_000);
     let held = || limits.0.lock().unwrap().used.len();
     let mut most = 0;
-    // A hundred calls in each millisecond; one call of 30 a second is over after 34 ms.
+    // A hundred calls per millisecond; at 30 calls a second one slot is free again after 34 ms.
     for number in 0..FLOOD {
         let account = AccountId::from_random(u64::from(number));
         let now = begin.plus_ms(i64::from(number / 100));

@@ -1,5 +1,5 @@
-//! Requests as the official SDKs sent them (`spec/wire`): each is accepted as it is and refused once
-//! anything that is signed is changed.
+//! Requests as the official SDKs sent them (`spec/wire`): each is accepted unchanged and refused
+//! once anything signed is changed.
 
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
@@ -21,14 +21,14 @@ mod headers;
 use super::*;
 use crate::{actions, context::Settings, error::ApiError as _, request::RawRequest};
 
-/// The clock of the captures: all were taken within these seconds.
+/// The time of the captures; all were taken within these seconds.
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_485_820); // 2026-11-24T02:03:40Z
 
 fn clock() -> Timestamp {
     NOW
 }
 
-/// A capture, taken apart so that each part can be changed.
+/// A capture, split so that each part can be changed.
 #[derive(Clone)]
 struct Capture {
     name: String,
@@ -96,8 +96,8 @@ impl Capture {
         }
     }
 
-    /// Whether it came with the token of a temporary key. The captures were signed with a key that
-    /// looks like a long-lived one.
+    /// Whether it has the token of a temporary key. The captures were signed with a key that looks
+    /// like a long-lived one.
     fn has_token(&self) -> bool {
         let header = |(name, _): &(String, String)| name.eq_ignore_ascii_case(TOKEN_HEADER);
         self.headers.iter().any(header)
@@ -109,8 +109,8 @@ impl Capture {
         self.name.contains("-v3-")
     }
 
-    /// Everything that one change of what is signed can make of it: method, each byte of each
-    /// decoded parameter, of the body where it is hashed, and of each signed header.
+    /// Every change of one signed part: the method, each byte of each decoded parameter, of the
+    /// body where it is hashed, and of each signed header.
     fn tampered(&self) -> Vec<(String, Self)> {
         let mut tampered = vec![(
             "method".to_owned(),
@@ -188,7 +188,7 @@ impl Capture {
     }
 }
 
-/// One byte of one decoded parameter, name or value, is another one; or a parameter is gone or new.
+/// Changes one byte of one decoded parameter, name or value; or removes or adds a parameter.
 fn changed_params(encoded: &str) -> Vec<(String, String)> {
     let encode_pairs = |pairs: &[(String, String)]| {
         let pairs: Vec<String> = pairs
@@ -223,8 +223,8 @@ fn changed_params(encoded: &str) -> Vec<(String, String)> {
     all
 }
 
-/// All captures are ASCII, and stay so. Never only the case: hex digits of a signature may be in
-/// either.
+/// Captures are ASCII, and stay so. The case alone never changes: hex digits of a signature may be
+/// in either case.
 fn with_changed_byte(text: &str, at: usize) -> String {
     let mut bytes = text.as_bytes().to_vec();
     bytes[at] = match bytes[at] {
@@ -295,8 +295,8 @@ async fn authenticated(context: &Context, raw: RawRequest) -> Result<Caller, Cod
         .map_err(|refused| refused.code())
 }
 
-/// Whether a request has all that it needs and is signed with the key of the captures; whether that
-/// key may call is not looked at.
+/// Whether a request is complete and signed with the key of the captures. Whether that key may call
+/// is not checked.
 fn check_signature(raw: RawRequest) -> Result<(), Code> {
     let request = Request::parse(raw).map_err(|malformed| malformed.code())?;
     actions::find(&request).map_err(|unknown| unknown.code())?;
@@ -368,13 +368,13 @@ async fn every_change_of_what_is_signed_is_refused() {
                 authenticated(&context, tampered.raw()).await.map(|_| ())
             };
             match response {
-                Ok(()) => panic!("{}: accepted although changed: {what}", capture.name),
+                Ok(()) => panic!("{}: accepted despite the change: {what}", capture.name),
                 Err(code) => {
                     codes.insert(code.spec().wire_code);
                 }
             }
         }
-        // None of the refusals has used up the nonce.
+        // None of the refused calls has used up the nonce.
         if !capture.has_token() {
             let response = authenticated(&context, capture.raw()).await;
             assert!(response.is_ok(), "{}", capture.name);
@@ -412,7 +412,7 @@ async fn a_wrong_signature_returns_the_string_to_sign() {
     );
     assert!(
         !format!("{refused:?} {refused}").contains("SSLPri"),
-        "what was signed may hold a private key"
+        "the signed text may contain a private key"
     );
 }
 
@@ -523,8 +523,8 @@ async fn temporary_keys_and_bearer_tokens_are_refused_clearly() {
     }
 }
 
-/// As the Python SDK sends it (`alibabacloud_tea_openapi` 0.4.6): everything of V3 but the
-/// Authorization.
+/// The call as the Python SDK sends it (`alibabacloud_tea_openapi` 0.4.6): V3 without the
+/// Authorization header.
 #[tokio::test]
 async fn a_bearer_token_in_place_of_a_v3_signature_is_refused_with_the_way_out() {
     let context = context(true).await;

@@ -1,4 +1,4 @@
-//! Decisions over whole calls.
+//! Authorization decisions over whole calls.
 
 mod batches;
 mod denials;

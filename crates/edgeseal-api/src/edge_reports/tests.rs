@@ -25,7 +25,7 @@ impl Observe for Counting {
     }
 }
 
-/// The edge reports that it has applied everything up to `revision`.
+/// Writes the edge's report that it has applied everything up to `revision`.
 async fn report(store: &dyn Store, revision: u64) {
     let report = EdgeRecord {
         id: "one".to_owned(),
@@ -81,7 +81,7 @@ async fn waiters_share_one_read_of_the_reports() {
     let lists = store.lists.load(Ordering::SeqCst);
     assert!(lists <= 2, "{lists} listings for {WAITERS} waiters");
 
-    // Nobody waits now; whoever comes later is told what is so then.
+    // Nobody waits any more; a later caller gets the current state.
     let later = context.count_proved(
         &[],
         Revision(REPORTS + 1),
@@ -93,7 +93,7 @@ async fn waiters_share_one_read_of_the_reports() {
     tasks.await.unwrap();
 }
 
-/// After a restart nobody has reported yet, and the edge in this process is about to.
+/// After a restart no edge has reported yet, and the edge in this process is about to.
 #[tokio::test]
 async fn the_edge_in_this_process_is_waited_for_before_its_first_report() {
     let store = ObservedStore::over(Arc::new(MemoryStore::new()), Counting::default());
@@ -116,7 +116,11 @@ async fn the_edge_in_this_process_is_waited_for_before_its_first_report() {
     report(&*store, 1).await;
     assert_eq!(waiter.await.unwrap(), Some((1, 1)));
     let elsewhere = context.count_proved(&[], Revision(1), Environment::Staging, TIMEOUT);
-    assert_eq!(elsewhere.await, Some((0, 0)), "no edge is to be waited for");
+    assert_eq!(
+        elsewhere.await,
+        Some((0, 0)),
+        "there is no edge to wait for"
+    );
     drop(context);
     tasks.await.unwrap();
 }

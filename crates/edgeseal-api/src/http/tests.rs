@@ -75,12 +75,12 @@ impl Api {
         }
     }
 
-    /// A client that connects and says nothing.
+    /// A client that connects and sends nothing.
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// The answer to a call that names no key.
+    /// The response to a call without an access key.
     async fn call(&self) -> String {
         let mut stream = self.connect_tls().await.unwrap();
         let path = "/?Action=DescribeUserDomains&Version=2018-05-10&Format=JSON";
@@ -96,7 +96,7 @@ impl Api {
         self.connect_tls_from([127, 0, 0, 1]).await
     }
 
-    /// The same from this address of this machine.
+    /// A TLS connection from this local address.
     async fn connect_tls_from(
         &self,
         source: [u8; 4],
@@ -141,19 +141,23 @@ async fn what_is_not_tls_is_not_answered() {
     let mut stream = api.connect().await;
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let mut response = Vec::new();
-    // Closed with an alert (21), or reset since not all of it was read.
+    // Closed with an alert (21), or reset because not all of it was read.
     let _ = stream.read_to_end(&mut response).await;
     assert_ne!(response.first(), Some(&b'H'));
     assert!(api.call().await.contains("MissingAccessKeyId"));
 }
 
-// The clock is moved on when everybody waits, which here is at once.
+// The paused clock advances when every task waits, which here is at once.
 #[tokio::test(start_paused = true)]
 async fn a_handshake_has_ten_seconds() {
     let api = Api::start().await;
     let begun = Instant::now();
     let mut silent = api.connect().await;
-    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "it is closed");
+    assert_eq!(
+        silent.read(&mut [0]).await.unwrap(),
+        0,
+        "the connection is closed"
+    );
     let took = begun.elapsed();
     assert!(took >= HANDSHAKE_TIMEOUT, "{took:?}");
     assert!(
@@ -166,17 +170,24 @@ async fn a_handshake_has_ten_seconds() {
 async fn the_end_gives_up_handshakes() {
     let api = Api::start().await;
     let mut silent = api.connect().await;
-    // Accepted later than the silent one, so that one was accepted as well.
+    // Accepted after the silent connection, so that one has been accepted as well.
     api.call().await;
     let begun = Instant::now();
     api.stop.send(()).unwrap();
     api.serving.await.unwrap();
-    assert!(begun.elapsed() < HANDSHAKE_TIMEOUT, "it does not drain");
-    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "it is closed");
+    assert!(
+        begun.elapsed() < HANDSHAKE_TIMEOUT,
+        "the server drains without waiting"
+    );
+    assert_eq!(
+        silent.read(&mut [0]).await.unwrap(),
+        0,
+        "the connection is closed"
+    );
 }
 
-/// Sends a head, then an byte every five seconds until the answer is there; the answer, and how
-/// long it took.
+/// Sends a head, then a byte every five seconds until the response arrives; returns the response
+/// and how long it took.
 async fn trickle(api: &Api, head: &str) -> (String, Duration) {
     let begun = Instant::now();
     let stream = api.connect_tls().await.unwrap();
@@ -187,14 +198,14 @@ async fn trickle(api: &Api, head: &str) -> (String, Duration) {
         loop {
             sleep(Duration::from_secs(5)).await;
             if writer.write_all(b"x").await.is_err() || writer.flush().await.is_err() {
-                // The answer is on its way.
+                // The response is on its way.
                 std::future::pending::<()>().await;
             }
         }
     };
     let mut response = Vec::new();
     let read = async {
-        // Closed without a farewell, perhaps: not all of the body was read.
+        // It may be reset instead of closed, because not all of the body was read.
         let _ = reader.read_to_end(&mut response).await;
     };
     tokio::select! {
@@ -225,7 +236,7 @@ async fn a_head_that_comes_with_the_message_before_has_its_time_too() {
     stream.write_all((get + &post).as_bytes()).await.unwrap();
     let began = Instant::now();
     let mut answers = String::new();
-    // Closed without a farewell, perhaps: not all of the body was read.
+    // It may be reset instead of closed, because not all of the body was read.
     let _ = stream.read_to_string(&mut answers).await;
     assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{answers}");
     let took = began.elapsed();
@@ -258,15 +269,15 @@ async fn a_source_has_so_many_connections_and_a_closed_one_makes_room() {
     let closed = third.read(&mut [0]).await;
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
     drop(first);
-    // The server sees the end of the first one when it sees it.
+    // The server notices the end of the first connection eventually.
     let deadline = Instant::now() + Duration::from_secs(20);
     while api.connect_tls().await.is_err() {
-        assert!(Instant::now() < deadline, "no room is made");
+        assert!(Instant::now() < deadline, "no connection is accepted");
         tokio::task::yield_now().await;
     }
 }
 
-/// A connection from this address of this machine, which says nothing.
+/// A silent connection from this local address.
 async fn connect_from(api: &Api, source: [u8; 4]) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((source, 0))).unwrap();
@@ -288,13 +299,17 @@ async fn one_source_that_holds_everything_keeps_nobody_else_out() {
     for _ in 0..8 {
         held.push(connect_from(&api, [127, 0, 0, 2]).await);
     }
-    // Answered, though nobody of the others has gone.
+    // The call is answered although none of the other connections has closed.
     assert!(api.call().await.contains("MissingAccessKeyId"));
-    // The oldest made room.
-    assert_eq!(held[0].read(&mut [0]).await.unwrap(), 0, "it is closed");
+    // The oldest one was evicted.
+    assert_eq!(
+        held[0].read(&mut [0]).await.unwrap(),
+        0,
+        "the connection is closed"
+    );
 }
 
-// The clock is moved on when everybody waits: here once both buffers are full.
+// The paused clock advances when every task waits: here once both buffers are full.
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_takes_no_answer_has_thirty_seconds() {
     let api = Api::start().await;
@@ -304,7 +319,7 @@ async fn a_caller_that_takes_no_answer_has_thirty_seconds() {
     let cut = async { while stream.write_all(calls.as_bytes()).await.is_ok() {} };
     timeout(10 * WRITE_TIMEOUT, cut)
         .await
-        .expect("it is cut off");
+        .expect("the connection is cut off");
 }
 
 // As above.

@@ -31,7 +31,7 @@ use super::*;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_522_200);
 
-/// An identity provider that answers over TLS with whatever it is told to.
+/// An identity provider that serves configurable responses over TLS.
 struct Issuer {
     address: SocketAddr,
     certificate: CertificateDer<'static>,
@@ -72,7 +72,7 @@ impl Issuer {
                 assert!(head.starts_with(b"GET /keys?v=1 HTTP/1.1\r\n"));
                 asked.fetch_add(1, Ordering::SeqCst);
                 let response = response.lock().unwrap().clone();
-                // The other side may have seen enough before the end.
+                // The client may close before reading everything.
                 let _ = stream.write_all(response.as_bytes()).await;
                 let _ = stream.shutdown().await;
             }
@@ -96,7 +96,7 @@ impl Issuer {
     }
 }
 
-/// A key of the provider, with its name.
+/// A signing key of the provider, with its key ID.
 pub(crate) struct Key(EcdsaKeyPair, &'static str);
 
 impl Key {
@@ -166,7 +166,10 @@ async fn a_new_key_is_asked_for_once_a_minute_at_most() {
     assert_eq!(issuer.asked(), 1);
     issuer.answers("200 OK", &key_set(&[&old, &new]));
     for _ in 0..3 {
-        assert!(!accepts(&new, after(59)).await, "asked a moment ago");
+        assert!(
+            !accepts(&new, after(59)).await,
+            "it was fetched a moment ago"
+        );
     }
     assert_eq!(issuer.asked(), 1);
     assert!(accepts(&new, after(60)).await);
@@ -174,7 +177,7 @@ async fn a_new_key_is_asked_for_once_a_minute_at_most() {
     for second in 61..120 {
         assert!(!accepts(&unknown, after(second)).await);
     }
-    assert_eq!(issuer.asked(), 2, "nobody makes it ask more often");
+    assert_eq!(issuer.asked(), 2, "callers cannot cause more fetches");
     assert!(!accepts(&unknown, after(120)).await);
     assert_eq!(issuer.asked(), 3);
 }

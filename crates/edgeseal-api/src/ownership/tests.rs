@@ -30,9 +30,9 @@ fn roots() {
         // Rules with a wildcard and its exception.
         ("a.b.c.ck", "b.c.ck"),
         ("a.www.ck", "www.ck"),
-        // Rules in other scripts hold for A-labels.
+        // Rules in other scripts apply to A-labels.
         ("www.食狮.公司.cn", "xn--85x722f.xn--55qx5d.cn"),
-        // Private section: each name below belongs to somebody else.
+        // Private section: each name below has its own owner.
         ("a.user.github.io", "user.github.io"),
         // No such top-level domain.
         ("a.b.internal-thing", "b.internal-thing"),
@@ -92,7 +92,7 @@ async fn by_dns() {
     dns.add_address("verification.other-type.example", Ipv4Addr::LOCALHOST)
         .await;
     dns.add_txt("above.example", &[CONTENT]).await;
-    // More than a datagram holds: the resolver asks again over TCP.
+    // Larger than a datagram: the resolver retries over TCP.
     let large = "verification.large.example";
     for i in 0..40 {
         dns.add_txt(large, &[&format!("{i}{long}")]).await;
@@ -170,7 +170,7 @@ async fn an_account_that_asks_a_lot_keeps_nobody_else_from_asking() {
         resolver: asks_in_vain.unwrap().resolver,
         ..check.clone()
     };
-    // Some have a turn, the others wait for one; nobody is answered.
+    // Some hold a permit and the others wait for one; none gets a response.
     let mut many = tokio::task::JoinSet::new();
     for _ in 0..8 * LOOKUPS_MAX {
         let check = asks_in_vain.clone();
@@ -186,7 +186,7 @@ async fn an_account_that_asks_a_lot_keeps_nobody_else_from_asking() {
         name("b.example"),
     );
     assert_eq!(check.verify_dns(&other, &root, CONTENT).await, Ok(()));
-    // To ask something else it does not even stand behind itself.
+    // A different lookup does not wait for the account's other lookups either.
     let domain = DomainPattern::parse("b.example").unwrap();
     let found = check.verify_cname(&account(), &domain, "b.w.example").await;
     assert_eq!(found, Err("b.example has no CNAME record".to_owned()));
@@ -286,19 +286,23 @@ async fn only_public_addresses_are_asked() {
         check.verify_file(&account(), &root, CONTENT).await,
         Err(refused)
     );
-    assert_eq!(web.asked(), 0, "nobody connected");
+    assert_eq!(web.asked(), 0, "no connection was made");
 
     let before = dns.ipv4_queries();
     let check = verifier(&dns, web.address.port(), true);
     assert_eq!(check.verify_file(&account(), &root, CONTENT).await, Ok(()));
     assert_eq!(web.asked(), 1);
-    assert_eq!(dns.ipv4_queries() - before, 1, "checked is what is used");
+    assert_eq!(
+        dns.ipv4_queries() - before,
+        1,
+        "the address that was checked is the one used"
+    );
 }
 
 #[tokio::test]
 async fn an_address_that_does_not_answer_makes_way() {
     let web = Web::start(vec![("two.example", ok(CONTENT))]).await;
-    // Nobody listens there: the server is bound to 127.0.0.1 alone.
+    // Nothing listens there: the server is bound to 127.0.0.1 only.
     let dead = Ipv4Addr::new(127, 0, 0, 9);
     let dns = web.dns().await;
     for name in ["two.example", "one.example"] {
@@ -317,7 +321,10 @@ async fn an_address_that_does_not_answer_makes_way() {
     let Err(OwnershipError::Unreachable { reason, .. }) = result else {
         panic!("{result:?}");
     };
-    assert!(reason.contains("refused"), "the cause is told: {reason}");
+    assert!(
+        reason.contains("refused"),
+        "the cause is reported: {reason}"
+    );
 }
 
 const CONTENT: &str = "verify_00112233445566778899aabbccddeeff";
@@ -339,7 +346,7 @@ fn verifier(dns: &DnsServer, http_port: u16, private_addresses: bool) -> Ownersh
     OwnershipVerifier::new(options).unwrap()
 }
 
-/// A web server on loopback that responds by host, with exactly these bytes.
+/// A web server on loopback that responds by host with exactly these bytes.
 struct Web {
     address: SocketAddr,
     hosts: Vec<&'static str>,
@@ -385,7 +392,7 @@ impl Web {
         web
     }
 
-    /// A DNS server where its hosts have its address.
+    /// A DNS server that resolves its hosts to its address.
     async fn dns(&self) -> DnsServer {
         let dns = DnsServer::start().await;
         for host in &self.hosts {

@@ -59,7 +59,7 @@ fn of_one_kind_the_first_is_written_and_the_rest_counted() {
         records(&over),
         [("999", &["why".to_owned(), note.to_owned()][..])]
     );
-    assert!(gathered.0.is_empty(), "nothing is kept");
+    assert!(gathered.0.is_empty(), "no entry is kept");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn the_next_one_after_the_time_tells_of_those_before() {
         records(&[next]),
         [("11", &["why".to_owned(), note.to_owned()][..])]
     );
-    assert!(gathered.finish().is_empty(), "told once");
+    assert!(gathered.finish().is_empty(), "reported once");
 }
 
 #[test]
@@ -127,9 +127,9 @@ fn unauthenticated_refusals_are_bounded() {
         one.audit.source = (n / 10).to_string();
         written += usize::from(matches!(gathered.add(one), AuditWrite::Record(_)));
     }
-    // One for each of the first addresses, and one for all others.
+    // One for each of the first sources, and one for all others.
     assert_eq!(written, UNAUTHENTICATED_KEYS_MAX + 1);
-    // Whoever is proven is not told less for it.
+    // Refusals of authenticated callers are still recorded.
     let one = refusal(5000, "SignatureDoesNotMatch", "a", NOW);
     assert!(matches!(gathered.add(one), AuditWrite::Record(_)));
 }

@@ -76,7 +76,7 @@ fn refusals_in_both_formats() {
     let failure = UnknownAction::NoAction;
     let json = error(&envelope(Format::Json), &failure);
     assert_eq!(json.status, 400);
-    // Shell scripts search for `"Message":"`, and others for the fields in this order.
+    // Shell scripts search for `"Message":"`, and others for the members in this order.
     assert_eq!(
         body(&json),
         concat!(
@@ -91,7 +91,7 @@ fn refusals_in_both_formats() {
     ));
 }
 
-/// A refusal whose code has a blank.
+/// A refusal whose code contains a space.
 #[derive(Debug, thiserror::Error)]
 #[error("no such function")]
 struct NoFunction;

@@ -17,12 +17,12 @@ fn raw(method: &str, path: &str, query: &str) -> RawRequest {
 }
 
 fn refused(raw: RawRequest) -> MalformedRequest {
-    Request::parse(raw).err().expect("the request was taken")
+    Request::parse(raw).err().expect("the request was accepted")
 }
 
 #[test]
 fn wire_forms_decode_alike() {
-    // Python, Node and PHP encode the same value each in their own way.
+    // Python, Node and PHP each encode the same value in their own way.
     for encoded in [
         "N=my+cert%2A~%27%28",
         "N=my%20cert*~'(",

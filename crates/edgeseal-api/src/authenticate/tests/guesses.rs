@@ -1,4 +1,4 @@
-//! Guesses of every kind, and requests that are large for no good reason.
+//! Guesses of every kind, and needlessly large requests.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,7 +28,7 @@ impl Observe for Counting {
     }
 }
 
-/// A call in V1, in a form, with a signature that is wrong.
+/// A V1 call in a form, with a wrong signature.
 fn v1(key: &str, nonce: &str, further: &str) -> RawRequest {
     let form = format!(
         "Action=StopCdnDomain&Version=2018-05-10&Timestamp={NOW}&AccessKeyId={key}\
@@ -38,12 +38,12 @@ fn v1(key: &str, nonce: &str, further: &str) -> RawRequest {
     raw(&headers.map(|(name, value)| (name, value.to_owned())), form)
 }
 
-/// A call in V3 with a signature that is wrong.
+/// A V3 call with a wrong signature.
 fn v3(key: &str, nonce: &str, token: Option<&str>) -> RawRequest {
     v3_signing(key, nonce, token, &[])
 }
 
-/// As [`v3`], with further names among those that are signed.
+/// Like [`v3`], with more names in the list of signed headers.
 fn v3_signing(key: &str, nonce: &str, token: Option<&str>, further: &[&str]) -> RawRequest {
     let text = |text: &str| text.to_owned();
     let mut headers = vec![
@@ -96,7 +96,7 @@ fn session(access_key: &str, expires: Timestamp) -> Session {
     }
 }
 
-/// An unsigned guess of every kind, in V1 and in V3.
+/// An unauthenticated guess of every kind, in V1 and in V3.
 fn guesses(keyring: &Keyring) -> Vec<(Code, RawRequest)> {
     let own = session("STS.mine", NOW.plus_ms(1000)).seal(keyring);
     let over = session("STS.mine", NOW).seal(keyring);
@@ -110,7 +110,7 @@ fn guesses(keyring: &Keyring) -> Vec<(Code, RawRequest)> {
         (Code::SecurityTokenMismatch, "STS.other", Some(&*own)),
         (Code::SecurityTokenMismatch, "testid", Some(&*own)),
         (Code::SecurityTokenExpired, "STS.mine", Some(&*over)),
-        // The session is good; its role is not there.
+        // The session is valid, but its role does not exist.
         (Code::SecurityTokenExpired, "STS.mine", Some(&*own)),
     ] {
         let further = token.map(|token| format!("&SecurityToken={token}"));
@@ -126,7 +126,7 @@ async fn context_with_counting_store(active: bool) -> (Arc<ObservedStore<Countin
     (store, context)
 }
 
-/// So many failures are allowed from now on.
+/// Sets how many failures are allowed from now on.
 fn allow(context: &mut Context, calls: u32) {
     let per_ms = 60_000;
     context.auth_failures = AuthFailureLimiter::new(RateLimit { calls, per_ms });
@@ -148,7 +148,7 @@ async fn every_kind_of_guess_counts_against_its_source_alone() {
         assert_eq!(refused.err(), Some(Code::Throttling), "after {code:?}");
         good.source = [192, 0, 2, 1].into();
         let owner = authenticated(&context, good).await;
-        assert!(owner.is_ok(), "from elsewhere, after {code:?}");
+        assert!(owner.is_ok(), "from another address, after {code:?}");
     }
 }
 
@@ -185,7 +185,7 @@ async fn a_throttled_source_causes_no_store_reads() {
     let first = authenticated(&context, v1("testid", "n", "")).await;
     assert_eq!(first.err(), Some(Code::SignatureDoesNotMatch));
     let asked = store.reads.load(Ordering::Relaxed);
-    assert!(asked > 0, "the first guess was looked up");
+    assert!(asked > 0, "the first guess caused a lookup");
     for (_, guess) in guesses(context.catalog.keyring()) {
         let response = authenticated(&context, guess).await;
         assert_eq!(response.err(), Some(Code::Throttling));
@@ -196,7 +196,7 @@ async fn a_throttled_source_causes_no_store_reads() {
 #[tokio::test]
 async fn what_is_too_long_is_refused_before_any_key_is_looked_up() {
     let (store, mut context) = context_with_counting_store(true).await;
-    // Not even a failure is counted.
+    // Such calls do not even count as failures.
     allow(&mut context, 1);
     let before = store.reads.load(Ordering::Relaxed);
     let long = |length| "x".repeat(length);

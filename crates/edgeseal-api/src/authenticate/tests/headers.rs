@@ -1,4 +1,4 @@
-//! What somebody on the way can do to the headers of a V3 call without breaking its signature.
+//! What an intermediary can do to the headers of a V3 call without breaking its signature.
 
 use super::*;
 use crate::test_server::{Credentials, TestServer, raw};
@@ -6,7 +6,7 @@ use crate::test_server::{Credentials, TestServer, raw};
 const ACCOUNT: &str = "1000000000000001";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A call of RAM, with its parameters in a form.
+/// A RAM call with its parameters in a form.
 struct Call {
     headers: Vec<(&'static str, String)>,
     body: &'static str,
@@ -35,7 +35,7 @@ impl Call {
         self
     }
 
-    /// The headers as sent, all signed but those named.
+    /// The headers as sent; all but those named are signed.
     fn sign(&self, who: &Credentials, unsigned: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -70,7 +70,7 @@ async fn world() -> TestServer {
     world
 }
 
-/// The code of the refusal, or `None`.
+/// The code of a refusal, or `None`.
 async fn code(world: &TestServer, raw: RawRequest) -> Option<String> {
     let response = crate::pipeline::handle_request(&world.context, raw).await;
     let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
@@ -88,7 +88,7 @@ async fn an_unread_form_is_refused() {
     let world = world().await;
     let own = &world.keys["own"];
     let call = Call::new("UserName=weak");
-    // Signed without Content-Type, as it came, and with one that somebody added or changed.
+    // Signed without Content-Type: sent unchanged, and with the header added or changed.
     let bare = call.sign(own, &[]);
     let refused = code(&world, call.request(bare.clone())).await;
     assert_eq!(refused.as_deref(), Some("InvalidParameter.Format"));
@@ -102,7 +102,7 @@ async fn an_unread_form_is_refused() {
         let refused = code(&world, call.request(headers)).await;
         assert_eq!(refused.as_deref(), Some(expected), "{content_type}");
     }
-    // Signed with it, and then taken away or changed.
+    // Signed with Content-Type, which is then removed or changed.
     let form = Call::new("UserName=weak").with("content-type", FORM);
     let signed = form.sign(own, &[]);
     let mut without = signed.clone();
@@ -113,9 +113,9 @@ async fn an_unread_form_is_refused() {
     second.append("content-type", "text/plain".parse().unwrap());
     let refused = code(&world, form.request(second)).await;
     assert_eq!(refused.as_deref(), Some("IncompleteSignature"));
-    assert_eq!(keys(&world).await, 1, "no key of the account was made");
+    assert_eq!(keys(&world).await, 1, "no key was created for the account");
     assert_eq!(code(&world, form.request(signed)).await, None);
-    assert_eq!(keys(&world).await, 1, "it was one of the user");
+    assert_eq!(keys(&world).await, 1, "the key was created for the user");
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn content_type_is_signed_if_it_is_there() {
     assert_eq!(refused.as_deref(), Some("IncompleteSignature"));
 }
 
-/// Joined, `b,a` in one header and `a`, `b` in two are the same text to sign.
+/// `b,a` in one header, and `a` and `b` in two, have the same canonical form.
 #[tokio::test]
 async fn a_signed_header_cannot_be_split() {
     let world = world().await;
@@ -146,7 +146,7 @@ async fn a_signed_header_cannot_be_split() {
         let refused = code(&world, call.request(split)).await;
         assert_eq!(refused.as_deref(), Some("IncompleteSignature"), "{parts:?}");
     }
-    // Any signed header, although the one that is added is empty.
+    // Applies to any signed header, even if the added one is empty.
     let call = Call::new("");
     for name in ["host", "x-acs-action", "x-acs-version", "x-acs-date"] {
         let mut headers = call.sign(own, &[]);
@@ -157,5 +157,5 @@ async fn a_signed_header_cannot_be_split() {
     assert_eq!(keys(&world).await, 1);
     let headers = call.sign(own, &[]);
     assert_eq!(code(&world, call.request(headers)).await, None);
-    assert_eq!(keys(&world).await, 2, "the call itself is good");
+    assert_eq!(keys(&world).await, 2, "the unchanged call is accepted");
 }

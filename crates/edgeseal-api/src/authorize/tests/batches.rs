@@ -1,8 +1,9 @@
-//! Every action on several domains acts on exactly the domains that its callers are judged by,
-//! however they are spelt.
+//! Every action on several domains acts on exactly the domains that its authorization covers,
+//! however they are spelled.
 //!
-//! What a call acts on is seen in the store and in its answer when the account's own key makes it.
-//! What it is judged by is seen by users of whom each is denied one domain: those it refuses.
+//! The store and the response show which domains a call by the account's own key acts on. Users who
+//! are each denied one domain show which domains the authorization covers: they are the ones it
+//! refuses.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +18,7 @@ use crate::{
 };
 
 const ACCOUNT: &str = "1000000000000001";
-/// Each in its own form, and then in the others that mean it.
+/// The canonical form of each domain, then equivalent spellings.
 const DOMAINS: [[&str; 4]; 4] = [
     [
         "a.example.com",
@@ -44,16 +45,16 @@ const DOMAINS: [[&str; 4]; 4] = [
         "b.example.org",
     ],
 ];
-/// What is no domain: the whole call is refused for it.
+/// Not a domain: it makes the whole call fail.
 const NO_DOMAIN: &str = "a..example.com";
 
-/// A call, and which of [`DOMAINS`] it means; `None` if it must be refused.
+/// A call, and the indexes of [`DOMAINS`] that it means; `None` if it must be refused.
 struct Call {
     params: Vec<(String, String)>,
     means: Option<BTreeSet<usize>>,
 }
 
-/// What makes a call of an action succeed, besides its domains.
+/// The other parameters that a successful call needs.
 fn particulars(action: &Action) -> Vec<(&'static str, String)> {
     let given = |name, value: &str| (name, value.to_owned());
     match action.name {
@@ -103,7 +104,7 @@ fn particulars(action: &Action) -> Vec<(&'static str, String)> {
         "UntagResources" | "UntagDcdnResources" => {
             vec![given("ResourceType", "DOMAIN"), given("TagKey.1", "other")]
         }
-        other => panic!("say here what a call of {other} needs besides its domains to succeed"),
+        other => panic!("add the parameters that a call of {other} needs besides its domains"),
     }
 }
 
@@ -172,11 +173,11 @@ async fn assert_acts_as_judged(
             judged.insert(denied);
         }
     }
-    assert_eq!(judged, acted, "judged by: {what}");
+    assert_eq!(judged, acted, "authorized for: {what}");
 }
 
-/// An account with all of the domains but what `BatchAddCdnDomain` is to add, and users of whom each
-/// may do everything but to one of them.
+/// An account with all of the domains except those that `BatchAddCdnDomain` will add, and one user
+/// per domain who may do everything except with that domain.
 async fn world() -> TestServer {
     let unlimited = RateLimit {
         calls: 1_000_000,
@@ -205,7 +206,7 @@ async fn world() -> TestServer {
     world
 }
 
-/// What the action needs to find.
+/// Creates what the action expects to exist.
 async fn prepare(world: &TestServer, action: &Action) {
     let own = &world.keys["own"];
     let cdn = "2018-05-10";
@@ -266,7 +267,7 @@ fn pattern(index: usize) -> DomainPattern {
     DomainPattern::parse(DOMAINS[index][0]).unwrap()
 }
 
-/// How many changes each domain has had.
+/// The number of changes of each domain.
 async fn histories(world: &TestServer) -> Vec<usize> {
     let mut counts = Vec::new();
     for index in 0..DOMAINS.len() {
@@ -286,7 +287,7 @@ fn changed(before: &[usize], after: &[usize]) -> BTreeSet<usize> {
     changed.map(|(index, _)| index).collect()
 }
 
-/// The domains that an answer is about.
+/// The domains that a response reports.
 fn shown(response: &Value) -> BTreeSet<usize> {
     let text = response.to_string();
     let names = DOMAINS.iter().enumerate();
@@ -294,8 +295,8 @@ fn shown(response: &Value) -> BTreeSet<usize> {
     shown.map(|(index, _)| index).collect()
 }
 
-/// Lists of every set of the domains, each in another mix of spellings, some with a name twice; and
-/// lists that are broken in one way each.
+/// Lists of every subset of the domains, each with different spellings, some with duplicates; and
+/// lists that are invalid in one way each.
 fn calls(named_by: &'static str) -> Vec<Call> {
     let mut calls = Vec::new();
     for set in 1_usize..1 << DOMAINS.len() {
@@ -336,7 +337,7 @@ impl Call {
     }
 }
 
-/// Numbers that are missing, doubled or spelt in another way.
+/// Missing, repeated or differently spelled indexes.
 fn broken_numbers(numbered: &str) -> Vec<Call> {
     let [mine, prod] = [DOMAINS[0][0], DOMAINS[1][0]];
     let lists: [&[(&str, &str)]; 7] = [
@@ -358,7 +359,7 @@ fn broken_numbers(numbered: &str) -> Vec<Call> {
     lists.iter().map(call).collect()
 }
 
-/// Empty places between commas name nothing.
+/// Empty entries between commas name nothing.
 fn odd_separators(named_by: &str) -> Vec<Call> {
     let [mine, prod] = [DOMAINS[0][0], DOMAINS[1][0]];
     let both = || Some(BTreeSet::from([0, 1]));

@@ -1,4 +1,4 @@
-//! Calls without permission cost whoever makes them, and nobody else.
+//! Denied calls count against their caller only.
 
 use edgeseal_core::rate::RateLimit;
 
@@ -35,7 +35,7 @@ async fn list(world: &TestServer, who: &str) -> Option<String> {
 
 #[tokio::test]
 async fn a_key_without_rights_uses_up_its_own_calls_only() {
-    // More than the action allows to the account in a second.
+    // More calls than the account may make in a second.
     let world = world(200).await;
     for _ in 0..200 {
         assert_eq!(
@@ -51,7 +51,7 @@ async fn a_key_without_rights_uses_up_its_own_calls_only() {
         assert_eq!(list(&world, "reader").await, None);
         assert_eq!(list(&world, "own").await, None);
     }
-    // What was let through counts as ever.
+    // Allowed calls count as usual.
     assert_eq!(
         list(&world, "own").await.as_deref(),
         Some("Throttling.User")
@@ -90,7 +90,7 @@ async fn a_key_in_the_wrong_parameter_does_not_reach_the_audit() {
     let stop = [("DomainName", bare.as_str())];
     let response = world.call(&own, "2018-05-10", "StopCdnDomain", &stop).await;
     assert!(response["Code"].is_string(), "{response}");
-    // The end of the context ends the writer, which writes what it has.
+    // Dropping the context stops the writer after it has written everything pending.
     let catalog = world.context.catalog.clone();
     drop(world);
     tasks.await.unwrap();

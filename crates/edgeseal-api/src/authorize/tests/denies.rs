@@ -1,4 +1,4 @@
-//! A `Deny` is not passed by another spelling of the same thing.
+//! A `Deny` cannot be bypassed by another spelling of the same thing.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn deny(action: &str, resource: &str) -> Value {
     json!({"Effect": "Deny", "Action": action, "Resource": resource})
 }
 
-/// Whether a user that may do everything but what `deny` says is denied this call.
+/// Whether a user who may do everything except what `deny` says is denied this call.
 async fn denied(deny: Value, (version, action): (&str, &str), params: &[(&str, &str)]) -> bool {
     let mut world = TestServer::empty(Settings::default());
     world.account(ACCOUNT, "own").await;
@@ -174,7 +174,7 @@ async fn what_has_no_name_in_policies_is_denied_by_the_name_of_its_service() {
         let is_denied = denied(deny("*", resource), call, &params).await;
         assert_eq!(is_denied, expected, "{resource} {call:?}");
     }
-    // An Allow grants no more than it says.
+    // An `Allow` grants no more than it says.
     let mut world = TestServer::empty(Settings::default());
     world.account(ACCOUNT, "own").await;
     let policy = document(&[statement("*", "acs:yundun-cert:*:*:*")]);

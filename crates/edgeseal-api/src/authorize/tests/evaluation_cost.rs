@@ -1,4 +1,4 @@
-//! Decisions that take long are not in the way of others.
+//! Slow policy evaluations do not block others.
 
 use edgeseal_core::AccountId;
 use futures_util::FutureExt as _;
@@ -14,14 +14,15 @@ const OTHER: &str = "2000000000000002";
 const CDN: &str = "2018-05-10";
 const CAS: &str = "2020-04-07";
 
-/// A policy that denies what nobody has, by so many globs that are not seen at once to match nothing.
+/// A policy that denies a nonexistent resource with this many globs, none of which can be rejected
+/// quickly.
 fn slow(globs: usize) -> String {
     let globs = vec!["acs:*b?*"; globs];
     document(&[json!({"Effect": "Deny", "Action": "*", "Resource": globs})])
 }
 
-/// An account with a user whose decisions take long, and one whose decisions take too long, and an
-/// account with a user of few rights.
+/// An account with a user whose policies evaluate slowly and one whose policies exceed the step
+/// limit, and an account with a user whose policies evaluate quickly.
 async fn world() -> TestServer {
     let mut world = TestServer::empty(Settings::default());
     world.account(ACCOUNT, "own").await;
@@ -51,7 +52,7 @@ async fn a_slow_evaluation_does_not_block_quick_ones() {
     let mut long = Box::pin(world.call(&world.keys["slow"], CDN, action, &params));
     assert!(
         (&mut long).now_or_never().is_none(),
-        "its turn has not come"
+        "it waits for its turn"
     );
     let quick = world.call(&world.keys["quick"], CDN, action, &params).await;
     assert_eq!(error_of(&quick).0, "InvalidDomain.NotFound");
@@ -85,7 +86,7 @@ async fn an_invalid_name_costs_no_more_than_a_name() {
     let long = vec!["a".repeat(2000) + "z"; 60].join(",");
     let params = [("DomainNames", long.as_str())];
     let action = "BatchStopCdnDomain";
-    // Judged, as ever, before it is looked at: by fifty names, each as long as a name can be.
+    // Authorization still comes before validation, here for fifty names of the maximum length.
     let response = world.call(&world.keys["slow"], CDN, action, &params).await;
     assert_eq!(error_of(&response).0, "DomainNameOverLimit");
     let params = [("DomainNames", &long[..4003])];
@@ -93,7 +94,8 @@ async fn an_invalid_name_costs_no_more_than_a_name() {
     assert_eq!(error_of(&response).0, "InvalidDomainName.Malformed");
 }
 
-/// A policy that denies one thing by so many conditions that it takes long to see that none holds.
+/// A policy that denies one action under so many conditions that it takes long to see that none
+/// holds.
 fn slow_only_for(action: &str) -> String {
     let globs = vec!["*b?*"; 700];
     let condition = json!({"StringLike": {"acs:CurrentTime": globs}});
@@ -118,7 +120,7 @@ async fn what_an_operation_asks_besides_waits_for_its_turn_too() {
     let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let upload = [("Name", "one"), ("Cert", &*chain), ("Key", &*key)];
     let slow = &world.keys["slow"];
-    // Nothing that is asked of every call takes long.
+    // Evaluations that every call needs are quick.
     let made = world
         .call(slow, CAS, "UploadUserCertificate", &upload)
         .await;
@@ -136,7 +138,7 @@ async fn what_an_operation_asks_besides_waits_for_its_turn_too() {
         }
     };
     tokio::select! {
-        response = &mut call => panic!("decided where visitors are served: {response}"),
+        response = &mut call => panic!("evaluated without waiting for its turn: {response}"),
         () = asked => {}
     }
     drop(turn);

@@ -1,4 +1,4 @@
-//! Who comes to a key of the account that operates Edgeseal, and who operates it.
+//! Who can create and delete keys of the operator's account, and who may operate Edgeseal.
 
 use edgeseal_core::policy::{
     self, AttachedPolicy, Decision, Policies, RequestContext, Resource, Scope, system,
@@ -74,7 +74,7 @@ async fn only_a_key_of_the_root_account_touches_its_keys() {
                 "DeleteAccessKey",
                 vec![("UserAccessKeyId", second), ("AccountId", ROOT)],
             ),
-            // Under the name of another account there is no such key.
+            // No such key exists in the other account.
             (
                 "DeleteAccessKey",
                 vec![("UserAccessKeyId", second), ("AccountId", TENANT)],
@@ -90,7 +90,7 @@ async fn only_a_key_of_the_root_account_touches_its_keys() {
             };
             assert_eq!(code, expected, "{action} {params:?}: {response}");
         }
-        // What can be given to them stays given.
+        // Keys of a tenant may still be created and deleted.
         let made = world
             .call(who, OWN, "CreateAccessKey", &[("AccountId", TENANT)])
             .await;
@@ -202,11 +202,11 @@ fn permissions_of_cdn_and_dcdn_are_paired_as_the_actions_are() {
     assert_eq!(resources::service("dcdn:X"), "dcdn");
 }
 
-/// What the audits of both accounts say of the last call: notes and access key.
+/// The last call's audit records in both accounts: notes and access key.
 async fn last(world: &TestServer, account: &str, action: &str) -> (String, Vec<String>, String) {
     let records = world.audit(account).await;
     let last = records.into_iter().rfind(|record| record.action == action);
-    let last = last.unwrap_or_else(|| panic!("{account} knows nothing of {action}"));
+    let last = last.unwrap_or_else(|| panic!("{account} has no record of {action}"));
     assert_eq!(last.code, "OK");
     (last.request_id, last.notes, last.access_key)
 }

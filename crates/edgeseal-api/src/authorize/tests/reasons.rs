@@ -1,4 +1,4 @@
-//! Refusals in words, and whose keys a call is about.
+//! The text of denials, and whose keys a call concerns.
 
 use edgeseal_core::{
     AccountId, Timestamp,

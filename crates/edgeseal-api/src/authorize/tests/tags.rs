@@ -1,4 +1,4 @@
-//! What policies say of certificates by their tags.
+//! Policies that refer to certificates by their tags.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ const DOMAIN: &str = "a.example.com";
 const JOB: &str = "CreateDeploymentJob";
 
 /// An account with a domain, a certificate with the tag `env=prod` and one without, and a job with
-/// both; the numbers of all of these.
+/// both; returns their IDs.
 struct Stage {
     world: TestServer,
     tagged: String,
@@ -91,7 +91,7 @@ impl Stage {
         }
     }
 
-    /// A user with these statements.
+    /// Adds a user with these statements.
     async fn user(&mut self, name: &str, statements: &[Value]) {
         let policy = document(statements);
         self.world.user(ACCOUNT, name, &[&policy]).await;
@@ -109,7 +109,7 @@ fn with_tag(effect: &str, operator: &str, action: &str) -> Value {
         "Condition": {operator: {"acs:ResourceTag/env": "prod"}}})
 }
 
-/// The actions that name one certificate by its number, and the parameter.
+/// The actions that name one certificate by its ID, with the parameter.
 const BY_NUMBER: [(&str, &str, &str); 8] = [
     (CAS, "GetUserCertificateDetail", "CertId"),
     (CAS, "GetCertificateDetail", "CertificateId"),
@@ -188,7 +188,7 @@ async fn a_deny_by_a_tag_reaches_a_certificate_that_would_make_way() {
 #[tokio::test]
 async fn a_tag_that_a_certificate_lacks_and_those_of_others_count_for_nothing() {
     let mut stage = Stage::new().await;
-    // The other way round: everything but what has the tag.
+    // The inverse: everything except what has the tag.
     let deny = with_tag("Deny", "StringNotEquals", "yundun-cert:*");
     stage.user("only", &[statement("*", "*"), deny]).await;
     let allow = with_tag("Allow", "StringEquals", "*");
@@ -205,7 +205,7 @@ async fn a_tag_that_a_certificate_lacks_and_those_of_others_count_for_nothing() 
             assert_eq!(told, code, "{who} {id}");
         }
     }
-    // A parameter that an action passes over names nothing.
+    // A parameter that an action ignores names nothing.
     let (chain, key) = pem();
     let id = stage.tagged.as_str();
     let params = [
@@ -234,7 +234,7 @@ fn every_action_of_the_centre_says_whether_it_names_a_certificate() {
             continue;
         }
         match action.resource_param {
-            // Nothing, something new, or what is no certificate.
+            // No value, a new one, or not a certificate.
             "" | "Name" | "CommonName" | "TaskId" | "CertIdentifier" | "CertName" | "JobId" => {}
             param => assert!(by_number.any(|row| row.2 == param), "{}", action.name),
         }

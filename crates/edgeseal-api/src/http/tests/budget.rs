@@ -1,4 +1,4 @@
-//! What requests and answers under way hold is bounded, and given back.
+//! The memory of requests and responses in flight is bounded and released.
 
 use std::{future::poll_fn, pin::Pin};
 
@@ -9,10 +9,10 @@ use super::*;
 
 const A: [u8; 4] = [127, 0, 0, 2];
 const B: [u8; 4] = [127, 0, 0, 3];
-/// Pages of all requests.
+/// The pages that all requests may hold.
 const PAGES: usize = 8;
 
-/// With so little memory that requests have [`PAGES`] of it, and answers twice as many.
+/// With so little memory that requests may hold [`PAGES`] pages, and responses twice as many.
 async fn api() -> Api {
     let memory = MemoryLimit {
         max_bytes: 16 * (PAGES * PAGE) as u64,
@@ -30,15 +30,15 @@ fn post(length: usize) -> String {
     format!("POST {target} HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: {length}\r\n\r\n")
 }
 
-/// A request from `source` that holds so many pages and does not come to its end.
+/// A request from `source` that holds this many pages and never completes.
 async fn unfinished(api: &Api, source: [u8; 4], pages: usize) -> TlsStream<TcpStream> {
     let held = api.context.budgets.requests.reserved_bytes();
     let mut stream = api.connect_tls_from(source).await.unwrap();
-    // What comes with the end of the handshake is counted with the handshake.
+    // Bytes that arrive with the end of the handshake are accounted to the handshake.
     stream.write_all(post(0).as_bytes()).await.unwrap();
     assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
     stream.write_all(post(250_000).as_bytes()).await.unwrap();
-    // The head and what TLS adds are in the page that is not counted.
+    // The head and the TLS overhead fit in the page that is not counted.
     let body = vec![b'x'; pages * PAGE];
     stream.write_all(&body).await.unwrap();
     stream.flush().await.unwrap();
@@ -58,7 +58,7 @@ async fn wait_for_bytes(bytes: impl Fn() -> usize, expected: usize) {
     }
 }
 
-/// What is answered before the connection ends.
+/// The response, read until the connection ends.
 async fn response(stream: &mut TlsStream<TcpStream>) -> String {
     let mut response = Vec::new();
     let _ = stream.read_to_end(&mut response).await;
@@ -93,7 +93,7 @@ async fn requests_over_budget_are_refused() {
         .write_all(format!("GET /?Note={filler}").as_bytes())
         .await;
     assert_refused(&response(&mut head).await);
-    // A small one takes no room.
+    // A small request is not counted.
     assert!(api.call().await.contains("MissingAccessKeyId"));
     drop(held);
     wait_for_bytes(|| api.context.budgets.requests.reserved_bytes(), 0).await;
@@ -117,7 +117,7 @@ async fn the_largest_source_is_evicted() {
     let mut first = [0; 12];
     newcomer.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 400");
-    assert_eq!(response(&mut large).await, "", "it is cut off");
+    assert_eq!(response(&mut large).await, "", "the connection is cut off");
     wait_for_bytes(|| api.context.budgets.requests.reserved_bytes(), PAGE).await;
 }
 
@@ -170,11 +170,15 @@ async fn responses_over_budget_are_refused_until_others_are_written() {
     let lengths: Vec<usize> = pieces.iter().map(Bytes::len).collect();
     assert_eq!(lengths, [64 * 1024, 64 * 1024, 32 * 1024]);
     pieces.truncate(1);
-    assert_eq!(answers.reserved_bytes(), 10 * PAGE, "not all is written");
+    assert_eq!(
+        answers.reserved_bytes(),
+        10 * PAGE,
+        "not everything is written yet"
+    );
     pieces.clear();
     assert_eq!(answers.reserved_bytes(), 0);
     let second = into_response(context, &caller, "id", answer_of(10));
     assert_eq!(second.status().as_u16(), 200);
     drop(second);
-    assert_eq!(answers.reserved_bytes(), 0, "nobody wants it any more");
+    assert_eq!(answers.reserved_bytes(), 0, "the caller is gone");
 }

@@ -1,5 +1,5 @@
-//! What an owner cannot do to a domain that the operator holds, nor a key of one domain to the
-//! certificates of others.
+//! What an owner cannot do to a domain that the operator has protected, and what a key of one
+//! domain cannot do to the certificates of others.
 
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ async fn a_protected_domain_cannot_be_deleted_and_re_added() {
         assert_eq!(response["Code"], "OperationDenied", "{held}");
         let detail = response["Detail"].as_str().unwrap();
         assert!(detail.contains(held), "{detail}");
-        // Stopped and started it is held as before.
+        // Stopping and starting the domain does not lift the protection.
         ok(&world, tenant, (CDN, "StopCdnDomain"), &[name]).await;
         assert_eq!(
             code(&world, tenant, delete, &[name]).await.as_deref(),
@@ -111,7 +111,7 @@ fn certificate() -> (String, String) {
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
-/// A certificate of this name, new, in the elder spelling.
+/// Uploads a new certificate under this name with `ForceSet`, through the legacy action.
 async fn force(world: &TestServer, who: &Credentials, domain: &str, name: &str) -> Value {
     let (chain, key) = certificate();
     let params = [
@@ -139,12 +139,12 @@ async fn force_set_replaces_only_the_domains_own_certificate() {
     let may_delete = document(&[set, statement("yundun-cert:DeleteUserCertificate", "*")]);
     world.user(TENANT, "deletes", &[&may_delete]).await;
     let (tenant, one) = (&world.keys["tenant"], &world.keys["one"]);
-    // Its own, again and again.
+    // The domain's own certificate, repeatedly.
     for _ in 0..2 {
         let response = force(&world, one, "a.example.com", "mine").await;
         assert_eq!(response.get("Code"), None, "{response}");
     }
-    // That of another domain, one of both, and one that none has.
+    // Another domain's certificate, one that both have bound, and an unbound one.
     force(&world, tenant, "b.example.com", "others").await;
     let (chain, key) = certificate();
     let upload = [("Name", "unbound"), ("Cert", &*chain), ("Key", &*key)];
@@ -168,7 +168,7 @@ async fn force_set_replaces_only_the_domains_own_certificate() {
         &by_name,
     )
     .await;
-    // Bound to the domain alone, it is still one of CAS.
+    // A CAS certificate bound to this domain alone still belongs to CAS.
     let own = [
         ("DomainName", "a.example.com"),
         ("CertName", "unbound"),

@@ -1,4 +1,4 @@
-//! The domains of the CDN by their other names, and what is said of them in other ways.
+//! The CDN's domains under their DCDN names, and how DCDN reports them.
 
 use serde_json::{Value, json};
 
@@ -166,7 +166,7 @@ async fn batches_of_the_dcdn_and_domains_by_function() {
     let group = [name, ("ResourceGroupId", "rg-1")];
     call(&world, CDN, "BatchUpdateCdnDomain", &group).await;
     assert_eq!(detail(&world).await["ResourceGroupId"], "rg-1");
-    // All or none: the third is nobody's.
+    // All or none: the third domain does not exist.
     let three = [
         ("DomainName", "a.example.com,c.example.com"),
         ("ResourceGroupId", "rg-2"),
@@ -230,11 +230,11 @@ async fn the_legacy_operation_sets_a_certificate() {
     };
     let (chain, key) = certificate();
     let pair = [("SSLPub", chain.as_str()), ("SSLPri", key.as_str())];
-    // As a tool in use does it: first by the name in CAS, which may not be there.
+    // As a widely used tool does it: first by the name in CAS, which may not exist.
     let by_name = [NAME, on, force, ("CertName", "mine"), ("CertType", "cas")];
     let absent = code(&world, "SetDcdnDomainCertificate", &by_name).await;
     assert_eq!(absent.as_deref(), Some("Certificate.NotFind"));
-    // The provider sends its own region with whatever it uploads.
+    // The provider sends its own region with every upload.
     let region = ("Region", "cn-beijing");
     let upload = [
         &[

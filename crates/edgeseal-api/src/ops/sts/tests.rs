@@ -1,4 +1,4 @@
-//! Whole calls, from the request to the answer, against a store in memory.
+//! Whole calls, from the request to the response, against an in-memory store.
 
 mod oidc;
 mod roles;

@@ -1,4 +1,4 @@
-//! Who may make jobs, and whose are kept.
+//! Who may create deployment jobs, and which jobs are kept.
 
 use edgeseal_core::rate::RateLimit;
 use serde_json::{Value, json};
@@ -25,8 +25,8 @@ async fn ok(world: &TestServer, who: &str, call: (&str, &str), params: &[(&str, 
     response
 }
 
-/// An account with these domains and a certificate for the first; the number of that, and the
-/// numbers of the domains.
+/// An account with these domains and a certificate for the first one; returns the certificate's ID
+/// and the domain IDs.
 async fn world(names: &[&str]) -> (TestServer, String, Vec<String>) {
     let often = RateLimit::per_second(1000);
     let mut world = TestServer::empty(Settings {
@@ -72,7 +72,7 @@ fn job<'a>(certificate: &'a str, domains: &'a str) -> [(&'a str, &'a str); 4] {
     ]
 }
 
-/// Statements that let somebody make jobs, and bind certificates to the domains of this name.
+/// Statements that allow creating jobs, and binding certificates to the domains of this name.
 fn may_set(names: &str) -> String {
     let domains = format!("acs:cdn:*:*:domain/{names}");
     document(&[statement("yundun-cert:*", "*"), statement(SET, &domains)])
@@ -96,7 +96,7 @@ async fn a_job_in_which_nothing_is_allowed_is_a_refusal_that_counts() {
     let none = &world.keys["none"];
     for (action, params, domain) in [
         (CREATE, &both_jobs[..], "a.example.com"),
-        // Of this one the other domain has its certificate already.
+        // In this job the other domain has its certificate already.
         (update, &again[..], "b.example.com"),
     ] {
         let response = world.call(none, CAS, action, params).await;
@@ -112,8 +112,9 @@ async fn a_job_in_which_nothing_is_allowed_is_a_refusal_that_counts() {
         );
     }
     let listed = ok(&world, "own", (CAS, "ListDeploymentJob"), &[]).await;
-    assert_eq!(listed["Total"], 1, "nothing is kept of what was refused");
-    // One who may bind to one of them is no stranger, also if that one has it.
+    assert_eq!(listed["Total"], 1, "refused jobs are not kept");
+    // A caller that may bind to one of them is denied like any other if the job names the other
+    // one.
     let one = job(&certificate, &ids[1]);
     let response = world.call(&world.keys["one"], CAS, CREATE, &one).await;
     assert_eq!(error_of(&response).0, "NoPermission");
@@ -175,7 +176,7 @@ async fn the_jobs_of_one_key_do_not_push_out_those_of_another() {
         response.get("Code").is_none()
     };
     for id in &rare {
-        assert!(shown(id).await, "one of two of a key that makes few");
+        assert!(shown(id).await, "one of two jobs of a key that creates few");
     }
     for (index, expected) in [(0, false), (2, false), (3, true), (100, true)] {
         assert_eq!(shown(&busy[index]).await, expected, "{index}");

@@ -287,9 +287,9 @@ fn what_a_domain_may_have_is_bounded() {
     ));
 }
 
-/// What the edge dials, and the host that it tells an origin, are the domain's sources, which are looked
-/// at when they are set. No function changes them, however it is spelt, since nothing that the edge
-/// obeys has room for a name or an address.
+/// The edge dials the domain's sources and sends their host; both are checked when they are set. No
+/// function changes them, however it is spelled, because no derived setting has room for a name or
+/// an address.
 #[test]
 fn no_function_names_an_origin() {
     const HOST: &str = "169.254.169.254";
@@ -335,7 +335,7 @@ fn no_function_names_an_origin() {
             ("value", "x"),
         ];
         let derived = derive(&[setting(name, &arguments)]).unwrap();
-        // Whoever adds something that the edge obeys must look at this.
+        // A new setting that the edge applies must be considered here.
         let DeliveryConfig {
             http2: _,
             tls: TlsVersions::Both | TlsVersions::Only12 | TlsVersions::Only13,
@@ -346,7 +346,7 @@ fn no_function_names_an_origin() {
                     max_age_s: _,
                     include_subdomains: _,
                 }),
-            // They concern responses only.
+            // These affect responses only.
             response_headers: _,
         } = derived;
         assert!(!format!("{derived:?}").contains(HOST), "{name}");

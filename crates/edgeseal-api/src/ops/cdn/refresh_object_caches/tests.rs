@@ -10,7 +10,7 @@ const OWN: &str = "1000000000000001";
 const OTHER: &str = "2000000000000002";
 const CDN: &str = "2018-05-10";
 const DCDN: &str = "2018-01-15";
-/// Each with where its answer has the number of the task.
+/// Each action with the response member that holds the task ID.
 const CALLS: [(&str, &str, &str); 4] = [
     (CDN, "RefreshObjectCaches", "RefreshTaskId"),
     (CDN, "PushObjectCache", "PushTaskId"),
@@ -72,7 +72,7 @@ async fn what_is_asked_for_is_done_and_reads_back_complete() {
             "http://a.example.com/x?token=secret\r\nB.example.com/y\n\nhttps://w.site.example/";
         let done = refresh(&world, own, call, path, None).await;
         let id = done[call.2].as_str().unwrap_or_else(|| panic!("{done}"));
-        // The official script makes a number of it.
+        // The official script parses it as a number.
         assert!(id.parse::<u64>().is_ok(), "{id}");
         let (list, wrapper) = match call.0 {
             CDN => ("DescribeRefreshTasks", "CDNTask"),
@@ -103,14 +103,14 @@ async fn what_is_asked_for_is_done_and_reads_back_complete() {
         let by_id = list.replace("Tasks", "TaskById");
         let found = world.call(own, call.0, &by_id, &[("TaskId", id)]).await;
         assert_eq!(found["Tasks"], json!([task("")]), "{found}");
-        // To anybody else it is no task at all.
+        // To other accounts the task does not exist.
         let found = world.call(other, call.0, &by_id, &[("TaskId", id)]).await;
         assert_eq!(
             (&found["TotalCount"], &found["Tasks"]),
             (&json!(0), &json!([]))
         );
     }
-    // The audit has who asked, and of which domains: never what may be meant for clients alone.
+    // The audit log records the caller and the domains, but no URLs, which may contain secrets.
     let records = world.audit(OWN).await;
     let asked = records
         .iter()
@@ -228,7 +228,7 @@ async fn each_domain_of_the_addresses_is_judged() {
         let who = &world.keys["not-b"];
         let response = refresh(&world, who, call, a, None).await;
         assert_eq!(response.get("Code"), None, "{response}");
-        // What the CDN denies is denied under the DCDN's name too.
+        // A `Deny` of the CDN action applies to the DCDN action too.
         let response = refresh(&world, who, call, both, None).await;
         assert_eq!(response["Code"], "NoPermission", "{call:?}: {response}");
     }
@@ -341,7 +341,7 @@ async fn tasks_are_filtered_as_the_page_says() {
         let response = world.call(own, CDN, name, &params).await;
         assert_eq!(response["Code"], code, "{name}: {response}");
     }
-    // Without a number nothing is known.
+    // Without a task ID nothing is returned.
     let response = world.call(own, CDN, "DescribeRefreshTasks", &[]).await;
     assert_eq!(response["TotalCount"], 0, "{response}");
 }

@@ -1,4 +1,4 @@
-//! What the right to set the certificate of a domain does not reach.
+//! What the right to set a domain's certificate does not grant.
 
 use edgeseal_core::{AccountId, DomainPattern, policy::renewal_policy};
 use serde_json::Value;
@@ -30,8 +30,8 @@ fn pem(name: &str) -> (String, String) {
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
-/// An account with a domain, and users who may set its certificate: one who may nothing else, and one
-/// with the policy that `edgeseal policy minimal` prints.
+/// An account with a domain, and two users who may set its certificate: one with that right alone,
+/// and one with the policy that `edgeseal policy minimal` prints.
 async fn world() -> TestServer {
     let mut world = TestServer::empty(Settings::default());
     world.account(ACCOUNT, "own").await;
@@ -115,11 +115,11 @@ async fn an_upload_into_the_centre_needs_the_right_to_upload_there() {
         let response = world.call(&world.keys["own"], CDN, read, &named).await;
         assert!(
             response["Code"].is_string(),
-            "{call:?} has stored it: {response}"
+            "{call:?} stored the certificate: {response}"
         );
 
         ok(&world, "minimal", call, &params("cas")).await;
-        // To set the certificate of the domain is enough for what is the domain's own, whatever the
+        // The right to set the domain's certificate suffices for uploads for that domain, in every
         // spelling.
         let (chain_pem, key_pem) = pem(DOMAIN);
         for kind in ["upload", ""] {
@@ -132,7 +132,7 @@ async fn an_upload_into_the_centre_needs_the_right_to_upload_there() {
             ];
             ok(&world, "only", call, &upload).await;
         }
-        // And to bind what is in CAS by its name.
+        // It also suffices to bind a CAS certificate by name.
         let bind = [
             ("DomainName", DOMAIN),
             ("CertType", "cas"),
@@ -198,7 +198,7 @@ async fn what_a_stored_certificate_is_for_is_told_to_those_who_may_read_it() {
             assert_eq!(needs, !told, "{detail}");
         }
     }
-    // Of what came with the call its names are told to anybody.
+    // The names in the caller's own certificate are reported to everyone.
     let params = [
         ("DomainName", DOMAIN),
         ("SSLProtocol", "on"),

@@ -129,7 +129,7 @@ fn forbidden_origins() {
         assert_eq!(check(&origin, true).is_none(), private, "{address}:{port}");
         assert_eq!(check(&origin, false).is_none(), public, "{address}:{port}");
     }
-    // By whatever name and kind.
+    // By any name and of any kind.
     for name in [
         "localhost",
         "LOCALHOST",

@@ -1,4 +1,4 @@
-//! Calls that nobody signs.
+//! Unsigned calls.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ use crate::oidc_providers::{
 
 const ISSUER: &str = "https://issuer.example";
 
-/// A world with an identity provider, `ci` of `OWN`.
+/// A server with an identity provider, `ci` of `OWN`.
 struct Federation {
     world: TestServer,
     key: Key,
@@ -54,7 +54,7 @@ impl Federation {
         json!({"iss": ISSUER, "aud": "edgeseal", "sub": "repo:a/b:main", "iat": seconds, "exp": seconds + 300})
     }
 
-    /// The call as `alibabacloud_sts20150401` 1.2.0 sends it, with parameters changed.
+    /// The call as `alibabacloud_sts20150401` 1.2.0 sends it, with changed parameters.
     async fn call(&self, change: &[(&str, &str)]) -> (u16, Value) {
         let token = self.key.sign(&self.claims());
         let (role, provider) = (role_arn(OWN, "ci"), provider_arn(OWN, "ci"));
@@ -106,8 +106,8 @@ async fn a_good_token_opens_a_role_that_trusts_it() {
         identity["Arn"],
         format!("acs:ram::{OWN}:assumed-role/ci/ci")
     );
-    // The credential providers of the SDKs send neither nonce nor a fresh time, and one token is
-    // good for several calls.
+    // The SDKs' credential providers send neither a nonce nor a fresh timestamp, and one token is
+    // valid for several calls.
     let (status, _) = federation
         .call(&[("SignatureNonce", ""), ("Timestamp", "")])
         .await;

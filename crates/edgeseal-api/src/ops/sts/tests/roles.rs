@@ -81,7 +81,7 @@ async fn a_session_is_limited_by_its_role_and_its_policy() {
     assert_eq!(
         error_of(&denied).0,
         "NoPermission",
-        "what the role lacks, no session gains"
+        "a session cannot exceed its role"
     );
 }
 
@@ -103,7 +103,7 @@ async fn both_sides_must_agree() {
         ("nobody", OWN, "reader", ("NoPermission", nobody.as_str())),
         ("barred", OWN, "reader", ("NoPermission", barred.as_str())),
         ("dev", OWN, "nothing", none),
-        // To outsiders, what is closed and what is not there look the same.
+        // Outsiders cannot tell a closed role from one that does not exist.
         ("stranger", OWN, "reader", UNTRUSTED),
         ("stranger", OWN, "nothing", UNTRUSTED),
         ("barred", OTHER, "shared", UNTRUSTED),
@@ -185,7 +185,7 @@ async fn a_session_opens_another_one_for_an_hour_at_most() {
     let second = Credentials::from_reply(&opened);
     let identity = world.identity(&second).await;
     assert_eq!(identity["PrincipalId"], "id-of-next:ci");
-    // The role `next` has no policies: its session gets no further.
+    // The role `next` has no policies, so its session may do nothing.
     let denied = world
         .assume_as(&second, &[("RoleArn", &role_arn(OWN, "reader"))])
         .await;
@@ -259,7 +259,7 @@ async fn the_owner_of_a_role_sees_who_assumes_it_from_another_account() {
     );
     assert_eq!(
         theirs.access_key, "",
-        "their own keys are nobody else's business"
+        "the caller's key is not revealed to the other account"
     );
     // Within an account there is one record.
     world
@@ -300,7 +300,7 @@ async fn a_namesake_of_a_trusted_user_is_not_trusted() {
     ram(&world, "AttachPolicyToUser", &attach).await;
     let response = world.assume("gone", &[("RoleArn", &arn)]).await;
     assert_eq!(response.get("Code"), None, "{response}");
-    // Deleted, and made anew.
+    // Deleted and created again.
     let old = world.keys["gone"].access_key.clone();
     ram(&world, "DetachPolicyFromUser", &attach).await;
     ram(
@@ -321,7 +321,7 @@ async fn a_namesake_of_a_trusted_user_is_not_trusted() {
     };
     let response = world.assume_as(&namesake, &[("RoleArn", &arn)]).await;
     assert_eq!(error_of(&response).0, "NoPermission", "{response}");
-    // Named once more, it is meant.
+    // Naming it again grants it again.
     let again = [
         ("RoleName", "named"),
         ("NewAssumeRolePolicyDocument", &*trust),
