@@ -12,10 +12,10 @@ fn key() -> ChainKey {
     ChainKey::new(&Secret::new(vec![7; 32]))
 }
 
-/// An audit with its chain, as a store holds it.
+/// An audit log with its chain, as a store holds it.
 #[derive(Clone, Debug)]
 struct Audit {
-    /// Key, octets, revision.
+    /// Key, bytes, revision.
     records: Vec<(String, Vec<u8>, u64)>,
     links: Vec<Link>,
     head: Option<Head>,
@@ -23,7 +23,7 @@ struct Audit {
 }
 
 impl Audit {
-    /// Links of these sizes.
+    /// An audit log with links of these sizes.
     fn of(sizes: &[usize]) -> Self {
         let (key, account) = (key(), account());
         let (mut records, mut links, mut end) = (Vec::new(), Vec::new(), (0, Mac::NONE));
@@ -215,7 +215,7 @@ proptest! {
         let kept = Some(ExpectedHead { n, mac });
         prop_assert!(whole.report(kept).is_sound());
         let cut = cut.min(sizes.len() - 1);
-        // As it was before: nothing inside of it is wrong.
+        // An older state is consistent in itself.
         let older = Audit::of(&sizes[..sizes.len() - cut]);
         prop_assert!(older.report(None).is_sound());
         let last = older.links.len() as u64;
@@ -235,7 +235,7 @@ proptest! {
         audit.links.drain(..links);
         audit.records.drain(..gone);
         prop_assert_eq!(audit.problems(), vec![]);
-        // One more than the anchor allows.
+        // One more record than the anchor allows.
         let (name, ..) = audit.records.remove(0);
         let problems = audit.problems();
         prop_assert!(
@@ -289,7 +289,7 @@ fn a_clock_step_back_is_a_warning() {
     let (key, account) = (key(), account());
     let mut audit = Audit::of(&[2, 2]);
     let mut end = (2, audit.links[1].mac);
-    // Back by an hour for two links, then right again.
+    // The clock is an hour behind for two links, then correct again.
     for (n, at) in [-HOUR_MS, -HOUR_MS + 1000, 2000].into_iter().enumerate() {
         let at = NOW.plus_ms(at);
         let (name, revision) = (format!("{:015}-step{n}", at.unix_ms()), 10 + n as u64);
@@ -306,7 +306,7 @@ fn a_clock_step_back_is_a_warning() {
     let by_ms = HOUR_MS - 300;
     let expected = ChainWarning::ClockSetBack { n: 3, by_ms };
     assert_eq!(report.warnings, vec![expected]);
-    // What is removed is missed all the same.
+    // Removed records are reported as missing all the same.
     let (name, ..) = audit.records.remove(4);
     let missing = Problem::MissingRecord { n: 3, key: name };
     assert_eq!(audit.problems(), vec![missing]);
@@ -395,7 +395,7 @@ fn an_old_audit_that_has_no_chain_at_all_had_one() {
     let mut audit = Audit::of(&[2]);
     audit.head = None;
     audit.links.clear();
-    assert!(audit.report(None).is_sound(), "it is young");
+    assert!(audit.report(None).is_sound(), "the record is recent");
     let mut walk = ChainVerifier::new(&account(), (None, None), None, &KEY);
     static KEY: std::sync::LazyLock<ChainKey> = std::sync::LazyLock::new(key);
     walk.check_record(&audit.records[0].0, 1, NOW.plus_ms(2 * 60 * 60 * 1000));

@@ -42,7 +42,7 @@ async fn record(catalog: &Catalog, account: &AccountId, request: &str, now: Time
     catalog.record_refusal(&audit, "Code", &[]).await.unwrap();
 }
 
-/// Steps until nothing is pending at the newest commit.
+/// Runs steps until nothing is pending at the newest commit.
 async fn catch_up(chainer: &mut AuditLinker) {
     loop {
         let newest = chainer.catalog.store().list("", None, 1).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_restarted_linker_resumes() {
         if round % 2 == 0 {
             catch_up(&mut chainer).await;
         } else {
-            // Read, and gone before it is linked.
+            // The linker stops after it has read the record and before it links it.
             let event = chainer.feed.next().await;
             chainer.apply(event);
         }
@@ -123,7 +123,7 @@ async fn two_at_once_link_each_record_once() {
         for m in 0..3 {
             record(&catalog, &account, &format!("{n}-{m}"), NOW.plus_ms(n)).await;
         }
-        // Now the one is behind, now the other, now both come at once.
+        // One linker falls behind, then the other, then both step at once.
         match n % 3 {
             0 => catch_up(&mut one).await,
             1 => catch_up(&mut other).await,
@@ -202,8 +202,8 @@ async fn old_records_go_with_their_links_and_the_rest_still_holds() {
             .await
             .unwrap()
     };
-    assert_eq!(expire(NOW).await, 0, "nothing is so old");
-    // In the middle of a day, and so of a link.
+    assert_eq!(expire(NOW).await, 0, "no record is that old");
+    // A cutoff in the middle of a day falls inside a link.
     let before = NOW.plus_ms(4 * DAY_MS + 75);
     assert_eq!(expire(before).await, 4 * 150 + 75);
     let links = key::account_audit_links(&account);
@@ -213,15 +213,15 @@ async fn old_records_go_with_their_links_and_the_rest_still_holds() {
     assert!(report.is_sound(), "{:?}", report.problems);
     assert_eq!(report.records, 1500 - 675);
     assert_eq!(report.removed_before, Some(before));
-    // A longer time does not bring the past back, nor does it move the beginning.
+    // A longer retention neither restores records nor moves the beginning.
     assert_eq!(expire(NOW).await, 0);
     assert!(verify(&catalog, &account, now).await.is_sound());
-    // All of it.
+    // All records expire.
     assert_eq!(expire(now).await, 1500 - 675);
     let report = verify(&catalog, &account, now).await;
     assert!(report.is_sound(), "{:?}", report.problems);
     assert_eq!((report.links, report.records), (0, 0));
-    // And it goes on.
+    // New records are linked after that.
     record(&catalog, &account, "new", now).await;
     catch_up(&mut chainer).await;
     let report = verify(&catalog, &account, now).await;
@@ -261,7 +261,7 @@ async fn a_removed_record_that_is_younger_than_the_retention_is_found() {
     assert!(report.problems[0].to_string().contains("missing"));
 }
 
-/// A clock that can be set, in milliseconds after [`NOW`].
+/// A settable clock, in milliseconds after [`NOW`].
 fn settable() -> (
     Arc<AtomicI64>,
     impl Fn() -> Timestamp + Send + Sync + 'static,
@@ -281,11 +281,11 @@ async fn a_clock_that_steps_leaves_a_sound_chain_and_an_insertion_does_not() {
     for (n, step) in steps.into_iter().enumerate() {
         set.store(step, Ordering::Relaxed);
         record(&catalog, &account, &n.to_string(), NOW.plus_ms(step)).await;
-        // Neither while it waits for its link,
+        // The record is valid while it waits for its link,
         let report = verify(&catalog, &account, NOW.plus_ms(step)).await;
         assert!(report.is_sound(), "{n}: {:?}", report.problems);
         catch_up(&mut chainer).await;
-        // nor afterwards, whatever the clock then is.
+        // and afterwards, whatever the clock is then.
         for now in [step, 3000] {
             let report = verify(&catalog, &account, NOW.plus_ms(now)).await;
             assert!(report.is_sound(), "{n}: {:?}", report.problems);
@@ -296,7 +296,7 @@ async fn a_clock_that_steps_leaves_a_sound_chain_and_an_insertion_does_not() {
     let back = [(2, HOUR_MS), (6, 500 * DAY_MS - 3000)];
     let back = back.map(|(n, by_ms)| ChainWarning::ClockSetBack { n, by_ms });
     assert_eq!(report.warnings, back);
-    // The clock is right, and the record is old.
+    // The clock is correct, and the record is old.
     record(&catalog, &account, "old", NOW.plus_ms(-HOUR_MS)).await;
     catch_up(&mut chainer).await;
     let report = verify(&catalog, &account, NOW.plus_ms(4000)).await;

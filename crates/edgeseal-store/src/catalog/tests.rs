@@ -1,4 +1,4 @@
-//! What becomes of certificates that are removed, and what listings show.
+//! What happens to removed certificates, and what listings show.
 
 mod assume_absent;
 mod companion;
@@ -132,7 +132,7 @@ fn domain(name: &str, bound: Option<&CertificateRecord>) -> Domain {
     }
 }
 
-/// Where no rule forbids anything.
+/// The error of a change that no rule rejects.
 type Never = ChangeError<OverQuota>;
 
 async fn upload(catalog: &Catalog, id: i64, content: &str) -> CertificateRecord {
@@ -168,7 +168,7 @@ async fn change(catalog: &Catalog, before: &Domain, after: &Domain) {
     changed.await.unwrap();
 }
 
-/// Deletes a certificate unless a domain has it; the domain, if one has.
+/// Deletes a certificate unless a domain has it bound; returns that domain.
 async fn delete(catalog: &Catalog, row: &CertificateRecord) -> Option<String> {
     let audit = &audit_context();
     let deleted = catalog.transact(audit, |mut draft| async move {
@@ -181,7 +181,7 @@ async fn delete(catalog: &Catalog, row: &CertificateRecord) -> Option<String> {
     deleted.await.unwrap().value
 }
 
-/// Keys in the store that have to do with certificates.
+/// The keys in the store that belong to certificates.
 async fn certificate_keys(catalog: &Catalog) -> Vec<String> {
     let all = catalog.store().list("", None, usize::MAX).await.unwrap();
     let keys = all.entries.iter().map(|entry| entry.key.to_string());
@@ -281,7 +281,7 @@ async fn a_hidden_certificate_goes_with_its_last_binding() {
     );
 }
 
-/// A domain binds a certificate while it is about to be deleted: whoever comes second sees it.
+/// A domain binds a certificate that is about to be deleted: the later commit sees the earlier one.
 #[tokio::test]
 async fn a_deletion_never_passes_a_binding() {
     let catalog = &catalog();
@@ -306,7 +306,7 @@ async fn a_deletion_never_passes_a_binding() {
     assert!(catalog.certificate(1).await.unwrap().is_some());
 }
 
-/// The last two domains leave a hidden certificate at once: it does not stay behind.
+/// The last two domains release a hidden certificate at once: it is removed.
 #[tokio::test]
 async fn two_last_users_do_not_pass_each_other() {
     let catalog = &catalog();
@@ -413,11 +413,7 @@ async fn deleted_domains_are_remembered_until_they_come_back() {
     };
     let gone = catalog.deleted_domains(&account(), span).await.unwrap();
     assert_eq!((gone.total, &gone.items[0].0), (1, &domain.name));
-    assert_eq!(
-        delete(catalog, row).await,
-        None,
-        "no domain uses it any more"
-    );
+    assert_eq!(delete(catalog, row).await, None, "no domain has it bound");
     add(
         catalog,
         &Domain {
@@ -436,7 +432,7 @@ async fn deleted_domains_are_remembered_until_they_come_back() {
     );
 }
 
-/// A batch takes a hidden certificate from all of its domains: it goes with them.
+/// A batch releases a hidden certificate from all of its domains: it is removed with them.
 #[tokio::test]
 async fn one_change_may_take_a_hidden_certificate_from_all() {
     let catalog = &catalog();
@@ -470,7 +466,8 @@ async fn one_change_may_take_a_hidden_certificate_from_all() {
     assert!(catalog.material(&old.material).await.unwrap().is_none());
 }
 
-/// The only domain leaves while its certificate is being hidden: it is not hidden for ever.
+/// The only domain releases its certificate while it is being hidden: it does not stay hidden
+/// forever.
 #[tokio::test]
 async fn hiding_never_passes_the_last_user_who_leaves() {
     let catalog = &catalog();
@@ -497,8 +494,8 @@ async fn hiding_never_passes_the_last_user_who_leaves() {
     assert_eq!(catalog.certificate(1).await.unwrap(), None);
 }
 
-/// The same content comes back in the change that takes the hidden certificate from its last
-/// domain: leaf and key stay.
+/// The change that releases a hidden certificate from its last domain adds the same content again:
+/// leaf and key stay.
 #[tokio::test]
 async fn content_that_comes_back_as_it_goes_stays() {
     let catalog = &catalog();

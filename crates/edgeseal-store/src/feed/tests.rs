@@ -26,7 +26,7 @@ async fn lists_in_pages_then_follows() {
     let store: SharedStore = Arc::new(MemoryStore::new());
     let write = ["d/1", "d/2", "d/3", "e/1", "n/1"].map(|name| put(name, "1"));
     let listed = commit(&store, write).await;
-    // `d/2` is in `d/`; nothing is listed twice for it.
+    // The prefix `d/` covers `d/2`, which is not listed twice.
     let mut feed = Feed::start(store.clone(), ["e/", "d/", "d/2"]).with_page(2);
     assert_eq!(feed.next().await, Event::ListBegins);
     assert_eq!(keys(&feed.next().await), ["d/1", "d/2"]);
@@ -41,7 +41,7 @@ async fn lists_in_pages_then_follows() {
     assert_eq!(
         keys(&feed.next().await),
         ["d/1", "d/4"],
-        "what moved meanwhile"
+        "what changed in the meantime"
     );
     let (event, revision) = tokio::join!(feed.next(), commit(&store, [put("e/1", "2")]));
     assert_eq!(keys(&event), ["e/1"]);

@@ -1,4 +1,4 @@
-//! Re-sealing on both engines: what it changes, what it leaves alone, and what it refuses to hide.
+//! Resealing on both engines: what it changes, what it leaves alone, and what it refuses to hide.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -94,7 +94,7 @@ fn certificate(content: &str) -> (CertificateRecord, Certificate) {
     (row, certificate)
 }
 
-/// One of each that the catalog seals.
+/// One record of each kind that the catalog seals.
 async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey) {
     let catalog = Catalog::new(store, keyring.clone());
     let owner = Account {
@@ -144,14 +144,14 @@ async fn add_certificate(catalog: &Catalog, content: &str) {
     made.await.unwrap();
 }
 
-/// A ring with a new key before those of `ring`, whose text is `old`.
+/// A keyring with a new key before those of `old`, and its text.
 fn with_new_key(old: &str) -> (String, Keyring) {
     let text = format!("{}\n{old}", *Keyring::generate());
     let ring = Keyring::parse(&text).unwrap();
     (text, ring)
 }
 
-/// Passes until one is the proof.
+/// Runs passes until one is clean.
 async fn reseal(store: &dyn Store, keyring: &Keyring) -> ResealPass {
     loop {
         let pass = pass(store, keyring, FAST, |_| {}).await.unwrap();
@@ -166,7 +166,7 @@ fn engines(directory: &tempfile::TempDir) -> [SharedStore; 2] {
     [Arc::new(MemoryStore::new()), Arc::new(sqlite)]
 }
 
-/// Whether a value holds something sealed under `id`, wherever it stands in it.
+/// Whether a value contains anything sealed under `id`.
 fn holds_sealed(value: &[u8], id: KeyId) -> bool {
     fn in_json(value: &Value, id: KeyId) -> bool {
         match value {
@@ -187,7 +187,7 @@ fn holds_sealed(value: &[u8], id: KeyId) -> bool {
         .any(|at| KeyId::of_sealed(&value[at..]) == Some(id))
 }
 
-/// A new kind of sealed record that is in no row of the table would be left behind.
+/// A new kind of sealed record without a row in the table would not be resealed.
 #[tokio::test]
 async fn the_table_has_everything_that_the_catalog_seals() {
     let keyring = Keyring::parse(&Keyring::generate()).unwrap();
@@ -200,7 +200,7 @@ async fn the_table_has_everything_that_the_catalog_seals() {
             let kind = SEALED_KINDS
                 .iter()
                 .find(|kind| entry.key.as_str().starts_with(kind.prefix));
-            let kind = kind.unwrap_or_else(|| panic!("{} is sealed and of no kind", entry.key));
+            let kind = kind.unwrap_or_else(|| panic!("{} is sealed but has no kind", entry.key));
             assert!(kind.sealed(&entry.value).unwrap().is_some());
             kinds.insert(kind.name);
         }
@@ -251,7 +251,7 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
     }
 }
 
-/// An engine does not tell when a record expires, so re-sealing has to know.
+/// An engine does not report when a record expires, so resealing must know.
 #[tokio::test]
 async fn what_expires_still_does() {
     let directory = tempfile::tempdir().unwrap();
@@ -293,7 +293,7 @@ async fn a_change_that_comes_between_is_not_lost() {
     let mut passed = ResealPass::default();
     let txn = passed.inspect(kind, &keyring, &entry).unwrap();
 
-    // A field that this release does not know, in a record that is changed meanwhile.
+    // The record has a member unknown to this release, and changes in the meantime.
     let mut record: Value = serde_json::from_slice(&entry.value).unwrap();
     record["active"] = Value::Bool(false);
     record["later"] = Value::String("kept".to_owned());
@@ -364,7 +364,7 @@ async fn unopenable_records_are_reported_and_kept() {
     assert_eq!((census.under(stranger.active()), census.unreadable), (1, 1));
 }
 
-/// A process that ends in the middle leaves some under the old key; the next one finishes.
+/// A process that ends during a pass leaves some records under the old key; the next one finishes.
 #[tokio::test]
 async fn an_interrupted_reseal_is_resumed() {
     let directory = tempfile::tempdir().unwrap();
@@ -380,13 +380,13 @@ async fn an_interrupted_reseal_is_resumed() {
         }
         let keyring = Keyring::parse(&text).unwrap();
         begin(&*store, keyring.active()).await.unwrap();
-        // One record at a time, and long pauses: the pass is cut off in one of them.
+        // One record at a time with long pauses: the pass is interrupted in one of them.
         let (told, mut done) = tokio::sync::watch::channel(0);
         let slow = pass(&*store, &keyring, 10, |pass| {
             told.send_replace(pass.resealed);
         });
         tokio::select! {
-            _ = slow => panic!("it is not to end"),
+            _ = slow => panic!("it must not finish"),
             _ = done.wait_for(|resealed| *resealed >= 3) => {}
         }
         let census = count_sealed(&*store).await.unwrap();

@@ -53,7 +53,7 @@ fn quarantined(domain: &str) -> Quarantined {
     }
 }
 
-/// State, whether it is proved, why not.
+/// The state, whether it is proved, and why not.
 fn status<'a>(
     edge: &'a EdgeRecord,
     target: &RolloutTarget,
@@ -74,10 +74,10 @@ fn only_a_handshake_proves() {
     edge.revision = 10;
     assert_eq!(status(&edge, &target(10, 10), 0), followed);
     for (seen, sha256, expected) in [
-        (9, Some(LEAF), followed.clone()), // of an older state
-        (0, Some(LEAF), followed.clone()), // of a release that did not say of which
+        (9, Some(LEAF), followed.clone()), // for an older state
+        (0, Some(LEAF), followed.clone()), // from a release without the revision
         (10, Some(LEAF), proved.clone()),
-        (11, Some("zz"), proved.clone()), // of a later state, which is not compared
+        (11, Some("zz"), proved.clone()), // for a later state, which is not compared
     ] {
         edge.proofs = vec![proof(seen, sha256)];
         assert_eq!(
@@ -86,14 +86,15 @@ fn only_a_handshake_proves() {
             "{seen} {sha256:?}"
         );
     }
-    // The proof of one domain says nothing of another.
+    // A domain's proof says nothing about another domain.
     edge.proofs[0].domain = name("b.com");
     assert_eq!(status(&edge, &target(10, 10), 0), followed);
-    // A proof counts while the report is held back because of others.
+    // A proof counts even if other domains hold the edge's revision back.
     edge.revision = 3;
     edge.proofs = vec![proof(10, Some(LEAF))];
     assert_eq!(status(&edge, &target(10, 10), 0), proved);
-    // The target was replaced meanwhile: a proof of what replaced it is as good, one between too.
+    // The target was replaced: a proof for its replacement, or for any state in between, counts
+    // too.
     edge.proofs = vec![proof(11, Some("zz"))];
     assert_eq!(status(&edge, &target(10, 12), 0), proved);
     assert_eq!(status(&edge, &target(12, 12), 0), behind);
@@ -109,7 +110,10 @@ fn a_proof_of_something_else_is_none() {
     }
     let mut off = target(10, 10);
     off.latest.as_mut().unwrap().expected = ExpectedHandshake::Rejected;
-    assert!(status(&edge, &off, 0).1, "refused, as it must be");
+    assert!(
+        status(&edge, &off, 0).1,
+        "the handshake is rejected, as expected"
+    );
     edge.proofs = vec![proof(10, Some(LEAF))];
     assert_eq!(status(&edge, &off, 0), other);
     off.latest.as_mut().unwrap().expected = ExpectedHandshake::Unknown;
@@ -137,7 +141,7 @@ fn both_of_two_certificates_are_proved_or_nothing_is() {
         let proved = status(&edge, &two, 0).1;
         assert_eq!(proved, expected, "{sha256:?} {companion:?}");
     }
-    // A companion that is not the store's is none either.
+    // A companion different from the store's is not a proof either.
     edge.proofs[0] = Proof {
         companion: Some("cc".to_owned()),
         ..proof(10, Some(LEAF))
@@ -168,7 +172,11 @@ fn quarantine_and_failed_proofs_are_told() {
     let held = StatusReason::Quarantined { reason: "broken" };
     let held = (EdgeState::Quarantined, false, Some(held));
     assert_eq!(status(&edge, &target(10, 10), 0), held);
-    assert_eq!(edge.quarantined_count(), 1, "of a release without a total");
+    assert_eq!(
+        edge.quarantined_count(),
+        1,
+        "from a release without a total"
+    );
 
     edge.quarantined.clear();
     let unproved = Unproved {
@@ -184,10 +192,13 @@ fn quarantine_and_failed_proofs_are_told() {
     assert_eq!(status(&edge, &target(10, 10), 0), failed);
     assert_eq!(status(&edge, &target(11, 11), 0).0, EdgeState::Behind);
     edge.proofs = vec![proof(10, Some(LEAF))];
-    assert!(status(&edge, &target(10, 10), 0).1, "it was seen after all");
+    assert!(
+        status(&edge, &target(10, 10), 0).1,
+        "the proof counts despite the failure"
+    );
 }
 
-/// The report names 2 of 5: who comes after these may be one of the other 3.
+/// The report names 2 of 5: a domain that sorts after these may be one of the other 3.
 #[test]
 fn what_a_cut_list_does_not_name_is_not_taken_for_good() {
     let mut edge = edge(10);

@@ -57,7 +57,7 @@ async fn reopening_keeps_everything_and_goes_on() {
     for _ in 0..3 {
         let store = open(&path);
         assert_eq!(state(&store).await, expected);
-        // The log reaches back over openings, and says at once that it has nothing new.
+        // The log persists across openings, and reports at once that there is nothing new.
         let changes = store.changes(first, &["d/"], 10).await.unwrap();
         assert_eq!(changes.items.len(), 1);
         assert!(changes.through > last);
@@ -78,7 +78,8 @@ async fn a_restored_backup_is_detected_even_with_higher_revisions() {
     let store = open(&path);
     let lost = commit(&store, [put("d/1", "lost")]).await;
     drop(store);
-    // Leaps are random: open until this life is past what the follower saw in the other.
+    // Revision leaps are random: open until this history is past what the follower saw in the
+    // other.
     fs::copy(&backup, &path).unwrap();
     loop {
         let store = open(&path);
@@ -202,8 +203,8 @@ fn a_crash_while_the_file_is_made_leaves_no_trap() {
     assert!(!file::with_suffix(&path, ".new").exists());
 }
 
-/// Commits four megabytes, and says how many bytes. Each time others: SQLite writes no page that stays as it
-/// is.
+/// Commits four megabytes and returns how many bytes. The bytes differ each time, because SQLite
+/// skips unchanged pages.
 async fn write_megabytes(store: &SharedStore, number: u64) -> u64 {
     let value = format!("{number:016}").repeat(32 << 10);
     let write: Vec<Write> = (1..9).map(|n| put(&format!("d/{n}"), &value)).collect();
@@ -242,7 +243,7 @@ async fn the_log_stays_bounded_under_busy_readers() {
     let wal = fs::metadata(file::with_suffix(&path, "-wal"))
         .unwrap()
         .len();
-    assert!(wal <= file::WAL_LIMIT_BYTES, "{wal} octets");
+    assert!(wal <= file::WAL_LIMIT_BYTES, "{wal} bytes");
     stop.notify_waiters();
     for reader in readers {
         reader.await.unwrap();
@@ -270,10 +271,10 @@ async fn a_long_reader_does_not_hold_up_the_writer() {
     let took = began.elapsed();
     assert!(took < file::BUSY_TIMEOUT / 2, "the sweep took {took:?}");
     let seen = reader.list("", None, 10).await.unwrap().entries;
-    assert_eq!(seen.len(), 1, "the reader sees its moment");
+    assert_eq!(seen.len(), 1, "the reader keeps its snapshot");
     drop(reader);
     store.sweep(Timestamp::default()).await.unwrap();
-    assert_eq!(log(), 0, "nobody needs the log any more");
+    assert_eq!(log(), 0, "no reader needs the log any more");
 }
 
 /// Every reader for single keys waits for its disk; the runtime has one thread.
@@ -304,7 +305,7 @@ async fn a_disk_that_stalls_does_not_stall_the_runtime() {
         std::pin::pin!(async { tokio::join!(store.get(&keys[0]), store.get_many(&keys)) });
     tokio::select! {
         biased;
-        _ = &mut gets => panic!("there was no reader"),
+        _ = &mut gets => panic!("a reader was free"),
         () = task::yield_now() => {}
     }
     for disk in disks {
@@ -317,7 +318,7 @@ async fn a_disk_that_stalls_does_not_stall_the_runtime() {
     }
 }
 
-/// What becomes of the files under the path, and of those that were there.
+/// The store checks the files at its path, and that they are still the ones it opened.
 #[tokio::test]
 async fn files_that_are_gone_are_noticed_before_a_commit_is_acknowledged() {
     for tail in ["", "-wal"] {
@@ -345,14 +346,14 @@ async fn files_that_are_gone_are_noticed_before_a_commit_is_acknowledged() {
             assert!(why.contains(&file.display().to_string()), "{label}: {why}");
             let lost = store.lost().await.cause.unwrap().to_string();
             assert_eq!(lost, why, "{label}");
-            // Nothing is shown that is not there any more, from memory either.
+            // Nothing is returned once the files are gone, not even from memory.
             store.get(&key("d/1")).await.unwrap_err();
             store.get_many(&[key("d/1")]).await.unwrap_err();
             store.list("d/", None, 1).await.unwrap_err();
             store.changes(Revision(0), &["d/"], 1).await.unwrap_err();
             store.sweep(Timestamp::default()).await.unwrap_err();
             drop(store);
-            // The database holds all that was acknowledged, without its log.
+            // The database holds all acknowledged commits without its log.
             if tail.is_empty() {
                 fs::rename(&aside, &file).unwrap();
             }
@@ -372,7 +373,7 @@ async fn files_that_are_gone_are_noticed_while_nothing_is_written() {
     let mut lost = std::pin::pin!(store.lost());
     tokio::select! {
         biased;
-        _ = &mut lost => panic!("all is there"),
+        _ = &mut lost => panic!("all files exist"),
         () = time::sleep(2 * FILE_CHECK_INTERVAL) => {}
     }
     fs::remove_file(&path).unwrap();
@@ -392,7 +393,7 @@ async fn a_failed_commit_is_a_fault_for_all_and_the_next_one_works() {
     let (_directory, path) = directory();
     let store = open(&path);
     let before = commit(&store, [put("d/1", "1")]).await;
-    // An index stands in for a disk that refuses one write.
+    // An index stands in for a disk that fails one write.
     let other = Connection::open(&path).unwrap();
     other
         .execute_batch(
@@ -413,7 +414,7 @@ async fn a_failed_commit_is_a_fault_for_all_and_the_next_one_works() {
 
 const CHILD: &str = "EDGESEAL_TEST_COMMIT_UNTIL_KILLED";
 
-/// Not a test of its own: what the next one starts and kills.
+/// Not a test itself: the next test starts and kills it.
 #[tokio::test(flavor = "multi_thread")]
 async fn child_commits_until_killed() {
     let Ok(path) = std::env::var(CHILD) else {
@@ -456,7 +457,7 @@ async fn a_killed_process_loses_no_acknowledged_commit() {
             Some((name.to_owned(), Revision(revision.parse().ok()?)))
         };
         while acknowledged.len() < 300 {
-            let line = lines.next().expect("the child goes on").unwrap();
+            let line = lines.next().expect("the child keeps running").unwrap();
             acknowledged.extend(parse(line));
         }
         let refused = SqliteStore::open(&path).err().unwrap();
@@ -465,7 +466,7 @@ async fn a_killed_process_loses_no_acknowledged_commit() {
         );
         child.kill().unwrap(); // SIGKILL
         child.wait().unwrap();
-        // What it said before it died counts too; the last line may be cut off.
+        // What it printed before it died counts too; the last line may be cut off.
         let mut rest: Vec<String> = lines.map_while(Result::ok).collect();
         rest.pop();
         acknowledged.extend(rest.into_iter().filter_map(parse));
@@ -480,7 +481,7 @@ async fn a_killed_process_loses_no_acknowledged_commit() {
         }
         let names = state(&store).await;
         let pairs = names.keys().filter(|name| name.ends_with("/pair")).count();
-        assert_eq!(names.len(), 2 * pairs, "no half of a commit");
+        assert_eq!(names.len(), 2 * pairs, "no commit is half applied");
         let write: Vec<Write> = names.keys().map(|name| delete(name)).collect();
         commit(&store, write).await;
     }

@@ -1,4 +1,4 @@
-//! Records go for their age, by a clock that may be wrong.
+//! Old records are removed, even though the clock may be wrong.
 
 use std::sync::Mutex;
 
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{Changes, ChangesError, Entry, Page, SharedStore, Store, sqlite::SqliteStore};
 
-/// What the process that removes records does within some days of a clock: a look each hour.
+/// Runs retention every hour over this many days; returns how many records it removed.
 async fn days_of_looks(catalog: &Catalog, from: Timestamp, days: i64) -> usize {
     const KEPT_DAYS: u32 = 400;
     let mut removed = 0;
@@ -23,7 +23,7 @@ async fn a_clock_that_jumps_ahead_makes_nothing_old() {
     let keyring = Keyring::parse(&Keyring::generate()).unwrap();
     let day = |day: i64| NOW.plus_ms(day * DAY_MS);
     let (busy, idle) = (account(1), account(2));
-    // By how many days it jumps: less than records are kept, or more.
+    // The days that the clock jumps: less than the retention, or more.
     for ahead in [390, 10_000] {
         let directory = tempfile::tempdir().unwrap();
         let open = || {
@@ -38,7 +38,7 @@ async fn a_clock_that_jumps_ahead_makes_nothing_old() {
             catch_up(&mut chainer).await;
         }
         assert_eq!(days_of_looks(&catalog, day(300), 1).await, 0);
-        // Changes are made and linked while the clock is wrong, and the server is started again.
+        // Changes are made and linked while the clock is wrong, and the server restarts.
         record(&catalog, &busy, "wrong", day(301 + ahead)).await;
         catch_up(&mut chainer).await;
         assert_eq!(
@@ -59,7 +59,7 @@ async fn a_clock_that_jumps_ahead_makes_nothing_old() {
             0,
             "{ahead}"
         );
-        // It is right again, for long; then records grow old, those of the idle account too.
+        // The clock stays correct for long; then records expire, those of the idle account too.
         assert_eq!(days_of_looks(&catalog, day(301), 30).await, 0, "{ahead}");
         assert_eq!(
             days_of_looks(&catalog, day(440), 0).await,
@@ -72,7 +72,7 @@ async fn a_clock_that_jumps_ahead_makes_nothing_old() {
             assert_eq!(report.records, left, "{ahead}");
             assert!(report.is_sound(), "{ahead}: {:?}", report.problems);
         }
-        // A jump that stays.
+        // A jump that lasts.
         record(&catalog, &busy, "later", day(3000)).await;
         catch_up(&mut chainer).await;
         let old = if ahead == 390 { 4 } else { 2 };
@@ -141,14 +141,14 @@ async fn a_removal_looks_at_no_record_twice() {
         .expire_account_audit(&account, NOW.plus_ms(900), &key)
         .await;
     assert_eq!(removed.unwrap(), 900);
-    // Each page begins where the one before ended, so that what it removed is not passed over again.
+    // Each page begins where the last one ended, so that removed records are not scanned again.
     let after = store.after.lock().unwrap().clone();
     let ends = (1..=9).map(|page| Some(Key::audit_of(&account, &name(page * 100 - 1))));
     let expected: Vec<Option<Key>> = std::iter::once(None).chain(ends).collect();
     assert_eq!(after, expected);
 }
 
-/// The name of a record of a test.
+/// The name of a test record.
 fn name(n: i64) -> String {
     let at = NOW.plus_ms(n).unix_ms();
     format!("{at:015}-{n}")

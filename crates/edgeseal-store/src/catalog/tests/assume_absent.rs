@@ -1,10 +1,10 @@
-//! Keys that a change supposes to be absent, and certificates that it looks at again and again.
+//! Keys that a change assumes to be absent, and certificates that it reads repeatedly.
 
 use std::sync::atomic::AtomicI64;
 
 use super::*;
 
-/// Uploads and says how often it was decided.
+/// Uploads, and returns how many attempts the decision took.
 async fn upload_counting(catalog: &Catalog, row: &CertificateRecord, content: &str) -> usize {
     let (certificate, audit) = (&certificate(content), &audit_context());
     let mut decided = 0;
@@ -31,7 +31,11 @@ async fn upload_counting(catalog: &Catalog, row: &CertificateRecord, content: &s
 async fn a_wrong_assumption_is_read_on_retry() {
     let catalog = &catalog();
     let first = row(1, &certificate("a"));
-    assert_eq!(upload_counting(catalog, &first, "a").await, 1, "all is new");
+    assert_eq!(
+        upload_counting(catalog, &first, "a").await,
+        1,
+        "everything is new"
+    );
     let other = row(2, &certificate("b"));
     assert_eq!(upload_counting(catalog, &other, "b").await, 1);
     let second = row(3, &certificate("a"));
@@ -46,12 +50,9 @@ async fn a_wrong_assumption_is_read_on_retry() {
         ..row(5, &certificate("a"))
     };
     let decided = upload_counting(catalog, &both, "a").await;
-    assert_eq!(
-        decided, 2,
-        "one failure casts doubt on all that was supposed"
-    );
+    assert_eq!(decided, 2, "one failure invalidates all assumptions");
 
-    // The first one's content is still what the account is led to.
+    // Content lookups still find the first certificate.
     let audit = &audit_context();
     let found = catalog.transact(audit, |mut draft| {
         let material = first.material;
@@ -87,7 +88,7 @@ async fn a_change_reads_its_own_certificate_writes() {
     assert_eq!(catalog.certificate(2).await.unwrap().as_ref(), Some(new));
 }
 
-/// As an upload without a name, for which each attempt draws another.
+/// Like an upload without a name, for which each attempt draws a new one.
 #[tokio::test]
 async fn new_assumptions_at_each_attempt_terminate() {
     const TAKEN: i64 = 40;

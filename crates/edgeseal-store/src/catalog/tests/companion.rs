@@ -17,7 +17,7 @@ fn with_companion(first: &CertificateRecord, second: &CertificateRecord) -> Doma
     domain
 }
 
-/// A certificate of this content with an RSA key, that ends `ms` after [`NOW`].
+/// A certificate of this content with an RSA key that expires `ms` after [`NOW`].
 async fn upload_rsa(catalog: &Catalog, id: i64, content: &str, ms: i64) -> CertificateRecord {
     let mut certificate = certificate(content);
     certificate.info.key = KeyAlgorithm::Rsa;

@@ -1,4 +1,4 @@
-//! What accounts have of what they may have only so much of.
+//! Counts of resources that are subject to a quota.
 
 use bytes::Bytes;
 use edgeseal_core::quota::QuotaKind;
@@ -19,7 +19,7 @@ async fn add_within(catalog: &Catalog, name: &str, quota: Quota) -> Result<(), O
     add_at_once(catalog, name, quota, &Barrier::new(1)).await
 }
 
-/// Adds a domain, and commits the first time only once all others are about to.
+/// Adds a domain; its first commit waits until all others are about to commit.
 async fn add_at_once(
     catalog: &Catalog,
     name: &str,
@@ -99,7 +99,8 @@ async fn every_change_counts() {
     request_within(catalog, 1, Quota::Unlimited).await.unwrap();
     assert_eq!(counts(catalog).await, [2, 2, 1]);
     let audit = &audit_context();
-    // Removed while a domain has it: out of its owner's sight, and gone with its last binding.
+    // Deleted while a domain has it bound: hidden from its owner, and removed with its last
+    // binding.
     let (old, listed) = (
         &first,
         Pagination {
@@ -124,7 +125,7 @@ async fn every_change_counts() {
     assert_eq!(domains.total, 1);
 }
 
-/// One makes way for another in the same change: that is no more than before.
+/// Replacing one with another in the same change does not raise the count.
 #[tokio::test]
 async fn replacing_is_allowed_at_the_quota() {
     let catalog = &catalog();
@@ -150,8 +151,8 @@ async fn replacing_is_allowed_at_the_quota() {
     assert_eq!(counts(catalog).await, [0, 1, 0]);
 }
 
-/// All have looked before the first of them commits; over a file and in memory, in a store that has no
-/// numbers yet.
+/// All calls have read before the first of them commits; in a file and in memory, in a store
+/// without stored counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_end_exactly_at_the_quota() {
     const LIMIT: u32 = 50;
@@ -168,7 +169,7 @@ async fn many_at_once_end_exactly_at_the_quota() {
         for task in 0..2 * LIMIT {
             let (catalog, all) = (catalog.clone(), Arc::clone(&all));
             tasks.spawn(async move {
-                // Names below one parent get in one another's way all the same.
+                // No shared parent domain, which would make the calls conflict anyway.
                 let name = format!("www.{task}.example");
                 add_at_once(&catalog, &name, Quota::AtMost(LIMIT), &all).await
             });
@@ -208,7 +209,7 @@ async fn existing_records_are_counted_once() {
     }
     for first in ["add", "delete"] {
         set(catalog, QuotaKind::Domains, None).await;
-        assert_eq!(counts(catalog).await[0], 3, "without a number");
+        assert_eq!(counts(catalog).await[0], 3, "without a stored count");
         match first {
             "add" => {
                 let over = add_within(catalog, "new.example.com", Quota::AtMost(3)).await;

@@ -1,4 +1,4 @@
-//! Deployments: the newest first, in pages, and none of them large.
+//! Deployments: newest first, in pages of bounded size.
 
 use super::*;
 use crate::{
@@ -69,7 +69,7 @@ async fn a_page_of_deployments_is_all_that_is_read() {
     let found = catalog.deployments_where(&account(), odd, second).await;
     assert_eq!(numbers(found.unwrap()), (13, vec![21, 19]));
 
-    // What is on another page is not even read.
+    // Other pages are not read.
     let write = vec![crate::Write::Put {
         key: Key::deployment(&account(), 0),
         value: bytes::Bytes::from_static(b"?"),

@@ -1,4 +1,4 @@
-//! What domains say of their account.
+//! What domain records say about their account.
 
 use edgeseal_core::{account::Account, private_origins::OriginPermission};
 
@@ -50,7 +50,7 @@ async fn all_domains_say_what_their_account_may_and_others_are_left_alone() {
             names.push(one.name);
         }
     }
-    // As an earlier release has left them.
+    // As an earlier release left them.
     assert_eq!(
         permissions(&catalog, &names[0]).await,
         [OriginPermission::Unknown]

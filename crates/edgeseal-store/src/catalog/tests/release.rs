@@ -1,4 +1,4 @@
-//! What tenants can make again and again does not stay.
+//! Data that tenants can create repeatedly is removed.
 
 use edgeseal_core::certificate::Digest;
 
@@ -51,7 +51,7 @@ async fn an_intermediate_goes_with_the_last_certificate_below_it() {
         .filter(|it| it.key.as_str().starts_with("issuer"))
         .collect();
     assert_eq!(findings, Vec::<&consistency::Finding>::new());
-    // It comes back, and goes again.
+    // The intermediate is added again, and removed again.
     let again = upload_below(catalog, 3, &["own"]).await;
     assert!(has("own").await);
     for row in [&two, &again] {
@@ -66,7 +66,7 @@ async fn an_intermediate_goes_with_the_last_certificate_below_it() {
 #[tokio::test]
 async fn an_intermediate_of_an_earlier_release_stays() {
     let catalog = &catalog();
-    // Some material has it that is not known to.
+    // Stored by a release that did not record its uses.
     let put = Write::Put {
         key: Key::issuer(&issuer("old")),
         value: bytes::Bytes::from_static(b"old"),
@@ -82,7 +82,8 @@ async fn an_intermediate_of_an_earlier_release_stays() {
     assert!(catalog.issuer(&issuer("old")).await.unwrap().is_some());
 }
 
-/// Uploads and removals below one intermediate at once: it is there for whoever has it.
+/// Concurrent uploads and deletions below one intermediate: it exists for every certificate that
+/// needs it.
 #[tokio::test(flavor = "multi_thread")]
 async fn releasing_an_intermediate_never_races_an_upload() {
     let catalog = catalog();
@@ -105,7 +106,7 @@ async fn releasing_an_intermediate_never_races_an_upload() {
         keys(&catalog, &["material", "issueruse"]).await,
         Vec::<String>::new()
     );
-    // Whatever was left of it by two that left at once goes with the next one.
+    // If two concurrent deletions left it behind, the next one removes it.
     let row = upload_below(&catalog, 1_000_000, &["i"]).await;
     delete(&catalog, &row).await;
     assert_eq!(keys(&catalog, &["issuer"]).await, Vec::<String>::new());

@@ -16,7 +16,7 @@ async fn summaries(catalog: &Catalog) -> Vec<(Key, Bytes)> {
     found
 }
 
-/// As another release left them: of its version, and of a shape that this one does not know.
+/// As another release left them: with its version, and in a form that this release cannot read.
 async fn age(catalog: &Catalog, of: &[(Key, Bytes)]) {
     let write = of.iter().map(|(key, value)| Write::Put {
         key: key.clone(),
@@ -39,7 +39,7 @@ async fn summaries_of_another_release_are_written_anew() {
     let before = summaries(catalog).await;
     assert_eq!(catalog.rebuild_summaries().await.unwrap(), 0);
     age(catalog, &before).await;
-    // One that has changed since is of this release, and one leads nowhere.
+    // One summary changed since and has this release's form; another has no domain.
     let changed = domain("d1.example.com", None);
     change(catalog, &domain("d1.example.com", Some(&rows[1])), &changed).await;
     let nowhere = Key::account_domain(&account(), &DomainPattern::parse("no.example.com").unwrap());
@@ -52,11 +52,11 @@ async fn summaries_of_another_release_are_written_anew() {
     let mut after = summaries(catalog).await;
     after.retain(|(key, _)| *key != nowhere);
     let differing: Vec<_> = before.iter().zip(&after).filter(|(a, b)| a != b).collect();
-    assert_eq!(differing.len(), 1, "the one that was changed");
+    assert_eq!(differing.len(), 1, "the changed one");
     assert_eq!((before.len(), after.len()), (1102, 1102));
     assert_eq!(
         catalog.rebuild_summaries().await.unwrap(),
         0,
-        "of one it cannot"
+        "the orphaned summary cannot be rebuilt"
     );
 }

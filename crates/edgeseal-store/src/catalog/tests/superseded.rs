@@ -1,4 +1,4 @@
-//! Uploads whose place others took: which stay, which go, and what makes room at the quota.
+//! Superseded uploads: which are kept, which are removed, and how the quota frees space.
 
 use edgeseal_core::quota::QuotaKind;
 use tokio::{sync::Barrier, task::JoinSet};
@@ -9,7 +9,7 @@ use crate::consistency;
 const A: &str = "a.example.com";
 const B: &str = "b.example.com";
 
-/// A call that comes after all before it.
+/// The context of a call that comes after all earlier ones.
 fn later_call() -> AuditContext {
     static CALLS: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
     let now = NOW.plus_ms(CALLS.fetch_add(1, Ordering::Relaxed));
@@ -19,7 +19,7 @@ fn later_call() -> AuditContext {
     }
 }
 
-/// Uploads a certificate for a domain, in the place of what `before` has bound.
+/// Uploads a certificate for a domain, replacing what `before` has bound.
 async fn set(
     catalog: &Catalog,
     before: &Domain,
@@ -73,7 +73,7 @@ async fn bind(catalog: &Catalog, before: &Domain, id: i64) -> Domain {
     after
 }
 
-/// The numbers of the account's certificates. What is counted, and what the doctor says, agrees.
+/// The IDs of the account's certificates. Also checks the counts and the consistency findings.
 async fn numbers(catalog: &Catalog) -> Vec<i64> {
     let span = Pagination {
         offset: 0,
@@ -106,19 +106,19 @@ async fn a_domain_keeps_the_uploads_that_it_had_last() {
     assert_eq!(numbers(catalog).await, [2, 3, 4, 5, 6, 100]);
     assert!(catalog.material(&first.material).await.unwrap().is_none());
 
-    // One that is put back is in use, and then the one that was in use last.
+    // Binding a superseded upload again makes it the most recently used one.
     let bound = bind(catalog, &bound, 2).await;
     let bound = set(catalog, &bound, 7, Quota::Unlimited).await.unwrap();
     assert_eq!(numbers(catalog).await, [2, 4, 5, 6, 7, 100]);
 
-    // The centre's never go, and with them bound those of the domain go no further.
+    // CAS certificates are never removed, and binding one supersedes the domain's upload.
     let bound = bind(catalog, &bound, 100).await;
     assert_eq!(numbers(catalog).await, [2, 5, 6, 7, 100]);
     let bound = set(catalog, &bound, 8, Quota::Unlimited).await.unwrap();
     assert_eq!(numbers(catalog).await, [2, 5, 6, 7, 8, 100]);
     assert!(catalog.material(&centre.material).await.unwrap().is_some());
 
-    // Nor does the domain leave more behind.
+    // Deleting the domain leaves no more uploads behind.
     let (domain, later_call) = (&bound, &later_call());
     let deleted = catalog.transact(later_call, |mut draft| async move {
         draft.delete_domain(domain).await?;
@@ -128,7 +128,7 @@ async fn a_domain_keeps_the_uploads_that_it_had_last() {
     assert_eq!(numbers(catalog).await.len(), SUPERSEDED_MAX + 1);
 }
 
-/// Whoever may set the certificate of a domain may bind any of the account to it.
+/// A caller that may set a domain's certificate may bind any certificate of the account to it.
 #[tokio::test]
 async fn uploads_for_another_domain_do_not_go() {
     let catalog = &catalog();
@@ -141,7 +141,7 @@ async fn uploads_for_another_domain_do_not_go() {
     let there = numbers(catalog).await;
     assert_eq!(there, [1, 2, 3, 4, 5, 15, 21, 22, 23, 24]);
 
-    // One that another domain has bound stays, however long.
+    // An upload that another domain has bound stays, however old.
     let b = bind(catalog, &b, 5).await;
     for id in 31..=36 {
         a = set(catalog, &a, id, Quota::Unlimited).await.unwrap();
@@ -160,18 +160,19 @@ async fn at_the_quota_a_renewal_takes_the_place_of_what_it_supersedes() {
     let mut a = with_uploads(catalog, A, 1..=5).await;
     let b = with_uploads(catalog, B, [11]).await;
     let quota = Quota::AtMost(6);
-    // First what was superseded longest ago, in the end what is superseded now.
+    // The upload superseded longest ago is removed first, the one superseded now last.
     for (id, left) in [(6, [2, 3, 4, 5, 6, 11]), (7, [3, 4, 5, 6, 7, 11])] {
         a = set(catalog, &a, id, quota).await.unwrap();
         assert_eq!(numbers(catalog).await, left);
     }
     let b = set(catalog, &b, 12, quota).await.unwrap();
     assert_eq!(numbers(catalog).await, [3, 4, 5, 6, 7, 12]);
-    // A quota that was lowered is no reason either.
+    // A lowered quota does not block renewals either.
     let b = set(catalog, &b, 13, Quota::AtMost(1)).await.unwrap();
     assert_eq!(numbers(catalog).await, [3, 4, 5, 6, 7, 13]);
 
-    // What takes no place is refused: of a domain that had none, or whose own another one has.
+    // An upload that replaces nothing is refused: the domain has no certificate, or another domain
+    // has it bound too.
     let new = domain("new.example.com", None);
     add(catalog, &new).await;
     let over = set(catalog, &new, 21, quota).await.unwrap_err();
@@ -181,7 +182,7 @@ async fn at_the_quota_a_renewal_takes_the_place_of_what_it_supersedes() {
     assert_eq!(numbers(catalog).await, [3, 4, 5, 6, 7, 13]);
 }
 
-/// Of two that leave it at once one is the last; over a file and in memory.
+/// Several domains release it at once, and one of them is the last; in a file and in memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_its_last_domains_leave_at_once_is_superseded() {
     let home = tempfile::tempdir().unwrap();
@@ -223,7 +224,7 @@ async fn one_that_its_last_domains_leave_at_once_is_superseded() {
     }
 }
 
-/// What is about to go is bound between the decision and its commit: it stays.
+/// An upload that is bound between the decision to remove it and the commit stays.
 #[tokio::test]
 async fn one_that_is_bound_meanwhile_does_not_go() {
     let catalog = &catalog();
@@ -246,7 +247,7 @@ async fn one_that_is_bound_meanwhile_does_not_go() {
         assert_eq!(
             draft.certificate(1).await?.is_none(),
             first_try.load(Ordering::Relaxed),
-            "it is the oldest, until it is bound"
+            "the oldest one, until it is bound"
         );
         if first_try.swap(false, Ordering::Relaxed) {
             bind(catalog, b, 1).await;
@@ -257,7 +258,7 @@ async fn one_that_is_bound_meanwhile_does_not_go() {
     assert_eq!(numbers(catalog).await, [1, 2, 3, 4, 5, 6]);
 }
 
-/// One that a release bound that does not know of superseded uploads.
+/// A binding by a release that does not know superseded uploads.
 #[tokio::test]
 async fn one_that_is_bound_does_not_go_whatever_the_index_says() {
     let catalog = &catalog();

@@ -113,7 +113,7 @@ async fn a_backup_replaces_a_store_that_no_process_owns() {
             .revision,
         lost
     );
-    // As after a crash: the log has what the database has not.
+    // As after a crash: the log has commits that the database lacks.
     let crashed = home.path().join("crashed");
     fs::create_dir(&crashed).unwrap();
     for tail in ["", "-wal"] {
@@ -152,10 +152,10 @@ async fn a_backup_replaces_a_store_that_no_process_owns() {
         changes,
         Err(crate::ChangesError::Compacted { .. })
     ));
-    // What was there is whole, its log included.
+    // The existing store is intact, including its log.
     assert_eq!(state(&open(&aside)).await.len(), 3);
     drop(store);
-    // And into an empty place, without being asked.
+    // Without an existing store there is nothing to replace.
     fs::remove_file(&path).unwrap();
     assert_eq!(put_in_place(false).unwrap(), None);
     assert_eq!(state(&open(&path)).await.len(), 2);
@@ -183,7 +183,7 @@ async fn of_an_empty_log_nothing_is_kept_beside_the_store() {
     );
 }
 
-/// Before anything is read: what is there may take long to read.
+/// The check comes before anything is read, because reading may take long.
 #[tokio::test]
 async fn an_occupied_target_is_an_error() {
     let home = tempfile::tempdir().unwrap();

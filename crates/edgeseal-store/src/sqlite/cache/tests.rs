@@ -43,33 +43,33 @@ fn reads_and_writes_are_cached_and_deletes_are_not() {
     commit(&recent, 1, &[delete("a")]);
     assert_eq!(value(&recent, "a"), None);
     commit(&recent, 2, &[put("b", "2"), delete("b")]);
-    assert_eq!(value(&recent, "b"), None, "the last one in a batch counts");
+    assert_eq!(
+        value(&recent, "b"),
+        None,
+        "the last write of a batch counts"
+    );
     let expiring = Write::Put {
         key: key("n"),
         value: Bytes::from_static(b"1"),
         expires: Some(edgeseal_core::Timestamp::from_unix_seconds(1)),
     };
     commit(&recent, 3, &[put("n", "1"), expiring]);
-    assert_eq!(value(&recent, "n"), None, "what expires is not kept");
+    assert_eq!(value(&recent, "n"), None, "expiring records are not cached");
     commit(&recent, 4, &[put("audit/a", "1"), put("history/d", "1")]);
     assert_eq!(
         value(&recent, "audit/a"),
         None,
-        "nor are records of what was"
+        "neither are audit and history records"
     );
     assert_eq!(value(&recent, "history/d"), None);
     recent.insert_read(recent.generation(), &entry("n", "1", 4));
-    assert_eq!(
-        value(&recent, "n"),
-        known("1", 4),
-        "unless it was asked for"
-    );
+    assert_eq!(value(&recent, "n"), known("1", 4), "unless they were read");
     recent.begin([key("n")].iter());
     recent.swept(&[key("n")], None);
-    assert_eq!(value(&recent, "n"), None, "nor what has expired");
+    assert_eq!(value(&recent, "n"), None, "swept records are dropped");
 }
 
-/// Each step of a read beside each step of a commit.
+/// Each step of a read against each step of a commit.
 #[test]
 fn a_read_during_a_commit_caches_nothing_stale() {
     let old = entry("a", "old", 0);
@@ -79,21 +79,33 @@ fn a_read_during_a_commit_caches_nothing_stale() {
     let turn = recent.generation();
     recent.begin(new.iter().map(Write::key));
     recent.insert_read(turn, &old);
-    assert_eq!(value(&recent, "a"), None, "under way");
+    assert_eq!(value(&recent, "a"), None, "being committed");
     recent.insert_read(turn, &entry("b", "other", 0));
-    assert_eq!(value(&recent, "b"), known("other", 0), "not under way");
+    assert_eq!(
+        value(&recent, "b"),
+        known("other", 0),
+        "not being committed"
+    );
     visible(&recent, 0, &new);
     recent.insert_read(turn, &old);
-    assert_eq!(value(&recent, "a"), known("new", 1), "begun before");
+    assert_eq!(
+        value(&recent, "a"),
+        known("new", 1),
+        "the read began before the commit"
+    );
 
     let recent = ReadCache::new(Revision(0));
     recent.insert_read(recent.generation(), &old);
     recent.begin(new.iter().map(Write::key));
-    assert_eq!(value(&recent, "a"), None, "may be visible from now on");
+    assert_eq!(
+        value(&recent, "a"),
+        None,
+        "the commit may be visible from now on"
+    );
     recent.invalidate();
-    assert_eq!(value(&recent, "a"), None, "nobody knows what came of it");
+    assert_eq!(value(&recent, "a"), None, "the outcome is unknown");
     recent.insert_read(recent.generation(), &old);
-    assert_eq!(value(&recent, "a"), known("old", 0), "but who looks again");
+    assert_eq!(value(&recent, "a"), known("old", 0), "a new read is cached");
 }
 
 #[test]
@@ -139,7 +151,11 @@ fn changes_are_whole_commits_with_the_latest_value() {
         let found = changed(&recent, after, prefix, limit);
         assert_eq!(found, expected, "after {after}, {limit} of {prefix}");
     }
-    assert_eq!(changed(&recent, 9, "d/", 9), None, "before its beginning");
+    assert_eq!(
+        changed(&recent, 9, "d/", 9),
+        None,
+        "before the cache begins"
+    );
     recent.swept(&[key("d/b")], Some(Revision(11)));
     assert_eq!(changed(&recent, 10, "d/", 9), None, "compacted");
     let rest = Some(("+d/c@12 -d/a@13".to_owned(), 14));
@@ -154,7 +170,7 @@ fn changes_restart_after_a_gap() {
     recent.invalidate();
     assert_eq!(changed(&recent, 0, "d/", 9), None);
     assert_eq!(changed(&recent, 1, "d/", 9), None);
-    // The commit that failed happened all the same.
+    // The commit that was reported as failed happened after all.
     commit(&recent, 2, &[put("d/c", "1")]);
     assert_eq!(changed(&recent, 1, "d/", 9), None);
     assert_eq!(changed(&recent, 2, "d/", 9), Some(("+d/c@3".to_owned(), 3)));
