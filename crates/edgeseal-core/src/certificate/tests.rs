@@ -1,4 +1,5 @@
-//! Admission as a whole: what is refused and as what, what is accepted and as what.
+//! Admission of certificates: what is refused with which error, and what is accepted with which
+//! result.
 
 mod accepted;
 mod arbitrary;

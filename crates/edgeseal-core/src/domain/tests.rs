@@ -157,7 +157,7 @@ fn disabled_https_keeps_the_binding() {
     assert_eq!(
         domain.production.unwrap().updated,
         NOW.plus_ms(1),
-        "off twice keeps the first time"
+        "switching off twice keeps the first time"
     );
 }
 
@@ -188,7 +188,7 @@ fn setting(id: i64, name: &str, value: &str) -> Setting {
     }
 }
 
-/// HTTP/2 is off as soon as a setting says so.
+/// HTTP/2 is off if any setting says so.
 fn derive(settings: &[Setting]) -> Result<DeliveryConfig, String> {
     let mut delivery = DeliveryConfig::default();
     for setting in settings {
@@ -285,7 +285,10 @@ fn a_companion_has_a_key_of_the_other_kind() {
             let production = domain.production.as_ref().unwrap();
             assert_eq!(production.certificate, 1);
             assert_eq!(production.companion, Some(second));
-            assert_eq!(production.updated, NOW, "the first one is as it was");
+            assert_eq!(
+                production.updated, NOW,
+                "the first certificate is unchanged"
+            );
             assert_eq!(domain.modified, later);
         } else {
             assert_eq!(domain, before);
@@ -326,7 +329,7 @@ fn a_binding_replaces_both_certificates_and_a_companion_one() {
     add(&mut domain, 3, production).unwrap();
     assert_eq!(ids(&domain, production), [1, 3]);
 
-    // On staging edges it stands beside what they serve, and production is as it was.
+    // In staging it joins the certificate served there, and production is unchanged.
     add(&mut domain, 4, staging).unwrap();
     assert_eq!(ids(&domain, staging), [1, 4]);
     assert_eq!(ids(&domain, production), [1, 3]);

@@ -6,7 +6,7 @@ fn ip(source: &str) -> IpAddr {
     source.parse().unwrap()
 }
 
-/// Sources with what each of them holds.
+/// How many places each source holds.
 type Held = &'static [(&'static str, usize)];
 
 fn shares(total: usize, per_source: usize, held: Held) -> FairLimiter {
@@ -19,7 +19,8 @@ fn shares(total: usize, per_source: usize, held: Held) -> FairLimiter {
     shares
 }
 
-/// Capacity in all and per source, what is held, who comes, what it gets (`Ok("")`: a free place).
+/// Total capacity and capacity per source, the places held, the newcomer, and its result (`Ok("")`:
+/// a free place).
 type Row = (
     usize,
     usize,
@@ -74,20 +75,20 @@ fn the_largest_source_of_the_largest_network_is_evicted() {
     const A2: &str = "192.0.2.2";
     const A3: &str = "192.0.2.3";
     const A4: &str = "192.0.2.4";
-    // Of one /48: two /64 in one /56, one in another.
+    // All in one /48: two /64 in one /56, two in another.
     const D11: &str = "2001:db8:d:1101::";
     const D12: &str = "2001:db8:d:1102::";
     const D21: &str = "2001:db8:d:2201::";
     const D22: &str = "2001:db8:d:2202::";
     let table: &[Row] = &[
-        // Each source holds one: the network with most of them pays.
+        // Each source holds one place: the network that holds most loses one.
         (4, 4, &[(D11, 1), (D12, 1), (D21, 1), (A, 1)], B, Ok(D12)),
         (4, 4, &[(A, 1), (A2, 1), (A3, 1), (B, 1)], C, Ok(A3)),
-        // In the largest network the largest part of it, in that the largest source.
+        // Within the largest network the largest subnet, and within that the largest source.
         (6, 6, &[(D11, 2), (D12, 1), (D21, 2), (A, 1)], B, Ok(D11)),
-        // The largest source is of a smaller network.
+        // The largest source is in a smaller network.
         (5, 5, &[(B, 2), (A, 1), (A2, 1), (A3, 1)], C, Ok(A3)),
-        // A newcomer of the largest network takes a place of its own network only.
+        // A newcomer from the largest network can only replace a source of its own network.
         (5, 5, &[(A, 3), (A2, 1), (B, 1)], A4, Ok(A)),
         (
             4,
@@ -104,7 +105,8 @@ fn the_largest_source_of_the_largest_network_is_evicted() {
             Err(AcquireError::Exhausted),
         ),
         (4, 4, &[(D11, 2), (D12, 1), (A, 1)], D21, Ok(D11)),
-        // Networks hold the same, and the newcomer's has a source that holds more than the newcomer.
+        // Both networks hold the same, and the newcomer's network has a source that holds more than
+        // the newcomer.
         (4, 4, &[(A, 2), (B, 2)], A2, Ok(A)),
     ];
     assert_table(table);
@@ -156,7 +158,8 @@ fn an_unused_connection_gives_way() {
         served,
         idle: u64::try_from(idle).ok().map(Duration::from_secs),
     };
-    // Whether a request was served, seconds idle or -1 if it is busy; which one gives way.
+    // Whether a request was served, and seconds idle or -1 if busy; the index of the evicted
+    // connection.
     type Connections = &'static [(bool, i64)];
     let table: &[(Connections, Option<usize>)] = &[
         (&[], None),
@@ -176,7 +179,7 @@ fn an_unused_connection_gives_way() {
     }
 }
 
-/// Sources that share networks of every width with each other.
+/// Sources that share networks of every prefix length.
 const SOURCES: [&str; 8] = [
     A,
     "192.0.2.2",
@@ -189,8 +192,8 @@ const SOURCES: [&str; 8] = [
 ];
 
 proptest! {
-    /// Whatever comes and goes, the counts agree with a plain list of who holds what; and a source is
-    /// refused only if, of every network it is in, those beside it hold at most one more.
+    /// After any sequence of steps the counts match a plain list of holders, and a source is
+    /// refused only if the others in each of its networks hold at most one more.
     #[test]
     fn counts_agree_with_a_list(
         total in 0_usize..16,

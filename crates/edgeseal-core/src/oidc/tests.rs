@@ -15,7 +15,7 @@ use super::*;
 const ISSUER: &str = "https://issuer.example";
 const NOW: i64 = 1_795_522_200;
 
-/// An identity provider with one key of each kind.
+/// An identity provider with one key of each type.
 struct Issuer {
     rsa: RsaKeyPair,
     ec: EcdsaKeyPair,
@@ -63,7 +63,7 @@ impl Issuer {
         match algorithm {
             "ES256" => self.ec.sign(&random, message).unwrap().as_ref().to_vec(),
             "none" => Vec::new(),
-            // The attack: the public key, which everybody knows, as the secret of an HMAC.
+            // The attack: the public key serves as the HMAC secret.
             "HS256" => {
                 let secret = self.rsa_jwk()["n"].as_str().unwrap().to_owned();
                 let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
@@ -111,7 +111,7 @@ fn claims() -> Value {
     json!({"iss": ISSUER, "sub": "repo:a/b", "aud": "edgeseal", "iat": NOW - 10, "exp": NOW + 300})
 }
 
-/// The claims with members changed; `null` takes one away.
+/// The claims with members changed; `null` removes one.
 fn with(change: Value) -> Value {
     let mut claims = claims();
     for (name, value) in change.as_object().unwrap() {
@@ -228,7 +228,7 @@ fn a_signature_is_for_its_text_and_not_for_another() {
         verify(&parts.join("."), &keys, &provider(), now()),
         Err(why.clone())
     );
-    // 64 zeros: r = s = 0, which careless ECDSA takes for good (CVE-2022-21449).
+    // 64 zeros: r = s = 0, which a careless ECDSA implementation accepts (CVE-2022-21449).
     let zeros = b64(&[0; 64]);
     parts[2] = &zeros;
     assert_eq!(

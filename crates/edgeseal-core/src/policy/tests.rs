@@ -48,13 +48,13 @@ fn domain(name: &str) -> Resource {
     Resource::new(format!("acs:cdn:*:{ACCOUNT}:domain/{name}"))
 }
 
-/// A document of these statements.
+/// A document with these statements.
 fn document(statements: &str) -> Document {
     let json = format!(r#"{{"Version":"1","Statement":{statements}}}"#);
     Document::parse(&json).unwrap_or_else(|error| panic!("{json}: {error}"))
 }
 
-/// The decision of one identity policy.
+/// Evaluates one identity policy.
 fn alone(statements: &str, action: &str, resource: Resource, context: &RequestContext) -> Decision {
     let document = document(statements);
     let policies = Policies {
@@ -208,7 +208,7 @@ fn system_policies_grant_what_they_say() {
     }
     assert!(system::find("administratoraccess").is_none());
     for policy in &system::SYSTEM_POLICIES {
-        // A text that did not parse would be a document without statements.
+        // A text that did not parse would yield a document without statements.
         assert_eq!(
             Document::parse(policy.document().text()).as_ref(),
             Ok(policy.document())

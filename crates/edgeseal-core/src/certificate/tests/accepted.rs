@@ -1,4 +1,4 @@
-//! What is accepted on purpose, and what is read from it.
+//! Unusual input that is accepted on purpose, and what is read from it.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, KeyPair, SanType,
@@ -112,7 +112,7 @@ fn the_longest_texts() {
 
 #[test]
 fn names_in_a_circle() {
-    // The intermediate names the leaf's subject as its issuer, but another key has signed it.
+    // The intermediate names the leaf's subject as its issuer, but was signed by another key.
     let namesake = root("www.example.com");
     let intermediate = namesake.authority("Circular CA");
     let leaf = intermediate.leaf("www.example.com");
@@ -147,7 +147,7 @@ fn original_pem_is_kept_if_it_differs() {
     assert_eq!(texts(&with_root, &key), (Some(with_root.clone()), None));
 }
 
-/// What no quota counts is kept to some KiB of each text.
+/// The original PEM is outside every quota, so text around the blocks is kept up to a few KiB only.
 #[test]
 fn texts_with_much_around_their_blocks_are_not_kept() {
     let chain = concat(&[&CHAIN.leaf, &CHAIN.intermediate]);
@@ -219,7 +219,7 @@ fn algorithms() {
         (&rcgen::PKCS_RSA_SHA512, KeyAlgorithm::Rsa, 2048),
     ];
     for (kind, algorithm, bits) in kinds {
-        // The same algorithm for the authority too, so that its signature is verified.
+        // The CA uses the same algorithm, so that its signature is verified too.
         let key = || KeyPair::generate_for(kind).unwrap();
         let root = root_with("Root", key(), |_| {});
         let leaf = root.leaf_with("www.example.com", key(), |_| {});
@@ -307,13 +307,13 @@ fn warnings() {
         leaf,
     } = &*CHAIN;
     assert_eq!(warnings(&[leaf]), [missing("Test Intermediate")]);
-    // A private root, as it seems: those who know it have it.
+    // The root appears to be private: clients that need it have it.
     assert_eq!(warnings(&[leaf, intermediate]), []);
     let told = root.authority_with("Told", KeyPair::generate().unwrap(), add_ca_issuers_url);
     let below = told.leaf("www.example.com");
     let admitted = admit_now(&concat(&[&below, &told]), &below.key_pem()).unwrap();
     assert_eq!(admitted.warnings, [missing("Test Root")]);
-    // It came with the upload, so nothing is missing.
+    // The root is part of the upload, so nothing is missing.
     let admitted = admit_now(&concat(&[&below, &told, root]), &below.key_pem()).unwrap();
     assert_eq!(admitted.warnings, []);
     assert_eq!(admitted.intermediates, [told.der]);
@@ -328,7 +328,7 @@ fn warnings() {
         assert_eq!(warnings(&mended), [Warning::ChainReordered]);
     }
 
-    // The intermediate ends before the leaf does: it counts for the whole chain.
+    // The intermediate expires before the leaf, so it sets the expiry of the chain.
     let short = |days| {
         let key = KeyPair::generate().unwrap();
         let adjust = |params: &mut _| valid_days(params, -9, days);
@@ -345,7 +345,7 @@ fn warnings() {
     assert_eq!(short(30).warnings, []);
 }
 
-/// Says where its issuer is to be had, as public authorities do (RFC 5280 §4.2.2.1).
+/// Adds the URL of the issuer's certificate, as public CAs do (RFC 5280 §4.2.2.1).
 fn add_ca_issuers_url(params: &mut CertificateParams) {
     let location = b"http://ca.example/root";
     // SEQUENCE OF SEQUENCE { id-ad-caIssuers, [6] location }
@@ -356,7 +356,7 @@ fn add_ca_issuers_url(params: &mut CertificateParams) {
     params.custom_extensions.push(extension);
 }
 
-/// Nobody sends the root of a public authority, and nobody needs to.
+/// A public CA's root need not be sent.
 #[test]
 fn a_chain_below_a_root_that_clients_know_is_complete() {
     let known = |params: &mut CertificateParams| {
@@ -524,7 +524,7 @@ fn a_leaf_is_inspected_without_a_key_and_a_key_prints() {
     assert!(inspect("no certificate").is_err());
 }
 
-/// Headers of RFC 1421 §4.6 that do not say that the key is encrypted.
+/// Headers of RFC 1421 §4.6 that do not declare the key encrypted.
 #[test]
 fn a_key_with_headers() {
     let plain = CHAIN.leaf.key_pem();

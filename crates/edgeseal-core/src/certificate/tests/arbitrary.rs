@@ -1,11 +1,11 @@
-//! Whatever is sent, admission answers calmly.
+//! Admission never panics, whatever the input.
 
 use proptest::{prelude::*, sample::Index};
 
 use super::pki::{CHAIN, NOW, RSA, assert_shows_nothing_of, pem_encode};
 use crate::certificate::{Warning, admit};
 
-/// Admits; a refusal must have a text without any of the key in it.
+/// Admits the input; a refusal must have a message without any part of the key.
 fn admit_without_panic(chain: &str, key: &str) {
     match admit(chain, key, NOW) {
         Ok(admitted) => assert!(!admitted.leaf.is_empty()),

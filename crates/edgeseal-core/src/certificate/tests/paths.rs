@@ -1,4 +1,4 @@
-//! Which intermediates are served where there is a choice.
+//! Which intermediates are served if several paths exist.
 
 use rcgen::KeyPair;
 
@@ -7,8 +7,8 @@ use super::pki::{
 };
 use crate::certificate::{InvalidCertificate, InvalidChain, Untrusted, Warning};
 
-/// Admits the chain in several orders and asserts that each serves `expected`; what is warned of,
-/// but for the order.
+/// Admits the chain in several orders and asserts that each serves `expected`; returns the warnings
+/// except the one about the order.
 fn serves(
     chain: &[&CertificateWithKey],
     leaf: &CertificateWithKey,
@@ -74,7 +74,7 @@ fn a_namesake_with_another_key_is_dropped() {
     let namesake = CHAIN.root.authority("Test Intermediate");
     let chain = [&CHAIN.leaf, &namesake, &CHAIN.intermediate, &CHAIN.root];
     assert_eq!(serves(&chain, &CHAIN.leaf, &[&CHAIN.intermediate]), []);
-    // Without key identifiers the signature tells them apart.
+    // Without key identifiers the signature distinguishes them.
     let key = KeyPair::generate().unwrap();
     let leaf = CHAIN
         .intermediate
@@ -107,7 +107,7 @@ fn a_circle_of_cross_signatures_ends() {
     );
 }
 
-/// Nine authorities under one name, each cross-signed by the next: many ways, little work.
+/// Nine CAs with one name, each cross-signed by the next: many paths, little work.
 #[test]
 fn many_namesakes() {
     let roots: Vec<CertificateWithKey> = (0..9).map(|_| root("Same")).collect();
@@ -138,7 +138,7 @@ fn an_authority_that_signs_under_its_own_name() {
     ));
 }
 
-/// Where a way up is sound, a broken one beside it is dropped; where none is, it is named.
+/// An invalid path is dropped if a valid one exists, and reported otherwise.
 #[test]
 fn a_broken_path_matters_only_if_it_is_the_only_one() {
     let other = root("Other Root");
@@ -182,12 +182,12 @@ fn a_twin_that_is_not_yet_valid_is_dropped_however_long_it_will_be() {
     assert_eq!(serves(&chain, &CHAIN.leaf, &[&CHAIN.intermediate]), []);
 }
 
-/// Without a root the longest way counts, and of ways of one length the best one.
+/// Without a root the longest path is served, and among paths of equal length the best one.
 #[test]
 fn the_longest_way_is_served_where_no_root_is_given() {
     let (near, far) = (root("Near Root"), root("Far Root"));
     let between = far.authority("Between");
-    // The way that ends at once is looked at first: it is valid longest.
+    // The path that ends immediately is tried first, because it is valid longest.
     let direct = near.cross_sign(&CHAIN.intermediate, |params| valid_days(params, -3, 9000));
     let longer = between.cross_sign(&CHAIN.intermediate, |_| {});
     let chain = [&CHAIN.leaf, &direct, &longer, &between];

@@ -1,4 +1,4 @@
-//! Certificates and keys created at run time, at the time of the tests.
+//! Certificates and keys generated at run time, valid at the tests' time.
 
 use std::sync::LazyLock;
 
@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use super::{BlockRef, Certificate, InvalidCertificate, admit};
 use crate::Timestamp;
 
-/// The time of every test, unless it says otherwise: 2026-06-01.
+/// The time of every test unless it sets another: 2026-06-01.
 pub(super) const NOW: Timestamp = Timestamp::from_unix_seconds(1_780_272_000);
 
 /// A root, an intermediate under it and a leaf under that, all ECDSA P-256.
@@ -24,10 +24,10 @@ pub(super) struct Chain {
     pub(super) leaf: CertificateWithKey,
 }
 
-/// One chain for the tests that only read it.
+/// A chain shared by the tests that only read it.
 pub(super) static CHAIN: LazyLock<Chain> = LazyLock::new(Chain::new);
 
-/// Leaf, intermediate and root under RSA keys of 2048 bits, which take long to generate.
+/// Leaf, intermediate and root with 2048-bit RSA keys, which are slow to generate.
 pub(super) static RSA: LazyLock<Chain> = LazyLock::new(|| {
     let root = root_with("RSA Root", new_rsa_key(), |_| {});
     let intermediate = root.authority_with("RSA Intermediate", new_rsa_key(), |_| {});
@@ -56,7 +56,7 @@ pub(super) fn root(name: &str) -> CertificateWithKey {
     root_with(name, new_key(), |_| {})
 }
 
-/// A self-signed certificate of a CA, valid at [`NOW`], as all that it issues.
+/// A self-signed CA certificate, valid at [`NOW`] like everything it issues.
 pub(super) fn root_with(
     name: &str,
     key: KeyPair,
@@ -69,7 +69,7 @@ pub(super) fn leaf_params(name: &str) -> CertificateParams {
     leaf_params_at(now(), &[name])
 }
 
-/// Validity from and to so many days after [`NOW`].
+/// Sets the validity in days relative to [`NOW`].
 pub(super) fn valid_days(params: &mut CertificateParams, from: i64, to: i64) {
     set_validity_days_at(now(), params, from, to);
 }
@@ -98,7 +98,7 @@ pub(super) fn patch(der: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     patched
 }
 
-/// Admits, and fails the test if the refusal shows any eight characters of the key.
+/// Admits, and fails the test if the refusal contains any eight characters of the key.
 pub(super) fn admit_now(chain: &str, key: &str) -> Result<Certificate, InvalidCertificate> {
     let admitted = admit(chain, key, NOW);
     if let Err(why) = &admitted {
@@ -118,7 +118,7 @@ pub(super) fn assert_shows_nothing_of(key: &str, why: &InvalidCertificate) {
     }
 }
 
-/// Asserts that `chain` with the key of `leaf` is refused as `why`.
+/// Asserts that `chain` with the key of `leaf` is refused with `why`.
 #[track_caller]
 pub(super) fn refused(
     what: &str,
@@ -130,7 +130,7 @@ pub(super) fn refused(
     assert_eq!(got, Err(why), "{what}");
 }
 
-/// Asserts that `key` is refused as `why` under a sound chain.
+/// Asserts that `key` is refused with `why` under a valid chain.
 #[track_caller]
 pub(super) fn key_refused(what: &str, key: String, why: InvalidCertificate) {
     let chain = concat(&[&CHAIN.leaf, &CHAIN.intermediate]);

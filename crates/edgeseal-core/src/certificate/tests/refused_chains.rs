@@ -1,4 +1,4 @@
-//! Texts that hold no sound certificates.
+//! Texts that contain no valid certificates.
 
 use rcgen::{CustomExtension, KeyPair, SanType};
 
@@ -20,7 +20,7 @@ fn many_names() {
             .leaf_with("n0.example.com", KeyPair::generate().unwrap(), |params| {
                 let name = |n| format!("n{n}.example.com").try_into().map(SanType::DnsName);
                 params.subject_alt_names = (0..count).map(|n| name(n).unwrap()).collect();
-                // Other names are in no list.
+                // Names of other types are not listed.
                 let address = SanType::IpAddress([192, 0, 2, 1].into());
                 params.subject_alt_names.push(address);
             })
@@ -214,7 +214,7 @@ fn formats() {
     );
     refused("cut", with(&leaf.der[..leaf.der.len() - 1]), leaf, not_x509);
     refused(
-        "octets after it",
+        "bytes after it",
         with(&[&leaf.der, b"\0\0".as_slice()].concat()),
         leaf,
         refuse(InvalidFormat::TrailingBytes { block: 1, bytes: 2 }),
@@ -231,7 +231,7 @@ fn formats() {
     }
 }
 
-/// Object identifier of RSA with SHA-256.
+/// The OID of RSA with SHA-256.
 const SHA256: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
 
 #[test]
@@ -275,7 +275,7 @@ fn signature_algorithms() {
     );
 }
 
-/// Certificates as an old openssl made them: the signatures are sound.
+/// Certificates as old versions of OpenSSL issued them: the signatures are valid.
 #[test]
 fn made_by_openssl() {
     let certificate = || named(1, "CN=old");

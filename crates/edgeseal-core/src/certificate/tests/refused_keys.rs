@@ -1,4 +1,4 @@
-//! Keys that are refused, each under a chain that is sound.
+//! Refused keys, each under a valid chain.
 
 use super::pki::{CHAIN, RSA, key_refused, named, openssl, pem_encode};
 use crate::certificate::{
@@ -78,7 +78,7 @@ fn base64() {
         headed,
         refuse(Base64Error::Character { line: 5 }),
     );
-    // Four lost characters leave base64 that decodes; the DER tells.
+    // Base64 still decodes after four characters are lost; the DER does not.
     let mut key = good;
     for at in [10, 20, 30, 40] {
         key.replace_range(body + at..=body + at, " ");
@@ -274,7 +274,7 @@ fn broken_keys() {
     );
     key_refused("cut", broken(&der[..der.len() - 3]), malformed.clone());
     key_refused(
-        "octets after it",
+        "bytes after it",
         broken(&[der, b"\0"].concat()),
         malformed.clone(),
     );

@@ -1,4 +1,4 @@
-//! Sound certificates that are no chain for the key at this time.
+//! Valid certificates that form no chain for the key at this time.
 
 use rcgen::{BasicConstraints, IsCa, KeyPair, KeyUsagePurpose};
 
@@ -28,7 +28,7 @@ fn not_one_chain() {
             second: named(2, "CN=www.example.com"),
         }),
     );
-    // A self-signed certificate for the same name, such as a placeholder of before.
+    // A self-signed certificate for the same name, such as an earlier placeholder.
     let self_signed = |adjust: fn(&mut rcgen::CertificateParams)| {
         let mut params = leaf_params("www.example.com");
         params.use_authority_key_identifier_extension = false;
@@ -160,7 +160,7 @@ fn not_authorities() {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     };
     let no_signer = CHAIN.root.authority_with("Test Intermediate", key, adjust);
-    // The library would not sign with it, so it is issued in the name of another with its key.
+    // The library refuses to sign with it, so another certificate with its name and key signs.
     let mut params = no_signer.params.clone();
     params.key_usages.clear();
     let signer = CertificateWithKey {
@@ -209,7 +209,7 @@ fn times() {
         let chain = concat(&[&leaf, &intermediate]);
         refused("a needed intermediate", chain, &leaf, why);
     }
-    // The last second still counts (RFC 5280 §4.1.2.5).
+    // The last second is still valid (RFC 5280 §4.1.2.5).
     let end = old.params.not_after.unix_timestamp();
     let at = |ms| Timestamp::from_unix_seconds(end).plus_ms(ms);
     assert!(admit(&old.pem(), &old.key_pem(), at(999)).is_ok());
@@ -219,7 +219,7 @@ fn times() {
     assert!(admit(&new.pem(), &new.key_pem(), start.plus_ms(-1)).is_err());
 }
 
-/// Two faults at once: the first one in the documented order answers.
+/// With two faults at once, the first one in the documented order is reported.
 #[test]
 fn the_order_of_refusals() {
     let leaf = &CHAIN.leaf;

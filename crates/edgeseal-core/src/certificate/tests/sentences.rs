@@ -1,4 +1,4 @@
-//! What refusals say, and how digests are written: people compare both with what they hold.
+//! The messages of refusals and the form of digests, which people compare with their own files.
 
 use rcgen::{CustomExtension, KeyPair, SerialNumber};
 
@@ -46,7 +46,7 @@ fn digests() {
     let json = serde_json::to_string(&digest).unwrap();
     assert_eq!(json, format!("\"{text}\""));
     assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
-    // SHA-256 of nothing: the digest itself, and not something that only agrees with itself.
+    // The SHA-256 of the empty input: a known value, not merely a consistent one.
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     assert_eq!(Digest::of(&[]).to_string(), empty);
     assert_ne!(digest, Digest::of(&RSA.leaf.der));
@@ -65,7 +65,7 @@ fn a_serial_number_of_one_byte() {
     }
 }
 
-/// A PKCS#8 key of an algorithm that nobody knows, whose number is long.
+/// A PKCS#8 key of an unknown algorithm with a long OID.
 fn of_unknown_algorithm() -> String {
     let der = |tag: u8, contents: &[u8]| {
         let length = u8::try_from(contents.len()).unwrap();
@@ -100,7 +100,7 @@ fn a_critical_extension_that_the_tls_library_does_not_know() {
     assert_eq!(certificate.block, 1);
 }
 
-/// Base64 of some length is taken for a block without its markers; less of it is a word.
+/// Base64 above a certain length counts as a block without markers; shorter text is a word.
 #[test]
 fn bare_base64_from_its_length_on() {
     for (length, expected) in [

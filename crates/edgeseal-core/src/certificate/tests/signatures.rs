@@ -1,5 +1,5 @@
 //! Signature algorithms: which hashes are refused, and which are verified although the certificate
-//! library does not know them.
+//! library does not support them.
 
 use rcgen::KeyPair;
 use x509_parser::{asn1_rs::Oid, x509::AlgorithmIdentifier};
@@ -33,7 +33,7 @@ fn weak_hashes() {
     }
 }
 
-/// A hash that is longer or shorter than the curve of the key (RFC 5758 §3.2 allows each).
+/// Hashes longer or shorter than the key's curve, which RFC 5758 §3.2 allows.
 #[test]
 fn ecdsa_with_any_hash_of_sha_2() {
     let directory = std::env::temp_dir().join(format!("edgeseal-ecdsa-{}", std::process::id()));

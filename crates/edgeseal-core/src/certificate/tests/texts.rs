@@ -1,5 +1,5 @@
-//! Boundaries of PEM blocks that are nearly right, what else stands in a text, and how names are
-//! shown.
+//! PEM block boundaries that are nearly right, other content of a text, and how names are
+//! displayed.
 
 use rcgen::{DistinguishedName, DnType, KeyPair};
 

@@ -1,4 +1,4 @@
-//! Decision table, third part: statements, policies and layers together; and who may assume a role.
+//! Decision table, part 3: statements, policies and layers together; and who may assume a role.
 
 use super::*;
 
@@ -9,7 +9,7 @@ const OTHER_DENY: &str = r#"{"Effect":"Deny","Action":"ram:*","Resource":"*"}"#;
 const ALLOW_A: &str = r#"{"Effect":"Allow","Action":"*","Resource":"acs:cdn:*:*:domain/a.com"}"#;
 const DENY_B: &str = r#"{"Effect":"Deny","Action":"*","Resource":"acs:cdn:*:*:domain/b.com"}"#;
 
-/// A statement that decides, by its layer, its policy's number, its own and its resource's.
+/// The statement that decides, by its layer and the indexes of its policy, itself and its resource.
 const fn decided_by(layer: Layer, policy: usize, statement: usize, resource: usize) -> By {
     By::Statement(layer, policy, statement, resource)
 }
@@ -24,8 +24,8 @@ enum By {
 use Layer::{Identity, Session};
 use Verdict::{Allowed, ExplicitDeny, ImplicitDeny};
 
-/// What it shows; the statements of each policy of the identity; those of the session; the domains
-/// asked for; the verdict; what decides.
+/// The case; the statements of each identity policy; those of the session policy; the requested
+/// domains; the verdict; what decides.
 type Row = (
     &'static str,
     &'static [&'static [&'static str]],
@@ -146,7 +146,7 @@ fn nothing_is_allowed_on_names_that_do_not_exist() {
     assert!(!alone(ALLOW, SET, long(513), &context).is_allowed());
 }
 
-/// What it shows; the statement's principal; the rest of the statement; who assumes; the verdict.
+/// The case; the statement's principal; the rest of the statement; the caller; the verdict.
 type TrustRow = (
     &'static str,
     &'static str,
@@ -262,7 +262,7 @@ fn trust_policies() {
         let document = trust(&format!(r#"{{{rest},"Principal":{principal}}}"#));
         let decision = may_assume(&document, known(&who), &context);
         assert_eq!(decision.verdict, verdict, "{what}");
-        // A deny of all that is trusted wins over whatever lets in, in either order.
+        // A `Deny` for the principal overrides an `Allow`, in either order.
         let pair = |one, other| {
             trust(&format!(
                 r#"[{{"Effect":"{one}","Action":"sts:*","Principal":{principal}}},

@@ -1,18 +1,18 @@
-//! Decision table, second part: conditions.
+//! Decision table, part 2: conditions.
 
 use super::*;
 
-/// In which statements the condition holds.
+/// The statements in which the condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holds {
     Yes,
     No,
-    /// Negated, and nothing to compare: in a `Deny` it holds, in an `Allow` it does not.
+    /// A negated operator with nothing to compare: it holds in a `Deny`, and not in an `Allow`.
     ToDeny,
 }
 use Holds::{No, ToDeny, Yes};
 
-/// What it shows; the condition; the circumstances; where it holds. The time is always
+/// The case; the condition; the request context; where the condition holds. The time is always
 /// 2026-05-01T12:00:00Z.
 type Row = (&'static str, &'static str, &'static str, Holds);
 
@@ -184,8 +184,8 @@ const SEVERAL: &[Row] = &[
     ("a context does not have tags",         r#""StringEquals":{"acs:ResourceTag/team":"dev"}"#,             "acs:resourcetag/team=dev", No),
 ];
 
-/// The circumstances and the resource that `text` describes. What it spells as the documentation
-/// does is set where it belongs, the rest given as keys of other services are.
+/// The request context and the resource that `text` describes. Documented keys set their own
+/// members; any other key is added like a key of another service.
 fn circumstances(text: &str) -> (RequestContext, Resource) {
     let (mut context, mut resource) = (RequestContext::new(noon()), domain("example.com"));
     for (key, value) in text.split(' ').filter_map(|pair| pair.split_once('=')) {

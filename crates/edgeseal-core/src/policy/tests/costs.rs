@@ -1,4 +1,4 @@
-//! What decisions cost, in steps.
+//! The cost of decisions, in steps.
 
 use super::{
     super::{budget::StepBudget, document::POLICY_CHARS_MAX, evaluate::evaluate_with_budget},
@@ -30,7 +30,7 @@ fn counted(
     let steps = StepBudget::new(u32::MAX);
     let decision = evaluate_with_budget(&policies, &request, &steps);
     let taken = u32::MAX - steps.remaining();
-    // As many are enough, and with one less nothing is decided.
+    // This budget suffices; with one step less there is no decision.
     assert_eq!(evaluate_with_steps(&policies, &request, taken), decision);
     let less = evaluate_with_steps(&policies, &request, taken - 1);
     assert!(less.exceeded_steps() && !less.is_allowed(), "{less:?}");
@@ -41,7 +41,7 @@ fn domains(count: usize, name: impl Fn(usize) -> String) -> Vec<Resource> {
     (0..count).map(|at| domain(&name(at))).collect()
 }
 
-/// Twenty policies with as many of these as one has room for, and one that allows everything.
+/// Twenty policies, each with as many of these globs as fit, and one that allows everything.
 fn hostile(glob: &str) -> Vec<Document> {
     let globs = vec![format!("\"{glob}\""); (POLICY_CHARS_MAX - 200) / (glob.len() + 3)];
     let globs = globs.join(",");
@@ -156,7 +156,7 @@ fn each_resource_is_decided_by_itself_within_steps_for_all() {
         let alone = evaluate_with_steps(&policies, &alone, STEPS_MAX);
         assert_eq!(alone.verdict, decisions[index].verdict, "{index}");
     }
-    // As many steps as the first takes decide it and nothing after it.
+    // With the steps that the first decision takes, only that one is decided.
     let first = Request {
         resources: &names[..1],
         ..request
@@ -166,7 +166,7 @@ fn each_resource_is_decided_by_itself_within_steps_for_all() {
     let cut: Vec<bool> = few.iter().map(Decision::exceeded_steps).collect();
     assert_eq!(cut, [false, true, true, true]);
     assert_eq!(few[0], decisions[0]);
-    // Where no policy is asked, each is decided all the same.
+    // If no policy is evaluated, every resource is decided regardless of the budget.
     let owner = Principal::Account(account(false));
     let of_owner = decide_each_within(&owner, Scope::OwnAccount, &policies, &request, 0);
     assert!(of_owner.len() == 4 && of_owner.iter().all(Decision::is_allowed));
@@ -185,7 +185,7 @@ fn a_text_is_prepared_once_for_all_conditions() {
         steps
     };
     let (one, many) = (steps(1), steps(41));
-    // Four bytes of a glob over twenty words, halved, and what precedes that.
+    // Four bytes of a glob over twenty words, halved, plus the fixed cost.
     assert!((many - one) / 40 < 60, "{one} {many}");
     assert!(one > 1217);
 }

@@ -1,4 +1,4 @@
-//! What is a policy and what is none, and that a policy printed is the same policy.
+//! What is a valid policy, and that a policy survives being printed and parsed.
 
 use super::*;
 

@@ -1,8 +1,8 @@
-//! Decision table, first part: actions and resources.
+//! Decision table, part 1: actions and resources.
 
 use super::*;
 
-/// What it shows; the element of the statement; the action called; whether it is allowed.
+/// The case; the element of the statement; the action called; whether it is allowed.
 #[rustfmt::skip]
 const ACTIONS: &[(&str, &str, &str, bool)] = &[
     ("one action",                          r#""Action":"cdn:StopCdnDomain""#,                       "cdn:StopCdnDomain",   true),
@@ -38,7 +38,7 @@ const ACTIONS: &[(&str, &str, &str, bool)] = &[
     ("NotAction of * is nothing",           r#""NotAction":"*""#,                                    "cdn:StopCdnDomain",   false),
 ];
 
-/// What it shows; the element of the statement; the resource; whether it is allowed.
+/// The case; the element of the statement; the resource; whether it is allowed.
 #[rustfmt::skip]
 const RESOURCES: &[(&str, &str, &str, bool)] = &[
     ("everything",                            r#""Resource":"*""#,                                             "acs:cdn:*:1234567890123456:domain/example.com", true),
@@ -136,8 +136,8 @@ fn resources() {
     }
 }
 
-/// A resource without an account means that of every account where that makes a policy allow less,
-/// and is refused elsewhere; of a policy that is stored already it means none there.
+/// A resource without an account means every account's where that makes a policy allow less, and is
+/// refused elsewhere; in a policy stored earlier it matches nothing there.
 #[test]
 fn resources_without_an_account() {
     let context = RequestContext::new(noon());

@@ -1,5 +1,5 @@
-//! The engine against another one, written to be read and not to be fast: it works on the JSON
-//! itself, collects sets of statements, and matches by recursion.
+//! Compares the engine with an oracle written for readability, not speed: it works on the JSON
+//! itself, collects sets of statements, and matches recursively.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// A request in plain texts, as the oracle reads it.
+/// A request in plain text, as the oracle reads it.
 #[derive(Clone, Debug)]
 struct OracleRequest {
     action: &'static str,
@@ -19,7 +19,7 @@ struct OracleRequest {
     tls: Option<bool>,
 }
 
-/// Which statements of a policy apply, by effect.
+/// The statements of a policy that apply, by effect.
 #[derive(Default)]
 struct Applying {
     allow: BTreeSet<usize>,
@@ -65,7 +65,7 @@ fn applies(statement: &Value, arn: &str, tags: &[(&str, &str)], asked: &OracleRe
         one => is_it(one.as_str().unwrap()),
     };
     let action = |glob: &str| like(&glob.to_lowercase(), &asked.action.to_lowercase());
-    // Resources of these tests are in lower case but for the names of roles.
+    // Resources in these tests are in lower case except for role names.
     let resource = |glob: &str| like(glob, arn);
     let has = |name: &str, is_it: &dyn Fn(&str) -> bool| {
         let except = format!("Not{name}");
@@ -107,8 +107,8 @@ fn circumstance(key: &str, tags: &[(&str, &str)], asked: &OracleRequest) -> Opti
     }
 }
 
-/// The operator without its negation, on the texts themselves: times of one form order as texts
-/// do, numbers of these tests are small, addresses are strings of bits.
+/// The operator without its negation, applied to the texts themselves: times in one format sort
+/// like text, numbers in these tests are small, addresses are bit strings.
 fn compare(operator: &str, value: &str, operand: &str) -> bool {
     let operator = operator.replace("Not", "");
     let by_order = |order: std::cmp::Ordering| match operator.trim_start_matches(char::is_lowercase)
@@ -369,7 +369,7 @@ proptest! {
     }
 }
 
-/// The generators above meet all verdicts often enough for the comparison to mean something.
+/// The generators above produce every verdict often enough for the comparison to mean something.
 #[test]
 fn generated_cases_are_of_all_kinds() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
