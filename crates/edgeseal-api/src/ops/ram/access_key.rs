@@ -1,4 +1,4 @@
-//! What the operations on access keys share: whose keys, and how they are shown.
+//! Shared by the operations on access keys: the owner of the keys, and views.
 
 use edgeseal_core::{AccountId, account::AccessKey, identity::UserName, policy::Principal};
 use edgeseal_store::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{authorize::Authorized, code::Code, request::ParamMap};
 
-/// An access key as it is shown, its secret only right after it was made.
+/// An access key in a response; the secret is present only right after creation.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct AccessKeyView {
@@ -35,7 +35,7 @@ impl AccessKeyView {
         }
     }
 
-    /// The only sight of a new key's secret.
+    /// The only response with a new key's secret.
     pub(super) fn with_secret(new: &NewAccessKey) -> Self {
         let secret = String::from_utf8_lossy(new.secret.expose()).into_owned();
         Self {
@@ -45,14 +45,14 @@ impl AccessKeyView {
     }
 }
 
-/// Which key.
+/// The id of the key that the call names.
 pub(super) fn parse_key_id(params: &ParamMap) -> Result<String, InvalidParameter> {
     let code = Code::MissingUserAccessKeyId;
     let key = parameters::required(params, "UserAccessKeyId", code)?;
     Ok(key.to_owned())
 }
 
-/// Whose keys: the user's that is named, or the caller's own; `None` means the account's.
+/// The user whose keys the call concerns: the named one, or the caller. `None` means the account.
 pub(super) fn resolve_user(
     named: Option<UserName>,
     call: &Authorized,
@@ -69,7 +69,7 @@ pub(super) fn resolve_user(
     }
 }
 
-/// Refuses a user that is not there.
+/// Refuses a user that does not exist.
 pub(super) async fn check_user_exists(
     catalog: &Catalog,
     account: &AccountId,
@@ -81,7 +81,7 @@ pub(super) async fn check_user_exists(
     Ok(())
 }
 
-/// Whose key it must be.
+/// The required owner of a key.
 pub(super) const fn key_owner(user: Option<&UserName>) -> KeyOwner<'_> {
     match user {
         Some(name) => KeyOwner::User(name),

@@ -1,4 +1,4 @@
-//! `CreateAccessKey`: another access key of a user or of the account; the only sight of its secret.
+//! `CreateAccessKey`: creates a further access key of a user or of the account.
 
 use edgeseal_core::identity::UserName;
 use edgeseal_store::catalog::NewAccessKey;
@@ -19,7 +19,7 @@ use crate::{
 /// `CreateAccessKey`.
 pub struct CreateAccessKey;
 
-/// The key with the only sight of its secret.
+/// The key: the only response with its secret.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {

@@ -1,4 +1,4 @@
-//! `CreatePolicy`: a custom policy with its first version.
+//! `CreatePolicy`: creates a custom policy with its first version.
 
 use edgeseal_core::identity::{Policy, PolicyName};
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::{
 /// `CreatePolicy`.
 pub struct CreatePolicy;
 
-/// The policy to be.
+/// The new policy.
 pub struct Params {
     name: PolicyName,
     description: String,

@@ -1,4 +1,4 @@
-//! `CreatePolicyVersion`: adds a version to a custom policy, perhaps as its default.
+//! `CreatePolicyVersion`: adds a version to a custom policy, on request as its default.
 
 use edgeseal_core::identity::PolicyName;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use crate::{
 /// `CreatePolicyVersion`.
 pub struct CreatePolicyVersion;
 
-/// What the policy is to say.
+/// The new version.
 pub struct Params {
     name: PolicyName,
     text: String,
@@ -74,7 +74,7 @@ impl Operation for CreatePolicyVersion {
     }
 }
 
-/// Whether the oldest version may be deleted to make room.
+/// Whether the oldest version may be deleted if the policy has the maximum number.
 fn drops_oldest(params: &ParamMap) -> Result<bool, InvalidParameter> {
     const DROPS: &str = "DeleteOldestNonDefaultVersionWhenLimitExceeded";
     match params.get_non_empty("RotateStrategy") {

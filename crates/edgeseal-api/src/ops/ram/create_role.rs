@@ -1,4 +1,4 @@
-//! `CreateRole`: a role, and who may assume it.
+//! `CreateRole`: creates a role with its trust policy.
 
 use edgeseal_core::{
     identity::{Role, RoleName, RoleProfile, SESSION_DEFAULT_S},
@@ -22,7 +22,7 @@ use crate::{
 /// `CreateRole`.
 pub struct CreateRole;
 
-/// The role to be.
+/// The new role.
 pub struct Params {
     name: RoleName,
     trust: String,

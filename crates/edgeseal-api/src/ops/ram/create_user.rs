@@ -1,4 +1,4 @@
-//! `CreateUser`: a new user, without keys and policies.
+//! `CreateUser`: creates a user without access keys and policies.
 
 use edgeseal_core::identity::{User, UserName, UserProfile};
 use edgeseal_store::catalog::random_identity_id;

@@ -1,4 +1,4 @@
-//! `DecodeDiagnosticMessage`: what the sealed part of a refusal says.
+//! `DecodeDiagnosticMessage`: decodes the sealed diagnosis of a denied call.
 
 use serde::Serialize;
 
@@ -30,7 +30,7 @@ struct Decoded {
     explicit_deny: bool,
     matched_policies: Vec<Matched>,
     no_permission_policy_type: String,
-    /// Ours: the reason in a sentence.
+    /// An addition of Edgeseal: the reason as a sentence.
     reason: String,
 }
 
@@ -70,7 +70,7 @@ impl Operation for DecodeDiagnosticMessage {
         message: String,
     ) -> Result<Success<Reply>, Error> {
         let diagnosis = DiagnosticMessage::decode(&message, context.catalog.keyring());
-        // One of another account's is none.
+        // A message for another account counts as invalid.
         let diagnosis = diagnosis
             .filter(|found| found.access_denied.auth_principal_owner_id == call.account().as_str());
         let DiagnosticMessage {

@@ -1,4 +1,4 @@
-//! Errors of RAM, with their codes.
+//! Errors of RAM's operations, with their codes.
 
 use edgeseal_core::identity::{
     IdentityKind::{Role, User},
@@ -18,17 +18,17 @@ pub enum Error {
     /// A parameter is invalid.
     #[error(transparent)]
     Parameter(#[from] InvalidParameter),
-    /// A policy is to be attached for a resource group only.
+    /// A policy would be attached for a resource group only.
     #[error("policies are attached for the whole account; leave ResourceGroupId out")]
     ResourceGroup,
-    /// A session asks for what only users have.
+    /// The caller is a session, which has no access keys of its own.
     #[error("a session of a role has no access keys of its own; name a user in UserName")]
     SessionHasNoKeys,
     /// There are no console logins.
-    #[error("nobody signs in here with a password; there is none to take away")]
+    #[error("there are no console logins here, so the user has no password to delete")]
     NoLoginProfile,
     /// There are no console logins.
-    #[error("nobody signs in here with an MFA device; there is none to take away")]
+    #[error("there are no console logins here, so the user has no MFA device to unbind")]
     NoMfaDevice,
     /// The rules of users, roles and policies forbid it.
     #[error(transparent)]
@@ -41,7 +41,7 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-/// Refuses to attach a policy for a resource group: there is none but the account itself.
+/// Refuses to attach a policy for a resource group other than the account itself.
 pub(super) fn check_resource_group(call: &Authorized) -> Result<(), Error> {
     match call.params().get_non_empty("ResourceGroupId") {
         Some(group) if group != call.account().as_str() => Err(Error::ResourceGroup),
@@ -56,7 +56,7 @@ api_error!(Error {
     NoLoginProfile => LoginProfileNotFound,
     NoMfaDevice => MfaDeviceNotFound,
     Identity(IdentityError),
-    // The first is about new accounts, the second about the caller's own, which is there.
+    // These two cannot happen here: the first concerns new accounts, the second the caller's own.
     Key(AccountError::NameTaken { .. }) => UserNotFound,
     Key(AccountError::NoAccount { .. }) => UserNotFound,
     Key(AccountError::NoUser { .. }) => UserNotFound,

@@ -22,7 +22,7 @@ pub struct Reply {
     access_key_last_used: LastUsed,
 }
 
-/// Nothing, if the key has not been used within 400 days.
+/// Empty if the key was not used in the last 400 days.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct LastUsed {

@@ -1,4 +1,4 @@
-//! `GetUser`, `GetRole`: a user, or a role and who may assume it.
+//! `GetUser`, `GetRole`: a user, or a role with its trust policy.
 
 use std::marker::PhantomData;
 

@@ -1,4 +1,4 @@
-//! `GetPolicy`: a policy with the version that is in force.
+//! `GetPolicy`: a policy with its default version.
 
 use edgeseal_core::identity::PolicyRef;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::{
 /// `GetPolicy`.
 pub struct GetPolicy;
 
-/// The policy, and what it says.
+/// The policy and its default version.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {

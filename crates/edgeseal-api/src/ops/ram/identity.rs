@@ -1,4 +1,4 @@
-//! Users and roles, for the operations that both have.
+//! Users and roles, for the operations that exist for both.
 
 use edgeseal_core::{
     AccountId,
@@ -10,25 +10,25 @@ use serde::Serialize;
 use super::{error::Error, parameters::InvalidParameter};
 use crate::{error::StoreError, request::ParamMap};
 
-/// The name of a user or role, as RAM's operations get it.
+/// The name of a user or role, as RAM's operations receive it.
 pub trait RamIdentity: IdentityName {
     /// The reply that shows a user or role.
     type Reply: Serialize + Send;
 
-    /// The name that a call must give.
+    /// The name that the call must give.
     ///
     /// # Errors
     /// [`InvalidParameter`].
     fn from_params(params: &ParamMap) -> Result<Self, InvalidParameter>;
 
-    /// Shows a user or role with all that its kind has.
+    /// The reply with all members of a user or role.
     fn reply(account: &AccountId, identity: Identity<Self>) -> Self::Reply;
 }
 
-/// The user or role of this name.
+/// Finds the user or role of this name.
 ///
 /// # Errors
-/// [`IdentityError::NotFound`], or the failure of the store.
+/// [`IdentityError::NotFound`], or the store failed.
 pub(super) async fn find<N: IdentityName>(
     catalog: &Catalog,
     account: &AccountId,

@@ -1,4 +1,4 @@
-//! `ListEntitiesForPolicy`: who has a policy.
+//! `ListEntitiesForPolicy`: the users and roles that have a policy.
 
 use edgeseal_core::{
     AccountId, Timestamp,

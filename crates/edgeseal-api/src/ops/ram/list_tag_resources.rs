@@ -1,5 +1,5 @@
-//! `ListTagResources`: tags of roles and policies. They have none here, as those who make them are
-//! told; a tool that reads the tags of what it has made must find that there are none.
+//! `ListTagResources`: the tags of roles and policies, which have none here. Creating one with tags
+//! is refused; tools that read the tags of what they created get an empty list.
 
 use edgeseal_core::identity::{PolicyKind, PolicyName, PolicyRef, RoleName};
 use serde::Serialize;
@@ -21,14 +21,14 @@ use crate::{
 /// `ListTagResources`.
 pub struct ListTagResources;
 
-/// Names that one call may have.
+/// Most names of one call.
 const NAMES_MAX: usize = 50;
 
-/// Whose tags.
+/// The resources whose tags are listed.
 pub enum Params {
-    /// Of these roles; of all if there is none.
+    /// These roles; all if empty.
     Roles(Vec<RoleName>),
-    /// Of these policies; of all if there is none.
+    /// These policies; all if empty.
     Policies(Vec<PolicyName>),
 }
 

@@ -1,5 +1,5 @@
-//! What a user has for people to sign in with, and the groups that it is in: nothing here. Clients
-//! ask for it before they delete a user, and go on once they are told that there is none.
+//! Console logins, MFA devices and groups of a user, which do not exist here. Clients remove them
+//! before they delete a user, and continue once they get an error that says there are none.
 
 use edgeseal_core::identity::UserName;
 use serde::Serialize;
@@ -11,13 +11,13 @@ use crate::{
     operation::{EmptyReply, Input, Operation, Success},
 };
 
-/// The operation that lists the groups of a user.
+/// `ListGroupsForUser`.
 pub struct ListGroupsForUser;
 
-/// The operation that takes its password away.
+/// `DeleteLoginProfile`.
 pub struct DeleteLoginProfile;
 
-/// The operation that takes its MFA device away.
+/// `UnbindMFADevice`.
 pub struct UnbindMfaDevice;
 
 /// No groups.

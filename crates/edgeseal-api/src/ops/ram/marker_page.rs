@@ -5,22 +5,22 @@ use serde::Serialize;
 use super::parameters::InvalidParameter;
 use crate::{code::Code, request::ParamMap};
 
-/// Entries of a page if none are asked for (the reference pages of `ListUsers`, `ListPolicies` and
-/// `ListRoles`).
+/// Default page size (the reference pages of `ListUsers`, `ListPolicies` and `ListRoles`).
 const DEFAULT: usize = 100;
-/// Entries of a page at most (the same pages).
+/// Largest page size (the same pages).
 const MAX: usize = 1000;
 
-/// Which part of a listing.
+/// The requested page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarkerPage {
-    /// The entry after which it starts; from the first one if there is none. That entry may be gone.
+    /// The sort key of the entry after which the page starts; `None` for the first page. That entry
+    /// may have been deleted.
     pub after: Option<String>,
-    /// Entries at most.
+    /// Most entries of the page.
     pub limit: usize,
 }
 
-/// What every page says of itself.
+/// The members that every page has.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct PageInfo {
@@ -46,7 +46,7 @@ impl MarkerPage {
         Ok(Self { after, limit })
     }
 
-    /// The page out of all entries, which are in the order of `place`.
+    /// The page, out of all entries in the order of `sort_key`.
     pub(super) fn cut<T>(self, all: Vec<T>, sort_key: impl Fn(&T) -> String) -> (Vec<T>, PageInfo) {
         let mut items: Vec<T> = match &self.after {
             None => all,
@@ -66,14 +66,14 @@ impl MarkerPage {
     }
 }
 
-/// What a page before may have given: the place of an entry.
+/// A marker from an earlier page: the sort key of an entry.
 fn marker(given: &str) -> Result<String, InvalidParameter> {
-    const LENGTH_MAX: usize = 140; // the longest name, and what stands before it
+    const LENGTH_MAX: usize = 140; // the longest name and its prefix
     let good = |b: u8| b.is_ascii_alphanumeric() || b".@_-/".contains(&b);
     if given.len() <= LENGTH_MAX && given.bytes().all(good) {
         Ok(given.to_owned())
     } else {
-        let expected = "what the page before gave as Marker";
+        let expected = "the Marker of the previous page";
         Err(InvalidParameter::value(
             "Marker",
             given,

@@ -10,10 +10,10 @@ use crate::{code::Code, error::ApiError, request::ParamMap, sanitize::sanitize};
 /// Why a parameter is invalid. Each parameter has its own codes, so the error carries the code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidParameter {
-    /// It is absent.
+    /// The parameter is absent.
     #[error("{parameter} is not given")]
     Missing {
-        /// Which.
+        /// The parameter.
         parameter: &'static str,
         /// The code for it.
         code: Code,
@@ -21,9 +21,9 @@ pub enum InvalidParameter {
     /// An invalid name.
     #[error("{parameter}: {reason}")]
     Name {
-        /// Which.
+        /// The parameter.
         parameter: &'static str,
-        /// What is wrong with it.
+        /// The cause.
         reason: InvalidIdentityName,
         /// The code for it.
         code: Code,
@@ -31,21 +31,21 @@ pub enum InvalidParameter {
     /// An invalid policy.
     #[error("{parameter}: {reason}")]
     Document {
-        /// Which.
+        /// The parameter.
         parameter: &'static str,
-        /// What is wrong with it, and where.
+        /// The cause, with its position.
         reason: InvalidPolicy,
         /// The code for it.
         code: Code,
     },
-    /// It is too long.
+    /// The value is too long.
     #[error("{parameter} has {length} characters; at most {max} are allowed")]
     Length {
-        /// Which.
+        /// The parameter.
         parameter: &'static str,
         /// Its length in characters.
         length: usize,
-        /// The most that it may have.
+        /// The longest allowed, in characters.
         max: usize,
         /// The code for it.
         code: Code,
@@ -53,9 +53,9 @@ pub enum InvalidParameter {
     /// An invalid value.
     #[error("{parameter} is {given:?}; it must be {expected}")]
     Value {
-        /// Which.
+        /// The parameter.
         parameter: &'static str,
-        /// What was given, shortened.
+        /// The value given, shortened.
         given: String,
         /// The expected form.
         expected: &'static str,
@@ -78,7 +78,7 @@ const USER: NameParam = NameParam {
     chars: Code::UserNameChars,
     length: Code::UserNameLength,
 };
-/// It may be absent, so it is never missing.
+/// `NewUserName` is optional, so its code for a missing name is never used.
 const NEW_USER: NameParam = NameParam {
     parameter: "NewUserName",
     missing: Code::NewUserNameLength,
@@ -98,13 +98,14 @@ const POLICY: NameParam = NameParam {
     length: Code::PolicyNameLength,
 };
 
-/// Characters of a description at most (the page of RAM's errors).
+/// Longest description, in characters (the page of RAM's errors).
 pub(super) const DESCRIPTION_MAX: usize = 1024;
-/// Characters of comments at most (the same page).
+/// Longest comments, in characters (the same page).
 pub(super) const COMMENTS_MAX: usize = 128;
-/// A display name has these besides letters and digits of any script (the page of RAM's errors).
+/// Characters of a display name besides letters and digits of any script (the page of RAM's
+/// errors).
 const DISPLAY_NAME_MARKS: &str = "@._-";
-/// Characters of a display name at most (the same page).
+/// Longest display name, in characters (the same page).
 const DISPLAY_NAME_MAX: usize = 128;
 
 impl InvalidParameter {
@@ -123,28 +124,28 @@ impl InvalidParameter {
     }
 }
 
-/// The user that must be named.
+/// The user, a required parameter.
 pub(super) fn user(params: &ParamMap) -> Result<UserName, InvalidParameter> {
     USER.required(params, UserName::parse)
 }
 
-/// The user that may be named.
+/// The user, an optional parameter.
 pub(super) fn optional_user(params: &ParamMap) -> Result<Option<UserName>, InvalidParameter> {
     USER.given(params, UserName::parse)
 }
 
-/// The name that a user is to have.
+/// The new name of a user.
 pub(super) fn new_user(params: &ParamMap) -> Result<Option<UserName>, InvalidParameter> {
     NEW_USER.given(params, UserName::parse)
 }
 
-/// The role that must be named.
+/// The role, a required parameter.
 pub(super) fn role(params: &ParamMap) -> Result<RoleName, InvalidParameter> {
     ROLE.required(params, RoleName::parse)
 }
 
-/// The custom policy that must be named. Another type is refused and not passed over, because the
-/// caller was judged by it.
+/// The custom policy, a required parameter. Another policy type is refused rather than ignored,
+/// because the caller was authorized for a policy of the given type.
 pub(super) fn custom_policy(params: &ParamMap) -> Result<PolicyName, InvalidParameter> {
     let name = POLICY.required(params, PolicyName::parse)?;
     match params.get_non_empty("PolicyType") {
@@ -157,7 +158,7 @@ pub(super) fn custom_policy(params: &ParamMap) -> Result<PolicyName, InvalidPara
     }
 }
 
-/// The policy that must be named with its type.
+/// The policy with its type, both required parameters.
 pub(super) fn policy_ref(params: &ParamMap) -> Result<PolicyRef, InvalidParameter> {
     let given = required(params, "PolicyType", Code::MissingPolicyType)?;
     Ok(PolicyRef::new(
@@ -166,7 +167,7 @@ pub(super) fn policy_ref(params: &ParamMap) -> Result<PolicyRef, InvalidParamete
     ))
 }
 
-/// The type of policies that may be named.
+/// The policy type, an optional parameter.
 pub(super) fn optional_policy_kind(
     params: &ParamMap,
 ) -> Result<Option<PolicyKind>, InvalidParameter> {
@@ -187,7 +188,7 @@ pub(super) fn version(params: &ParamMap) -> Result<u32, InvalidParameter> {
         })
 }
 
-/// A policy as it was written, which `parse` understands.
+/// A policy document as written, checked with `parse`.
 pub(super) fn document<T>(
     text: &str,
     parameter: &'static str,
@@ -207,13 +208,13 @@ pub(super) fn document<T>(
     }
 }
 
-/// A number of seconds that a session may last; `None` if the parameter is absent.
+/// The longest duration of a role's sessions, in seconds; `None` if the parameter is absent.
 pub(super) fn session_length(
     params: &ParamMap,
     parameter: &'static str,
     code: Code,
 ) -> Result<Option<u32>, InvalidParameter> {
-    // The page of `CreateRole`; sessions themselves may be shorter.
+    // From the page of `CreateRole`; a session itself may be shorter.
     const RANGE_S: std::ops::RangeInclusive<u32> = 3600..=43_200;
     let Some(given) = params.get_non_empty(parameter) else {
         return Ok(None);
@@ -228,7 +229,7 @@ pub(super) fn session_length(
     }
 }
 
-/// A parameter that must be there.
+/// A required parameter.
 pub(super) fn required<'a>(
     params: &'a ParamMap,
     parameter: &'static str,
@@ -295,7 +296,7 @@ pub(super) fn phone(
     text_matching(params, parameter, good, expected, code)
 }
 
-/// A mail address, as far as its form can tell; `None` if the parameter is absent.
+/// An email address, checked for its form only; `None` if the parameter is absent.
 pub(super) fn email(
     params: &ParamMap,
     parameter: &'static str,
@@ -313,10 +314,10 @@ pub(super) fn email(
             && parts
                 .is_some_and(|(name, domain)| plain(name) && plain(domain) && domain.contains('.'))
     };
-    text_matching(params, parameter, good, "a mail address", code)
+    text_matching(params, parameter, good, "an email address", code)
 }
 
-/// `true` or `false`, which some SDKs begin with a capital; `false` if the parameter is absent.
+/// `true` or `false`, which some SDKs capitalize; `false` if the parameter is absent.
 pub(super) fn flag(
     params: &ParamMap,
     parameter: &'static str,
@@ -335,10 +336,10 @@ pub(super) fn flag(
     }
 }
 
-/// Refuses tags: there are none of policies and roles, and to pass over a filter would show what
-/// was not asked for.
+/// Refuses tags: policies and roles have none, and ignoring a filter would return entries that do
+/// not match it.
 pub(super) fn reject_tags(params: &ParamMap) -> Result<(), InvalidParameter> {
-    // An SDK sends a list of none as `[]`.
+    // An SDK sends an empty list as `[]`.
     let is_tag = |name: &str, given: &str| {
         name.starts_with("Tag.") || (name == "Tag" && !matches!(given, "" | "[]"))
     };
@@ -402,7 +403,7 @@ impl NameParam {
     }
 }
 
-/// A text that `good` finds well-formed, or an empty one; `None` if the parameter is absent.
+/// A text that satisfies `good`, or an empty one; `None` if the parameter is absent.
 fn text_matching(
     params: &ParamMap,
     parameter: &'static str,
@@ -429,7 +430,8 @@ impl ApiError for InvalidParameter {
         }
     }
 
-    /// Every code of a parameter: which of them a call can get depends on what it reads.
+    /// The codes of all parameters; which of them a call can get depends on the parameters it
+    /// reads.
     fn codes() -> Vec<Code> {
         const FAMILIES: [&str; 3] = ["Missing", "Invalid", "Malformed"];
         let of_parameter = |code: &Code| {
@@ -439,7 +441,7 @@ impl ApiError for InvalidParameter {
         Code::ALL.iter().copied().filter(of_parameter).collect()
     }
 
-    /// What is wrong with a policy stands in the message too, as it does on the cloud.
+    /// For an invalid policy, the message contains the cause, as in the cloud.
     fn message(&self) -> String {
         match self {
             Self::Document { reason, code, .. } if *code == Code::MalformedPolicyDocument => {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{code::Code, error::StoreError, request::ParamMap};
 
-/// System policies are as old as this version of Edgeseal's own actions.
+/// Creation date of the system policies: that of the version of Edgeseal's own actions.
 const SYSTEM_SINCE: Timestamp = Timestamp::from_unix_seconds(1_796_083_200); // 2026-12-01T00:00:00Z
 
 /// A policy of either type.
@@ -26,7 +26,7 @@ pub(super) enum AnyPolicy {
     Custom(Box<Policy>),
 }
 
-/// A policy as replies show it; which of the dates and counts, differs.
+/// A policy in a response; actions differ in the dates and counts that they return.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct PolicyView {
@@ -46,7 +46,7 @@ pub(super) struct PolicyView {
     attachment_count: Option<usize>,
 }
 
-/// A version of a policy as replies show it.
+/// A policy version in a response.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct PolicyVersionView {
@@ -56,14 +56,14 @@ pub(super) struct PolicyVersionView {
     create_date: String,
 }
 
-/// Policies in a reply.
+/// Policies in a response.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct List {
     policy: Vec<PolicyView>,
 }
 
-/// What a user or a role has.
+/// A policy attached to a user or a role.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct AttachedPolicies {
@@ -121,7 +121,7 @@ impl AnyPolicy {
         }
     }
 
-    /// Where it stands in a listing of both types.
+    /// The sort key in lists of both types.
     pub(super) fn sort_key(&self) -> String {
         format!("{}/{}", type_name(self.kind()), self.name())
     }
@@ -150,14 +150,14 @@ impl AnyPolicy {
         self.versions().into_iter().find(|one| one.version_id == id)
     }
 
-    /// The version that is in force.
+    /// Its default version.
     pub(super) fn default_version(&self) -> Option<PolicyVersionView> {
         self.versions()
             .into_iter()
             .find(|one| one.is_default_version)
     }
 
-    /// As it is shown of itself: with what it says, and with the number of those who have it.
+    /// The view in `GetPolicy`: with the number of users and roles that have it.
     pub(super) fn detail(&self, attachments: usize) -> PolicyView {
         let default = self.default_version();
         PolicyView {
@@ -166,7 +166,7 @@ impl AnyPolicy {
         }
     }
 
-    /// As lists show it, with the number of those who have it.
+    /// The view in lists, with the number of users and roles that have it.
     pub(super) fn summary(&self, attachments: usize) -> PolicyView {
         PolicyView {
             attachment_count: Some(attachments),
@@ -174,7 +174,7 @@ impl AnyPolicy {
         }
     }
 
-    /// As it is shown when it was just changed.
+    /// The view after a change.
     pub(super) fn view(&self) -> PolicyView {
         let (default, description, created, updated) = match self {
             Self::System(_, policy) => (1, policy.description, SYSTEM_SINCE, SYSTEM_SINCE),
@@ -200,7 +200,7 @@ impl AnyPolicy {
 }
 
 impl PolicyView {
-    /// As it is shown when it was just made.
+    /// The view after its creation.
     pub(super) fn created(policy: Policy) -> Self {
         Self {
             update_date: None,
@@ -208,7 +208,7 @@ impl PolicyView {
         }
     }
 
-    /// As it is shown of one who has it.
+    /// The view among the policies of a user or role.
     fn attached(policy: &AnyPolicy, at: Timestamp) -> Self {
         Self {
             create_date: None,
@@ -237,7 +237,7 @@ impl List {
 }
 
 impl AttachedPolicies {
-    /// What one has. A policy that is gone since is left out.
+    /// The policies attached to a user or role. A policy that was deleted concurrently is left out.
     pub(super) async fn of(
         catalog: &Catalog,
         account: &AccountId,
@@ -257,14 +257,14 @@ impl AttachedPolicies {
     }
 }
 
-/// What a custom policy is to say, as it was written.
+/// The document of a custom policy, as written.
 pub(super) fn text(params: &ParamMap) -> Result<String, InvalidParameter> {
     const NAME: &str = "PolicyDocument";
     let text = parameters::required(params, NAME, Code::MissingPolicyDocument)?;
     parameters::document(text, NAME, Code::PolicyDocumentLength, Document::parse)
 }
 
-/// How RAM spells a type.
+/// RAM's name of a policy type.
 pub(super) const fn type_name(kind: PolicyKind) -> &'static str {
     match kind {
         PolicyKind::System => "System",

@@ -1,4 +1,4 @@
-//! A role as replies show it.
+//! Roles in responses.
 
 use edgeseal_core::{
     AccountId,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::request::ParamMap;
 
-/// A role in the reply of an operation on it.
+/// The response of an operation on a role.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -35,7 +35,7 @@ pub(super) struct RoleView {
     update_date: Option<String>,
 }
 
-/// `acs:ram::{account}:role/{name}`, as callers name a role that they assume.
+/// `acs:ram::{account}:role/{name}`, the ARN by which callers assume a role.
 pub(super) fn arn(account: &AccountId, name: &RoleName) -> String {
     format!("acs:ram::{account}:role/{name}")
 }
@@ -59,7 +59,7 @@ impl Reply {
         }
     }
 
-    /// A role that was just made: such replies do not say when it was changed.
+    /// A new role: this response does not contain the date of the last change.
     pub(super) fn created(account: &AccountId, role: Role) -> Self {
         let role = RoleView {
             update_date: None,
@@ -83,7 +83,7 @@ impl RoleView {
         }
     }
 
-    /// In a list, without the trust policy.
+    /// A role in a list, without the trust policy.
     pub(super) fn summary(account: &AccountId, role: Role) -> Self {
         Self {
             assume_role_policy_document: None,

@@ -1,4 +1,4 @@
-//! Which users and roles a trust policy names, at the time when it is written.
+//! The users and roles that a trust policy names, resolved when the policy is written.
 
 use edgeseal_core::{
     identity::{IdentityKind, IdentityName, RoleName, TrustedIdentity, UserName},
@@ -6,8 +6,8 @@ use edgeseal_core::{
 };
 use edgeseal_store::{Catalog, Fault};
 
-/// Those of them that there are, of whichever account, each with its number. Of the others the name
-/// alone decides.
+/// The named users and roles that exist, in any account, each with its id. Those that do not exist
+/// are matched by name alone.
 pub(super) async fn resolve(catalog: &Catalog, trust: &str) -> Result<Vec<TrustedIdentity>, Fault> {
     let trust = TrustDocument::parse(trust).map_err(Fault::of("read a trust policy"))?;
     let mut found: Vec<TrustedIdentity> = Vec::new();

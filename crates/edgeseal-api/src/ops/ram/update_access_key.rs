@@ -18,7 +18,7 @@ use crate::{
 /// `UpdateAccessKey`.
 pub struct UpdateAccessKey;
 
-/// Which key, and what it is to be.
+/// The key and its new status.
 pub struct Params {
     user: Option<UserName>,
     key: String,

@@ -1,4 +1,4 @@
-//! `UpdatePolicyDescription`: another description of a custom policy.
+//! `UpdatePolicyDescription`: changes the description of a custom policy.
 
 use edgeseal_core::identity::PolicyName;
 use serde::Serialize;

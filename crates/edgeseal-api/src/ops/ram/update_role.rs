@@ -1,4 +1,5 @@
-//! `UpdateRole`: others who may assume a role, or other particulars; what is not given stays.
+//! `UpdateRole`: changes the trust policy or other properties of a role; absent parameters change
+//! nothing.
 
 use edgeseal_core::{
     identity::{RoleName, RoleProfile, TrustedIdentity},
@@ -21,7 +22,7 @@ use crate::{
 /// `UpdateRole`.
 pub struct UpdateRole;
 
-/// Which role, and what it is to be.
+/// The role and the changes.
 pub struct Params {
     name: RoleName,
     trust: Option<String>,

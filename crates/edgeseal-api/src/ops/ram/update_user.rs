@@ -1,4 +1,4 @@
-//! `UpdateUser`: another name or other particulars of a user; what is not given stays.
+//! `UpdateUser`: changes the name or other properties of a user; absent parameters change nothing.
 
 use edgeseal_core::identity::{UserName, UserProfile};
 
@@ -18,7 +18,7 @@ use crate::{
 /// `UpdateUser`.
 pub struct UpdateUser;
 
-/// Which user, and what it is to be.
+/// The user and the changes.
 pub struct Params {
     name: UserName,
     new_name: Option<UserName>,
@@ -74,7 +74,7 @@ impl Operation for UpdateUser {
 }
 
 impl Params {
-    /// Changes what is given; an empty text empties.
+    /// Sets the given properties; an empty value clears one.
     fn apply(&self, profile: &mut UserProfile) {
         let set = |old: &mut String, new: &Option<String>| {
             if let Some(new) = new {

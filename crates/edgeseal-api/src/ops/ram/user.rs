@@ -1,4 +1,4 @@
-//! A user as replies show it.
+//! Users in responses.
 
 use edgeseal_core::{
     AccountId,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::request::ParamMap;
 
-/// A user in the reply of an operation on it.
+/// The response of an operation on a user.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
@@ -43,7 +43,7 @@ impl RamIdentity for UserName {
         parameters::user(params)
     }
 
-    /// With the last login to a console, of which there is none.
+    /// With an empty date of the last console login: there is no console.
     fn reply(_: &AccountId, user: User) -> Reply {
         let user = UserView {
             last_login_date: Some(""),
@@ -60,7 +60,7 @@ impl Reply {
         }
     }
 
-    /// A user that was just made: such replies do not say when it was changed.
+    /// A new user: this response does not contain the date of the last change.
     pub(super) fn created(user: User) -> Self {
         let user = UserView {
             update_date: None,
