@@ -18,10 +18,10 @@ use quick_cache::sync::{Cache, EntryAction, EntryResult};
 
 use crate::{actions::Action, authenticate::Caller, code::Code, context::Context, error::ApiError};
 
-/// Nonces remembered at this node. At the 30 changes per second that an account may make, the
-/// window of 31 minutes holds 56,000; the store remembers the nonces of changes in any case.
+/// Most nonces remembered at this node. At the 30 changes per second that an account may make, the
+/// window of 31 minutes holds 56,000. The store keeps the nonces of changes in any case.
 const NONCES_MAX: usize = 1 << 18;
-/// Source addresses whose failures, and principals whose denials, are remembered.
+/// Most source addresses whose failures, and principals whose denials, are remembered.
 const SOURCES_MAX: usize = 1 << 16;
 /// Number of entries from which entries back within their rate are purged.
 const PURGE_THRESHOLD: usize = 4096;
@@ -108,9 +108,9 @@ impl ApiError for RateLimited {
 
 /// Usage by account and action.
 ///
-/// Bounded by the calls within the period of a limit, and by the number of accounts, which only the
-/// operator creates, times the number of actions. An entry back within its rate equals no entry,
-/// and is purged.
+/// The size is bounded by the calls within the period of a limit, and by the number of accounts,
+/// which only the operator creates, times the number of actions. An entry that is back within its
+/// rate is equivalent to no entry, and is purged.
 pub struct RateLimiter(Mutex<Table>);
 
 struct Table {

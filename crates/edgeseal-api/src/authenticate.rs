@@ -32,11 +32,11 @@ pub use unauthenticated::{Redacted, Unauthenticated};
 
 /// Allowed difference between the request's time and the server's, in either direction.
 pub const CLOCK_WINDOW_MS: i64 = 15 * 60 * 1000;
-/// Longer than any signature with the nonce can be accepted.
+/// How long a nonce is remembered: longer than any signature with it can be accepted.
 const NONCE_MS: i64 = 2 * CLOCK_WINDOW_MS + 60 * 1000;
 /// Longest access key id in bytes: those of the cloud have up to 128 characters.
 const KEY_ID_MAX: usize = 128;
-/// Longest nonce in bytes: a UUID, with whatever clients put around it.
+/// Longest nonce in bytes: a UUID, with any prefix or suffix that clients add.
 const NONCE_MAX: usize = 256;
 /// Longest signature in bytes: 64 in hex, 28 in base64.
 const SIGNATURE_MAX: usize = 256;
@@ -154,8 +154,8 @@ async fn verify(
     if !context.nonces.use_nonce(access_key, nonce, now, NONCE_MS) {
         return Err(Unauthenticated::NonceUsed);
     }
-    // A replay is refused whatever happened to the resource; among concurrent calls the commit
-    // decides.
+    // A replay is refused whatever happened to the resource. Among concurrent calls with one nonce,
+    // the first to commit succeeds.
     if action.access == Access::Write && is_nonce_used(context, access_key, nonce).await? {
         return Err(Unauthenticated::NonceUsed);
     }
@@ -272,7 +272,7 @@ impl ResolvedKey {
         if !self.active {
             return Err(Unauthenticated::InactiveKey);
         }
-        // Temporary keys have been compared with their token already.
+        // A temporary key was compared with its token before.
         let is_temporary = quirks::is_temporary_key(&claim.key_id);
         if !is_temporary && request.common_param(TOKEN_HEADER, TOKEN_PARAM).is_some() {
             return Err(Unauthenticated::TokenMismatch);
@@ -438,8 +438,8 @@ fn signed_headers(list: &str) -> Result<Vec<String>, Unauthenticated> {
     Ok(names)
 }
 
-/// Refuses a repeated signed header. The canonical form joins its values and the server reads the
-/// first, so a header split elsewhere would be another request under the same signature.
+/// Refuses a repeated signed header. The canonical form joins the values, but the server reads only
+/// the first: a header split at another place would be a different request with the same signature.
 fn check_single(headers: &HeaderMap, signed: &[String]) -> Result<(), Unauthenticated> {
     let repeated = |name: &&String| headers.get_all(name.as_str()).iter().nth(1).is_some();
     match signed.iter().find(repeated) {

@@ -69,8 +69,8 @@ pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authoriz
     Err(denied::denied(context, &caller, &query, &decision))
 }
 
-/// The scope of a call of `action` that names `account`. Only for keys of the root account is it
-/// [`Scope::RootKeys`].
+/// The scope of a call of `action` that names `account`. It is [`Scope::RootKeys`] only if the call
+/// concerns keys of the root account.
 pub(crate) fn scope(action: &Action, principal: &Principal, account: &str) -> Scope {
     match action.resource {
         ResourceKind::Account if account == principal.account_id().as_str() => Scope::RootKeys,
@@ -119,7 +119,7 @@ pub(crate) fn unverified_audit_context(
         access_key: access_key.to_owned(),
         source: request.source.to_string(),
         action: action.name.to_owned(),
-        // Room for fifty domain names of usual length.
+        // Enough for fifty domain names of usual length.
         resource: sanitize_to(&named, 2000),
         request_id: request.id.clone(),
         nonce: None,

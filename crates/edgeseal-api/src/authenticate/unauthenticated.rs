@@ -16,14 +16,14 @@ pub enum Unauthenticated {
     #[error("{}", .0.spec().message)]
     MissingParam(Code),
     /// A signature method or type that is not supported.
-    #[error("supported are HMAC-SHA1 (SignatureVersion 1.0) and {V3_ALGORITHM}; not {given:?}")]
+    #[error("use HMAC-SHA1 (SignatureVersion 1.0) or {V3_ALGORITHM}; {given:?} is not supported")]
     SignatureMethod {
         /// The value given.
         given: String,
     },
     /// A bearer token instead of a signature.
     #[error(
-        "bearer tokens are not accepted: they are the cloud's own and cannot be judged here; get a temporary key from STS, with AssumeRole or, from a token of your identity provider, with AssumeRoleWithOIDC"
+        "bearer tokens are not accepted: they are the cloud's own and cannot be verified here; get a temporary key from STS, with AssumeRole or, from a token of your identity provider, with AssumeRoleWithOIDC"
     )]
     BearerToken,
     /// Not `1.0`.
@@ -39,13 +39,13 @@ pub enum Unauthenticated {
     #[error("SignedHeaders names at most {SIGNED_HEADERS_MAX} headers, each once")]
     SignedHeaders,
     /// A header that must be signed is not signed.
-    #[error("the header {name} must be there and among SignedHeaders")]
+    #[error("the header {name} must be present and listed in SignedHeaders")]
     UnsignedHeader {
         /// The header.
         name: &'static str,
     },
     /// A signed header that occurs more than once.
-    #[error("the signed header {name} is there more than once")]
+    #[error("the signed header {name} occurs more than once")]
     RepeatedHeader {
         /// The header.
         name: String,
@@ -54,7 +54,7 @@ pub enum Unauthenticated {
     #[error("x-acs-signature-nonce must not contain a comma")]
     NonceFormat,
     /// A common parameter that exceeds its limit.
-    #[error("{name} has {bytes} octets; at most {max} are taken")]
+    #[error("{name} has {bytes} bytes; at most {max} are accepted")]
     TooLong {
         /// The parameter.
         name: &'static str,
@@ -64,11 +64,11 @@ pub enum Unauthenticated {
         max: usize,
     },
     /// Not `yyyy-MM-ddTHH:mm:ssZ`.
-    #[error("a timestamp reads yyyy-MM-ddTHH:mm:ssZ, in UTC")]
+    #[error("the timestamp must have the form yyyy-MM-ddTHH:mm:ssZ, in UTC")]
     TimestampFormat,
     /// Outside the clock window.
     #[error(
-        "the request says {given}, the server's clock {now}; at most 15 minutes may lie between them"
+        "the request is dated {given}, the server's clock shows {now}; they may differ by at most 15 minutes"
     )]
     TimestampExpired {
         /// The request's time.
@@ -89,7 +89,7 @@ pub enum Unauthenticated {
     #[error("the access key is disabled; enable it with UpdateAccessKey")]
     InactiveKey,
     /// A temporary key with a token that was not issued here.
-    #[error("this security token was not made by this Edgeseal")]
+    #[error("this security token was not issued by this Edgeseal")]
     TokenMalformed,
     /// A token of another key, or of a key that has none.
     #[error(
@@ -97,7 +97,7 @@ pub enum Unauthenticated {
     )]
     TokenMismatch,
     /// A token whose session has expired.
-    #[error("the session ended at {ended}; assume the role again")]
+    #[error("the session expired at {ended}; assume the role again")]
     TokenExpired {
         /// When it expired.
         ended: Timestamp,
@@ -110,14 +110,14 @@ pub enum Unauthenticated {
     },
     /// The signature differs.
     #[error(
-        "check the secret, and that nothing on the way changes the request: compare the string to sign with yours"
+        "check the secret, and that no proxy changes the request: compare the string to sign with yours"
     )]
     SignatureMismatch {
         /// The string that the server signed: the caller's own data, sent to the caller only.
         string_to_sign: Redacted,
     },
     /// The nonce was used before.
-    #[error("each call needs a nonce of its own; a retry must be signed anew")]
+    #[error("each call needs a nonce of its own; sign a retry with a new one")]
     NonceUsed,
     /// The store failed.
     #[error(transparent)]
@@ -128,9 +128,9 @@ pub enum Unauthenticated {
 pub struct Redacted(pub String);
 
 impl Unauthenticated {
-    /// Whether the error counts against the source address: the caller may be guessing, or makes
-    /// the server look up keys, unseal secrets and write audit records of an account it does not
-    /// own.
+    /// Whether the error counts against the source address: the caller may be guessing, or is
+    /// making the server look up keys, unseal secrets and write audit records for an account that
+    /// it does not own.
     pub(super) const fn is_auth_failure(&self) -> bool {
         matches!(
             self,

@@ -15,7 +15,7 @@ use crate::{
 /// Errors of authorization.
 #[derive(Debug, thiserror::Error)]
 pub enum Unauthorized {
-    /// The principal may not do this.
+    /// The caller lacks the permission.
     #[error(transparent)]
     Denied(Box<Denied>),
     /// The store failed.
@@ -23,7 +23,7 @@ pub enum Unauthorized {
     Store(#[from] StoreError),
 }
 
-/// The principal may not do this.
+/// The caller lacks a permission.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Denied {

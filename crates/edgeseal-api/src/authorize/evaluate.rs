@@ -1,8 +1,8 @@
-//! Policy evaluation, off the serving threads if it is slow.
+//! Policy evaluation; slow evaluations run outside the threads that serve traffic.
 //!
 //! Most evaluations take microseconds and run on the threads that serve traffic. One that exceeds
-//! [`INLINE_STEPS_MAX`] is restarted on a thread of its own, one at a time, with accounts taking
-//! turns: whatever policies an account has, no other call waits for their evaluation.
+//! [`INLINE_STEPS_MAX`] is restarted on a separate thread, one at a time, with accounts taking
+//! turns: whatever policies an account has, no call that evaluates quickly waits for them.
 
 use edgeseal_core::policy::{
     self, Decision, Policies, Principal, Request, Resource, STEPS_MAX, Scope, decide_each_within,

@@ -1,4 +1,4 @@
-//! Further permissions, which operations check once they know what they act on.
+//! Additional permissions, which operations check once they know the resources that they act on.
 
 use edgeseal_core::{
     DomainPattern,
@@ -49,11 +49,12 @@ impl Authorized {
         Err(denied::denied(context, &self.caller, &query, &decision))
     }
 
-    /// With which of these domains of its account the caller may also do what `permission` is for, in
-    /// the same circumstances.
+    /// Whether the caller also has `permission` for each of these domains of its account, in the
+    /// same request context.
     ///
     /// # Errors
-    /// That there are some and it may so with none of them, which is counted; or the store failed.
+    /// There are domains and the caller lacks the permission for all of them, which is counted as a
+    /// denial; or the store failed.
     pub(crate) async fn are_allowed_on_domains(
         &self,
         context: &Context,
@@ -79,8 +80,8 @@ impl Authorized {
         }
     }
 
-    /// Whether the caller may do with all of Edgeseal what the call does: a key of the root account
-    /// itself, or one of its users or sessions with a right on `acs:edgeseal:*:ROOT:*`.
+    /// Whether the caller has the action's permission for all of Edgeseal: it is the root account
+    /// itself, or one of its users or sessions with that permission on `acs:edgeseal:*:ROOT:*`.
     ///
     /// # Errors
     /// The store failed.

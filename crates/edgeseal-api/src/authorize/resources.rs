@@ -40,7 +40,8 @@ pub(super) async fn resolve(
     }
     let mut resources = Vec::with_capacity(names.len());
     for given in names {
-        // An invalid name is used as given, up to the length of a name: a later step refuses it.
+        // An invalid name is used as given, up to the longest valid length; a later step refuses
+        // it.
         let Ok(name) = DomainPattern::parse(given) else {
             let given = &given[..given.floor_char_boundary(NAME_MAX)];
             resources.push(cdn_resource(caller, &format!("domain/{given}")));

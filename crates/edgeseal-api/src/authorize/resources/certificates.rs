@@ -1,4 +1,4 @@
-//! Certificates that a call acts upon. Policies have no names for them, but conditions see their tags.
+//! The certificates that a call acts on. Policies cannot name them, but conditions see their tags.
 
 use edgeseal_core::policy::Resource;
 use edgeseal_store::record::CertificateRecord;
@@ -14,11 +14,12 @@ use crate::{
     },
 };
 
-/// What a call acts upon that names certificates: for each of them the same in policies, with its
-/// tags. Of a call that names none that is the account's, it is what it was.
+/// Adds the tags of the certificates that the call names: it returns, for each certificate, a copy
+/// of `resources` with its tags. If the call names no certificate of the account, `resources` is
+/// returned unchanged.
 ///
-/// The parameter is the one that the action reads: what it passes over says nothing about what it
-/// acts upon.
+/// Only the parameter that the action reads counts: the action does not act on what other
+/// parameters name.
 pub(super) async fn with_tags(
     context: &Context,
     caller: &Caller,
@@ -35,7 +36,7 @@ pub(super) async fn with_tags(
     Ok(each.collect())
 }
 
-/// The certificates of the caller's account that the call names, or that the job has which it names.
+/// The certificates of the caller's account that the call names, or those of the job that it names.
 async fn named(context: &Context, caller: &Caller) -> Result<Vec<CertificateRecord>, StoreError> {
     let (catalog, account) = (&context.catalog, caller.principal.account_id());
     let params = &caller.request.params;
