@@ -27,7 +27,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// V1: method, `/` and all parameters but `Signature`, sorted, each encoded twice over.
+/// V1: method, `/` and all parameters but `Signature`, sorted, each encoded twice.
 #[must_use]
 pub fn v1_string_to_sign(method: &str, params: &ParamMap) -> String {
     let canonical = Zeroizing::new(canonical_query(
@@ -102,7 +102,7 @@ pub fn v3_verify(secret: &Secret, string_to_sign: &str, signature: &str) -> bool
     hmac::verify(&v3_key(secret), string_to_sign.as_bytes(), &signature).is_ok()
 }
 
-/// Percent-encodes as RFC 3986 wants it: unreserved characters stay, UTF-8 bytes become `%XY`.
+/// Percent-encodes according to RFC 3986: unreserved characters stay, UTF-8 bytes become `%XY`.
 #[must_use]
 pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()

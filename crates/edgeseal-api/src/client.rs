@@ -17,7 +17,7 @@ use crate::{
     request::ParamMap,
 };
 
-/// Calls one Edgeseal with one access key. Cheap to clone; keeps connections alive.
+/// Calls one Edgeseal server with one access key. Cheap to clone; keeps connections alive.
 #[derive(Clone)]
 pub struct Client {
     http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,

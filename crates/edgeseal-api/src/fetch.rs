@@ -1,5 +1,5 @@
-//! One GET request to a server that somebody else chose: one connection, no redirect, bounded
-//! headers and body.
+//! One GET request to a server that a caller or the operator chose: one connection, no redirects,
+//! bounded headers and body.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// For a whole fetch, from DNS to the last byte of the response. The caller keeps it.
+/// Time limit of a whole fetch, from DNS to the last byte of the response. The caller enforces it.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest response headers, in bytes.
 const HEADERS_MAX: usize = 16 * 1024;
@@ -39,7 +39,8 @@ pub enum FetchError {
 /// at most `bytes_max`. The connection ends with this future, not with the peer.
 ///
 /// # Errors
-/// [`FetchError`]; a body that is too long is a [`LengthLimitError`](http_body_util::LengthLimitError).
+/// [`FetchError`]; a body that is too long is a
+/// [`LengthLimitError`](http_body_util::LengthLimitError).
 pub(crate) async fn get<S>(
     stream: S,
     host: &str,
@@ -73,7 +74,7 @@ where
     tokio::select! {
         biased;
         result = &mut exchange => result,
-        // What was received is in the exchange by now; a failure shows there as well.
+        // The exchange has everything that was received; it also reports a failed connection.
         _ = connection => exchange.await,
     }
 }

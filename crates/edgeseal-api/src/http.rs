@@ -39,13 +39,14 @@ use connections::{ConnectionPermit, label};
 use paced_reader::{InboundMessage, PacedReader, Part};
 use stall::StallTimeout;
 
-/// A client that has not sent complete headers by then, or sends nothing between two calls, is
-/// disconnected; a message that has begun must arrive faster, see [`paced_reader`].
+/// A client that has not sent complete headers within this time, or sends nothing for this long
+/// between two calls, is disconnected. A message that has begun must arrive faster; see
+/// [`paced_reader`].
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the unread rest of a request is read and discarded.
 const LINGER: Duration = Duration::from_secs(2);
-/// Most bytes of headers that are read: headers that are somewhat too long still get a complete
-/// error response.
+/// Most bytes of headers that are read: a request whose headers are slightly too long still gets a
+/// complete error response.
 const HEAD_READ_MAX: usize = HEAD_MAX + 64 * 1024;
 /// Time limit of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -110,7 +111,7 @@ pub async fn serve(
                 };
                 tasks.spawn(connection.run(stream, protocol.clone()));
             }
-            // Most likely out of file descriptors: wait for connections to close.
+            // The process is probably out of file descriptors: wait for connections to close.
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "accept failed");
                 sleep(Duration::from_millis(50)).await;
@@ -133,7 +134,7 @@ struct ShutdownSignal(watch::Receiver<Option<Instant>>);
 impl ShutdownSignal {
     /// Waits for the shutdown to start; returns the deadline of connections without a call.
     async fn started(&mut self) -> Instant {
-        // If the sender was dropped there is nothing to wait for.
+        // If the sender was dropped, there is nothing to wait for.
         let end = self.0.wait_for(Option::is_some).await;
         end.ok().and_then(|end| *end).unwrap_or_else(Instant::now)
     }
@@ -289,7 +290,7 @@ async fn respond(
     let (body, broken) = match body::read(body).await {
         Ok(body) => (Some(body), false),
         Err(BodyError::TooLong) => (None, true),
-        // Whatever the response, the body was not read to its end.
+        // Whatever the response is, the body was not read completely.
         Err(BodyError::CutOff) => (Some(Bytes::new()), true),
     };
     caller.message.set_received();
@@ -385,7 +386,7 @@ async fn lingering_close(
     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
 }
 
-/// Upper-case UUID, like the cloud's.
+/// An upper-case UUID, like the cloud's.
 fn request_id() -> String {
     uuid::Uuid::new_v4().to_string().to_uppercase()
 }

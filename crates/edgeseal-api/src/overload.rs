@@ -24,7 +24,7 @@ pub(crate) enum Overload {
 
 api_error!(Overload => ServiceUnavailable);
 
-/// The response to request `id`, of which nothing needs to be known.
+/// The response to request `id`; it does not depend on the content of the request.
 pub(crate) fn response(
     context: &Context,
     id: &str,

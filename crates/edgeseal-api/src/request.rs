@@ -9,7 +9,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{error::api_error, render::Format};
 
-/// Longest body in bytes: room for a chain of ten certificates and a key, percent-encoded.
+/// Longest body in bytes: enough for a chain of ten certificates and a key, percent-encoded.
 pub const BODY_MAX: usize = 256 * 1024;
 /// Longest request line and headers in bytes: some clients put whole chains into the query.
 pub const HEAD_MAX: usize = 128 * 1024;
@@ -17,7 +17,7 @@ pub const HEAD_MAX: usize = 128 * 1024;
 /// The header that SDKs send instead of a V3 signature when they use a bearer token.
 pub(crate) const BEARER_TOKEN_HEADER: &str = "x-acs-bearer-token";
 
-/// Most parameters of a request: many times what any action has.
+/// Most parameters of a request: many times as many as any action has.
 pub const PARAMS_MAX: usize = 500;
 /// Longest parameter name in bytes, decoded: several times the longest of any action.
 pub const PARAM_NAME_MAX: usize = 128;
@@ -166,7 +166,7 @@ impl Request {
             query.clone()
         };
         let authorization = raw.headers.get(header::AUTHORIZATION);
-        // A bearer token replaces the V3 signature; otherwise the request is as in V3.
+        // A bearer token replaces the V3 signature; otherwise the request has the form of V3.
         let is_v3 = authorization.is_some_and(|value| value.as_bytes().starts_with(b"ACS3-"))
             || raw.headers.contains_key(BEARER_TOKEN_HEADER);
         Ok(Self {

@@ -59,7 +59,7 @@ pub(super) async fn read(mut body: Incoming) -> Result<Bytes, BodyError> {
 #[derive(Default)]
 pub(super) struct ResponseBody(Bytes);
 
-/// Bytes with their reservation, until the last of them is written.
+/// Bytes of a response, and their reservation until the last of them is written.
 struct BudgetedBytes {
     bytes: Bytes,
     _reservation: Reservation,

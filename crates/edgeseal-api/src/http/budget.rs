@@ -64,13 +64,13 @@ pub(super) struct Exhausted;
 /// The unit of accounting: less than this is not counted.
 pub(super) const PAGE: usize = 16 * 1024;
 
-/// Budget of requests: a hundred of the longest, or thousands of the usual size.
+/// Budget of requests: enough for a hundred of the longest, or thousands of usual size.
 const REQUESTS_MAX: u64 = 32 << 20;
-/// Budget of responses: ten of the longest lists.
+/// Budget of responses: enough for ten of the longest lists.
 const RESPONSES_MAX: u64 = 64 << 20;
-/// What one source may always reserve for requests: three of the longest.
+/// Bytes that one source may always reserve for requests: enough for three of the longest.
 const REQUESTS_OF_SOURCE_MIN: u64 = 1 << 20;
-/// What one source may always reserve for responses: the longest list.
+/// Bytes that one source may always reserve for responses: enough for the longest list.
 const RESPONSES_OF_SOURCE_MIN: u64 = 8 << 20;
 
 /// How often memory use is polled.

@@ -1,5 +1,5 @@
-//! Limits on open connections, in total and per source, and who is evicted when they are exhausted:
-//! see [`edgeseal_core::fairness`].
+//! Limits on open connections, in total and per source, and the choice of the connection to evict
+//! at a limit: see [`edgeseal_core::fairness`].
 
 use std::{
     collections::BTreeMap,
@@ -66,7 +66,7 @@ type Id = (IpAddr, u64);
 
 /// Sorts before all connections.
 const FIRST: Id = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-/// Connections that are sampled to find one that has been idle for long.
+/// Number of connections that are sampled to find one that has been idle for long.
 const SAMPLED: usize = 64;
 
 /// The state of a connection, as seen by others.
@@ -244,7 +244,7 @@ impl Revoker {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = self.connections.table();
-        // A revoked permit is counted for its new connection already.
+        // A revoked permit is already counted for the new connection.
         if open.slots.remove(&self.id).is_some() {
             open.shares.release(self.id.0);
         }

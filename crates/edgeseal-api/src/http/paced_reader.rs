@@ -1,4 +1,4 @@
-//! Input of a connection: how much of it is buffered, and how fast it must arrive.
+//! Limits the input of a connection: how much of it is buffered, and how fast it must arrive.
 //!
 //! The first page of a message (a TLS handshake, or a request with its body) is not counted. The
 //! rest is reserved from the [`Budget`] of all messages in flight.
@@ -22,15 +22,15 @@ use super::{
     connections::Revoker,
 };
 
-/// Bytes of a message that are not counted, and the most that one read returns: a read that ends one
-/// message may return this much of the next.
+/// Bytes of a message that are not counted, and the most that one read returns: a read that ends
+/// one message may return this much of the next.
 const UNCOUNTED: usize = PAGE;
 /// Time limit of a message that has just begun.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// Bytes per second that extend the limit: the longest request may take half a minute.
 const RATE: usize = 16 * 1024;
 
-/// A stream that enforces this on reads.
+/// A stream that enforces these limits on reads.
 pub(super) struct PacedReader<S> {
     stream: S,
     message: Arc<InboundMessage>,
@@ -50,7 +50,7 @@ struct Progress {
     stage: ReceiveState,
     /// Bytes of the message and, while it is processed, of the next one.
     bytes: usize,
-    /// Bytes that are not counted. A request may arrive with the end of the handshake.
+    /// Bytes that are not counted. A request may arrive together with the end of the handshake.
     uncounted: usize,
     reservation: Option<Reservation>,
     /// Whether its headers are complete.
@@ -98,7 +98,7 @@ impl InboundMessage {
     pub(super) fn head_received(&self) {
         let mut progress = self.progress();
         progress.head_received = true;
-        // They may have arrived with the previous message or the handshake.
+        // The headers may have arrived with the previous message or the handshake.
         if matches!(progress.stage, ReceiveState::Idle) {
             progress.stage = ReceiveState::Receiving(Instant::now());
         }
