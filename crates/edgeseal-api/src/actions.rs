@@ -1,4 +1,4 @@
-//! The table of actions: one row each, with what the steps before the operation need.
+//! The table of actions: one row each, with everything that the steps before the operation need.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -51,9 +51,9 @@ pub struct Action {
 /// Whether an action writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// It reads.
+    /// Reads.
     Read,
-    /// It changes; its nonce is stored with the change.
+    /// Changes something; its nonce is stored with the change.
     Write,
 }
 
@@ -107,7 +107,7 @@ pub enum UnknownAction {
     #[error("no version is named")]
     NoVersion,
     /// No such version.
-    #[error("version {version:?} is none that Edgeseal knows; the CDN's is {CDN}")]
+    #[error("Edgeseal does not know version {version:?}; the CDN's is {CDN}")]
     Version {
         /// The version.
         version: String,
@@ -120,7 +120,7 @@ pub enum UnknownAction {
         /// The version.
         version: String,
     },
-    /// The cloud has it, Edgeseal does not implement it.
+    /// The cloud has the action, but Edgeseal does not implement it.
     #[error("{action} of version {version} is known, but not implemented by Edgeseal")]
     NotImplemented {
         /// The action.
@@ -165,7 +165,7 @@ static KNOWN_ACTIONS: LazyLock<HashMap<&'static str, HashMap<&'static str, Known
         for row in rows(include_str!("../../../spec/actions.tsv")) {
             if let [_, version, name, calls, _, access, permission, _] = row[..] {
                 let action = KnownAction {
-                    // Only actions that nobody has implemented have no rate.
+                    // Only actions that are not implemented have no rate.
                     rate_limit: RateLimit::per_second(calls.parse().unwrap_or(0)),
                     access: match access {
                         "read" => Access::Read,
@@ -210,7 +210,8 @@ fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
 }
 
 impl Action {
-    /// An action on no particular resource, with what `spec/actions.tsv` says of it.
+    /// An action on no particular resource, with its rate, access and permission from
+    /// `spec/actions.tsv`.
     fn new(
         (version, name): (&'static str, &'static str),
         error_codes: fn() -> Vec<Code>,
@@ -234,8 +235,8 @@ impl Action {
         }
     }
 
-    /// Whether `spec/errors.tsv` lists `code` for the action or for every call. It names an action
-    /// as its permission does where products have actions of the same name.
+    /// Whether `spec/errors.tsv` lists `code` for the action or for every call. Where products have
+    /// actions of the same name, it uses the name of the permission.
     pub(crate) fn is_listed_for(&self, code: Code) -> bool {
         let mut names = [self.name, self.permission, "gateway"].into_iter();
         names.any(|name| LISTED_ERRORS.contains(&(name, code.spec())))

@@ -24,8 +24,8 @@ use crate::{
     settle::RequestProof,
 };
 
-/// Refusals that wait to be written to the audit log. If the store is slower than that, further
-/// refusals are only counted and logged.
+/// Most refusals that wait to be written to the audit log. Beyond that, because the store is too
+/// slow, refusals are only counted and logged.
 const REFUSAL_QUEUE_MAX: usize = 4096;
 
 /// Everything that calls share.
@@ -233,7 +233,7 @@ impl Context {
         let completed = async move {
             tokio::select! {
                 () = async {
-                    // If the store is down, the next process does this once the store is back.
+                    // If the store is unavailable, the next start does this.
                     if completed.access_key("-").await.is_err() {
                         return;
                     }
@@ -270,7 +270,7 @@ impl Context {
     }
 }
 
-/// Rebuilds the summaries that listings read, where another release wrote the certificates.
+/// Rebuilds the summaries that lists read, for certificates that another release has written.
 async fn rebuild_summaries(catalog: &Catalog) {
     match catalog.rebuild_summaries().await {
         Ok(0) => {}

@@ -1,6 +1,6 @@
-//! The domains that a call names, parsed once: the caller is authorized for this list and the
-//! operation gets the same one. An operation that parsed its own could act on domains nobody
-//! authorized.
+//! The domains that a call names, parsed once: the caller is authorized for this list, and the
+//! operation gets the same list. An operation that parsed its own list could act on domains for
+//! which nobody was authorized.
 
 use edgeseal_core::{DomainPattern, name::InvalidDomainName};
 
@@ -65,7 +65,7 @@ impl DomainList {
     }
 
     /// The domains in the parameter `param`, separated by commas: for actions that are authorized
-    /// by something else than the domains that they name.
+    /// for another resource than these domains.
     pub(crate) fn from_param(params: &ParamMap, param: &'static str) -> Self {
         Self::of(param, split_commas(params, param), None)
     }

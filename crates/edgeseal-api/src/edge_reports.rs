@@ -1,5 +1,5 @@
-//! Reports of edges: one table shared by all waiting callers, kept by one watcher, and none while
-//! no caller waits.
+//! Reports of edges: one table, shared by all waiting callers and updated by one task. There is no
+//! table while no caller waits.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ impl EdgeReports {
 }
 
 async fn run(catalog: Catalog, table: watch::Sender<EdgeTable>, somebody_waits: Arc<Notify>) {
-    // Pause after the store failed; the next subscriber starts over.
+    // After the store failed, pause; the next subscriber starts again.
     const RETRY_DELAY: Duration = Duration::from_secs(1);
     loop {
         tokio::select! {
@@ -50,7 +50,7 @@ async fn run(catalog: Catalog, table: watch::Sender<EdgeTable>, somebody_waits: 
             () = somebody_waits.notified() => {}
         }
         let followed = watch_while_subscribed(&catalog, &table).await;
-        // From here on the table gets stale.
+        // From here on the table is stale.
         table.send_replace(None);
         if let Err(fault) = followed {
             tracing::warn!(error = error_chain(&fault), "cannot watch edge reports");
@@ -68,7 +68,7 @@ async fn watch_while_subscribed(
 ) -> Result<(), Fault> {
     let (mut reports, mut seen) = list(catalog).await?;
     publish(table, &reports);
-    // One receiver belongs to the table itself.
+    // One receiver is the table's own.
     while table.receiver_count() > 1 {
         let changes = catalog.store().changes(seen, &[key::EDGES], 1000);
         match tokio::time::timeout(Duration::from_secs(1), changes).await {

@@ -1,4 +1,4 @@
-//! Errors of calls: what each says on the wire, and the errors that all operations share.
+//! Errors of calls: their form on the wire, and the errors that all operations share.
 
 use std::error::Error;
 
@@ -21,13 +21,13 @@ pub trait ApiError: Error + Send + Sync {
         Vec::new()
     }
 
-    /// The error that this one wraps, if it says nothing of its own. Everything below is then as
-    /// the wrapped error has it.
+    /// The error that this one wraps, if it adds nothing. All methods below then return what the
+    /// wrapped error returns.
     fn inner(&self) -> Option<&dyn ApiError> {
         None
     }
 
-    /// The code on the wire, for a code that is a template.
+    /// The code on the wire, for a code with a placeholder.
     fn wire_code(&self) -> String {
         self.inner().map_or_else(
             || self.code().spec().wire_code.to_owned(),
@@ -35,7 +35,7 @@ pub trait ApiError: Error + Send + Sync {
         )
     }
 
-    /// The message, for a code whose message is a template.
+    /// The message, for a code whose message has a placeholder.
     fn message(&self) -> String {
         self.inner().map_or_else(
             || self.code().spec().message.to_owned(),
@@ -79,13 +79,13 @@ pub trait ApiError: Error + Send + Sync {
 ///     NoName => MissingName,                            // the code of a variant
 ///     Kind { given } if given.is_empty() => MissingKind, // of a variant with certain values
 ///     Kind => InvalidKind,
-///     Store(StoreError),                                // an error of this type speaks for itself
-///     Set(Cause::Domain(error)) => error: DomainError,  // so does one further inside
+///     Store(StoreError),                                // the wrapped error has the code
+///     Set(Cause::Domain(error)) => error: DomainError,  // so does a nested one
 /// });
 /// ```
 ///
-/// The code of a variant is found from the top down, as in a `match`. Methods that follow the braces
-/// replace the default ones.
+/// The first row that matches decides, as in a `match`. Methods after the braces replace the
+/// default ones.
 macro_rules! api_error {
     ($error:ty => $code:ident) => {
         impl $crate::error::ApiError for $error {
@@ -201,7 +201,7 @@ pub enum StoreError {
     #[error("conflicting changes kept winning; try again")]
     Contended,
     /// The nonce was used before, perhaps at another node.
-    #[error("a call with this nonce has changed something before")]
+    #[error("an earlier call with this nonce has already made a change")]
     NonceUsed,
 }
 

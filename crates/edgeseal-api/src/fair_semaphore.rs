@@ -1,5 +1,5 @@
-//! A semaphore with a limit per account as well: the further requests of an account wait without
-//! delaying those of others.
+//! A semaphore with a total limit and a limit per account: requests beyond the limit of an account
+//! wait without delaying those of others.
 
 use std::{
     collections::HashMap,
@@ -57,7 +57,7 @@ impl FairSemaphore {
             semaphore: Some(Arc::clone(&queue)),
             permit: None,
         };
-        // Neither is ever closed.
+        // The semaphores are never closed.
         own.permit = queue.acquire_owned().await.ok();
         let of_all = Arc::clone(&self.all).acquire_owned().await.ok();
         FairPermit {

@@ -35,7 +35,7 @@ pub(crate) fn field_values<'p>(
             Some((number(digits), parameter, value))
         })
         .collect();
-    // An invalid index comes last and is a gap in any case.
+    // An invalid index is sorted last and counts as a gap in any case.
     found.sort_by_key(|(number, ..)| number.unwrap_or(usize::MAX));
     let is_next =
         |(index, (number, ..)): (usize, &(Option<usize>, &str, &str))| *number == Some(index + 1);
@@ -47,7 +47,7 @@ pub(crate) fn field_values<'p>(
     (found.into_iter().map(|(.., value)| value).collect(), gap)
 }
 
-/// The index as text; `None` if the parameter is not of this list.
+/// The index as text; `None` if the parameter does not belong to this list.
 fn digits<'p>(parameter: &'p str, name: &str, field: &str) -> Option<&'p str> {
     let rest = parameter.strip_prefix(name)?.strip_prefix('.')?;
     let digits = rest.strip_suffix(field)?;

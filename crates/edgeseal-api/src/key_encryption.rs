@@ -64,7 +64,7 @@ pub enum ResealState {
     Finished,
     /// In progress.
     Running,
-    /// Everything that opens is under the current key; the rest is counted in
+    /// All records that could be opened are sealed under the current key; the others are counted in
     /// [`ResealProgress::unopened`].
     Stuck,
 }
@@ -85,7 +85,7 @@ impl ResealState {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyEncryptionError {
     /// The last rotation is not complete.
-    #[error("what is sealed is still being brought under key {under}; wait until that is finished")]
+    #[error("records are still being resealed under key {under}; wait until that is complete")]
     Resealing {
         /// The sealing key.
         under: KeyId,
@@ -128,7 +128,7 @@ pub enum KeyEncryptionError {
     },
     /// Some records cannot be decoded, so their key is unknown.
     #[error(
-        "{records} sealed records do not read, so nobody knows that none of them needs key {id}; see edgeseal doctor"
+        "{records} sealed records cannot be decoded, so any of them may need key {id}; see edgeseal doctor"
     )]
     Unreadable {
         /// The key.

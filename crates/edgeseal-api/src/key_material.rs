@@ -7,8 +7,8 @@ const DER_MIN: usize = 40;
 /// Shortest run of base64 characters that counts as a line of PEM, which has 64.
 const LINE_MIN: usize = 60;
 
-/// Whether `text` may hold a private key or a part of one: as PEM, as base64-encoded PEM as CAS
-/// uses it, or as base64-encoded DER. Certificates look the same and count, too.
+/// Whether `text` may hold a private key or a part of one: as PEM, as base64-encoded PEM (used by
+/// CAS), or as base64-encoded DER. Certificates look the same, so they count as well.
 pub(crate) fn contains_private_key(text: &str) -> bool {
     // "-----BEGIN" in base64.
     const ENCODED_BEGIN: &str = "LS0tLS1CRUdJT";
@@ -31,7 +31,7 @@ fn is_der(row: &str) -> bool {
             .is_some_and(|byte| (b'A'..=b'P').contains(&byte))
 }
 
-/// Letters of both cases and digits, as in random bytes.
+/// Whether it has upper-case letters, lower-case letters and digits, as base64 of random bytes has.
 fn is_pem_line(row: &str) -> bool {
     let has = |is: fn(&u8) -> bool| row.as_bytes().iter().any(is);
     row.len() >= LINE_MIN

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 
 use crate::error::error_chain;
 
-/// Keys remembered at this node; beyond that, all are forgotten and written again on next use.
+/// Most keys remembered at this node; beyond that, all are forgotten and written again on next use.
 const KEYS_MAX: usize = 1 << 16;
-/// Capacity of the write queue. What does not fit is written on a later use.
+/// Capacity of the write queue. A use that does not fit is written on a later call.
 const QUEUE_MAX: usize = 1024;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;

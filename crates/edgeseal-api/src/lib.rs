@@ -1,4 +1,4 @@
-//! The HTTP API: everything that must look like the cloud's certificate API.
+//! The HTTP API, compatible with the cloud's certificate API.
 //!
 //! A call passes through these modules in order: [`http`] (bytes) → [`request`] (decoded) →
 //! [`actions`] (which operation) → [`authenticate`], over the pure [`canonical`] (who calls) →
@@ -6,10 +6,10 @@
 //! [`render`] (bytes again). [`pipeline`] is that list as one function. Each step returns a value
 //! that only it can construct and that the next step requires, so no step can be skipped.
 //!
-//! The cloud's terms stop here: the crates below know domains, certificates and revisions, not
-//! `SSLPub`. Each operation has typed errors; each error maps to one row of [`code`] and is
-//! rendered in one place. Internal errors never reach the client. Signed input never reaches the
-//! log, because it may hold a private key.
+//! The cloud's terms appear only in this crate: the crates below know domains, certificates and
+//! revisions, not `SSLPub`. Each operation has typed errors; each error maps to one row of [`code`]
+//! and is rendered in one place. Internal errors never reach the client. Signed input never reaches
+//! the log, because it may hold a private key.
 //!
 //! [`client`] is the other side: it signs calls, for the command line and for tests.
 

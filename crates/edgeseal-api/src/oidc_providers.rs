@@ -69,10 +69,10 @@ pub enum JwksError {
     #[error("the keys cannot be fetched")]
     Fetch(#[from] FetchError),
     /// The content is not a JWK set.
-    #[error("what should be a key set is none")]
+    #[error("the content is not a key set")]
     Malformed(#[from] InvalidJwks),
     /// The last fetch failed a moment ago.
-    #[error("the address was asked for the keys a moment ago, in vain")]
+    #[error("fetching the keys failed a moment ago")]
     Throttled,
 }
 
@@ -134,7 +134,7 @@ impl OidcProvider {
             }
             KeySource::Https(source) => source,
         };
-        // Held during the fetch: others wait for its result.
+        // The lock is held during the fetch: other calls wait for the result.
         let mut remembered = self.cache.lock().await;
         let kept = remembered.keys.clone();
         let kept = kept.filter(|(_, at)| now.since_ms(*at) < STALE_IF_ERROR_MS);
@@ -184,7 +184,7 @@ async fn read(path: &PathBuf) -> Result<Jwks, JwksError> {
     };
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let mut json = Vec::new();
-    // One byte more than allowed, to detect a file that is too long.
+    // Read one byte more than allowed, to detect a file that is too long.
     let mut limited = file.take(JWKS_BYTES_MAX as u64 + 1);
     limited.read_to_end(&mut json).await.map_err(failed)?;
     Ok(Jwks::parse(&json)?)

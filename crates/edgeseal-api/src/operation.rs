@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// One action, under one or more names: five items, in this order, one file per action. `Call` is
-/// [`UnsignedCall`] for an action that a parameter authenticates instead of a signature.
+/// [`UnsignedCall`] for an action that is authenticated by a parameter instead of a signature.
 pub trait Operation<Call: 'static = Authorized>: 'static {
     /// The typed parameters.
     type Params: Send;
@@ -42,14 +42,14 @@ pub trait Operation<Call: 'static = Authorized>: 'static {
     ) -> impl Future<Output = Result<Success<Self::Reply>, Self::Error>> + Send + 'a;
 }
 
-/// What an operation parses.
+/// The input of [`Operation::parse`].
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// The parameters.
     pub params: &'a ParamMap,
     /// The domains for which the caller was authorized. An action that names several
-    /// ([`ResourceKind::EachDomain`](crate::actions::ResourceKind::EachDomain)) takes them from here
-    /// and never from the parameters.
+    /// ([`ResourceKind::EachDomain`](crate::actions::ResourceKind::EachDomain)) takes them from
+    /// here and never from the parameters.
     pub domains: &'a DomainList,
 }
 

@@ -1,8 +1,8 @@
-//! Verifies that the owner of a root domain consents, where only the owner can publish: in the
-//! domain's DNS, or on its web server.
+//! Verifies that the owner of a root domain consents, by content that only the owner can publish:
+//! in the domain's DNS, or on its web server.
 //!
-//! An account holder chooses the name, so the file check is a request that can be aimed. It
-//! connects to public addresses only, follows no redirect, and limits time and size.
+//! The account chooses the name, so it can direct the file check at any host. Therefore the check
+//! connects to public addresses only, follows no redirects, and limits time and size.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -89,9 +89,9 @@ impl Default for OwnershipOptions {
 #[derive(Clone, Debug)]
 pub struct OwnershipVerifier {
     resolver: TokioResolver,
-    /// Permits to verify an owner's consent: callers choose who is queried.
+    /// Permits for ownership checks: callers choose the servers that are queried.
     verification_permits: Arc<FairSemaphore>,
-    /// Permits to resolve where a domain points to.
+    /// Permits for lookups of CNAME records.
     cname_permits: Arc<FairSemaphore>,
     http_port: u16,
     private_addresses: bool,
@@ -397,17 +397,17 @@ fn single_server(server: SocketAddr) -> ResolverConfig {
 
 fn resolver_options() -> ResolverOpts {
     let mut options = ResolverOpts::default();
-    // Two attempts leave two of the five seconds to the web server.
+    // Two attempts leave two of the five seconds for the web server.
     options.timeout = Duration::from_millis(1500);
     options.attempts = 1;
     options.cache_size = 0;
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    // The hosts file of this machine does not speak for the owner of the name.
+    // An entry in this machine's hosts file does not come from the owner of the name.
     options.use_hosts_file = ResolveHosts::Never;
     options
 }
 
-/// An error with its causes: hyper and the system put the details there.
+/// An error with its chain of causes, which holds the details from hyper and the system.
 fn unreachable(name: &str, error: &dyn std::error::Error) -> OwnershipError {
     let mut reason = error.to_string();
     let mut cause = error.source();
@@ -442,7 +442,7 @@ fn excerpt(text: &str) -> String {
 const PREFIX: &str = "verify_";
 /// The path of the file check.
 const FILE: &str = "/verification.html";
-/// For one of several addresses to accept a connection.
+/// Time limit to connect to one of several addresses.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;

@@ -1,4 +1,4 @@
-//! Processes a call: the order of refusals as one function.
+//! Processes a call: all steps in the order of their refusals, as one function.
 
 use std::{iter::successors, sync::OnceLock, time::Duration};
 

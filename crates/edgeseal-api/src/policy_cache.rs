@@ -102,8 +102,8 @@ impl PolicyCache {
         self.0.len()
     }
 
-    /// One read tells whether the cached policies are current: everything they depend on writes
-    /// [`edgeseal_store::Key::permissions_revision`].
+    /// One read shows whether the cached policies are current: every change that they depend on
+    /// also writes [`edgeseal_store::Key::permissions_revision`].
     async fn load<N: IdentityName>(
         &self,
         catalog: &Catalog,
@@ -120,8 +120,8 @@ impl PolicyCache {
         let (Some(owner), Some(identity)) = (snapshot.account, snapshot.identity) else {
             return Ok(None);
         };
-        // What is read here may be newer than the revision; then the cached entry is outdated and
-        // loaded again on next use.
+        // The policies read here may be newer than the revision; then the cached entry counts as
+        // outdated and is loaded again on next use.
         let attached = &identity.policies;
         let texts = catalog.policy_documents(account, attached).await?;
         let policies = attached.iter().zip(texts).map(|(attachment, text)| {

@@ -1,5 +1,4 @@
-//! Deliberate imitations: what clients do or expect though it is undocumented. Each with its
-//! source.
+//! Undocumented behaviour that clients rely on, imitated on purpose. Each item names its source.
 
 use crate::request::ParamMap;
 

@@ -16,14 +16,15 @@ use crate::{code::Code, error::error_chain};
 
 /// How long refusals of one kind are coalesced.
 const WINDOW_MS: i64 = 60_000;
-/// Refusals of one kind on different resources that are written in that time.
+/// Most refusals of one kind, on different resources, that are written within a window.
 const WRITTEN_MAX: usize = 50;
-/// Calls without permission of one kind on different resources that are written in that time.
+/// Most calls without permission of one kind, on different resources, that are written within a
+/// window.
 const DENIED_MAX: usize = 1000;
-/// Concurrent kinds of unauthenticated calls of one account: anybody can send them, from many
-/// addresses; beyond the limit they are one kind.
+/// Most concurrent kinds of unauthenticated calls that name a key of one account: anybody can send
+/// them, from many addresses. Beyond the limit they count as one kind.
 const UNAUTHENTICATED_KEYS_MAX: usize = 60;
-/// Concurrent kinds; beyond the limit, those of one account are one kind.
+/// Most concurrent kinds; beyond the limit, the refusals of one account count as one kind.
 const KEYS_MAX: usize = 4096;
 /// How often windows are checked for their end.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
@@ -73,7 +74,7 @@ async fn write_all(catalog: &Catalog, entries: Vec<AuditWrite>) {
     }
 }
 
-/// What is stored of a refusal.
+/// What is stored for a refusal.
 #[derive(Debug)]
 enum AuditWrite {
     /// A record.
@@ -133,7 +134,7 @@ impl Coalescer {
         }
         let is_new = !window.written.contains(&resource_hash(&refusal));
         let most = match &refusal {
-            // The resource of an unsigned call is whatever its sender likes.
+            // The sender of an unsigned call can name any resource.
             one if !one.is_authenticated() => 1,
             // Each resource of a denied call is of interest; their number is bounded by the limit
             // on a principal's denials in that time.
@@ -215,7 +216,7 @@ impl Window {
     /// The last suppressed refusal represents all of them.
     fn summary(self) -> Option<AuditWrite> {
         let mut last = self.last?;
-        // It was used when the refusal was suppressed.
+        // The nonce was stored when the refusal was suppressed.
         last.audit.nonce = None;
         let others = self.suppressed.saturating_sub(1);
         Some(AuditWrite::Record(last.with_suppressed_count(others)))

@@ -1,4 +1,4 @@
-//! Texts of callers, made safe to show.
+//! Makes texts from callers safe to show.
 
 use crate::key_material;
 

@@ -1,4 +1,4 @@
-//! Waits for edges: for the one in this process to apply a change, for all of them to prove it.
+//! Waits for the edge in this process to apply a change, and for all edges to prove it.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use crate::context::Context;
 
 /// Makes an edge prove these domains by a handshake once it has applied the commit, before its
 /// other pending proofs.
-/// else it has to read.
 pub type RequestProof = Box<dyn Fn(&[DomainPattern], Revision) + Send + Sync>;
 
 impl Context {
@@ -65,7 +64,7 @@ impl Context {
         if let Ok(Some(all)) = tokio::time::timeout(wait, all_prove).await {
             return Some(all);
         }
-        // However the wait ends, the reports of that time count.
+        // However the wait ends, the current reports count.
         let (known, now) = (reports.borrow().clone(), (self.clock)());
         let counted = match known {
             Some(edges) => self.catalog.count_proved_in(&edges, wanted, now).await,

@@ -42,7 +42,7 @@ pub(crate) struct Credentials {
 /// A server without accounts, until some are created.
 pub(crate) struct TestServer {
     pub(crate) context: Context,
-    /// By the name of the account or user; of two with the same name, the last.
+    /// By name of the account or user; the last one created if two have the same name.
     pub(crate) keys: HashMap<String, Credentials>,
 }
 
@@ -57,7 +57,7 @@ impl TestServer {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let catalog = Catalog::new(Arc::new(MemoryStore::new()), keyring);
-        // Origins of tests have addresses of the blocks for documentation.
+        // Tests use origins with addresses from the documentation blocks.
         let settings = Settings {
             private_origins: PrivateOrigins::All,
             ..settings

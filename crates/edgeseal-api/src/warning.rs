@@ -22,7 +22,7 @@ pub struct Warning {
 /// Kinds of warnings: part of the API contract, and labels of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum WarningKind {
-    /// Some clients will not find a path to a root.
+    /// Some clients will not be able to build a path to a root.
     IncompleteChain,
     /// The served chain ends within 30 days.
     ExpiresSoon,
@@ -32,9 +32,9 @@ pub enum WarningKind {
     NameMismatch,
     /// The certificate expires before the one that it replaces.
     ExpiresEarlier,
-    /// The domain no longer has a certificate of a key type that it had.
+    /// The domain no longer has a certificate of a key type that it had before.
     KeyTypeChanged,
-    /// The domain had two certificates, and one replaces both.
+    /// The domain had two certificates, and the new one replaces both.
     ReplacesCompanion,
     /// `Env` has an unknown value, treated as production.
     UnknownEnvironment,

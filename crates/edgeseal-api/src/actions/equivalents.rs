@@ -1,4 +1,4 @@
-//! Permissions that CDN and DCDN both have, under two names.
+//! Permissions that CDN and DCDN have for the same action, under different names.
 
 use super::Action;
 
@@ -38,7 +38,7 @@ const EQUIVALENT_PERMISSIONS: [(&str, &str); 27] = [
 /// The permission of the other service that is equivalent to `permission`, if there is one.
 #[must_use]
 pub fn equivalent_permission(permission: &str) -> Option<&'static str> {
-    // Importing a certificate sets it.
+    // Importing a certificate binds it.
     if permission == "edgeseal:ImportCertificate" {
         return Some("cdn:SetCdnDomainSSLCertificate");
     }
@@ -52,8 +52,8 @@ pub fn equivalent_permission(permission: &str) -> Option<&'static str> {
 }
 
 impl Action {
-    /// The name that its calls are counted under: equivalent actions of CDN and DCDN share one
-    /// rate.
+    /// The name under which its calls are counted: equivalent actions of CDN and DCDN share one
+    /// rate limit.
     pub(crate) fn rate_limit_key(&self) -> &'static str {
         let mut twins = EQUIVALENT_PERMISSIONS.iter();
         let twin = twins.find(|(_, dcdn)| *dcdn == self.permission);

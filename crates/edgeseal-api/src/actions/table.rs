@@ -1,4 +1,4 @@
-//! All implemented actions: one row each, with what only Edgeseal says of it.
+//! All implemented actions: one row each, with the facts that are not in `spec/`.
 
 use std::sync::LazyLock;
 

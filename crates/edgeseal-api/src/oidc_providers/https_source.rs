@@ -31,7 +31,7 @@ pub enum InvalidSource {
         given: String,
     },
     /// The root certificates are unusable.
-    #[error("the certificates that should vouch for it cannot be used")]
+    #[error("the trusted root certificates cannot be used")]
     Roots(#[source] rustls::Error),
 }
 
