@@ -182,7 +182,7 @@ impl Capture {
             .map(|at| {
                 let mut changed = self.clone();
                 changed.headers[index].1 = with_changed_byte(value, at);
-                (format!("header {name} octet {at}"), changed)
+                (format!("header {name} byte {at}"), changed)
             })
             .collect()
     }
@@ -212,12 +212,12 @@ fn changed_params(encoded: &str) -> Vec<(String, String)> {
         for at in 0..value.len() {
             let mut changed = pairs.clone();
             changed[index].1 = with_changed_byte(value, at);
-            all.push((format!("{name} value octet {at}"), encode_pairs(&changed)));
+            all.push((format!("{name} value byte {at}"), encode_pairs(&changed)));
         }
         for at in 0..name.len() {
             let mut changed = pairs.clone();
             changed[index].0 = with_changed_byte(name, at);
-            all.push((format!("{name} name octet {at}"), encode_pairs(&changed)));
+            all.push((format!("{name} name byte {at}"), encode_pairs(&changed)));
         }
     }
     all

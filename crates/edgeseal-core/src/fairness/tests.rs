@@ -193,7 +193,7 @@ const SOURCES: [&str; 8] = [
 
 proptest! {
     /// After any sequence of steps the counts match a plain list of holders, and a source is
-    /// refused only if the others in each of its networks hold at most one more.
+    /// refused only if no sibling of a network around it holds two places more than that network.
     #[test]
     fn counts_agree_with_a_list(
         total in 0_usize..16,

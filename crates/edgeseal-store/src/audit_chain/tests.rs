@@ -256,7 +256,7 @@ fn pending_records_are_no_problem() {
 }
 
 #[test]
-fn what_waits_although_it_is_old_was_inserted() {
+fn an_old_pending_record_was_inserted() {
     let mut audit = Audit::of(&[2, 2]);
     let name = format!("{:015}-old", NOW.plus_ms(-CLOCK_TOLERANCE_MS - 1).unix_ms());
     audit.records.push((name.clone(), b"old".to_vec(), 100));
@@ -267,7 +267,7 @@ fn what_waits_although_it_is_old_was_inserted() {
 }
 
 #[test]
-fn what_is_linked_long_after_its_time_is_named() {
+fn a_record_linked_long_after_its_time_is_reported() {
     let (key, account) = (key(), account());
     let mut audit = Audit::of(&[2, 2]);
     let name = format!("{:015}-old", NOW.plus_ms(-CLOCK_TOLERANCE_MS - 1).unix_ms());

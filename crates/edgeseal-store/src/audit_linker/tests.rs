@@ -63,7 +63,7 @@ async fn verify(catalog: &Catalog, account: &AccountId, now: Timestamp) -> Repor
 }
 
 #[tokio::test]
-async fn what_was_there_and_what_comes_is_linked_once() {
+async fn existing_and_new_records_are_linked_once() {
     let catalog = catalog();
     let (one, other) = (account(1), account(2));
     for n in 0..5 {
@@ -114,7 +114,7 @@ async fn a_restarted_linker_resumes() {
 }
 
 #[tokio::test]
-async fn two_at_once_link_each_record_once() {
+async fn concurrent_linkers_link_each_record_once() {
     let catalog = catalog();
     let account = account(1);
     let mut one = AuditLinker::start(catalog.clone(), || NOW).await.unwrap();

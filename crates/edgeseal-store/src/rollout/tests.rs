@@ -200,7 +200,7 @@ fn quarantine_and_failed_proofs_are_told() {
 
 /// The report names 2 of 5: a domain that sorts after these may be one of the other 3.
 #[test]
-fn what_a_cut_list_does_not_name_is_not_taken_for_good() {
+fn domains_beyond_a_truncated_list_are_not_assumed_healthy() {
     let mut edge = edge(10);
     edge.quarantined_total = 5;
     for (named, expected) in [

@@ -319,7 +319,7 @@ async fn a_name_taken_by_force_takes_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_the_centre_makes_way_too() {
+async fn force_set_takes_the_name_of_a_cas_certificate() {
     let server = Server::start_with(&unlimited());
     let (api, origin) = (server.root_client(), Origin::start().await);
     add(&api, &names(1), &origin).await;

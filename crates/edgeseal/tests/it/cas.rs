@@ -258,7 +258,7 @@ async fn a_stored_key_is_never_returned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_bound_stays_until_it_is_not() {
+async fn a_bound_certificate_cannot_be_deleted() {
     let centre = CasFixture::with_domain("").await;
     let [one, two, staged] = [(); 3].map(|()| AUTHORITY.issue(&[NAME]));
     let first = centre.upload("first", &one).await;
@@ -353,7 +353,7 @@ async fn the_same_content_twice() {
 /// The way tools of 2018 renew: delete the bound certificate, upload the next one under its name,
 /// bind it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bound_one_that_is_deleted_leaves_with_its_last_binding() {
+async fn a_certificate_deleted_while_bound_is_removed_with_its_last_binding() {
     for (config, version) in [
         ("", CAS_2018),
         ("bound_certificate = \"release\"\n", CAS),

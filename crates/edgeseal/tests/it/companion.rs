@@ -119,7 +119,7 @@ fn assert_whole(mut server: Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_left_behind() {
+async fn switching_off_and_rebinding_leave_no_companion() {
     let (server, api) = serving().await;
     let (rsa, ecdsa) = (AUTHORITY.issue_rsa(&[NAME]), AUTHORITY.issue(&[NAME]));
     set(&api, &upload_params(NAME, &ecdsa)).await;

@@ -330,7 +330,7 @@ async fn the_redirect_of_2014() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_set_is_read_back_and_what_is_deleted_is_default_again() {
+async fn settings_are_read_back_and_deletion_restores_defaults() {
     let site = ConfiguredSite::start(&[NAME]).await;
     let set = site.set("https_force", &[("enable", "on")]).await;
     let id = set[0]["ConfigId"].as_i64().unwrap();

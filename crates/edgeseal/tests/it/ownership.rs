@@ -58,7 +58,7 @@ async fn assert_unproven(api: &ApiClient, domains: &[&str], origin: &Origin) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_in_the_dns_proves_it() {
+async fn a_dns_record_proves_ownership() {
     let dns = DnsServer::start().await;
     let server = start(&dns, "owner_check = \"on\"\n").await;
     let (alice, bob) = (
@@ -126,7 +126,7 @@ async fn a_record_in_the_dns_proves_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_on_the_web_server_proves_it() {
+async fn a_file_on_the_web_server_proves_ownership() {
     let (dns, origin) = (DnsServer::start().await, Origin::start().await);
     let (page, web) = changeable("nothing of the kind").await;
     let config = format!(
@@ -180,7 +180,7 @@ async fn a_file_at_a_private_address_is_not_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_demand_there_is_nothing_to_prove() {
+async fn without_owner_check_nothing_is_verified() {
     let dns = DnsServer::start().await;
     let server = start(&dns, "").await;
     let (alice, origin) = (server.create_account("alice").await, Origin::start().await);

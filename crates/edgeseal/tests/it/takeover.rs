@@ -314,7 +314,7 @@ fn the_recipe() {
 }
 
 #[test]
-fn it_is_printed_with_the_port_that_was_taken() {
+fn the_recipe_names_the_listening_port() {
     let (server, address) = takeover();
     let recipe = server.printed_until("what the tools were told");
     let place = format!("Edgeseal takes the place of the cloud's API at {address}.");
@@ -333,7 +333,7 @@ fn it_is_printed_with_the_port_that_was_taken() {
 }
 
 #[test]
-fn it_is_refused_for_other_machines() {
+fn takeover_is_refused_beyond_loopback() {
     let home = tempfile::tempdir().unwrap();
     for (arguments, says) in [
         (

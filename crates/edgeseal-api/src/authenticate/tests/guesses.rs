@@ -194,7 +194,7 @@ async fn a_throttled_source_causes_no_store_reads() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_refused_before_any_key_is_looked_up() {
+async fn overlong_values_are_refused_before_any_key_lookup() {
     let (store, mut context) = context_with_counting_store(true).await;
     // Such calls do not even count as failures.
     allow(&mut context, 1);
@@ -205,19 +205,19 @@ async fn what_is_too_long_is_refused_before_any_key_is_looked_up() {
     let body = body.replace("Signature=d3Jvbmc%3D", &format!("Signature={}", long(257)));
     for (what, raw) in [
         ("a nonce of 200 KiB", v1("testid", &long(200 << 10), "")),
-        ("a nonce of 257 octets", v1("testid", &long(257), "")),
+        ("a nonce of 257 bytes", v1("testid", &long(257), "")),
         ("the same in V3", v3("testid", &long(257), None)),
-        ("a key id of 129 octets", v1(&long(129), "n", "")),
+        ("a key ID of 129 bytes", v1(&long(129), "n", "")),
         ("the same in V3", v3(&long(129), "n", None)),
         (
-            "a signature of 257 octets",
+            "a signature of 257 bytes",
             RawRequest {
                 body: Some(body.into()),
                 ..signature
             },
         ),
         (
-            "a name of 129 octets",
+            "a name of 129 bytes",
             v1("testid", "n", &format!("&{}=1", long(129))),
         ),
         (

@@ -104,7 +104,7 @@ fn slow_only_for(action: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_an_operation_asks_besides_waits_for_its_turn_too() {
+async fn further_permission_checks_wait_for_their_turn_too() {
     let mut world = TestServer::empty(Settings {
         return_private_keys: true,
         ..Settings::default()

@@ -204,7 +204,7 @@ fn formats() {
     let refuse = Invalid::Format;
     let one = || named(1, "CN=rsa.example.com");
     let not_x509 = refuse(InvalidFormat::NotX509 { block: 1 });
-    refused("no octets", with(&[]), leaf, not_x509.clone());
+    refused("no bytes", with(&[]), leaf, not_x509.clone());
     refused("no DER", with(b"hello, world"), leaf, not_x509.clone());
     refused(
         "a key",

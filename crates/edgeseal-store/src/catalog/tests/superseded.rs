@@ -184,7 +184,7 @@ async fn at_the_quota_a_renewal_takes_the_place_of_what_it_supersedes() {
 
 /// Several domains release it at once, and one of them is the last; in a file and in memory.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_its_last_domains_leave_at_once_is_superseded() {
+async fn an_upload_released_by_several_domains_at_once_is_superseded() {
     let home = tempfile::tempdir().unwrap();
     let file = crate::sqlite::SqliteStore::open(home.path().join("store.db")).unwrap();
     let stores: [SharedStore; 2] = [Arc::new(MemoryStore::new()), Arc::new(file)];
@@ -226,7 +226,7 @@ async fn one_that_its_last_domains_leave_at_once_is_superseded() {
 
 /// An upload that is bound between the decision to remove it and the commit stays.
 #[tokio::test]
-async fn one_that_is_bound_meanwhile_does_not_go() {
+async fn an_upload_bound_during_removal_stays() {
     let catalog = &catalog();
     let a = with_uploads(catalog, A, 1..=5).await;
     let b = &with_uploads(catalog, B, []).await;
@@ -260,7 +260,7 @@ async fn one_that_is_bound_meanwhile_does_not_go() {
 
 /// A binding by a release that does not know superseded uploads.
 #[tokio::test]
-async fn one_that_is_bound_does_not_go_whatever_the_index_says() {
+async fn a_bound_upload_stays_despite_a_stale_index() {
     let catalog = &catalog();
     let a = with_uploads(catalog, A, 1..=5).await;
     let b = with_uploads(catalog, B, []).await;
@@ -278,7 +278,7 @@ async fn one_that_is_bound_does_not_go_whatever_the_index_says() {
 }
 
 #[tokio::test]
-async fn the_doctor_finds_one_that_is_none() {
+async fn the_doctor_finds_invalid_superseded_entries() {
     let catalog = &catalog();
     let a = with_uploads(catalog, A, 1..=2).await;
     let (centre, b) = (

@@ -87,7 +87,7 @@ async fn labels_are_kept_shown_and_changed_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_is_of_one_certificate_and_free_once_it_is_given_up() {
+async fn a_name_belongs_to_one_certificate_until_released() {
     let centre = CasFixture::with_domain("").await;
     let api = &centre.api;
     let pems = [AUTHORITY.issue(&[NAME]), AUTHORITY.issue(&[NAME])];
@@ -132,7 +132,7 @@ async fn a_name_is_of_one_certificate_and_free_once_it_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_written_is_refused() {
+async fn invalid_labels_are_refused() {
     let centre = CasFixture::start("").await;
     let api = &centre.api;
     let id = centre.upload("first", &AUTHORITY.issue(&[NAME])).await;

@@ -96,7 +96,7 @@ async fn assert_outcome(
 /// Whichever call wins, a domain serves the certificate if and only if its binding was
 /// acknowledged.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_bound_to_what_is_gone() {
+async fn a_binding_never_races_a_deletion() {
     let centre = CasFixture::start("").await;
     let names = domains(&centre, BINDERS).await;
     let mut met = Vec::new();
@@ -137,7 +137,7 @@ async fn nothing_is_bound_to_what_is_gone() {
 /// The last bindings of a deleted certificate are released at the same moment, and it is removed
 /// with them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_one_goes_although_its_last_users_leave_together() {
+async fn concurrent_last_releases_remove_a_deleted_certificate() {
     let centre = CasFixture::start("").await;
     let names = domains(&centre, 4).await;
     let next = AUTHORITY.issue(&["*.centre.example"]);
@@ -162,7 +162,7 @@ async fn a_deleted_one_goes_although_its_last_users_leave_together() {
 /// The last certificates with one content are deleted at the same moment, and its key is removed
 /// with them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_goes_although_its_last_certificates_leave_together() {
+async fn concurrent_last_deletions_remove_the_key() {
     let centre = CasFixture::start("").await;
     for round in 0..20 {
         let pem = AUTHORITY.issue(&["*.centre.example"]);

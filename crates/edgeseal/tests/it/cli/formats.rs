@@ -181,7 +181,7 @@ async fn every_usual_format_is_accepted() {
 }
 
 #[test]
-fn what_cannot_be_taken_is_named() {
+fn unsupported_formats_are_named() {
     let server = with_files();
     for (files, says) in [
         (

@@ -348,9 +348,9 @@ fn differences(
     }
     let code = of_hers.1["Code"].as_str().unwrap_or(OK);
     if code != told {
-        return Some(format!("is told {shown}, not {told:?}"));
+        return Some(format!("gets {shown}, not {told:?}"));
     }
-    (of_hers != of_nothing).then(|| format!("is told {of_hers:?} or {of_nothing:?}"))
+    (of_hers != of_nothing).then(|| format!("gets {of_hers:?} or {of_nothing:?}"))
 }
 
 /// Everything that the account can read about itself.

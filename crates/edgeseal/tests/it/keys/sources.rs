@@ -96,7 +96,7 @@ async fn keys_of_a_variable() {
 
 /// The page's commands run beside a server in its order; its configurations are valid.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_about_keys_is_true() {
+async fn the_documented_key_commands_work() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operate/keys.md");
     let page = fs::read_to_string(page).unwrap();
     let blocks = |mark: &str| -> Vec<String> {
