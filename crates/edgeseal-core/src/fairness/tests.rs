@@ -120,7 +120,7 @@ fn only_who_holds_less_replaces_an_idle_connection() {
     let table = [
         (C, A, true),
         (C, B, true),
-        (B, A, true), // one against the three of its network
+        (B, A, true), // one place against the three of A's network
         (A, B, false),
         (B, B, false),
         (D, A, false),

@@ -177,7 +177,10 @@ async fn one_certificate_goes_to_all_of_a_batch_or_to_none() {
     };
     assert_all_serve(&before, "after the batch").await;
     let listed = api.ok(CDN_VERSION, "DescribeCdnCertificateList", &[]).await;
-    assert_eq!(listed["CertificateListModel"]["Count"], 1, "one for all");
+    assert_eq!(
+        listed["CertificateListModel"]["Count"], 1,
+        "one certificate for all domains"
+    );
 
     api.add("a.other.example", &origin).await;
     api.add("stopped.batch.example", &origin).await;

@@ -334,7 +334,9 @@ async fn the_same_content_twice() {
     // A third one is uploaded and deleted while the second one is served.
     let three = centre.upload("one", &pem).await;
     centre.delete(CAS_2018, three).await;
-    centre.assert_serves(&pem, "still").await;
+    centre
+        .assert_serves(&pem, "after a third one was deleted")
+        .await;
     centre.api.call_on_domain("DeleteCdnDomain", NAME).await;
     centre.delete(CAS, two).await;
     let stored = centre.into_store_dump().await;

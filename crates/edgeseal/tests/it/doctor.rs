@@ -144,7 +144,7 @@ const DAMAGE: &[Damage] = &[
         "what is sealed is another key",
     ),
     (
-        "a key that is none",
+        "not a private key",
         |data| {
             change(data, "material/%", |data, value| {
                 let mut material = decode_material(value).unwrap();
@@ -268,7 +268,7 @@ const DAMAGE: &[Damage] = &[
         "it leads to nothing that it belongs to",
     ),
     (
-        "a domain that does not read",
+        "an unreadable domain",
         |data| change(data, "domain/%", |_, value| value[0] = b'?'),
         "it does not read",
     ),

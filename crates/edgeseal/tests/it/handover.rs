@@ -380,7 +380,7 @@ async fn a_successor_that_exits_at_any_step_changes_nothing() {
     let address = server.addresses().api;
     let waiting = tokio::spawn(async move { call(address, &api).await });
     let seen = visitor.done.load(Ordering::SeqCst);
-    eventually("visits go on", async || {
+    eventually("edge requests continue", async || {
         (visitor.done.load(Ordering::SeqCst) > seen + 3).then_some(())
     })
     .await;
@@ -508,7 +508,7 @@ async fn a_predecessor_killed_in_a_hand_over_leaves_the_successor_serving() {
     server.signal("STOP");
     let next = server.spawn(&["--take-over"]);
     let asked = format!("/proc/{}/net/unix", next.id());
-    eventually("it is asked", async || {
+    eventually("the hand-over request is queued", async || {
         let sockets = fs::read_to_string(&asked).ok()?;
         let path = server.data().join("handover/socket");
         let path = path.display().to_string();

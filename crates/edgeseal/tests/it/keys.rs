@@ -235,7 +235,7 @@ async fn a_rotation_goes_on_after_each_kill() {
     for _ in 0..3 {
         server.launch();
         let api = server.root_client();
-        eventually("a step", async || {
+        eventually("ten resealed records", async || {
             let resealed = resealing(&api).await["Resealed"].as_u64();
             (resealed >= Some(10)).then_some(())
         })
@@ -330,7 +330,7 @@ async fn a_start_without_a_key_that_is_needed_touches_nothing() {
     server
         .assert_serves(NAMES[0], &pem.leaf, "a new certificate")
         .await;
-    let state = eventually("the end of the look", async || {
+    let state = eventually("the end of resealing", async || {
         let state = resealing(&api).await;
         (state["State"] != "Running").then_some(state)
     });

@@ -422,7 +422,7 @@ async fn a_wrong_number_is_corrected_at_the_next_start() {
         );
         server.launch();
         let bob = server.client_for(&bob.account, &bob.key, text(&bob));
-        let corrected = crate::harness::eventually("the number", async || {
+        let corrected = crate::harness::eventually("the corrected count", async || {
             (quotas(&bob).await["DomainRemain"] == 1).then_some(())
         });
         corrected.await;
@@ -459,7 +459,7 @@ async fn listings_filter_by_what_another_release_left() {
     assert_eq!(doctor(&server.data()).0, Some(65));
     server.launch();
     let api = server.root_client();
-    let filtered = crate::harness::eventually("a right listing", async || {
+    let filtered = crate::harness::eventually("a correct listing", async || {
         let offline = [("DomainStatus", "offline")];
         let domains = api.ok(CDN_VERSION, "DescribeUserDomains", &offline).await;
         let without = [("DomainName", "2.list.example")];

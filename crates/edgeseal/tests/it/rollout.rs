@@ -256,7 +256,7 @@ async fn quarantine_sets_and_clears_the_alert() {
     let gauge =
         |body: &str, count| body.contains(&format!("\nedgeseal_quarantined_domains {count}\n"));
     assert!(gauge(&get("/metrics").await.body, 1));
-    let body = eventually("a report of it", || async {
+    let body = eventually("a report of the quarantine", || async {
         let body = rollout(&api, &[("DomainName", NAME)]).await;
         (body["LiveEdges"] == 1).then_some(body)
     })

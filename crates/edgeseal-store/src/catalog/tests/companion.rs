@@ -105,7 +105,7 @@ async fn a_hidden_companion_goes_with_its_binding() {
 async fn the_earlier_end_of_two_chains_counts() {
     for (ms, expected) in [(500, (1, 0)), (2000, (0, 1))] {
         let catalog = catalog();
-        let first = upload(&catalog, 1, "a").await; // ends after 1000 ms
+        let first = upload(&catalog, 1, "a").await; // expires after 1000 ms
         let second = upload_rsa(&catalog, 2, "b", ms).await;
         let both = with_companion(&first, &second);
         add(&catalog, &both).await;

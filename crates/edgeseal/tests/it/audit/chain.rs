@@ -159,7 +159,7 @@ async fn tampering_with_the_file_is_detected() {
             "is in no link",
         ),
         (
-            "an old record inserted as if it waited",
+            "an old record inserted as pending",
             &|file| insert(file, young - DAY_MS, "SELECT max(changed) FROM entry AS e"),
             "is in no link",
         ),
@@ -310,7 +310,7 @@ async fn old_records_expire_and_the_rest_still_verifies() {
     server.launch();
     let secret = String::from_utf8(alice.secret.expose().to_vec()).unwrap();
     let alice = server.client_for(&alice.account, &alice.key, &secret);
-    let left = eventually("the old ones are gone", async || {
+    let left = eventually("the old records expire", async || {
         let found = records(&alice, &[]).await;
         (found.len() == 11).then_some(found)
     })

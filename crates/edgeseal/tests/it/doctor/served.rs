@@ -48,7 +48,7 @@ async fn an_expired_certificate_is_found() {
         assert!(said.ends_with("\nno problem, 1 warning\n"), "{said}");
     }
     let end = Timestamp::from_unix_ms(ends.unix_timestamp() * 1000);
-    eventually("the end of the certificate", async || {
+    eventually("the certificate expires", async || {
         (now() > end).then_some(())
     })
     .await;

@@ -118,7 +118,7 @@ async fn the_documented_key_commands_work() {
         shell.args(["-euc", &block]).env("PATH", &path);
         shell
             .env("EDGESEAL_DATA", server.data())
-            .env("EDGESEAL_CONNECTIONS", "100") // the descriptors of any machine are enough
+            .env("EDGESEAL_CONNECTIONS", "100") // the file descriptors of any machine suffice
             .stdin(Stdio::null());
         printed.push(stdout_of_success(&shell.output().unwrap()));
     }

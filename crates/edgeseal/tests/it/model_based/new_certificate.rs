@@ -128,7 +128,7 @@ impl ModelTest {
             numbers.push(id.to_string());
         }
         for number in numbers {
-            eventually("the end of a certificate", async || {
+            eventually("the certificate expires", async || {
                 let params = [("CertId", number.as_str())];
                 let detail = self.api.ok(CAS, "GetUserCertificateDetail", &params).await;
                 (detail["Expired"] == true).then_some(())
