@@ -19,19 +19,19 @@ const HEADERS_MAX: usize = 16 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The time limit was exceeded.
-    #[error("no answer within {} s", TIMEOUT.as_secs())]
+    #[error("no response within {} s", TIMEOUT.as_secs())]
     Timeout,
     /// The server cannot be reached, or the TLS handshake failed.
-    #[error("it cannot be reached")]
+    #[error("the server cannot be reached")]
     Connect(#[from] std::io::Error),
     /// HTTP failed.
-    #[error("it does not answer as HTTP has it")]
+    #[error("the response is not valid HTTP")]
     Http(#[from] hyper::Error),
     /// The status is not 200.
-    #[error("it answers with status {0}")]
+    #[error("the server returned status {0}")]
     Status(StatusCode),
     /// The response is incomplete, or longer than allowed.
-    #[error("its answer breaks off or is too long")]
+    #[error("the response is incomplete or too long")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

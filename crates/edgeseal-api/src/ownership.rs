@@ -137,7 +137,7 @@ pub enum OwnershipError {
         address: IpAddr,
     },
     /// The web server returns another status than 200. Redirects are not followed.
-    #[error("{url} is answered with status {status}")]
+    #[error("{url} returned status {status}")]
     UnexpectedStatus {
         /// The URL.
         url: String,
@@ -159,7 +159,7 @@ pub enum OwnershipError {
         url: String,
     },
     /// No response, or not within the timeout.
-    #[error("{name} cannot be asked: {reason}")]
+    #[error("{name} cannot be queried: {reason}")]
     Unreachable {
         /// The name of the record, or the URL of the file.
         name: String,
@@ -427,7 +427,7 @@ fn unreachable(name: &str, error: &dyn std::error::Error) -> OwnershipError {
 fn timed_out(name: &str) -> OwnershipError {
     OwnershipError::Unreachable {
         name: name.to_owned(),
-        reason: "no answer in time".to_owned(),
+        reason: "no response in time".to_owned(),
     }
 }
 

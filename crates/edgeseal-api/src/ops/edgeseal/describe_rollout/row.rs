@@ -91,7 +91,7 @@ fn reason_text(reason: &StatusReason<'_>, is_operator: bool) -> String {
     };
     match reason {
         StatusReason::Silent { age_ms } => format!(
-            "no report for {} s: the edge may be gone, and is not waited for",
+            "no report for {} s: the edge may have stopped, and is not waited for",
             age_ms / 1000
         ),
         StatusReason::Quarantined { reason } => with(
@@ -101,17 +101,17 @@ fn reason_text(reason: &StatusReason<'_>, is_operator: bool) -> String {
         StatusReason::Behind => "the edge has not reported this commit yet".to_owned(),
         StatusReason::PossiblyQuarantined { total } => {
             let text = "the edge has so many domains in quarantine that its report does not name \
-                        all of them; ask with Prefer: wait";
+                        all of them; call with Prefer: wait";
             with(text, &total.to_string())
         }
         StatusReason::Unproved { reason } => {
             with("a handshake with the edge did not show it", reason)
         }
         StatusReason::Mismatch => {
-            "a handshake with the edge showed something else than what is stored".to_owned()
+            "a handshake with the edge showed another state than the stored one".to_owned()
         }
         StatusReason::NoProof => {
-            "no handshake was read for it lately; ask with Prefer: wait".to_owned()
+            "no recent handshake has proven it; call with Prefer: wait".to_owned()
         }
     }
 }
