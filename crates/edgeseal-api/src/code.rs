@@ -745,7 +745,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_code_has_a_section_of_its_own_that_an_address_can_name() {
+    fn each_code_has_its_own_valid_anchor() {
         let rows = || Code::ALL.iter().map(|code| code.spec());
         let wires: HashSet<_> = rows().map(|row| row.wire_code).collect();
         let anchors: HashSet<_> = rows().map(|row| row.anchor()).collect();

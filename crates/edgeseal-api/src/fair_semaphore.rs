@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_account_has_some_of_them_and_all_have_the_rest() {
+    async fn an_account_waits_at_its_own_limit_and_then_in_the_common_queue() {
         let turns = FairSemaphore::new(3, 2);
         let account = |number: u64| AccountId::parse(&number.to_string()).unwrap();
         let [a, b, c] = [
@@ -111,20 +111,26 @@ mod tests {
         let one = turns.acquire(&a).await;
         let two = turns.acquire(&a).await;
         let mut third = Box::pin(turns.acquire(&a));
-        assert!((&mut third).now_or_never().is_none(), "its own are taken");
+        assert!(
+            (&mut third).now_or_never().is_none(),
+            "the account is at its limit"
+        );
         let other = turns.acquire(&b).await;
         let mut waits = Box::pin(turns.acquire(&c));
-        assert!((&mut waits).now_or_never().is_none(), "all are taken");
+        assert!(
+            (&mut waits).now_or_never().is_none(),
+            "the total limit is reached"
+        );
         drop(one);
         assert!(
             (&mut third).now_or_never().is_none(),
-            "it stands behind the other in the queue of all"
+            "it is behind the other account in the common queue"
         );
         let waited = waits.await;
         drop(two);
         let third = third.await;
         drop((waited, other, third));
-        assert!(turns.accounts().is_empty(), "nobody is remembered");
+        assert!(turns.accounts().is_empty(), "no account is kept");
     }
 
     #[tokio::test]

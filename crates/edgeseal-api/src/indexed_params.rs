@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_one_name_are_a_list_of_their_own() {
+    fn each_field_is_a_separate_list() {
         let given = params(&[("Tag.1.Key", "k"), ("Tag.1.Value", "v"), ("Tag.3.Key", "l")]);
         let (keys, gap) = field_values(&given, "Tag", ".Key");
         assert_eq!(keys, ["k", "l"]);

@@ -47,7 +47,7 @@ mod tests {
     use super::contains_private_key;
 
     #[test]
-    fn keys_of_all_kinds_are_found_in_all_encodings() {
+    fn keys_of_all_types_are_detected_in_all_encodings() {
         for algorithm in [
             &rcgen::PKCS_ED25519,
             &rcgen::PKCS_ECDSA_P256_SHA256,
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_no_keys() {
+    fn names_are_not_keys() {
         for name in [
             "",
             "www.example.com,.example.org,xn--bcher-kva.example",

@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(
             lines.check(true, now),
             Some(None),
-            "others are not held back"
+            "authenticated calls are always logged"
         );
         assert_eq!(lines.check(false, now.plus_ms(1000)), Some(Some(80)));
         assert_eq!(lines.check(false, now.plus_ms(1000)), Some(None));

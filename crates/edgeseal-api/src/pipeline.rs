@@ -237,7 +237,7 @@ mod tests {
     };
 
     #[test]
-    fn what_failed_inside_is_found_and_what_the_caller_did_is_not() {
+    fn store_faults_are_found_but_not_errors_of_the_caller() {
         let io = std::io::Error::other("disk");
         let error = StoreError::Fault(Fault::of("read")(io));
         let deep = StagingError::Domain(DomainError::Store(error));

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_as_serialized() {
+    fn names_equal_the_serialized_kinds() {
         for kind in [
             WarningKind::IncompleteChain,
             WarningKind::ExpiresSoon,

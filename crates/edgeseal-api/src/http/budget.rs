@@ -286,24 +286,24 @@ mod tests {
     }
 
     #[test]
-    fn a_source_has_an_eighth_and_what_is_dropped_is_free() {
+    fn a_source_gets_an_eighth_and_dropped_reservations_are_released() {
         let budget = budget(32);
         let held = hold(&budget, A, 3).unwrap();
         assert!(hold(&budget, A, 2).is_err());
         assert_eq!(
             budget.reserved_bytes(),
             3 * PAGE,
-            "what did not suffice is given back"
+            "a failed reservation is released"
         );
         let mut one = hold(&budget, A, 1).unwrap();
-        assert_eq!(one.grow_to(PAGE), Ok(()), "it has as many");
+        assert_eq!(one.grow_to(PAGE), Ok(()), "it has that many already");
         assert_eq!(one.grow_to(PAGE + 1), Err(Exhausted));
         let _other = hold(&budget, B, 4).unwrap();
         drop((held, one));
         assert_eq!(budget.reserved_bytes(), 4 * PAGE);
         assert!(hold(&budget, A, 4).is_ok());
         let holders = budget.reservations();
-        assert_eq!(holders.by_source.len(), 1, "nothing is remembered of A");
+        assert_eq!(holders.by_source.len(), 1, "no entry is kept for A");
     }
 
     #[test]
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_with_an_equal_share_evicts_nobody() {
+    fn a_source_with_an_equal_share_evicts_no_other() {
         let budget = Budget::new(4 * PAGE as u64, 4 * PAGE as u64);
         let held = Revoker::default();
         let _a = budget.reserve(A, 2 * PAGE, held.clone()).unwrap();
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn while_memory_is_short_there_is_an_eighth() {
+    fn under_memory_pressure_an_eighth_remains() {
         let budget = Budget::new(16 * PAGE as u64, 16 * PAGE as u64);
         let (large, small) = (Revoker::default(), Revoker::default());
         let _a = budget.reserve(A, 6 * PAGE, large.clone()).unwrap();
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn budgets_fit_into_the_memory_that_there_is() {
+    fn budgets_fit_into_the_memory_limit() {
         let table = [
             (None, 32 << 20, 64 << 20),
             (Some(4 << 30), 32 << 20, 64 << 20),
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn memory_is_watched() {
+    async fn memory_pressure_evicts_the_largest_source() {
         let memory = MemoryLimit {
             max_bytes: 1000,
             used_bytes: || Some(750),
@@ -387,7 +387,7 @@ mod tests {
         while answers.reserved_bytes() > pages * PAGE {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
-        assert!(!revoker.is_revoked(), "the largest pays");
+        assert!(!revoker.is_revoked(), "only the largest source is evicted");
         drop((one, two, answers, budgets));
         watching.await.unwrap();
     }

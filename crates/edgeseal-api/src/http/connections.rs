@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_counted_by_source_and_in_all() {
+    fn permits_are_counted_per_source_and_in_total() {
         let connections = connections(3, 2);
         let first = place(&connections, "2001:db8::1").ok().unwrap();
         let second = place(&connections, "2001:db8::2").ok().unwrap();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_gets_an_idle_place_of_whoever_holds_most() {
+    fn an_idle_connection_of_the_largest_source_is_evicted() {
         let connections = connections(4, 4);
         let of_one = || place(&connections, "192.0.2.1").ok().unwrap();
         let greedy = [of_one(), of_one(), of_one(), of_one()];
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_all_hold_one_the_longest_idle_connection_gives_way() {
+    async fn between_equal_sources_the_longest_idle_connection_is_evicted() {
         let connections = connections(3, 3);
         let held = ["192.0.2.1", "198.51.100.1", "2001:db8::1"];
         let held = held.map(|peer| place(&connections, peer).ok().unwrap());
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(
             newcomer().err(),
             Some(AcquireError::Exhausted),
-            "all are fresh"
+            "none has been idle for long enough"
         );
         tokio::time::sleep(Duration::from_secs(2)).await;
         let first = newcomer().ok().unwrap();

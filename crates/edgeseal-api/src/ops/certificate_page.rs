@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_shown_in_full() {
+    fn names_that_do_not_fit_are_replaced_by_an_ellipsis() {
         let three = names(3, 9);
         let whole = "000.a.a.a,001.a.a.a,002.a.a.a";
         for (most, shown) in [
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(within(&[], 0), "");
     }
 
-    /// For any certificates, a page is bounded, and each row has a name.
+    /// Whatever the certificates are, a page is bounded and each row has a name.
     #[test]
     fn a_page_is_bounded() {
         for (rows, count, length, in_full) in [

@@ -469,7 +469,7 @@ mod tests {
             (".example.com", true),
             // Exact names do not block other accounts.
             ("co.uk", true),
-            // Private networks and tests.
+            // As in private networks and tests.
             (".corp.internal", true),
             (".private.example", true),
         ];

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn covered_as_the_rule_says() {
+    fn covered_names_agree_with_domain_patterns() {
         let patterns =
             ["a.com", "*.a.com", "x.b.com"].map(|name| DomainPattern::parse(name).unwrap());
         let names: HashSet<String> = patterns.iter().map(DomainPattern::to_string).collect();

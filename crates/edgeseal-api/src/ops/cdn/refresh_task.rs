@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_says_all_to_its_account_alone() {
+    fn an_id_identifies_the_task_for_its_account_only() {
         let (own, other) = (account("1000000000000001"), account("2000000000000002"));
         for (kind, word) in TaskKind::WIRE_NAMES {
             let task = Task {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_none() {
+    fn malformed_ids_are_refused_and_unknown_ids_have_no_task() {
         let own = account("1000000000000001");
         for text in [
             "",

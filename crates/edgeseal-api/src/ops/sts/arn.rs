@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_spelling_each() {
+    fn only_the_exact_form_is_an_arn() {
         let role = "acs:ram::1234567890123456:role/deploy.er-1_x";
         assert_eq!(RoleArn::parse(role).unwrap().to_string(), role);
         let provider = "acs:ram::1234567890123456:oidc-provider/ci@x";

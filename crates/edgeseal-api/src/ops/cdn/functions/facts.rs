@@ -45,7 +45,7 @@ mod tests {
         ids.sort_unstable();
         let count = ids.len();
         ids.dedup();
-        assert_eq!(ids.len(), count, "two functions have one id");
+        assert_eq!(ids.len(), count, "two functions share an id");
         for function in &SUPPORTED {
             assert!(FACTS.contains_key(function.name), "{}", function.name);
         }
