@@ -36,7 +36,13 @@ pub struct DnsServer {
 }
 
 impl DnsServer {
+    /// Negative responses may be cached for the rest of a test, as records may.
     pub async fn start() -> Self {
+        Self::with_negative_ttl(LONG_TTL).await
+    }
+
+    /// Negative responses may be cached for `negative_ttl` seconds.
+    pub async fn with_negative_ttl(negative_ttl: u32) -> Self {
         let zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
             Name::root(),
             ZoneType::Primary,
@@ -60,9 +66,17 @@ impl DnsServer {
             ipv4_queries,
             _server: server,
         };
-        // The last number is the TTL of negative responses.
-        let soa = SOA::new(Name::root(), Name::root(), 1, 3600, 3600, 3600, 1);
-        dns.add("", 1, RData::SOA(soa)).await;
+        let soa = SOA::new(
+            Name::root(),
+            Name::root(),
+            1,
+            3600,
+            3600,
+            3600,
+            negative_ttl,
+        );
+        // The smaller of the record's TTL and its last member counts (RFC 2308 §5).
+        dns.add("", negative_ttl, RData::SOA(soa)).await;
         dns
     }
 

@@ -74,7 +74,7 @@ async fn answers(
 async fn a_changed_dns_name_is_followed_although_connections_are_pooled() {
     for keeps in [true, false] {
         let world = Harness::new();
-        let dns = DnsServer::start().await;
+        let dns = DnsServer::with_negative_ttl(1).await;
         dns.set("origin.test", &["127.0.0.1"]).await;
         let (port, [one, two]) = twins(keeps).await;
         let domain = domain("a.com").with_origin_at("origin.test", port, 20);
@@ -109,7 +109,7 @@ async fn a_changed_dns_name_is_followed_although_connections_are_pooled() {
 #[tokio::test]
 async fn a_dns_outage_closes_no_connection() {
     let world = Harness::new();
-    let dns = DnsServer::start().await;
+    let dns = DnsServer::with_negative_ttl(1).await;
     dns.set("origin.test", &["127.0.0.1"]).await;
     let (port, [one, _]) = twins(true).await;
     world
@@ -136,7 +136,7 @@ async fn a_dns_outage_closes_no_connection() {
 #[tokio::test]
 async fn this_process_and_metadata_services_are_never_origins() {
     let world = Harness::new();
-    let dns = DnsServer::start().await;
+    let dns = DnsServer::with_negative_ttl(1).await;
     let (api, api_address) = listener().await;
     let (everywhere, admin) = {
         let socket = TcpListener::bind("0.0.0.0:0").await.unwrap();
@@ -220,7 +220,7 @@ async fn this_process_and_metadata_services_are_never_origins() {
 async fn private_addresses_require_permission() {
     use OriginPermission::{Allowed, Refused, Root, Tenant, Unknown};
     let world = Harness::new();
-    let dns = DnsServer::start().await;
+    let dns = DnsServer::with_negative_ttl(1).await;
     let port = saying("hello").await;
     dns.set("inside.test", &["127.0.0.1"]).await;
     dns.set("both.test", &["127.0.0.1", "::ffff:127.0.0.1"])
@@ -307,7 +307,7 @@ async fn a_revoked_permission_applies_from_the_next_request() {
 #[tokio::test]
 async fn a_name_without_address_is_unreachable() {
     let world = Harness::new();
-    let dns = DnsServer::start().await;
+    let dns = DnsServer::with_negative_ttl(1).await;
     let backup = saying("backup").await;
     let domain = domain("a.com")
         .with_origin_at("nothing.test", 80, 20)

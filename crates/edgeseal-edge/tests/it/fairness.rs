@@ -149,7 +149,15 @@ async fn idle_connections_are_evicted_for_newcomers() {
         }
     };
     timeout(TIMEOUT, served).await.expect("in place of another");
-    assert!(is_closed(&mut silent[0]).await, "it was idle for longest");
+    // Which of the two was idle for longest is decided by the end of the handshake at the server.
+    let [one, other] = &mut silent[..] else {
+        unreachable!()
+    };
+    let evicted = tokio::select! {
+        closed = is_closed(one) => closed,
+        closed = is_closed(other) => closed,
+    };
+    assert!(evicted, "a connection that has served nothing");
     ask_once(&mut used).await;
 }
 
