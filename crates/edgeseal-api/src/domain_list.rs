@@ -1,6 +1,7 @@
-//! The domains that a call names, parsed once: the caller is authorized for this list, and the
-//! operation gets the same list. An operation that parsed its own list could act on domains for
-//! which nobody was authorized.
+//! The domains that a call names, parsed once.
+//!
+//! The caller is authorized for this list, and the operation gets the same list. An operation that
+//! parsed its own list could act on domains for which nobody was authorized.
 
 use edgeseal_core::{DomainPattern, name::InvalidDomainName};
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 
-/// An error that maps to a wire code. [`api_error!`] implements it from one line per variant.
+/// An error that maps to a wire code. `api_error!` implements it from one line per variant.
 pub trait ApiError: Error + Send + Sync {
     /// The code.
     fn code(&self) -> Code;
