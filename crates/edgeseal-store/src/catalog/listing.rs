@@ -1,7 +1,4 @@
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edgeseal_core::{
     AccountId, DomainPattern, Timestamp, certificate::CertificateId, domain::Domain,
@@ -86,19 +83,36 @@ impl Catalog {
         account: &AccountId,
         wanted: impl Fn(&str, &DomainSummary<'_>) -> bool + Send + Sync + 'static,
     ) -> Result<Vec<String>, Fault> {
+        let names = self.fold_domains(account, move |names: &mut Vec<String>, name, domain| {
+            if wanted(name, domain) {
+                names.push(name.to_owned());
+            }
+        });
+        names.await
+    }
+
+    /// Shows each domain of an account, by name and summary in byte order of the names, to `fold`;
+    /// returns what it made of them.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn fold_domains<T: Default + Send + 'static>(
+        &self,
+        account: &AccountId,
+        fold: impl Fn(&mut T, &str, &DomainSummary<'_>) + Send + Sync + 'static,
+    ) -> Result<T, Fault> {
         let prefix = key::account_domains(account);
         let skipped = prefix.len();
-        let names = Arc::new(Mutex::new(Vec::new()));
-        let collected = Arc::clone(&names);
-        let collect: EntryFilter = Arc::new(move |key, value| {
-            let name = &key[skipped..];
-            if decode_summary(value).is_ok_and(|summary| wanted(name, &summary)) {
-                lock(&collected).push(name.to_owned());
+        let folded = Arc::new(Mutex::new(T::default()));
+        let state = Arc::clone(&folded);
+        let visit: EntryFilter = Arc::new(move |key, value| {
+            if let Ok(summary) = decode_summary(value) {
+                fold(&mut lock(&state), &key[skipped..], &summary);
             }
             false
         });
-        self.store.select(&prefix, collect, 0, 0).await?;
-        Ok(std::mem::take(&mut *lock(&names)))
+        self.store.select(&prefix, visit, 0, 0).await?;
+        Ok(std::mem::take(&mut *lock(&folded)))
     }
 
     /// How many domains of an account serve a chain that expires before `now`, and how many one
@@ -112,26 +126,15 @@ impl Catalog {
         now: Timestamp,
         soon: Timestamp,
     ) -> Result<(usize, usize), Fault> {
-        let counts = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
-        let counted = Arc::clone(&counts);
-        let count: EntryFilter = Arc::new(move |_, value| {
-            let summary = decode_summary::<DomainSummary<'_>>(value);
-            match summary.map(|summary| summary.served) {
-                Ok(Some(bound)) if bound.expires < now => counted.0.fetch_add(1, Ordering::Relaxed),
-                Ok(Some(bound)) if bound.expires < soon => {
-                    counted.1.fetch_add(1, Ordering::Relaxed)
+        let count =
+            move |(ended, ending): &mut (usize, usize), _: &str, domain: &DomainSummary<'_>| {
+                match &domain.served {
+                    Some(bound) if bound.expires < now => *ended += 1,
+                    Some(bound) if bound.expires < soon => *ending += 1,
+                    _ => {}
                 }
-                _ => 0,
             };
-            false
-        });
-        let prefix = key::account_domains(account);
-        self.store.select(&prefix, count, 0, 0).await?;
-        let (ended, ending) = &*counts;
-        Ok((
-            ended.load(Ordering::Relaxed),
-            ending.load(Ordering::Relaxed),
-        ))
+        self.fold_domains(account, count).await
     }
 
     /// The IDs of the certificates of an account, of one region or of all, sorted within a region.
