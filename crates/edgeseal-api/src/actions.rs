@@ -9,18 +9,19 @@ use edgeseal_core::{policy::Scope, rate::RateLimit};
 
 use crate::{
     code::{Code, CodeSpec},
-    error::api_error,
-    operation::Handler,
+    error::{ApiError as _, api_error},
+    operation::{Handler, Operation},
     request::Request,
 };
 
 mod equivalents;
-mod table;
+pub(crate) mod table;
 
 pub use equivalents::equivalent_permission;
 pub use table::ACTIONS;
 
 use table::CDN;
+pub(crate) use table::{action, actions};
 
 /// One action of one version.
 pub struct Action {
@@ -209,10 +210,15 @@ fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
     rows.skip(1).map(|line| line.split('\t').collect())
 }
 
+/// Every code that the errors of an operation can have.
+pub(crate) fn error_codes<Call: 'static, Op: Operation<Call>>() -> Vec<Code> {
+    Op::Error::codes()
+}
+
 impl Action {
     /// An action on no particular resource, with its rate, access and permission from
     /// `spec/actions.tsv`.
-    fn new(
+    pub(crate) fn new(
         (version, name): (&'static str, &'static str),
         error_codes: fn() -> Vec<Code>,
         handler: Handler,

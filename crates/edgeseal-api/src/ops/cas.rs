@@ -34,6 +34,29 @@ pub use upload_user_certificate::{CreateUserCertificate, UploadUserCertificate};
 use edgeseal_core::certificate::{CertificateId, KeyAlgorithm};
 use edgeseal_store::record::{CertificateRecord, CertificateSummary};
 
+crate::actions::actions! {
+    CAS "CreateDeploymentJob" Cas("Name") OwnAccount => CreateDeploymentJob;
+    CAS "DeleteDeploymentJob" Cas("JobId") OwnAccount => DeleteDeploymentJob;
+    CAS "DeleteUserCertificate" Cas("CertId") OwnAccount => DeleteUserCertificate;
+    CAS "DescribeDeploymentJob" Cas("JobId") OwnAccount => DescribeDeploymentJob;
+    CAS "DescribeDeploymentJobStatus" Cas("JobId") OwnAccount => DescribeDeploymentJobStatus;
+    CAS "GetCertificateDetail" Cas("CertificateId") OwnAccount => GetCertificateDetail;
+    CAS "GetUserCertificateDetail" Cas("CertId") OwnAccount => GetUserCertificateDetail;
+    CAS "ListCertificates" Cas("") OwnAccount => ListCertificates;
+    CAS "ListCloudResources" Cas("") OwnAccount => ListCloudResources;
+    CAS "ListContact" Cas("") OwnAccount => ListContact;
+    CAS "ListDeploymentJob" Cas("") OwnAccount => ListDeploymentJob;
+    CAS "ListUserCertificateOrder" Cas("") OwnAccount => ListUserCertificateOrder;
+    CAS "ListWorkerResource" Cas("JobId") OwnAccount => ListWorkerResource;
+    CAS "UpdateDeploymentJobStatus" Cas("JobId") OwnAccount => UpdateDeploymentJobStatus;
+    CAS "UploadUserCertificate" Cas("Name") OwnAccount => UploadUserCertificate;
+    CAS_2018 "CreateUserCertificate" Cas("Name") OwnAccount => CreateUserCertificate;
+    CAS_2018 "DeleteUserCertificate" Cas("CertId") OwnAccount => DeleteUserCertificate2018;
+    CAS_2018 "DescribeUserCertificateDetail" Cas("CertId") OwnAccount => DescribeUserCertificateDetail;
+    CAS_2018 "DescribeUserCertificateList" Cas("") OwnAccount => DescribeUserCertificateList;
+    CAS_2018_08 "CreateCertificateName" Cas("CertificateId") OwnAccount => CreateCertificateName;
+}
+
 use crate::request::ParamMap;
 
 /// Prefix of instance ids.

@@ -29,3 +29,22 @@ pub use rotate_key_encryption_key::RotateKeyEncryptionKey;
 pub use set_domain_mode::SetDomainMode;
 pub use update_access_key::UpdateAccessKey;
 pub use update_account::UpdateAccount;
+
+use super::cdn;
+
+crate::actions::actions! {
+    EDGESEAL "CreateAccessKey" Account("AccountId") Operator => CreateAccessKey;
+    EDGESEAL "CreateAccount" AllAccounts("AccountName") Operator => CreateAccount;
+    EDGESEAL "DeleteAccessKey" Account("UserAccessKeyId") Operator => DeleteAccessKey;
+    EDGESEAL "ExplainDecision" Edgeseal("") OwnAccount => ExplainDecision;
+    EDGESEAL "DescribeKeyEncryption" Edgeseal("") Operator => DescribeKeyEncryption;
+    EDGESEAL "DescribeAuditRecords" Edgeseal("") OwnAccount => DescribeAuditRecords;
+    EDGESEAL "DescribeRollout" Domain("DomainName") OwnAccount => DescribeRollout;
+    EDGESEAL "ImportCertificate" EachDomain("DomainName") OwnAccount => cdn::ImportCertificate;
+    EDGESEAL "ListAccounts" AllAccounts("") Operator => ListAccounts;
+    EDGESEAL "RetireKeyEncryptionKey" Edgeseal("KeyId") Operator => RetireKeyEncryptionKey;
+    EDGESEAL "RotateKeyEncryptionKey" Edgeseal("") Operator => RotateKeyEncryptionKey;
+    EDGESEAL "SetDomainMode" Domain("DomainName") Operator => SetDomainMode;
+    EDGESEAL "UpdateAccessKey" Account("UserAccessKeyId") Operator => UpdateAccessKey;
+    EDGESEAL "UpdateAccount" Account("AccountId") Operator => UpdateAccount;
+}

@@ -71,3 +71,45 @@ pub use update_access_key::UpdateAccessKey;
 pub use update_policy_description::UpdatePolicyDescription;
 pub use update_role::UpdateRole;
 pub use update_user::UpdateUser;
+
+use edgeseal_core::identity::{RoleName, UserName};
+
+crate::actions::actions! {
+    RAM "AttachPolicyToRole" RoleAndPolicy("RoleName") OwnAccount => AttachPolicy<RoleName>;
+    RAM "AttachPolicyToUser" UserAndPolicy("UserName") OwnAccount => AttachPolicy<UserName>;
+    RAM "CreateAccessKey" User("UserName") OwnAccount => CreateAccessKey;
+    RAM "CreatePolicy" Policy("PolicyName") OwnAccount => CreatePolicy;
+    RAM "CreatePolicyVersion" Policy("PolicyName") OwnAccount => CreatePolicyVersion;
+    RAM "CreateRole" Role("RoleName") OwnAccount => CreateRole;
+    RAM "CreateUser" User("UserName") OwnAccount => CreateUser;
+    RAM "DecodeDiagnosticMessage" Unnamed("") OwnAccount => DecodeDiagnosticMessage;
+    RAM "DeleteAccessKey" User("UserAccessKeyId") OwnAccount => DeleteAccessKey;
+    RAM "DeleteLoginProfile" User("UserName") OwnAccount => DeleteLoginProfile;
+    RAM "DeletePolicy" Policy("PolicyName") OwnAccount => DeletePolicy;
+    RAM "DeletePolicyVersion" Policy("PolicyName") OwnAccount => DeletePolicyVersion;
+    RAM "DeleteRole" Role("RoleName") OwnAccount => DeleteIdentity<RoleName>;
+    RAM "DeleteUser" User("UserName") OwnAccount => DeleteIdentity<UserName>;
+    RAM "DetachPolicyFromRole" RoleAndPolicy("RoleName") OwnAccount => DetachPolicy<RoleName>;
+    RAM "DetachPolicyFromUser" UserAndPolicy("UserName") OwnAccount => DetachPolicy<UserName>;
+    RAM "GetAccessKeyLastUsed" User("UserAccessKeyId") OwnAccount => GetAccessKeyLastUsed;
+    RAM "GetPolicy" Policy("PolicyName") OwnAccount => GetPolicy;
+    RAM "GetPolicyVersion" Policy("PolicyName") OwnAccount => GetPolicyVersion;
+    RAM "GetRole" Role("RoleName") OwnAccount => GetIdentity<RoleName>;
+    RAM "GetUser" User("UserName") OwnAccount => GetIdentity<UserName>;
+    RAM "ListAccessKeys" User("UserName") OwnAccount => ListAccessKeys;
+    RAM "ListEntitiesForPolicy" Policy("PolicyName") OwnAccount => ListEntitiesForPolicy;
+    RAM "ListGroupsForUser" User("UserName") OwnAccount => ListGroupsForUser;
+    RAM "ListPolicies" Policy("") OwnAccount => ListPolicies;
+    RAM "ListPoliciesForRole" Role("RoleName") OwnAccount => ListPoliciesFor<RoleName>;
+    RAM "ListPoliciesForUser" User("UserName") OwnAccount => ListPoliciesFor<UserName>;
+    RAM "ListPolicyVersions" Policy("PolicyName") OwnAccount => ListPolicyVersions;
+    RAM "ListRoles" Role("") OwnAccount => ListRoles;
+    RAM "ListTagResources" Unnamed("ResourceNames") OwnAccount => ListTagResources;
+    RAM "ListUsers" User("") OwnAccount => ListUsers;
+    RAM "SetDefaultPolicyVersion" Policy("PolicyName") OwnAccount => SetDefaultPolicyVersion;
+    RAM "UnbindMFADevice" User("UserName") OwnAccount => UnbindMfaDevice;
+    RAM "UpdateAccessKey" User("UserAccessKeyId") OwnAccount => UpdateAccessKey;
+    RAM "UpdatePolicyDescription" Policy("PolicyName") OwnAccount => UpdatePolicyDescription;
+    RAM "UpdateRole" Role("RoleName") OwnAccount => UpdateRole;
+    RAM "UpdateUser" RenamedUser("UserName") OwnAccount => UpdateUser;
+}

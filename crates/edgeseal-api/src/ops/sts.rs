@@ -10,5 +10,11 @@ pub use assume_role::AssumeRole;
 pub use assume_role_with_oidc::AssumeRoleWithOidc;
 pub use get_caller_identity::GetCallerIdentity;
 
+crate::actions::actions! {
+    STS "AssumeRole" AssumedRole("RoleArn") OwnAccount => AssumeRole;
+    STS "AssumeRoleWithOIDC" unsigned("RoleArn") => AssumeRoleWithOidc;
+    STS "GetCallerIdentity" Unnamed("") Caller => GetCallerIdentity;
+}
+
 #[cfg(test)]
 mod tests;
