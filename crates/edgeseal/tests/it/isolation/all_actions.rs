@@ -1,8 +1,6 @@
 //! Calls every action from one account with the names and IDs of another: the responses equal those
 //! for names and IDs that do not exist, and the calls have no effect.
 
-use std::collections::BTreeSet;
-
 use edgeseal_api::{
     actions::{ACTIONS, Access, Action},
     operation::Handler,
@@ -14,7 +12,7 @@ use serde_json::Value;
 use super::{
     OWNER_DOMAIN, UNKNOWN_DOMAIN,
     members::join,
-    rows::{ANY, FRESH, OK, ROWS, ResourceKind, Row, SHARED},
+    rows::{ANY, FRESH, OK, ROWS, ResourceKind, Row, SHARED, rows},
 };
 use crate::harness::{
     ApiClient, CAS, CDN_VERSION, Origin, RAM, Scheme, Server, SignedCall, TestCertificate,
@@ -362,8 +360,9 @@ async fn view(
     let mut seen = Vec::new();
     // The audit log records these very calls, and edge reports change by themselves.
     let moving = ["DescribeAuditRecords", "DescribeRollout"];
-    let rows = ROWS.iter().filter(|row| !moving.contains(&row.action));
-    for row in rows.filter(|row| action(row).access == Access::Read) {
+    let mut rows = rows();
+    rows.retain(|row| !moving.contains(&row.action) && action(row).access == Access::Read);
+    for row in &rows {
         let (status, body) = answer(server, owner, row, things).await;
         seen.push((row.action, status, body));
     }
@@ -372,7 +371,7 @@ async fn view(
 
 fn action(row: &Row) -> &'static Action {
     let mut actions = ACTIONS.iter();
-    let found = actions.find(|action| (action.version, action.name) == (row.version, row.action));
+    let found = actions.find(|action| row.is_of(action));
     found.unwrap_or_else(|| panic!("there is no {} {}", row.version, row.action))
 }
 
@@ -383,16 +382,10 @@ fn is_open(row: &Row) -> bool {
 }
 
 #[test]
-fn every_action_has_a_row() {
-    let rows: BTreeSet<_> = ROWS.iter().map(|row| (row.version, row.action)).collect();
-    let actions: BTreeSet<_> = ACTIONS
-        .iter()
-        .map(|action| (action.version, action.name))
-        .collect();
-    let missing: Vec<_> = actions.difference(&rows).collect();
-    assert!(missing.is_empty(), "actions without a row: {missing:?}");
-    let gone: Vec<_> = rows.difference(&actions).collect();
-    assert!(gone.is_empty(), "no such actions: {gone:?}");
+fn every_row_is_of_an_action() {
+    for row in ROWS {
+        action(row);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -423,8 +416,9 @@ async fn no_action_reveals_whether_another_accounts_thing_exists() {
     ];
     let mut failures = Vec::new();
     // Its own account sees what the call created.
-    let (fresh, others): (Vec<_>, Vec<_>) = ROWS.iter().partition(|row| row.expected == FRESH);
-    for row in others.into_iter().chain(fresh) {
+    let (fresh, others): (Vec<_>, Vec<_>) =
+        rows().into_iter().partition(|row| row.expected == FRESH);
+    for row in others.iter().chain(&fresh) {
         for (who, caller) in &callers {
             let told = match row.expected {
                 FRESH if *who == "its administrator" => continue,
