@@ -24,6 +24,7 @@ mod describe_refresh_tasks;
 mod describe_tag_resources;
 mod describe_user_certificate_expire_count;
 mod describe_user_domains;
+mod describe_user_tags;
 pub(crate) mod domain_filter;
 pub(super) mod domain_list_error;
 pub(crate) mod domain_lookup;
@@ -79,6 +80,7 @@ pub use describe_refresh_tasks::{
 pub use describe_tag_resources::DescribeTagResources;
 pub use describe_user_certificate_expire_count::DescribeUserCertificateExpireCount;
 pub use describe_user_domains::DescribeUserDomains;
+pub use describe_user_tags::DescribeUserTags;
 pub use import_certificate::ImportCertificate;
 pub use modify_cdn_domain::{BatchUpdateCdnDomain, ModifyCdnDomain};
 pub use modify_cdn_domain_schdm_by_property::ModifyCdnDomainSchdmByProperty;
@@ -136,6 +138,7 @@ crate::actions::actions! {
     CDN "DescribeTagResources" EachDomain("ResourceId.N") OwnAccount => DescribeTagResources;
     CDN "DescribeUserCertificateExpireCount" AllDomains("") OwnAccount => DescribeUserCertificateExpireCount;
     CDN "DescribeUserDomains" AllDomains("DomainName") OwnAccount => DescribeUserDomains;
+    CDN "DescribeUserTags" Unnamed("") OwnAccount => DescribeUserTags;
     CDN "DescribeVerifyContent" Unnamed("DomainName") OwnAccount => DescribeVerifyContent;
     CDN "ListTagResources" EachDomain("ResourceId.N") OwnAccount => ListTagResources;
     CDN "ModifyCdnDomain" Domain("DomainName") OwnAccount => ModifyCdnDomain;

@@ -1,7 +1,7 @@
 //! What an owner cannot do to a domain that the operator has protected, and what a key of one
 //! domain cannot do to the certificates of others.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     Settings,
@@ -191,4 +191,42 @@ async fn force_set_replaces_only_the_domains_own_certificate() {
         let response = force(&world, &world.keys["deletes"], "a.example.com", name).await;
         assert_eq!(response.get("Code"), None, "{name}: {response}");
     }
+}
+
+#[tokio::test]
+async fn the_tags_of_an_account_are_listed_by_key() {
+    let mut world = world().await;
+    world
+        .user(TENANT, "reader", &[&allow("cdn:DescribeUserTags", "*")])
+        .await;
+    world
+        .user(TENANT, "other", &[&allow("cdn:ListTagResources", "*")])
+        .await;
+    let list = (CDN, "DescribeUserTags");
+    let tenant = &world.keys["tenant"];
+    let none = world.call(tenant, list.0, list.1, &[]).await;
+    assert_eq!(none["Tags"], json!([]));
+    for (name, tags) in [
+        ("a.example.com", [("team", "web"), ("env", "")]),
+        ("b.example.com", [("team", "shop"), ("env", "")]),
+    ] {
+        let mut params = vec![("ResourceType", "DOMAIN"), ("ResourceId.1", name)];
+        let names = [("Tag.1.Key", "Tag.1.Value"), ("Tag.2.Key", "Tag.2.Value")];
+        for ((key_param, value_param), (key, value)) in names.into_iter().zip(tags) {
+            params.extend([(key_param, key), (value_param, value)]);
+        }
+        ok(&world, tenant, (CDN, "TagResources"), &params).await;
+    }
+    let all = json!([
+        { "Key": "env", "Value": [""] },
+        { "Key": "team", "Value": ["shop", "web"] },
+    ]);
+    for who in ["tenant", "reader"] {
+        let listed = world.call(&world.keys[who], list.0, list.1, &[]).await;
+        assert_eq!(listed["Tags"], all, "{who}");
+    }
+    let denied = code(&world, &world.keys["other"], list, &[]).await;
+    assert_eq!(denied.as_deref(), Some("NoPermission"));
+    let others = world.call(&world.keys["root"], list.0, list.1, &[]).await;
+    assert_eq!(others["Tags"], json!([]), "of another account");
 }
