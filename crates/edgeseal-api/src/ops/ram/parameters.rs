@@ -430,10 +430,15 @@ impl ApiError for InvalidParameter {
         }
     }
 
-    /// The codes of all parameters; which of them a call can get depends on the parameters it
-    /// reads.
+    /// The codes that parameters of RAM can have; which of them a call can get depends on the
+    /// parameters it reads.
     fn codes() -> Vec<Code> {
-        const FAMILIES: [&str; 3] = ["Missing", "Invalid", "Malformed"];
+        const FAMILIES: [&str; 4] = [
+            "Missing",
+            "Malformed",
+            "InvalidParameter.",
+            "InvalidResourceType",
+        ];
         let of_parameter = |code: &Code| {
             let wire_code = code.spec().wire_code;
             FAMILIES.iter().any(|family| wire_code.starts_with(family))
