@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Connections to read with: some for single keys, which must never wait for a long read; some for
-/// ranges; and some for the change log, which callers' listings must not hold up.
+/// ranges; and some for the change feed, which callers' listings must not hold up.
 pub(super) struct Readers {
     points: Pool,
     scans: Pool,
@@ -41,7 +41,7 @@ const CACHE_KIB: i64 = 1024;
 /// audit records of many commits.
 const SCANNED_ROWS: usize = 20_000;
 
-/// The range of the change log.
+/// The range of the change feed.
 pub(super) struct LogBounds {
     pub(super) head: Revision,
     pub(super) compacted: Revision,
@@ -78,7 +78,7 @@ impl Readers {
         Self::with_connection(this, |readers| &readers.scans, read).await
     }
 
-    /// As [`scan`](Self::scan), for the change log.
+    /// As [`scan`](Self::scan), for the change feed.
     pub(super) async fn read_changes<T: Send + 'static>(
         this: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -182,15 +182,14 @@ pub(super) fn list(
             Some(after) if after.as_str() >= prefix => (">", after.as_str()),
             _ => (">=", prefix),
         };
+        // With an end, so that SQLite does not search for the first row behind the prefix: many
+        // deleted ones may lie before it.
         let mut statement = snapshot.prepare_cached(&format!(
-            "SELECT key, value, changed FROM {} AND key {comparison} ?1 ORDER BY key",
+            "SELECT key, value, changed FROM {} AND key {comparison} ?1 AND key < ?2 ORDER BY key",
             live_rows(prefix)
         ))?;
-        let mut rows = statement.query([start])?;
+        let mut rows = statement.query([start, &prefix_end(prefix)])?;
         while let Some(row) = rows.next()? {
-            if !row.get_ref(0)?.as_str()?.starts_with(prefix) {
-                break;
-            }
             if page.entries.len() == limit {
                 page.has_more = true;
                 break;
@@ -385,11 +384,11 @@ pub(super) fn changes(
         let through = head;
         Ok(Ok(Changes { items, through }))
     };
-    changes().map_err(Fault::of("read the change log"))
+    changes().map_err(Fault::of("read the change feed"))
 }
 
 pub(super) fn log_bounds(connection: &Connection) -> Result<LogBounds, Fault> {
-    query_log_bounds(connection).map_err(Fault::of("read the change log"))
+    query_log_bounds(connection).map_err(Fault::of("read the change feed"))
 }
 
 fn query_log_bounds(connection: &Connection) -> rusqlite::Result<LogBounds> {
