@@ -1,5 +1,5 @@
-//! CPU of authentication and authorization of a user with very many policy statements, compared with
-//! an account's own key.
+//! CPU of authentication and authorization of a user with very many policy statements, compared
+//! with an account's own key.
 
 use std::{sync::Arc, time::Duration};
 

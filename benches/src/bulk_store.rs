@@ -198,8 +198,8 @@ impl DomainGenerator {
         Ok(batch)
     }
 
-    /// A leaf with random bytes in an extension: leaves of public CAs contain some hundred bytes of SCTs
-    /// and URLs.
+    /// A leaf with random bytes in an extension: leaves of public CAs contain some hundred bytes of
+    /// SCTs and URLs.
     fn leaf(&self, name: &str, key: KeyPair) -> BenchResult<CertificateWithKey> {
         let mut params = leaf_params(&[name]);
         if self.leaf_padding > 0 {

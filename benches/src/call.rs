@@ -1,7 +1,7 @@
 //! API calls as bytes: signed in advance, sent on a persistent connection.
 //!
-//! The generator shares the cores with the server, so it does as little as possible: it writes bytes,
-//! reads bytes, and checks the status.
+//! The generator shares the cores with the server, so it does as little as possible: it writes
+//! bytes, reads bytes, and checks the status.
 
 use std::net::SocketAddr;
 
@@ -53,7 +53,8 @@ impl Connection {
         })
     }
 
-    /// Sends a call and reads the response; a status other than 200 is an error with the whole response.
+    /// Sends a call and reads the response; a status other than 200 is an error with the whole
+    /// response.
     pub(crate) async fn call(&mut self, request: &[u8]) -> BenchResult<()> {
         self.stream.write_all(request).await?;
         self.read.clear();

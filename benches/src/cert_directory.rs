@@ -35,8 +35,8 @@ impl CertDirectory {
         Ok(folder)
     }
 
-    /// As many certificates as domains in the store of the same size, with the same names. Created once,
-    /// on all cores, and reused.
+    /// As many certificates as domains in the store of the same size, with the same names. Created
+    /// once, on all cores, and reused.
     pub(crate) fn prepare(count: usize) -> BenchResult<Self> {
         let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("out");
         let folder = Self {

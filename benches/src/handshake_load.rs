@@ -45,7 +45,8 @@ struct LoadState {
 }
 
 impl HandshakeLoad {
-    /// Makes this many handshakes; all must succeed in the requested mode and show the right certificate.
+    /// Makes this many handshakes; all must succeed in the requested mode and show the right
+    /// certificate.
     pub(crate) async fn run(&self, address: SocketAddr, handshakes: usize) -> BenchResult<()> {
         let turn = Rc::new(LoadState {
             remaining: Cell::new(handshakes),

@@ -53,7 +53,8 @@ enum Bench {
     Visible(visible::Options),
     /// Pages of 500 out of a large account, against pages of 500 out of a small one
     Listing(listing::Options),
-    /// CPU of authentication and authorization of a user with very many statements, against an account
+    /// CPU of authentication and authorization of a user with very many statements, against an
+    /// account
     Authorize(authorize::Options),
     /// Memory, cold start, change and handshake of an edge with very many domains
     Million(million::Options),

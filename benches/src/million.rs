@@ -225,8 +225,8 @@ async fn changes(
     Ok(())
 }
 
-/// Handshakes in turns: with one name, whose key is cached; with random names; and with an nginx that
-/// has one certificate.
+/// Handshakes in turns: with one name, whose key is cached; with random names; and with an nginx
+/// that has one certificate.
 async fn handshakes(
     server: &Server,
     nginx: &Peer,

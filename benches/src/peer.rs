@@ -1,8 +1,8 @@
 //! The peers: packaged nginx, HAProxy and Caddy, each in a directory of its own.
 //!
 //! Each is configured as its documentation advises for many certificates, otherwise all alike: TLS
-//! 1.2 and 1.3, HTTP/2 and HTTP/1.1, default tickets, no logs, everything proxied to one origin over
-//! persistent connections, as many workers as cores.
+//! 1.2 and 1.3, HTTP/2 and HTTP/1.1, default tickets, no logs, everything proxied to one origin
+//! over persistent connections, as many workers as cores.
 
 use std::{
     fmt, fs,

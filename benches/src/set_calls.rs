@@ -1,8 +1,8 @@
 //! Durable `SetCdnDomainSSLCertificate` calls: rate, latency and CPU.
 //!
-//! Every call uploads a new certificate, to one of many accounts in turn, so that the documented rate
-//! limit of 30 per second and account can stay on. A response means: stored with an fsync, and served
-//! by the edge in the same process.
+//! Every call uploads a new certificate, to one of many accounts in turn, so that the documented
+//! rate limit of 30 per second and account can stay on. A response means: stored with an fsync, and
+//! served by the edge in the same process.
 
 use std::{
     net::SocketAddr,

@@ -208,7 +208,8 @@ impl Connection {
         self.0
     }
 
-    /// Sends close_notify and waits until the server has closed: then it has finished the handshake.
+    /// Sends close_notify and waits until the server has closed: then it has finished the
+    /// handshake.
     pub(crate) async fn close(mut self) -> BenchResult<()> {
         self.0.shutdown().await?;
         let mut rest = Vec::new();

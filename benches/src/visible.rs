@@ -1,4 +1,5 @@
-//! Time from a call's return, and from its start, to the first handshake that shows the certificate.
+//! Time from a call's return, and from its start, to the first handshake that shows the
+//! certificate.
 
 use std::{
     net::SocketAddr,

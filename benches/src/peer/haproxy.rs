@@ -21,8 +21,8 @@ pub(super) fn command(
 ) -> BenchResult<Command> {
     let (shown, folder) = (at.display(), setup.folder.path().display());
     let (workers, origin) = (setup.workers, setup.origin);
-    // `ssl-load-extra-files none` is advised for many certificates: otherwise HAProxy looks for six more
-    // files for each.
+    // `ssl-load-extra-files none` is advised for many certificates: otherwise HAProxy looks for six
+    // more files for each.
     let config = format!(
         "global
     nbthread {workers}

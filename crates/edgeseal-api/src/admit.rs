@@ -1,4 +1,5 @@
-//! Step 4 of a call: rate limits, replay protection and brute-force limits. All tables are bounded.
+//! Step 4 of a call: rate limits. The tables of nonces and of failed authentications are here too;
+//! step 3 ([`authenticate`](crate::authenticate)) uses them. All tables are bounded.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,5 @@
-//! Step 3 of a call: authentication. Common parameters, clock, key, signature, then replay.
+//! Step 3 of a call: authentication. Common parameters, clock, source address, key, signature, then
+//! nonce.
 
 mod unauthenticated;
 
@@ -137,12 +138,12 @@ async fn verify(
     request: &Request,
     claim: &RequestSignature,
     action: &'static Action,
-    suspect: &mut Option<AuditContext>,
+    audit: &mut Option<AuditContext>,
     now: Timestamp,
 ) -> Result<ResolvedKey, Unauthenticated> {
     let found = find_key(context, request, claim, now).await?;
     let account = found.principal.account_id();
-    *suspect = Some(unverified_audit_context(
+    *audit = Some(unverified_audit_context(
         request,
         action,
         account,

@@ -43,7 +43,8 @@ pub struct Authorized {
 /// Decides whether an admitted call may run.
 ///
 /// # Errors
-/// [`Denied`] with everything that the account's owner needs to fix it.
+/// [`Unauthorized`]: the caller is denied, with everything that the account's owner needs to fix
+/// it, or the store failed.
 pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authorized, Unauthorized> {
     let Admitted(caller) = admitted;
     let action = caller.action;

@@ -94,8 +94,8 @@ pub async fn serve(
         while tasks.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
-                let place = match context.connections.acquire(peer.ip()) {
-                    Ok(place) => place,
+                let permit = match context.connections.acquire(peer.ip()) {
+                    Ok(permit) => permit,
                     Err(refused) => {
                         metrics::counter!("edgeseal_api_connections_refused_total", "limit" => label(refused))
                             .increment(1);
@@ -104,7 +104,7 @@ pub async fn serve(
                 };
                 let _ = stream.set_nodelay(true);
                 let connection = Connection {
-                    permit: Arc::new(place),
+                    permit: Arc::new(permit),
                     peer,
                     context: Arc::clone(&context),
                     shutdown: ShutdownSignal(ends.clone()),
@@ -157,10 +157,10 @@ struct Connection {
 impl Connection {
     /// Serves the connection until it ends or its permit is revoked.
     async fn run(self, stream: TcpStream, protocol: Protocol) {
-        let place = Arc::clone(&self.permit);
+        let permit = Arc::clone(&self.permit);
         tokio::select! {
             () = self.serve(stream, protocol) => {}
-            () = place.revoked() => {
+            () = permit.revoked() => {
                 metrics::counter!("edgeseal_api_connections_evicted_total").increment(1);
                 tracing::debug!("connection evicted in favour of another source");
             }

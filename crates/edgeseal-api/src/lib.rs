@@ -2,9 +2,10 @@
 //!
 //! A call passes through these modules in order: [`http`] (bytes) → [`request`] (decoded) →
 //! [`actions`] (which operation) → [`authenticate`], over the pure [`canonical`] (who calls) →
-//! [`admit`] (rate limits) → [`authorize`] (permissions) → [`ops`] (one file per action) →
-//! [`render`] (bytes again). [`pipeline`] is that list as one function. Each step returns a value
-//! that only it can construct and that the next step requires, so no step can be skipped.
+//! [`admit`] (rate limits) → [`authorize`] (permissions) → [`ops`] (the operation) → [`render`]
+//! (bytes again). [`pipeline`] is that list as one function. [`authenticate`], [`admit`] and
+//! [`authorize`] each return a value that only they can construct and that the next step requires,
+//! so no signed call can skip one of them.
 //!
 //! The cloud's terms appear only in this crate: the crates below know domains, certificates and
 //! revisions, not `SSLPub`. Each operation has typed errors; each error maps to one row of [`code`]

@@ -18,7 +18,7 @@ use crate::{
     warning::Warning,
 };
 
-/// One action, under one or more names: five items, in this order, one file per action. `Call` is
+/// One action, or several that differ in spelling only: five items, in this order. `Call` is
 /// [`UnsignedCall`] for an action that is authenticated by a parameter instead of a signature.
 pub trait Operation<Call: 'static = Authorized>: 'static {
     /// The typed parameters.

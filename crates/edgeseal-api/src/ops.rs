@@ -1,4 +1,5 @@
-//! One file per action: `Params`, `Reply`, `Error`, `parse`, `run`, in this order.
+//! The operations, by product. A file has one action, or several that differ in little. Each
+//! operation has `Params`, `Reply`, `Error`, `parse`, `run`, in this order.
 
 pub mod cas;
 pub mod cdn;

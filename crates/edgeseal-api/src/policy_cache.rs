@@ -181,8 +181,8 @@ impl EffectivePolicies {
 }
 
 impl Weighter<(AccountId, IdentityRef), Arc<IdentityPolicies>> for PolicyWeighter {
-    fn weight(&self, _: &(AccountId, IdentityRef), rights: &Arc<IdentityPolicies>) -> u64 {
-        let lengths = rights.policies.iter();
+    fn weight(&self, _: &(AccountId, IdentityRef), cached: &Arc<IdentityPolicies>) -> u64 {
+        let lengths = cached.policies.iter();
         let lengths = lengths.map(|(name, document)| name.len() + document.text().len());
         lengths.sum::<usize>() as u64 + 100
     }

@@ -116,7 +116,8 @@ fn is_not_a_host(address: IpAddr) -> bool {
     match address {
         // 0.0.0.0/8 reaches this machine on Linux; 240.0.0.0/4 holds the broadcast address.
         IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.octets()[0] >= 224,
-        // The deprecated form ::a.b.c.d (RFC 4291 section 2.5.5.1) holds `::` too; `::1` is loopback.
+        // The deprecated form ::a.b.c.d (RFC 4291 section 2.5.5.1) holds `::` too; `::1` is
+        // loopback.
         IpAddr::V6(v6) => v6.is_multicast() || (v6.to_bits() >> 32 == 0 && !v6.is_loopback()),
     }
 }
@@ -158,9 +159,9 @@ const SPECIAL_V4: &[Ipv4Net] = &[
     v4(240, 0, 0, 0, 4),      // reserved, broadcast
 ];
 
-/// Link-local networks (RFC 3927, RFC 4291 section 2.5.6) and the metadata services that clouds have
-/// elsewhere. Alibaba Cloud: 100.100.100.200; Azure: 168.63.129.16; Oracle Cloud: 192.0.0.192; AWS:
-/// fd00:ec2::254; Google Cloud: fd20:ce::254.
+/// Link-local networks (RFC 3927, RFC 4291 section 2.5.6) and the metadata services that clouds
+/// have elsewhere. Alibaba Cloud: 100.100.100.200; Azure: 168.63.129.16; Oracle Cloud: 192.0.0.192;
+/// AWS: fd00:ec2::254; Google Cloud: fd20:ce::254.
 const METADATA: &[IpNet] = &[
     IpNet::V4(v4(169, 254, 0, 0, 16)),
     IpNet::V4(v4(100, 100, 100, 200, 32)),

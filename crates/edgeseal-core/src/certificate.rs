@@ -65,8 +65,8 @@ pub struct Certificate {
     pub original_pem: OriginalPem,
 }
 
-/// The texts of an upload, where they differ from the canonical [`chain_to_pem`] and [`key_to_pem`]: reads
-/// return what was uploaded, byte for byte, and most uploads need no copy.
+/// The texts of an upload, where they differ from the canonical [`chain_to_pem`] and
+/// [`key_to_pem`]: reads return what was uploaded, byte for byte, and most uploads need no copy.
 ///
 /// A text that exceeds its canonical form by more than [`TEXT_SURPLUS_MAX`] is not stored: no quota
 /// counts it.

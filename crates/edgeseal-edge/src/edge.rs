@@ -5,8 +5,8 @@
 //! LoadedEdge ──serve()──▶ Edge ──drain()──▶ end
 //!
 //! EdgeContext        from load to the end of the drain: options, ServingState (index, keys,
-//!                    quarantine, interned values), proof queue, ticket keys, access log; shared
-//!                    with every EdgeHandle, and with:
+//!                    quarantine, interned values), proof queue, ticket keys, access log; each
+//!                    EdgeHandle shares some of these, and so do:
 //! ReplicationTasks   from serve or resume_replication to stop_replication or drain: store, follower
 //!                    (which owns the replica's writer), ticket key follower, prover
 //! Server             from serve to the last connection: terminator, proxy, limiter; held by the

@@ -3,16 +3,19 @@
 //! # What it promises
 //! - New handshakes see a new state without a restart; established connections go on. No handshake
 //!   fails because of a change, whatever the number of certificates.
-//! - Selection is exact name, then one-label wildcard, nothing else ([`select`]). A handshake that
-//!   gets no certificate gets the fatal alert `unrecognized_name`.
+//! - Selection is exact name, then one-label wildcard, nothing else ([`select`]). If no
+//!   certificate is selected, the client gets the fatal alert `unrecognized_name`; if the selected
+//!   one cannot be used, `internal_error`.
 //! - The delivery settings of a domain (TLS versions, HTTP/2, redirects, HSTS, response headers)
-//!   apply from the next handshake and the next request on. No session ticket brings back an earlier
-//!   setting.
+//!   apply from the next handshake and the next request on. No session ticket brings back an
+//!   earlier setting.
 //! - A record that cannot be used is quarantined: that domain keeps its last good state, all others
 //!   are unaffected.
 //! - The edge keeps serving what it has while the store is gone, also across its own restart: the
 //!   last good state is on disk, with keys sealed.
-//! - It reports only what it has read from a handshake with its own listener.
+//! - It reports a domain as proven only after a handshake with its own listener has shown the
+//!   expected leaf. It also reports the applied revision and the quarantined domains.
+//!
 //! # What it never does
 //! The handshake path does I/O with the client only and never blocks on a writer. Nothing that the
 //! store returns, or fails to return, empties the index. Private keys are decrypted on demand into

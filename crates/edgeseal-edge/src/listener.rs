@@ -214,7 +214,7 @@ impl Server {
             peer,
             tls: None,
             token,
-            stall_monitor: self.proxy.flow(),
+            stall_monitor: self.proxy.stall_monitor(),
             unread: UnreadBody::default(),
             permit,
         };

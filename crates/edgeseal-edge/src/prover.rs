@@ -2,10 +2,11 @@
 //!
 //! After changes were applied, the edge connects to its own listener like any client, reads the
 //! leaf of each changed domain (or both leaves, with one handshake per key kind), and reports the
-//! fingerprints and the revision to the store. A report contains only what a handshake has shown.
-//! After bulk changes a sample is probed: the latest changes, and before all others the domains
-//! that a caller waits for. A domain for which a handshake shows something else, or fails, is
-//! reported as unproved and retried until it succeeds or the domain is gone.
+//! fingerprints to the store, with the applied revision and the quarantined domains. A fingerprint
+//! is reported only if a handshake has shown it. After bulk changes a sample is probed: the latest
+//! changes, and before all others the domains that a caller waits for. A domain for which a
+//! handshake shows something else, or fails, is reported as unproved and retried until it succeeds
+//! or the domain is gone.
 //!
 //! The first report after a change is written promptly, further ones at most once a second, and one
 //! a minute when nothing changed, which shows that the edge is alive. If a report cannot be

@@ -164,8 +164,8 @@ impl Proxy {
         }
     }
 
-    /// For a new connection.
-    pub(crate) fn flow(&self) -> StallMonitor {
+    /// The stall monitor of a new connection.
+    pub(crate) fn stall_monitor(&self) -> StallMonitor {
         StallMonitor::new(self.upstream.timeouts().client_send)
     }
 

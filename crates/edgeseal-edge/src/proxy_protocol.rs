@@ -63,8 +63,8 @@ impl TrustedProxies {
         !self.0.is_empty()
     }
 
-    /// The client of a connection that must begin with a header. The edge's own prober, which connects from this machine, may
-    /// only send a `LOCAL` header.
+    /// The client of a connection that must begin with a header. The edge's own prober, which
+    /// connects from this machine, may only send a `LOCAL` header.
     pub(crate) async fn client(
         &self,
         stream: &mut TcpStream,

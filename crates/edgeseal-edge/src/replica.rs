@@ -5,8 +5,8 @@
 //! and the *cursor*: the revision up to which the file contains every change. The cursor is never
 //! ahead of the data: both are written in one transaction, in order. A change is written before it
 //! is served, so that an edge that is killed does not go back to an earlier state; but the wait is
-//! limited ([`Writer::write_committed`]). If changes arrive faster than the disk can write, domains are
-//! skipped and backfilled later; until then the cursor does not advance.
+//! limited ([`Writer::write_committed`]). If changes arrive faster than the disk can write, domains
+//! are skipped and backfilled later; until then the cursor does not advance.
 //!
 //! Every row carries a checksum, and the number of domains is stored as well: if a disk returns
 //! other bytes than were written, only the affected rows are lost, until the store has returned

@@ -1,10 +1,10 @@
 //! From the store's change feed to what is served: fetch, check, then replica and index.
 //!
 //! Rules:
-//! - A record is used only if all of it is usable: it decodes, its material and issuers exist, the
-//!   sealed key opens and matches the leaf. Otherwise the domain is quarantined: it keeps its last
-//!   good state, the others are unaffected, and it is retried periodically. Of two certificates one
-//!   is enough: it is served alone, and the domain is quarantined for the other.
+//! - A record is used if it decodes, and material and issuers of at least one certificate exist and
+//!   its sealed key opens and matches the leaf. Otherwise the domain is quarantined: it keeps its
+//!   last good state, the others are unaffected, and it is retried periodically. If only one of two
+//!   certificates is usable, it is served alone, and the domain is quarantined for the other.
 //! - Nothing is removed because a listing began, was aborted or returned nothing: a domain is
 //!   removed when a change says so, or when a *completed* listing did not contain it.
 //! - If the store fails, replication waits. Nothing that is served depends on it.
@@ -343,7 +343,7 @@ impl Follower {
         }
     }
 
-    /// Whether this is already served, and is still only part of what it should be.
+    /// Whether this is what is served already, with one of two certificates still unusable.
     fn is_served_part(&self, prepared: &Prepared) -> bool {
         let Prepared::Serve(good) = prepared else {
             return false;

@@ -1,14 +1,13 @@
 //! The handshake. This file and those below it are the only ones that name rustls types.
 //!
 //! A ClientHello is read first, under a deadline; then [`select`](crate::select) decides, once;
-//! then the handshake goes on with exactly that selection. A resolver called by rustls could not do
-//! this: without a certificate rustls sends `access_denied`, and the client must get
-//! `unrecognized_name`. Selection runs for resumed sessions as well, so a ticket never revives a
-//! domain that was switched off; and a ticket is valid only for the server name it was issued for,
-//! which rustls checks. TLS versions and ALPN protocols follow the domain's delivery settings
+//! then the handshake goes on with exactly that domain. A resolver called by rustls could not
+//! select it: without a certificate rustls sends `access_denied`, and the client must get
+//! `unrecognized_name`. [`CertResolver`] therefore only chooses between the certificates of the
+//! selected domain. Selection runs for resumed sessions as well, so a ticket never revives a domain
+//! that was switched off; and a ticket is valid only for the server name it was issued for, which
+//! rustls checks. TLS versions and ALPN protocols follow the domain's delivery settings
 //! (`configs`).
-//!
-//! Nothing here waits for the network beyond the client, for the store or for a writer.
 
 use std::{fmt, io, sync::Arc};
 
@@ -231,10 +230,10 @@ impl Terminator {
     fn choose(&self, named: Option<&str>) -> Result<Selection, SelectError> {
         let sni = named.or(self.default_host.as_deref());
         let selected = select(&self.index, sni).map_err(SelectError::None)?;
-        let answer = CertResolver::of(&self.keys, &selected.material)
+        let resolver = CertResolver::of(&self.keys, &selected.material)
             .map_err(|reason| SelectError::Unusable(selected.domain.name(), reason))?;
         Ok(Selection {
-            resolver: Arc::new(answer),
+            resolver: Arc::new(resolver),
             domain: selected.domain.into_owned(),
             delivery: selected.delivery,
         })

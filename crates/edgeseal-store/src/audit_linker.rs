@@ -2,7 +2,7 @@
 //!
 //! Several processes may do so on one store at once: a link is appended only to the head that was
 //! read, and records that the head covers are skipped. After a crash the linker resumes from the
-//! checkpoint written with the last links, or lists everything if the change log no longer goes
+//! checkpoint written with the last links, or lists everything if the change feed no longer goes
 //! back so far.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -195,7 +195,8 @@ impl AuditLinker {
             link(&self.catalog, with, account, records, through).await?;
         }
         let place = Checkpoint { through: through.0 };
-        // If two processes write it at once, the older one may remain: that only costs reading again.
+        // If two processes write it at once, the older one may remain: that only costs reading
+        // again.
         let checkpoint = put(Key::audit_checkpoint(), &place)?;
         write_all(&**self.catalog.store(), vec![checkpoint]).await?;
         self.pending.clear();

@@ -1,8 +1,9 @@
 //! Typed reads and writes over the store.
 //!
-//! Reads are methods of [`Catalog`]. Every write goes through [`Catalog::transact`]: read, decide
-//! (pure), commit, and retry if another commit intervened. The commit expects everything that was
-//! read to be unchanged, so a decision is never based on stale data.
+//! Reads are methods of [`Catalog`]. Every write goes through [`Catalog::transact`]: a closure
+//! reads and decides on a [`Draft`], then the catalog commits the draft, and calls the closure
+//! again if another commit intervened. The commit expects everything that the draft read to be
+//! unchanged, so a decision on it is never based on stale data.
 
 mod accounts;
 mod audit;

@@ -20,7 +20,7 @@ mod reverse_list;
 
 pub(crate) use follower::Follower;
 
-/// How many deletes the stores under test keep in their change log.
+/// How many deletes the stores under test keep in their change feed.
 pub(crate) const TOMBSTONES_KEPT: usize = 16;
 
 /// Runs all tests; `make` returns a new, empty store that keeps [`TOMBSTONES_KEPT`] deletes.

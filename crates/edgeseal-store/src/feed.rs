@@ -48,7 +48,7 @@ pub enum Event {
     Changes(Changes),
 }
 
-/// A follower's position in the change log of a store.
+/// A follower's position in the change feed of a store.
 pub struct Feed {
     store: SharedStore,
     prefixes: Vec<String>,
@@ -176,7 +176,7 @@ impl Feed {
                         tracing::warn!(
                             store.revision = after.0,
                             oldest = oldest.0,
-                            "the change log does not go back so far: listing everything"
+                            "the change feed does not go back so far: listing everything"
                         );
                         self.position = Position::Start;
                         Ok(None)

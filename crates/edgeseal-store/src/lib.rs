@@ -131,7 +131,7 @@ impl Listing<Entry> {
 /// be fast and must not block.
 pub type EntryFilter = Arc<dyn Fn(&str, &[u8]) -> bool + Send + Sync>;
 
-/// A batch of the change log.
+/// A batch of changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
     /// Changes in order of their revisions. Only the latest change of a key is guaranteed.
@@ -170,7 +170,7 @@ pub enum CommitError {
 #[derive(Debug, thiserror::Error)]
 pub enum ChangesError {
     /// The log does not go back so far, or the store never was at that revision: list again.
-    #[error("the change log starts after revision {oldest:?}")]
+    #[error("the change feed starts after revision {oldest:?}")]
     Compacted {
         /// Changes after this revision are available.
         oldest: Revision,

@@ -184,7 +184,7 @@ pub enum OpenError {
     },
 }
 
-/// Deletes that the change log keeps by default: at 100 bytes each about 10 MB, and days of a busy
+/// Deletes that the change feed keeps by default: at 100 bytes each about 10 MB, and days of a busy
 /// fleet.
 pub(crate) const TOMBSTONES_KEPT: usize = 100_000;
 

@@ -1,3 +1,5 @@
+//! Iterates over a listing page by page.
+
 use crate::{Entry, Fault, Key, Revision, Store};
 
 /// All entries under a prefix, page by page, in byte order of the keys. Several pages are not one

@@ -75,7 +75,8 @@ impl SqliteStore {
         Self::with_tombstone_limit(path, TOMBSTONES_KEPT)
     }
 
-    /// As [`open`](Self::open), with the number of deletes that the change log keeps after a sweep.
+    /// As [`open`](Self::open), with the number of deletes that the change feed keeps after a
+    /// sweep.
     ///
     /// # Errors
     /// See [`OpenError`].

@@ -1,9 +1,9 @@
 //! What the tests and the benches of the workspace share. Never a dependency of the program.
 //!
 //! The layers follow the dependencies: a unit test of a crate cannot use a helper that was compiled
-//! against that crate, because it would see two versions of its types. Without features nothing here
-//! depends on a crate of the workspace; each feature states in `Cargo.toml` whose unit tests cannot
-//! use it.
+//! against that crate, because it would see two versions of its types. Without features nothing
+//! here depends on a crate of the workspace. Comments in `Cargo.toml` state whose unit tests cannot
+//! use the features `store` and `program`.
 //!
 //! Everything fails by panicking with a message.
 

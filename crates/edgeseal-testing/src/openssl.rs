@@ -1,5 +1,5 @@
-//! The `openssl` command: it creates what rcgen cannot create, and is a TLS client that shares no code
-//! with the edge.
+//! The `openssl` command: it creates what rcgen cannot create, and is a TLS client that shares no
+//! code with the edge.
 
 use std::{
     io::Write as _,
@@ -47,8 +47,8 @@ pub fn self_signed(name: &str, hash: &str) -> (String, String) {
     )
 }
 
-/// Everything that `openssl s_client` prints about a connection. Its input is empty, so it closes after
-/// the handshake.
+/// Everything that `openssl s_client` prints about a connection. Its input is empty, so it closes
+/// after the handshake.
 #[cfg(feature = "net")]
 pub async fn s_client(server: std::net::SocketAddr, arguments: &[&str]) -> String {
     let mut command = Command::new("openssl");

@@ -1,5 +1,6 @@
-//! Reads certificates and private keys from files of the usual formats: PEM with any number of blocks,
-//! DER, encrypted PKCS#8, PKCS#7, PKCS#12 (PFX). The content decides the format, never the file's name.
+//! Reads certificates and private keys from files of the usual formats: PEM with any number of
+//! blocks, DER, encrypted PKCS#8, PKCS#7, PKCS#12 (PFX). The content decides the format, never the
+//! file's name.
 
 mod chain;
 mod formats;

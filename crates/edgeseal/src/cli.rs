@@ -78,7 +78,8 @@ enum Command {
     /// Create, disable, enable and delete access keys (root account only)
     #[command(subcommand)]
     Key(key::Command),
-    /// Show which edges serve a domain and which have proved it by a handshake; or the state of all edges
+    /// Show which edges serve a domain and which have proved it by a handshake; or the state of all
+    /// edges
     Rollout(rollout::Command),
     /// Show whether a caller may do something, and which policy statement decides
     Explain(explain::Command),
@@ -134,7 +135,7 @@ enum CliError {
     /// The demo failed.
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
-    /// The take-over failed.
+    /// The takeover failed.
     #[error(transparent)]
     Takeover(#[from] takeover::TakeoverError),
     /// The doctor cannot check anything.

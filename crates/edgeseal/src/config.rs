@@ -90,8 +90,8 @@ impl Config {
             figment = figment.merge(Toml::file_exact(file));
         }
         let text = text.as_deref();
-        // Only known keys: the environment may have other variables with this prefix, such as those that
-        // Kubernetes sets for a service.
+        // Only known keys: the environment may have other variables with this prefix, such as those
+        // that Kubernetes sets for a service.
         let keys = table::all().filter(|setting| !setting.is_table);
         let keys: Vec<&str> = keys.map(|setting| setting.key).collect();
         let figment = figment
@@ -170,8 +170,8 @@ impl Config {
         })
     }
 
-    /// The resolver for ownership checks. It is an error only if `owner_check` is on that the system
-    /// has no DNS server.
+    /// The resolver for ownership checks. It is an error only if `owner_check` is on that the
+    /// system has no DNS server.
     fn ownership_verifier(&self) -> Result<Option<OwnershipVerifier>, ConfigError> {
         let options = ownership::OwnershipOptions {
             dns: self.dns,

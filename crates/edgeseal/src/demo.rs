@@ -1,5 +1,5 @@
-//! `edgeseal demo`: everything in one process, with a site live over HTTPS. It configures the domain
-//! through the public API.
+//! `edgeseal demo`: everything in one process, with a site live over HTTPS. It configures the
+//! domain through the public API.
 
 mod origin;
 mod page;

@@ -1,5 +1,5 @@
-//! Checks whether everything stored in a data directory is intact and served, whether or not a server
-//! runs on it. Changes nothing. The verdict follows from the findings alone.
+//! Checks whether everything stored in a data directory is intact and served, whether or not a
+//! server runs on it. Changes nothing. The verdict follows from the findings alone.
 
 use std::path::PathBuf;
 
@@ -116,7 +116,8 @@ pub(crate) async fn examine(
             report.checked("no server: none runs on this data directory".to_owned());
         }
         (Holder::Process(_), bound) => {
-            // A new snapshot: holding the previous one would keep the server's WAL from being checkpointed.
+            // A new snapshot: holding the previous one would keep the server's WAL from being
+            // checkpointed.
             drop(view);
             served::examine(config, bound, effort, &mut report).await?;
         }

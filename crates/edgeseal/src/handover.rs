@@ -1,8 +1,8 @@
 //! The hand-over from the running process to its successor on the same data directory.
 //!
 //! The successor connects to a Unix socket in the data directory. Each side sends a message when it
-//! has reached the state that the message names. Until the last message the running process keeps
-//! serving, whatever happens to the successor:
+//! has reached the state that the message names. Until it receives `serving`, the running process
+//! keeps serving, whatever happens to the successor:
 //!
 //! | successor | running process | then |
 //! |---|---|---|
@@ -17,8 +17,8 @@
 //! to `left`.
 //!
 //! If the running process is killed meanwhile, no process would serve: the successor then continues
-//! alone, with what it has received. If the running process is alive and aborts, it keeps serving and
-//! the successor exits.
+//! alone, with what it has received. If the running process is alive and aborts, it keeps serving
+//! and the successor exits.
 
 use std::{
     fs::Permissions,

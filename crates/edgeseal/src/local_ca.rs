@@ -57,8 +57,8 @@ pub(crate) enum LocalCaError {
 }
 
 impl LocalCa {
-    /// Opens the CA in `directory`. It is created if it is missing, about to expire, or damaged, and
-    /// only then, because browsers and tools are configured to trust it.
+    /// Opens the CA in `directory`. It is created if it is missing, about to expire, or damaged,
+    /// and only then, because browsers and tools are configured to trust it.
     ///
     /// # Errors
     /// [`LocalCaError`] names the file.

@@ -23,8 +23,8 @@ use queue::LogQueue;
 
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
-/// Starts logging. The filter is `EDGESEAL_LOG`, in the syntax of `RUST_LOG`, else `default_filter`.
-/// Terminals get colours, unless `NO_COLOR` is set. Panics are logged as errors.
+/// Starts logging. The filter is `EDGESEAL_LOG`, in the syntax of `RUST_LOG`, else
+/// `default_filter`. Terminals get colours, unless `NO_COLOR` is set. Panics are logged as errors.
 ///
 /// # Errors
 /// If the thread cannot be spawned.

@@ -142,7 +142,8 @@ impl Node {
         Ok(())
     }
 
-    /// As [`start_control_plane`](Self::start_control_plane); on failure the node polls for the store.
+    /// As [`start_control_plane`](Self::start_control_plane); on failure the node polls for the
+    /// store.
     async fn restart_control_plane(&mut self) {
         if let Err(error) = self.start_control_plane().await {
             self.stay_unavailable(UnavailableStore::because(&error))

@@ -36,8 +36,8 @@ pub(crate) fn nofile_limit() -> Option<u64> {
 }
 
 impl DescriptorBudget {
-    /// Divides the allowed descriptors. A client connection may need two: the second for the origin.
-    /// The API gets at most an eighth, so that load on the edge cannot starve it.
+    /// Divides the allowed descriptors. A client connection may need two: the second for the
+    /// origin. The API gets at most an eighth, so that load on the edge cannot starve it.
     pub(crate) fn allocate(
         allowed: Option<u64>,
         connections: usize,

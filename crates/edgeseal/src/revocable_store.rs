@@ -95,7 +95,8 @@ impl RevocableStore {
     fn record_commit(&self, committed: &Result<Revision, CommitError>) {
         let reason = match committed {
             Err(CommitError::Fault(fault)) if fault.cause.is_some() => Some(error_chain(fault)),
-            // A fault without a cause is about the transaction itself, and a conflict wrote nothing.
+            // A fault without a cause is about the transaction itself, and a conflict wrote
+            // nothing.
             Err(_) => return,
             Ok(_) => None,
         };

@@ -41,12 +41,12 @@ pub(crate) struct Flags {
     print: bool,
 }
 
-/// Why a take-over is not possible.
+/// Why a takeover is not possible.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TakeoverError {
     /// Not a loopback address: calls of other machines could be captured, too.
     #[error(
-        "--listen {address} is not a loopback address; a take-over is for tools on this machine only"
+        "--listen {address} is not a loopback address; a takeover is for tools on this machine only"
     )]
     NotLoopback {
         /// The address.
@@ -54,7 +54,7 @@ pub(crate) enum TakeoverError {
     },
     /// The configuration has another certificate for the API.
     #[error(
-        "api_tls is configured; a take-over brings its own certificate, so leave the keys api_tls… out"
+        "api_tls is configured; a takeover has its own certificate, so leave the keys api_tls… out"
     )]
     ApiTlsConfigured,
     /// The port needs a privilege.

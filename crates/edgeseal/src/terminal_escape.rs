@@ -3,14 +3,15 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 /// The text with control characters (Unicode category Cc) other than line feeds and tabs, with the
-/// characters that reorder text (Unicode Standard Annex #9, §2) and with the separators of lines and
-/// paragraphs written as `\uXXXX`. JSON stays the same JSON: it has such characters in strings only,
-/// where the escape means the character (RFC 8259 §7).
+/// characters that reorder text (Unicode Standard Annex #9, §2) and with the separators of lines
+/// and paragraphs written as `\uXXXX`. JSON stays the same JSON: it has such characters in strings
+/// only, where the escape means the character (RFC 8259 §7).
 pub(crate) fn escape_controls(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && c != '\t')
 }
 
-/// As [`escape_controls`], for text in one line or table cell: line feeds and tabs are escaped, too.
+/// As [`escape_controls`], for text in one line or table cell: line feeds and tabs are escaped,
+/// too.
 pub(crate) fn escape_line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| true)
 }

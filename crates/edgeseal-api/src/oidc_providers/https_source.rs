@@ -1,3 +1,5 @@
+//! The key set of a provider, over HTTPS.
+
 use std::{fmt, sync::Arc};
 
 use ::http::{Uri, header, uri::Scheme};

@@ -1,3 +1,5 @@
+//! Validates an uploaded chain and key: the checks in their order.
+
 use super::{
     CERTIFICATES_MAX, CHAIN_BYTES_MAX, Certificate, CertificateInfo, Digest, KEY_BYTES_MAX, Leaf,
     NAMES_MAX, OriginalPem, TEXT_SURPLUS_MAX, Warning,

@@ -1,3 +1,5 @@
+//! Content digests of certificates.
+
 use std::fmt;
 
 use aws_lc_rs::digest;

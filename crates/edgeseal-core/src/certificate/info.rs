@@ -1,3 +1,5 @@
+//! What is stored about a certificate besides its material.
+
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use x509_parser::{
     certificate::X509Certificate,

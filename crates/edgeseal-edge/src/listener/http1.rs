@@ -51,7 +51,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 const LINGER_READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of a refused header is discarded, in bytes. A client that sends more is not going to
-/// read the response; a request body, which a client may well send completely, is limited by time only.
+/// read the response; a request body, which a client may well send completely, is limited by time
+/// only.
 const LINGER_HEADER_MAX: u64 = 16 * 1024 * 1024;
 /// For headers that exceed the budget (RFC 6585 §5).
 const HEADER_TOO_LARGE_RESPONSE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\

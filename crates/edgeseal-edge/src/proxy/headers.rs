@@ -210,8 +210,8 @@ pub(super) fn set_hsts(headers: &mut HeaderMap, hsts: Option<Hsts>, secure: bool
     }
 }
 
-/// Applies the owner's changes to the headers of an origin's response. Changes that are not valid in
-/// HTTP do nothing: they are checked where they are set.
+/// Applies the owner's changes to the headers of an origin's response. Changes that are not valid
+/// in HTTP do nothing: they are checked where they are set.
 pub(super) fn change_response_headers(headers: &mut HeaderMap, changes: &ResponseHeaders) {
     for header in changes.iter() {
         let Ok(name) = HeaderName::try_from(&header.name) else {

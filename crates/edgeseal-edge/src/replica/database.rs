@@ -21,8 +21,8 @@ const FORMAT: &str = "2";
 /// this, and material with a P-256 key is 1–1.5 kB.
 const PAGE: i64 = 8192;
 
-/// Each `mark` is a checksum of the row (module `checksum`); issuers and materials are keyed by their digests, but
-/// those of materials do not cover the sealed key.
+/// Each `mark` is a checksum of the row (module `checksum`); issuers and materials are keyed by
+/// their digests, but those of materials do not cover the sealed key.
 ///
 /// Tables are organised by their keys, without a second index that could contradict them.
 const SCHEMA: &str = "

@@ -52,14 +52,14 @@ impl Configs {
     }
 
     /// The configuration for a domain with these `delivery` settings and this id, which resolves
-    /// certificates with `answer`. A client that has no version in common with it gets
+    /// certificates with `resolver`. A client that has no version in common with it gets
     /// `protocol_version`, one that has no protocol in common `no_application_protocol`. `offered`
     /// are the cipher suites of its ClientHello.
     pub(super) fn config_for(
         &self,
         domain: i64,
         delivery: &DeliveryConfig,
-        answer: Arc<CertResolver>,
+        resolver: Arc<CertResolver>,
         offered: &[CipherSuite],
     ) -> ServerConfig {
         let versions = match delivery.tls {
@@ -75,8 +75,8 @@ impl Configs {
         let mut config = config.clone();
         // Tickets only: no session is stored here, and the same keys serve 1.2 and 1.3.
         let tickets = Arc::clone(&self.tickets);
-        config.ticketer = Arc::new(SessionTicketer::new(tickets, domain, Arc::clone(&answer)));
-        config.cert_resolver = answer;
+        config.ticketer = Arc::new(SessionTicketer::new(tickets, domain, Arc::clone(&resolver)));
+        config.cert_resolver = resolver;
         config.ignore_client_order = !prefers_chacha20(offered);
         config
     }

@@ -1,16 +1,17 @@
-//! What times say about when a record was written: pure rules.
+//! Compares the times of records and links: pure rules.
 //!
-//! The order of a chain is that of its links, whatever the clock said. Times are evidence beside it. A
-//! clock that is set back makes all that is written afterwards look older than what stands before it;
-//! a record that somebody inserts under an old time looks just so. A link tells them apart: it says, under
-//! its MAC, what the clock was when it was made. If the record fits that clock, the clock went back; if it
-//! does not, the record was not written when it was linked.
+//! The order of a chain is that of its links, whatever the clock showed. If the clock is set back,
+//! later records look older than the ones before them; so does a record that somebody inserts with
+//! an old time. A link distinguishes the two: its MAC covers the clock reading at its creation. If
+//! the record fits that reading, the clock was set back; otherwise the record was not written when
+//! it was linked.
 
 use edgeseal_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A record that is so much older than what was linked before it was not written by a call: calls
-/// take seconds, and the clocks of nodes that accept the same signatures differ by 15 minutes at most.
+/// take seconds, and the clocks of nodes that accept the same signatures differ by 15 minutes at
+/// most.
 pub const CLOCK_TOLERANCE_MS: i64 = 20 * 60 * 1000;
 
 /// What the time of a record says.
@@ -18,18 +19,18 @@ pub const CLOCK_TOLERANCE_MS: i64 = 20 * 60 * 1000;
 pub(super) enum Timing {
     /// It may have been written when the chain says.
     Fits,
-    /// It is older than what was linked before, and so was the clock when it was linked: that was set
-    /// back.
+    /// It is older than what was linked before, and so was the clock when it was linked: that was
+    /// set back.
     ClockSetBack,
-    /// It is older than what was linked before, and its link, made by an earlier release, does not say
-    /// what the clock was.
+    /// It is older than what was linked before, and its link, made by an earlier release, does not
+    /// say what the clock was.
     Undated,
-    /// It was written long before it was linked, by whoever did it.
+    /// Its time is long before that of its link: it was inserted.
     Inserted,
 }
 
-/// Judges a record of this time. `linked` is the clock of the link that it is in, or of now if it is in
-/// none yet; `before` is when the link before that one was made.
+/// Classifies a record of time `at`. `linked` is the clock reading in its link, or the current one
+/// if it is not linked yet; `before` is the clock reading in the previous link.
 pub(super) fn classify(
     at: Timestamp,
     linked: Option<Timestamp>,
@@ -45,8 +46,8 @@ pub(super) fn classify(
     }
 }
 
-/// By how many milliseconds the clock went back between two links; nothing that the clocks of several
-/// nodes differ by.
+/// By how many milliseconds the clock went back between two links; nothing that the clocks of
+/// several nodes differ by.
 pub(super) fn clock_step_back_ms(
     before: Option<Timestamp>,
     linked: Option<Timestamp>,
@@ -55,13 +56,14 @@ pub(super) fn clock_step_back_ms(
     (by > CLOCK_TOLERANCE_MS).then_some(by)
 }
 
-/// What was seen of the clock by whoever removes records for their age, so that a clock that is wrong for a
-/// while lets nothing grow old.
+/// The clock readings of the task that removes old records, so that a clock that is wrong for a
+/// while removes nothing.
 ///
-/// A clock that leaps (ahead by more than a day, or back) is not believed until it has gone on from there
-/// for a day. So if it is right again within a day, nothing was removed, whatever was written and linked
-/// meanwhile and however often a server was started; and a leap that stays, as after a long time without a
-/// server, costs a day. That is told by looks at the clock and not by records: of these there may be one a year.
+/// A clock that jumps (ahead by more than a day, or back) is trusted only after it has advanced
+/// steadily for a day. So if it is correct again within a day, nothing was removed, whatever was
+/// written and linked meanwhile and however often the server was restarted. A jump that stays, as
+/// after a long time without a server, delays removal by a day. Readings decide this, not records:
+/// an account may have one record a year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockMonitor {
     /// What the clock showed last.
@@ -86,11 +88,11 @@ impl ClockMonitor {
     }
 }
 
-/// Records from before this moment are older than `days`; `None` if that is not certain, or nothing is
-/// linked.
+/// Records from before this moment are older than `days`; `None` if that is not certain, or nothing
+/// is linked.
 ///
-/// Counted back from the clock, and never from later than the newest record that is linked: where nothing
-/// is written any more nothing grows old.
+/// Counted back from the clock, but at most from the newest linked record: if nothing is written
+/// any more, nothing is removed.
 #[must_use]
 pub(crate) fn retention_cutoff(
     watch: ClockMonitor,
@@ -155,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_leaps_is_believed_a_day_later() {
-        // Hours at which the clock is looked at and shows the right time, plus what it is wrong by; whether it is
-        // believed at the last look.
+        // Hours at which the clock is looked at and shows the right time, plus what it is wrong by;
+        // whether it is believed at the last look.
         for (looks, expected) in [
             (&[(0, 0)][..], false),
             (&[(0, 0), (23, 0)], false),

@@ -1,3 +1,5 @@
+//! Verifies the audit chain of an account.
+
 use std::{collections::HashSet, fmt};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -140,7 +142,8 @@ pub enum ChainWarning {
         /// By how many milliseconds.
         by_ms: i64,
     },
-    /// A record looks as after a clock was set back, in a link that does not say what the clock was.
+    /// A record looks as after a clock was set back, in a link that does not say what the clock
+    /// was.
     #[error(
         "record {key} of link {n} is older than those linked before: the clock was set back, or it was inserted \
          later; this link, of an earlier release, does not tell"

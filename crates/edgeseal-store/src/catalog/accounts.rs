@@ -1,3 +1,5 @@
+//! Accounts and access keys.
+
 use bytes::Bytes;
 use edgeseal_core::{
     AccountId, Secret, Timestamp,

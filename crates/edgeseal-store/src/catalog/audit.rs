@@ -1,3 +1,5 @@
+//! Reads and verification of audit records.
+
 mod retention;
 
 use std::collections::BTreeSet;

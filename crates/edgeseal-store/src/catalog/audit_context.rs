@@ -1,3 +1,5 @@
+//! Who calls, and what the audit record of a change says about it.
+
 use bytes::Bytes;
 use edgeseal_core::{AccountId, Timestamp};
 

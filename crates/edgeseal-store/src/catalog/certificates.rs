@@ -1,3 +1,5 @@
+//! Certificates: their records, material and indexes.
+
 use bytes::Bytes;
 use edgeseal_core::{
     AccountId, DomainPattern,

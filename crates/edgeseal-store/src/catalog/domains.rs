@@ -1,3 +1,5 @@
+//! Domains: their records, indexes and history.
+
 use bytes::Bytes;
 use edgeseal_core::{
     AccountId, DomainName, DomainPattern,
@@ -235,8 +237,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Adds the history entry of a change of a domain. `before` and `after` are the leaves served in
-    /// `environment` before and after it.
+    /// Adds the history entry of a change of a domain. `before` and `after` are the leaves served
+    /// in `environment` before and after it.
     ///
     /// # Errors
     /// Never in practice; see [`record::encode`].

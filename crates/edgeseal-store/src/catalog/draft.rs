@@ -1,3 +1,5 @@
+//! The uncommitted change of one attempt of a transaction.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Reports of edges, and what they prove.
+
 use edgeseal_core::{
     DomainPattern, Timestamp,
     domain::{Binding, Domain, DomainState, Environment},

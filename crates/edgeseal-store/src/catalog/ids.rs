@@ -1,3 +1,5 @@
+//! Numbers of domains and certificates, allocated in blocks.
+
 use bytes::Bytes;
 use tokio::sync::Mutex;
 

@@ -1,3 +1,5 @@
+//! When access keys were last used.
+
 use edgeseal_core::Timestamp;
 
 use super::Catalog;

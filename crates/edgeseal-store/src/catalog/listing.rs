@@ -1,3 +1,5 @@
+//! Pages of domains and certificates, with their total number.
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edgeseal_core::{

@@ -1,3 +1,5 @@
+//! Queues of transactions that conflict on one key.
+
 use std::hash::{BuildHasher as _, RandomState};
 
 use tokio::sync::{Mutex, MutexGuard};

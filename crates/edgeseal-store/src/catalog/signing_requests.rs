@@ -1,3 +1,5 @@
+//! Private keys of certificate signing requests.
+
 use edgeseal_core::{
     AccountId, DomainName, Secret, Timestamp,
     certificate::Digest,

@@ -1,4 +1,4 @@
-//! Numbers that are added to where the engine commits.
+//! Counters: the engine adds to them when it commits.
 
 use std::collections::BTreeSet;
 

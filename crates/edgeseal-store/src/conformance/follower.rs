@@ -1,4 +1,4 @@
-//! A follower that keeps the rules of the feed, and the check that it ends where the store is.
+//! A follower that applies the rules of the feed; checks that it ends with the state of the store.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -75,8 +75,8 @@ impl Follower {
     }
 }
 
-/// Writers, sweeps, a follower that starts cold and one that is cut off and resumes again and again;
-/// then both must hold what the store holds.
+/// Writers, sweeps, a follower that starts cold and one that is cut off and resumes again and
+/// again; then both must hold what the store holds.
 pub(super) async fn converges(store: &SharedStore, seed: u64) {
     let write: Vec<Write> = (0..30).map(|n| put(&format!("d/{n}"), "0")).collect();
     commit(store, write).await;

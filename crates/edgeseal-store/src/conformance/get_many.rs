@@ -1,3 +1,5 @@
+//! Reads of several keys are one snapshot.
+
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},

@@ -1,4 +1,4 @@
-//! Listings, page by page and from any place on.
+//! Listings: page by page, and from any key on.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Reads beside commits.
+//! Monotonic reads during commits.
 
 use std::sync::Arc;
 

@@ -1,7 +1,9 @@
+//! Reverse listings.
+
 use super::{commit, delete, key, put};
 use crate::{Key, SharedStore};
 
-/// A listing backwards is the listing turned round, wherever it begins and whatever the pages.
+/// A reverse listing is the listing reversed, from any first key and with any page size.
 pub(crate) async fn is_the_list_reversed(store: &SharedStore, beginning: &str) {
     let name = |n: usize| format!("{beginning}b/{n:03}");
     for n in 0..25 {

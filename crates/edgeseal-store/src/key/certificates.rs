@@ -75,7 +75,8 @@ impl Key {
         Self(format!("{}{id}", material_uses(digest)).into())
     }
 
-    /// Rewritten whenever a certificate with this material is added; as [`Key::certificate_use_guard`].
+    /// Rewritten whenever a certificate with this material is added; as
+    /// [`Key::certificate_use_guard`].
     #[must_use]
     pub fn material_use_guard(digest: &Digest) -> Self {
         Self(format!("materialused/{digest}").into())
@@ -106,7 +107,8 @@ impl Key {
         Self(format!("{}{material}", issuer_uses(issuer)).into())
     }
 
-    /// Rewritten whenever material with this intermediate is added; as [`Key::certificate_use_guard`].
+    /// Rewritten whenever material with this intermediate is added; as
+    /// [`Key::certificate_use_guard`].
     #[must_use]
     pub fn issuer_use_guard(issuer: &Digest) -> Self {
         Self(format!("issuerused/{issuer}").into())

@@ -1,15 +1,15 @@
-//! What was read or written lately, kept in memory: such reads, and followers that keep up, need no
+//! A cache of recently read or written values: reads of these, and followers that keep up, need no
 //! SQL.
 //!
-//! A commit makes every snapshot that a reader's connection holds pages of stale, so that under load
-//! each read from the file begins with an empty page cache. Here a commit touches what it changes.
+//! A commit invalidates the page cache of every reader's connection, so under load each read from
+//! the file begins with an empty page cache. A commit changes only its own keys here.
 //!
-//! No value is shown that the file does not show any more, so that no read shows anything older than
-//! another has shown:
-//! - what a commit writes is let go of before it can become visible ([`ReadCache::begin`]) and comes in
-//!   after it did ([`ReadCache::commit`]); in between the file is asked;
-//! - what a reader found comes in only if no commit ended since it began to read, and none that
-//!   writes the same key is under way ([`ReadCache::insert_read`]).
+//! The cache never returns a value that the file no longer contains, so no read returns anything
+//! older than another read has returned:
+//! - [`ReadCache::begin`] removes what a commit writes before the commit can become visible, and
+//!   [`ReadCache::commit`] adds it afterwards; in between, reads use the file;
+//! - [`ReadCache::insert_read`] adds what a reader found only if no commit has ended since the read
+//!   began and no commit in progress writes the same key.
 
 use std::{
     borrow::Cow,
@@ -161,8 +161,8 @@ impl ReadCache {
         }
     }
 
-    /// The commits after `before`, up to `head`, are visible; `writes` are theirs, in order, without
-    /// those that changed nothing.
+    /// The commits after `before`, up to `head`, are visible; `writes` are theirs, in order,
+    /// without those that changed nothing.
     pub(super) fn commit(
         &self,
         (before, head): (Revision, Revision),
@@ -242,7 +242,8 @@ impl ReadCache {
         log.through = Revision(0);
     }
 
-    /// As [`crate::Store::changes`], without waiting; `None` if the stretch does not go back so far.
+    /// As [`crate::Store::changes`], without waiting; `None` if the stretch does not go back so
+    /// far.
     pub(super) fn changes(
         &self,
         after: Revision,
@@ -289,7 +290,8 @@ impl ReadCache {
         })
     }
 
-    /// What is being read is not remembered. To be called with the lock held, before values come in.
+    /// Keeps reads in progress from being cached. To be called with the lock held, before values
+    /// are added.
     fn bump_generation(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }

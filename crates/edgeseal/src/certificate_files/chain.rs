@@ -28,8 +28,8 @@ pub(crate) fn spki_of_certificate(certificate: &CertificateDer<'_>) -> Option<Ve
 pub(crate) struct Issuers(HashMap<Vec<u8>, Vec<CertificateDer<'static>>>);
 
 impl Issuers {
-    /// Adds a certificate, unless its extensions say that it is not a CA. Roots are added, too: they are
-    /// not served, but show that a chain is complete.
+    /// Adds a certificate, unless its extensions say that it is not a CA. Roots are added, too:
+    /// they are not served, but show that a chain is complete.
     pub(crate) fn add(&mut self, certificate: &CertificateDer<'static>) {
         let Ok((_, parsed)) = parse_x509_certificate(certificate) else {
             return;

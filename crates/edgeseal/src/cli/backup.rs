@@ -47,8 +47,8 @@ pub(super) struct CopyReport {
 }
 
 impl CopyReport {
-    /// Verifies a copy: whether the file is intact and consistent, and whether sealed records open with
-    /// the available keys.
+    /// Verifies a copy: whether the file is intact and consistent, and whether sealed records open
+    /// with the available keys.
     pub(super) async fn check(copy: &StoreBackup, config: &Config) -> Result<Self, CliError> {
         let view = copy.snapshot().map_err(|error| copy_error(&error))?;
         let keyring = kek::read_all(&config.kek_sources()).await;

@@ -93,8 +93,8 @@ impl Connection {
         Ok(called.await?)
     }
 
-    /// Calls an action with further headers. While the server throttles the call, it waits as long as
-    /// the server says and retries, for at most a minute in total.
+    /// Calls an action with further headers. While the server throttles the call, it waits as long
+    /// as the server says and retries, for at most a minute in total.
     pub(super) async fn call_with(
         &self,
         version: &str,

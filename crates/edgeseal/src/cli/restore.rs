@@ -69,7 +69,8 @@ impl Command {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Checks that the store may be replaced. A server that has just lost its store may still hold it.
+    /// Checks that the store may be replaced. A server that has just lost its store may still hold
+    /// it.
     async fn check_target(&self, store: &Path) -> Result<(), BackupError> {
         const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
         let began = Instant::now();

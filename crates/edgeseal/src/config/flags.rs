@@ -1,4 +1,5 @@
-//! The flags of `edgeseal serve`: `--config`, `--take-over`, and the settings that are flags as well.
+//! The flags of `edgeseal serve`: `--config`, `--take-over`, and the settings that are flags as
+//! well.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

@@ -28,7 +28,8 @@ use crate::kek::KekSources;
 pub(super) struct Setting {
     /// The key of the file. The variable is `EDGESEAL_` and the key in capitals.
     pub(super) key: &'static str,
-    /// What it is for: a sentence without a full stop, in Markdown. Links are relative to the reference.
+    /// What it is for: a sentence without a full stop, in Markdown. Links are relative to the
+    /// reference.
     pub(super) help: &'static str,
     /// Describes the type.
     pub(super) describe: fn() -> String,

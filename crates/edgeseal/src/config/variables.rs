@@ -1,4 +1,5 @@
-//! Warns of unknown `EDGESEAL_*` environment variables: a misspelt one would silently have no effect.
+//! Warns of unknown `EDGESEAL_*` environment variables: a misspelt one would silently have no
+//! effect.
 
 use std::env;
 

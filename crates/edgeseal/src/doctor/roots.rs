@@ -1,4 +1,5 @@
-//! Tells whether a certificate needs no intermediate: it is self-signed, or a well-known root issued it.
+//! Tells whether a certificate needs no intermediate: it is self-signed, or a well-known root
+//! issued it.
 
 use std::{collections::HashSet, fs, path::Path, sync::LazyLock};
 

@@ -1,4 +1,5 @@
-//! Checks what clients are served: by handshakes with the running edge, and by the reports of edges.
+//! Checks what clients are served: by handshakes with the running edge, and by the reports of
+//! edges.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

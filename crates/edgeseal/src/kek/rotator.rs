@@ -70,8 +70,8 @@ impl KekRotator {
         }
     }
 
-    /// Marks everything to be resealed, if the active key is not that of the previous process. To be
-    /// called before anything is sealed.
+    /// Marks everything to be resealed, if the active key is not that of the previous process. To
+    /// be called before anything is sealed.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -82,8 +82,8 @@ impl KekRotator {
         reseal::begin(&*self.store, self.keyring.active()).await
     }
 
-    /// Reseals everything on request, and at startup if an earlier process has not finished. Returns
-    /// when `stop` completes.
+    /// Reseals everything on request, and at startup if an earlier process has not finished.
+    /// Returns when `stop` completes.
     pub(crate) async fn run(&self, stop: impl Future<Output = ()>) {
         let work = async {
             loop {

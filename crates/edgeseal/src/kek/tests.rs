@@ -33,7 +33,8 @@ async fn keys_come_from_every_source_and_the_first_one_seals() {
     assert!(!sources[1].holds(id(&c)).await.unwrap());
 }
 
-/// Each message tells what is wrong and what the program complained of, and nothing that it printed.
+/// Each message tells what is wrong and what the program complained of, and nothing that it
+/// printed.
 #[tokio::test]
 async fn the_error_of_a_command_does_not_show_its_output() {
     let secret = Keyring::generate();

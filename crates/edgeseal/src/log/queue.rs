@@ -18,8 +18,8 @@ const LINE_OVERHEAD: usize = 64;
 /// Approximate bytes of one write.
 const BATCH: usize = 64 << 10;
 
-/// Accepts lines without blocking. Lines that do not fit into the queue or cannot be written are lost
-/// and counted; once the queue is empty, a log line reports how many are missing.
+/// Accepts lines without blocking. Lines that do not fit into the queue or cannot be written are
+/// lost and counted; once the queue is empty, a log line reports how many are missing.
 #[derive(Clone)]
 pub(super) struct LogQueue {
     lines: Sender<Message>,

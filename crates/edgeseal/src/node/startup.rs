@@ -66,7 +66,7 @@ async fn connect_predecessor(
 }
 
 /// Starts the node once this process owns the data directory: no other process writes there. In a
-/// take-over the edge was loaded while the predecessor still served.
+/// hand-over the edge was loaded while the predecessor still served.
 async fn start_as_owner(
     mut context: NodeContext,
     mut sockets: Sockets,

@@ -1,4 +1,4 @@
-//! The files of a take-over: its CA, the certificate of the API, and what the instructions refer to.
+//! The files of a takeover: its CA, the certificate of the API, and what the instructions refer to.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

@@ -172,7 +172,8 @@ async fn metrics_are_served_to_expected_hosts_only() {
     server.stop();
 }
 
-/// Half a request on each of more connections than the limit: new ones are accepted, and all are closed.
+/// Half a request on each of more connections than the limit: new ones are accepted, and all are
+/// closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_do_not_block_others() {
     const FLOOD: usize = 200;

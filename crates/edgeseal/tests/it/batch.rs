@@ -1,4 +1,5 @@
-//! Calls on several domains, which apply to all or none; tags; `ForceSet`; and unsupported features.
+//! Calls on several domains, which apply to all or none; tags; `ForceSet`; and unsupported
+//! features.
 
 mod tags;
 

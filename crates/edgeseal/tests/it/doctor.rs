@@ -1,4 +1,5 @@
-//! The doctor reports nothing on intact data, finds each kind of planted damage, and changes nothing.
+//! The doctor reports nothing on intact data, finds each kind of planted damage, and changes
+//! nothing.
 
 use std::{
     fs,

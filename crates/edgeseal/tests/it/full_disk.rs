@@ -80,8 +80,8 @@ fn can_mount(script: &str) -> bool {
     tried.is_ok_and(|status| status.success())
 }
 
-/// A script that gives the process that it becomes a copy of the data on a disk of 4 MB of its own, does
-/// this besides, and goes on.
+/// A script that gives the process that it becomes a copy of the data on a disk of 4 MB of its own,
+/// does this besides, and goes on.
 fn on_a_small_disk(server: &Server, besides: &str) -> String {
     let (disk, data) = (server.home().join("disk"), server.data());
     fs::create_dir_all(&disk).unwrap();
@@ -128,8 +128,8 @@ async fn assert_refuses(server: &Server, why: &str) {
     assert!(ready.body.contains(why), "{}", ready.body);
 }
 
-/// Whether it is full from the start or becomes so: `/readyz` says that changes are refused, and why, and
-/// that they are taken once there is room.
+/// Whether it is full from the start or becomes so: `/readyz` says that changes are refused, and
+/// why, and that they are taken once there is room.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_told_as_long_as_it_is_full() {
     let (mut server, pems) = has_served().await;

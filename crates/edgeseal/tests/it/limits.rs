@@ -85,8 +85,8 @@ async fn clients_do_not_exhaust_reserved_descriptors() {
     for _ in 0..200 {
         crowd.push(TcpStream::connect(edge).await.unwrap());
     }
-    // (256 - 64 for itself - 32 for the API) / 2, since each may need one to the origin. One place is
-    // kept by whichever listener has nobody to accept.
+    // (256 - 64 for itself - 32 for the API) / 2, since each may need one to the origin. One place
+    // is kept by whichever listener has nobody to accept.
     eventually("79 connections are open", async || {
         let open = server.metric("edgeseal_connections ").await;
         assert!(open <= Some(80), "{open:?}");
@@ -218,8 +218,8 @@ async fn established_from(source: &str, edge: SocketAddr) -> Result<HttpConnecti
     Ok(HttpConnection::h2_over(stream).await)
 }
 
-/// Who takes the memory loses some of it, everybody else is served meanwhile, and once it is let go of
-/// it is there again.
+/// Who takes the memory loses some of it, everybody else is served meanwhile, and once it is let go
+/// of it is there again.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_user_of_memory_is_evicted() {
     let mut server = serving("").await;

@@ -1,5 +1,5 @@
-//! End-to-end tests: the real binary as a process, with real TLS clients, sockets and files. One test
-//! binary, so that it is linked only once.
+//! End-to-end tests: the real binary as a process, with real TLS clients, sockets and files. One
+//! test binary, so that it is linked only once.
 //!
 //! Start reading at [`harness`]; each other module has one subject.
 

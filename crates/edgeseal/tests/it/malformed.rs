@@ -1,5 +1,5 @@
-//! Malformed certificates, keys, chains and combinations of parameters. Each call is refused with its
-//! code and does not change what is served.
+//! Malformed certificates, keys, chains and combinations of parameters. Each call is refused with
+//! its code and does not change what is served.
 
 mod chains;
 mod keys;

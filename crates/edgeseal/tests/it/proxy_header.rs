@@ -11,7 +11,8 @@ use tokio::{
 use crate::harness::{Origin, Server, TIMEOUT, eventually, pki::AUTHORITY, raw, tls};
 
 const NAME: &str = "www.balanced.example";
-/// Version 2, TCP over IPv4, from 203.0.113.9:4711 to 198.51.100.1:443, and a field that is ignored.
+/// Version 2, TCP over IPv4, from 203.0.113.9:4711 to 198.51.100.1:443, and a field that is
+/// ignored.
 const HEADER: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x10\xcb\x00\x71\x09\xc6\x33\x64\x01\x12\x67\x01\xbb\x04\x00\x01\x2a";
 const LINE: &[u8] = b"PROXY TCP4 203.0.113.9 198.51.100.1 4711 443\r\n";
 const REQUEST: &str = "GET / HTTP/1.1\r\nhost: www.balanced.example\r\nconnection: close\r\n\r\n";

@@ -1,5 +1,5 @@
-//! The order of refusals: a request with every fault; each time the reported fault is fixed, the next
-//! one must be reported.
+//! The order of refusals: a request with every fault; each time the reported fault is fixed, the
+//! next one must be reported.
 
 use std::net::SocketAddr;
 

@@ -1,9 +1,9 @@
 //! Every documented code of `SetCdnDomainSSLCertificate`, provoked by its cause. After each refusal
 //! the old certificate is still served.
 //!
-//! Most are provoked in the binary ([`wire`]). Causes that cannot be provoked from outside (a failing
-//! store, a state that only a review creates) are provoked in this process, over a store that fails
-//! on demand ([`node`]).
+//! Most are provoked in the binary ([`wire`]). Causes that cannot be provoked from outside (a
+//! failing store, a state that only a review creates) are provoked in this process, over a store
+//! that fails on demand ([`node`]).
 
 mod node;
 mod stored;

@@ -6,8 +6,8 @@ use crate::harness::{
     CDN_VERSION, HttpConnection, Server, TestCertificate, eventually, pki::AUTHORITY, tls,
 };
 
-/// SIGHUP has the files read again; what cannot be used changes nothing, and no signal of this kind ends
-/// the process.
+/// SIGHUP has the files read again; what cannot be used changes nothing, and no signal of this kind
+/// ends the process.
 #[tokio::test(flavor = "multi_thread")]
 async fn sighup_reloads_the_certificate_of_the_api() {
     let home = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! No plaintext secret in files, log, audit records or metrics, nor in the memory of a process beyond
-//! the keys that it has used.
+//! No plaintext secret in files, log, audit records or metrics, nor in the memory of a process
+//! beyond the keys that it has used.
 
 use std::{fs, sync::Arc, time::Instant};
 

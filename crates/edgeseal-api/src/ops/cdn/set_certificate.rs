@@ -66,15 +66,15 @@ async fn set(
         domain.check_certificate_change()?;
     }
     let source = if on {
-        let place = params.binding_role()?;
-        if params.uploads_to_centre() {
+        let role = params.binding_role()?;
+        if params.uploads_to_cas() {
             call.check_in_cas(context, UPLOAD).await?;
         }
-        Some((params.source(call.now())?, place))
+        Some((params.source(call.now())?, role))
     } else {
         None
     };
-    let bound = source.as_ref().map(|(source, place)| (source, *place));
+    let bound = source.as_ref().map(|(source, role)| (source, *role));
     let change = CertificateChange {
         context,
         call,
@@ -219,7 +219,7 @@ impl CertificateChange<'_> {
     }
 
     fn binding_role(&self) -> Option<BindingRole> {
-        self.source.map(|(_, place)| place)
+        self.source.map(|(_, role)| role)
     }
 
     async fn apply(

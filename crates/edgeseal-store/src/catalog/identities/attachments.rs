@@ -1,3 +1,5 @@
+//! Which policies are attached to users and roles.
+
 use edgeseal_core::{
     AccountId, Timestamp,
     identity::{ATTACHED_POLICIES_MAX, Attachment, IdentityName, PolicyKind, PolicyRef},

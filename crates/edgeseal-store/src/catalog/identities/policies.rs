@@ -1,3 +1,5 @@
+//! Custom policies and their versions.
+
 use edgeseal_core::{
     AccountId,
     identity::{

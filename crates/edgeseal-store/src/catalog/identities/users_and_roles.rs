@@ -1,3 +1,5 @@
+//! Records of users and roles.
+
 use edgeseal_core::{
     AccountId,
     identity::{Identity, IdentityName, User, UserName, UserProfile},

@@ -1,6 +1,6 @@
 //! OpenSSL's traditional encrypted private keys: PEM with the headers of RFC 1421 §4.6.1, such as
-//! `DEK-Info: AES-256-CBC,2A…`, with a key derived from the password by MD5 (`EVP_BytesToKey(3)`, one
-//! iteration).
+//! `DEK-Info: AES-256-CBC,2A…`, with a key derived from the password by MD5 (`EVP_BytesToKey(3)`,
+//! one iteration).
 
 use aes::{Aes128, Aes192, Aes256};
 use cbc::cipher::{

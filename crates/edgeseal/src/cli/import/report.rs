@@ -20,7 +20,8 @@ use crate::{
 /// Prints the report.
 ///
 /// # Errors
-/// [`CliError::Incomplete`] unless everything found is served, or would be; [`CliError::Interrupted`].
+/// [`CliError::Incomplete`] unless everything found is served, or would be;
+/// [`CliError::Interrupted`].
 pub(super) fn print(
     order: &ImportOptions<'_>,
     plan: &Plan,

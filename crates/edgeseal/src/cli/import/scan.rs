@@ -15,8 +15,8 @@ use crate::{
 
 /// Deepest directory that is scanned: Caddy has `caddy/certificates/AUTHORITY/NAME/NAME.crt`.
 const DEPTH_MAX: usize = 12;
-/// Extensions of files that should contain something; other files are read too, and skipped silently
-/// if they contain nothing.
+/// Extensions of files that should contain something; other files are read too, and skipped
+/// silently if they contain nothing.
 const CERTIFICATE_EXTENSIONS: [&str; 8] = ["pem", "crt", "cer", "key", "pfx", "p12", "der", "p7b"];
 
 /// The result of the scan.

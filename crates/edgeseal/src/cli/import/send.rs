@@ -1,5 +1,5 @@
-//! Sends the planned certificates: concurrent calls, as fast as the server allows, each retried until
-//! it has a response.
+//! Sends the planned certificates: concurrent calls, as fast as the server allows, each retried
+//! until it has a response.
 
 use std::{
     pin::pin,
@@ -25,7 +25,8 @@ use crate::{
 const DOMAINS_PER_CALL: usize = 50;
 /// Seconds that a call waits for the proof of the edges; the second attempt waits longer.
 const PREFER_WAITS: [&str; 2] = ["wait=10", "wait=30"];
-/// How long calls are retried if a server that has responded before stops responding, as in a restart.
+/// How long calls are retried if a server that has responded before stops responding, as in a
+/// restart.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long calls are retried if the server has never responded.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -147,8 +148,8 @@ fn progress(length: usize) -> ProgressBar {
 struct Importer<'a> {
     order: &'a ImportOptions<'a>,
     sources: String,
-    /// Throttled calls wait here one after the other, each as long as the server said: so together they
-    /// keep to the allowed rate.
+    /// Throttled calls wait here one after the other, each as long as the server said: so together
+    /// they keep to the allowed rate.
     throttle_queue: Mutex<()>,
     contact: std::sync::Mutex<Reachability>,
 }

@@ -13,8 +13,8 @@ use super::{BackgroundClients, NAME, Target, eventually, hellos::client_hello};
 const CONNECTIONS: usize = 4000;
 /// The listen backlog.
 const CONCURRENCY: usize = 500;
-/// Memory of one unfinished handshake: the ClientHello, the state, the server's flight with a chain,
-/// and the buffers of both directions.
+/// Memory of one unfinished handshake: the ClientHello, the state, the server's flight with a
+/// chain, and the buffers of both directions.
 const KIB_EACH: u64 = 40;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
-//! ClientHellos and records that no well-behaved client sends. The edge sends an alert or closes the
-//! connection, and the next client is served.
+//! ClientHellos and records that no well-behaved client sends. The edge sends an alert or closes
+//! the connection, and the next client is served.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

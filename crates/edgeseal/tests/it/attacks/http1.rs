@@ -51,8 +51,8 @@ async fn a_client_that_does_not_read_is_not_read() {
             sent += request.len();
         }
     };
-    // Until the socket buffers of both sides, twice, and those of the edge are full: a few MiB each.
-    // Below the limit of requests of one connection, which is 80 MB of these.
+    // Until the socket buffers of both sides, twice, and those of the edge are full: a few MiB
+    // each. Below the limit of requests of one connection, which is 80 MB of these.
     let stuck = timeout(Duration::from_secs(10), send).await;
     assert!(stuck.is_err(), "ended after {sent} bytes");
     assert!(sent < 48 * 1024 * 1024, "it takes {sent} bytes");

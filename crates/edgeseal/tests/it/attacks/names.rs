@@ -22,9 +22,9 @@ const NAMES: usize = 50_000;
 const WARM_UP: usize = 5000;
 /// Concurrent attackers.
 const CONCURRENCY: usize = 24;
-/// One map entry for each of the 90,000 later names (name, hash, key, pointer and allocator overhead:
-/// at least 120 bytes) would be over 10 MiB. Half of it is allowed, because the allocator returns
-/// memory late.
+/// One map entry for each of the 90,000 later names (name, hash, key, pointer and allocator
+/// overhead: at least 120 bytes) would be over 10 MiB. Half of it is allowed, because the allocator
+/// returns memory late.
 const GROWTH_KIB: u64 = 5 * 1024;
 
 const ALERT: u8 = 21;

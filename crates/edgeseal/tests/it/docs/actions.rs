@@ -1,5 +1,5 @@
-//! The lists of actions in `docs/reference/actions.md`: what the program has, what the cloud has besides, and
-//! `spec/notes.tsv` on both.
+//! The lists of actions in `docs/reference/actions.md`: what the program has, what the cloud has
+//! besides, and `spec/notes.tsv` on both.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 

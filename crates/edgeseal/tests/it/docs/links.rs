@@ -99,8 +99,8 @@ fn is_external(link: &str) -> bool {
         .is_some_and(|(scheme, _)| scheme.chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
-/// The file that a link in this document leads to, and the anchor in it; no file if it leads out of the
-/// repository.
+/// The file that a link in this document leads to, and the anchor in it; no file if it leads out of
+/// the repository.
 fn target<'a>(link: &'a str, from: &str) -> (Option<PathBuf>, &'a str) {
     let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
     if file.is_empty() {

@@ -116,8 +116,8 @@ fn first(window: &[u8]) -> usize {
     usize::from(window[0]) << 16 | usize::from(window[1]) << 8 | usize::from(window[2])
 }
 
-/// What a process holds in memory and a core dump of it would: all that can be written, and all that
-/// is no file. Stretches of pages that are not all zero, each with the mapping's name.
+/// What a process holds in memory and a core dump of it would: all that can be written, and all
+/// that is no file. Stretches of pages that are not all zero, each with the mapping's name.
 pub(super) fn read_memory(process: u32) -> Vec<(String, Vec<u8>)> {
     let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
     let memory = File::open(format!("/proc/{process}/mem")).unwrap();

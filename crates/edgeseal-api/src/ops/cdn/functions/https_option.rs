@@ -1,5 +1,5 @@
 //! `https_option`: `http2` offers HTTP/2 (on by default). `ocsp_stapling` is only stored: the edge
-//! does not staple OCSP responses.
+//! does not staple OCSP responses (decision 22).
 
 use super::{Effect, SupportedFunction};
 

@@ -43,9 +43,9 @@ pub(super) fn mismatch(domain: &Domain, certificate: &CertificateRecord) -> Opti
     })
 }
 
-/// Warnings about replaced certificates: that a replaced one would have expired later, because the
-/// caller may be deploying an old certificate by mistake; that clients which support only the
-/// replaced key type can no longer connect; and that more than one certificate is replaced.
+/// Warns if a replaced certificate would have expired later (the caller may be deploying an old one
+/// by mistake), if clients that support only the replaced key type can no longer connect, and if
+/// more than one certificate is replaced.
 pub(in crate::ops::cdn) async fn replaced_binding_warnings(
     draft: &mut Draft,
     (before, after): (&Domain, &Domain),

@@ -127,8 +127,8 @@ impl Params {
     }
 
     /// Whether the call also uploads the certificate to CAS.
-    pub(super) fn uploads_to_centre(&self) -> bool {
-        self.kind.as_deref() == Some("cas") && self.uploads_to_cas()
+    pub(super) fn uploads_to_cas(&self) -> bool {
+        self.kind.as_deref() == Some("cas") && self.has_new_material()
     }
 
     /// The source of the certificate; an uploaded one is validated here.
@@ -146,7 +146,7 @@ impl Params {
                 let upload = self.upload(CertificateSource::Upload, region::DEFAULT, now)?;
                 Ok(CertificateInput::Upload(Box::new(upload)))
             }
-            "cas" if self.uploads_to_cas() => {
+            "cas" if self.has_new_material() => {
                 let region = self.region()?;
                 if self.name.is_none() {
                     return Err(Error::NoReference);
@@ -162,9 +162,9 @@ impl Params {
         }
     }
 
-    /// Whether a certificate for CAS comes with the call: Terraform's acceptance tests send
-    /// `cas` with a name, chain and key, and read it back as `cas` under that name.
-    const fn uploads_to_cas(&self) -> bool {
+    /// Whether chain and key come with the call: Terraform's acceptance tests send `cas` with a
+    /// name, chain and key, and read it back as `cas` under that name.
+    const fn has_new_material(&self) -> bool {
         self.id.is_none() && self.chain.is_some() && self.key.is_some()
     }
 
