@@ -139,7 +139,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // No memory map: with one, a disk that fails kills the process (SIGBUS) instead of a call.
     let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(Duration::from_secs(5))?;
@@ -182,12 +182,7 @@ pub(super) fn list(
             Some(after) if after.as_str() >= prefix => (">", after.as_str()),
             _ => (">=", prefix),
         };
-        // With an end, so that SQLite does not search for the first row behind the prefix: many
-        // deleted ones may lie before it.
-        let mut statement = snapshot.prepare_cached(&format!(
-            "SELECT key, value, changed FROM {} AND key {comparison} ?1 AND key < ?2 ORDER BY key",
-            live_rows(prefix)
-        ))?;
+        let mut statement = snapshot.prepare_cached(&list_sql(prefix, comparison))?;
         let mut rows = statement.query([start, &prefix_end(prefix)])?;
         while let Some(row) = rows.next()? {
             if page.entries.len() == limit {
@@ -199,6 +194,15 @@ pub(super) fn list(
         Ok(page)
     };
     list().map_err(Fault::of("list"))
+}
+
+/// Has an end, so that SQLite does not search for the first present row behind the prefix: any number
+/// of deleted ones may lie before it.
+pub(super) fn list_sql(prefix: &str, comparison: &str) -> String {
+    format!(
+        "SELECT key, value, changed FROM {} AND key {comparison} ?1 AND key < ?2 ORDER BY key",
+        live_rows(prefix)
+    )
 }
 
 /// As [`list`], backwards.
