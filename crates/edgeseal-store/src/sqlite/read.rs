@@ -196,8 +196,8 @@ pub(super) fn list(
     list().map_err(Fault::of("list"))
 }
 
-/// Has an end, so that SQLite does not search for the first present row behind the prefix: any number
-/// of deleted ones may lie before it.
+/// The statement of [`list`]. It has an upper bound, so that SQLite does not search for the first
+/// present row behind the prefix: any number of deleted ones may lie before it.
 pub(super) fn list_sql(prefix: &str, comparison: &str) -> String {
     format!(
         "SELECT key, value, changed FROM {} AND key {comparison} ?1 AND key < ?2 ORDER BY key",
