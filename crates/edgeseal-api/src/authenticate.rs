@@ -101,12 +101,12 @@ pub async fn authenticate(
     audit: &mut Option<AuditContext>,
     now: Timestamp,
 ) -> Result<Caller, Unauthenticated> {
-    let claim = RequestSignature::parse(&request, now)?;
+    let request_signature = RequestSignature::parse(&request, now)?;
     context
         .auth_failures
         .check(request.source, now)
         .map_err(|retry_after_ms| Unauthenticated::Throttled { retry_after_ms })?;
-    let verified = verify(context, &request, &claim, action, audit, now).await;
+    let verified = verify(context, &request, &request_signature, action, audit, now).await;
     if verified
         .as_ref()
         .is_err_and(Unauthenticated::is_auth_failure)
@@ -123,9 +123,9 @@ pub async fn authenticate(
         action,
         principal,
         policies,
-        access_key: claim.key_id,
+        access_key: request_signature.key_id,
         nonce: (action.access == Access::Write).then(|| NonceUse {
-            nonce: claim.nonce,
+            nonce: request_signature.nonce,
             expires: now.plus_ms(NONCE_MS),
         }),
         now,
@@ -136,22 +136,22 @@ pub async fn authenticate(
 async fn verify(
     context: &Context,
     request: &Request,
-    claim: &RequestSignature,
+    request_signature: &RequestSignature,
     action: &'static Action,
     audit: &mut Option<AuditContext>,
     now: Timestamp,
 ) -> Result<ResolvedKey, Unauthenticated> {
-    let found = find_key(context, request, claim, now).await?;
+    let found = find_key(context, request, request_signature, now).await?;
     let account = found.principal.account_id();
     *audit = Some(unverified_audit_context(
         request,
         action,
         account,
-        &claim.key_id,
+        &request_signature.key_id,
         now,
     ));
-    let found = found.into_verified(request, claim)?;
-    let (access_key, nonce) = (&claim.key_id, &claim.nonce);
+    let found = found.into_verified(request, request_signature)?;
+    let (access_key, nonce) = (&request_signature.key_id, &request_signature.nonce);
     if !context.nonces.use_nonce(access_key, nonce, now, NONCE_MS) {
         return Err(Unauthenticated::NonceUsed);
     }
@@ -182,14 +182,14 @@ struct ResolvedKey {
 async fn find_key(
     context: &Context,
     request: &Request,
-    claim: &RequestSignature,
+    request_signature: &RequestSignature,
     now: Timestamp,
 ) -> Result<ResolvedKey, Unauthenticated> {
-    if quirks::is_temporary_key(&claim.key_id) {
-        return find_session(context, request, claim, now).await;
+    if quirks::is_temporary_key(&request_signature.key_id) {
+        return find_session(context, request, request_signature, now).await;
     }
     let catalog = &context.catalog;
-    let found = catalog.access_key(&claim.key_id).await;
+    let found = catalog.access_key(&request_signature.key_id).await;
     let (key, secret) = found
         .map_err(StoreError::from)?
         .ok_or(Unauthenticated::UnknownKey)?;
@@ -222,14 +222,14 @@ async fn find_key(
 async fn find_session(
     context: &Context,
     request: &Request,
-    claim: &RequestSignature,
+    request_signature: &RequestSignature,
     now: Timestamp,
 ) -> Result<ResolvedKey, Unauthenticated> {
     let token = request.common_param(TOKEN_HEADER, TOKEN_PARAM);
     let token = token.ok_or(Unauthenticated::MissingParam(Code::MissingSecurityToken))?;
     let session = Session::open(token, context.catalog.keyring())
         .map_err(|_| Unauthenticated::TokenMalformed)?;
-    if session.access_key != claim.key_id {
+    if session.access_key != request_signature.key_id {
         return Err(Unauthenticated::TokenMismatch);
     }
     if session.expires <= now {
@@ -268,34 +268,41 @@ impl ResolvedKey {
     fn into_verified(
         self,
         request: &Request,
-        claim: &RequestSignature,
+        request_signature: &RequestSignature,
     ) -> Result<Self, Unauthenticated> {
         if !self.active {
             return Err(Unauthenticated::InactiveKey);
         }
         // A temporary key was compared with its token before.
-        let is_temporary = quirks::is_temporary_key(&claim.key_id);
+        let is_temporary = quirks::is_temporary_key(&request_signature.key_id);
         if !is_temporary && request.common_param(TOKEN_HEADER, TOKEN_PARAM).is_some() {
             return Err(Unauthenticated::TokenMismatch);
         }
-        verify_signature(request, claim, &self.secret)?;
+        verify_signature(request, request_signature, &self.secret)?;
         Ok(self)
     }
 }
 
 fn verify_signature(
     request: &Request,
-    claim: &RequestSignature,
+    request_signature: &RequestSignature,
     secret: &Secret,
 ) -> Result<(), Unauthenticated> {
     let method = request.method.as_str();
     let (good, shown) = match request.scheme {
         Scheme::V1 => {
             let text = canonical::v1_string_to_sign(method, &request.params);
-            (canonical::v1_verify(secret, &text, &claim.signature), text)
+            (
+                canonical::v1_verify(secret, &text, &request_signature.signature),
+                text,
+            )
         }
         Scheme::V3 => {
-            let signed: Vec<&str> = claim.signed_headers.iter().map(String::as_str).collect();
+            let signed: Vec<&str> = request_signature
+                .signed_headers
+                .iter()
+                .map(String::as_str)
+                .collect();
             let text = canonical::v3_canonical_request(
                 method,
                 &request.query,
@@ -307,7 +314,7 @@ fn verify_signature(
                 canonical::v3_verify(
                     secret,
                     &canonical::v3_string_to_sign(&text),
-                    &claim.signature,
+                    &request_signature.signature,
                 ),
                 text,
             )

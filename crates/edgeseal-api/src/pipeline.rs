@@ -39,48 +39,48 @@ pub async fn handle_request(context: &Context, raw: RawRequest) -> ApiResponse {
     let host = header_str(&raw.headers, "host")
         .unwrap_or_default()
         .to_owned();
-    let mut trail = RequestState::default();
-    let result = process(context, raw, &mut trail, now).await;
+    let mut state = RequestState::default();
+    let result = process(context, raw, &mut state, now).await;
     let envelope = Envelope {
         request: &id,
         host: host_name(&host),
-        action: trail.action.map_or("Unknown", |action| action.name),
+        action: state.action.map_or("Unknown", |action| action.name),
         docs_base_url: &context.settings.docs_base_url,
-        format: trail.format.unwrap_or(Format::Json),
+        format: state.format.unwrap_or(Format::Json),
     };
-    let action = trail.action.map_or("unknown", |action| action.name);
-    let (mut response, said) = match result {
+    let action = state.action.map_or("unknown", |action| action.name);
+    let (mut response, outcome) = match result {
         Ok(done) => {
-            trail.authenticated = true;
+            state.authenticated = true;
             let warnings = count_warnings(action, &done.warnings);
-            let response = finish(context, &envelope, done, trail.wait).await;
+            let response = finish(context, &envelope, done, state.wait).await;
             (response, LogOutcome::success(warnings))
         }
         Err(failure) => {
-            let said = LogOutcome::refusal(failure.as_ref());
-            if let Some(audit) = trail.audit.take_if(|_| failure.should_audit()) {
-                context.audit_refusal(audit, said.code, said.detail.clone());
+            let outcome = LogOutcome::refusal(failure.as_ref());
+            if let Some(audit) = state.audit.take_if(|_| failure.should_audit()) {
+                context.audit_refusal(audit, outcome.code, outcome.detail.clone());
             }
             if let Some(fault) = store_fault(failure.as_ref()) {
                 tracing::error!(
                     request.id = id,
-                    code = said.code,
+                    code = outcome.code,
                     error = error_chain(fault),
                     "internal error"
                 );
             }
-            (render::error(&envelope, failure.as_ref()), said)
+            (render::error(&envelope, failure.as_ref()), outcome)
         }
     };
     let LogOutcome {
         code,
         detail: error,
         warnings,
-    } = said;
+    } = outcome;
     response.headers.push(("x-acs-request-id", id.clone()));
     metrics::counter!("edgeseal_api_requests_total", "action" => action, "code" => code)
         .increment(1);
-    let Some(suppressed) = context.unauthenticated_log.check(trail.authenticated, now) else {
+    let Some(suppressed) = context.unauthenticated_log.check(state.authenticated, now) else {
         return response;
     };
     tracing::info!(
@@ -137,13 +137,13 @@ fn count_warnings(action: &'static str, warnings: &[Warning]) -> Option<String> 
 async fn process(
     context: &Context,
     raw: RawRequest,
-    trail: &mut RequestState,
+    state: &mut RequestState,
     now: Timestamp,
 ) -> Result<Success<Value>, Box<dyn ApiError>> {
     let request = Request::parse(raw).map_err(boxed)?;
-    trail.format = Some(request.format());
+    state.format = Some(request.format());
     let action = actions::find(&request).map_err(boxed)?;
-    trail.action = Some(action);
+    state.action = Some(action);
     let run = match action.handler {
         Handler::Signed(run) => run,
         Handler::Unsigned(run) => {
@@ -154,21 +154,21 @@ async fn process(
                 now,
             };
             let result = run(context, &call).await;
-            trail.audit = call.audit.into_inner();
+            state.audit = call.audit.into_inner();
             return result;
         }
     };
-    let caller = authenticate(context, request, action, &mut trail.audit, now)
+    let caller = authenticate(context, request, action, &mut state.audit, now)
         .await
         .map_err(boxed)?;
-    trail.authenticated = true;
-    trail.audit = Some(audit_context(&caller));
+    state.authenticated = true;
+    state.audit = Some(audit_context(&caller));
     if !matches!(caller.principal, Principal::Role { .. }) {
         context.key_uses.record(&caller.access_key, now);
     }
     let admitted = admit(context, caller).map_err(boxed)?;
     let call = authorize(context, admitted).await.map_err(boxed)?;
-    trail.wait = call.prefer_wait().map(|wait| (wait, call.domain_names()));
+    state.wait = call.prefer_wait().map(|wait| (wait, call.domain_names()));
     run(context, &call).await
 }
 

@@ -161,10 +161,10 @@ impl Server {
             Err(reason) => return telemetry::shed(reason),
         };
         tokio::spawn(async move {
-            let mut cut = token.clone();
+            let mut drain = token.clone();
             tokio::select! {
                 () = self.serve(stream, peer, protocol, token, permit) => {}
-                () = cut.aborted() => {}
+                () = drain.aborted() => {}
             }
         });
     }
@@ -178,8 +178,8 @@ impl Server {
         permit: ConnectionPermit,
     ) {
         let (peer, permit) = if self.trusted_proxies.is_enabled() {
-            let told = Box::pin(self.client(&mut stream, peer, &token));
-            let Some(client) = unless_evicted(&permit, told).await.flatten() else {
+            let client = Box::pin(self.client(&mut stream, peer, &token));
+            let Some(client) = unless_evicted(&permit, client).await.flatten() else {
                 return telemetry::shed(Shed::ProxyHeader);
             };
             drop(permit);
@@ -274,12 +274,13 @@ impl Server {
         peer: SocketAddr,
         token: &DrainToken,
     ) -> Option<SocketAddr> {
-        let mut drains = token.clone();
-        let told = tokio::select! {
-            told = timeout(self.proxy_header_timeout, self.trusted_proxies.client(stream, peer)) => told,
-            () = drains.draining() => return None,
+        let mut drain = token.clone();
+        let header = self.trusted_proxies.client(stream, peer);
+        let client = tokio::select! {
+            client = timeout(self.proxy_header_timeout, header) => client,
+            () = drain.draining() => return None,
         };
-        match told {
+        match client {
             Ok(Ok(client)) => Some(client),
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;

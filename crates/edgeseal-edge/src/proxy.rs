@@ -224,20 +224,7 @@ impl Proxy {
         // Taken before the request is split: it contains the client's side of a tunnel.
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        // Over HTTP/2 hyper never sends 100 Continue: there it does no harm to read.
-        let gated = parts.version == Version::HTTP_11
-            && !body.is_end_stream()
-            && headers::expects_continue(&parts.headers);
-        let connection = (parts.version, &inbound.unread);
-        let request_body = Arc::new(ReplayableBody::new(
-            body,
-            self.body_bytes_max,
-            gated,
-            connection,
-        ));
-        if request_body.is_too_large() {
-            return Err(ProxyError::NoAnswer(UpstreamError::TooLarge));
-        }
+        let request_body = self.replayable_body(&parts, body, inbound)?;
         let head = upstream_request_head(
             parts,
             &routed.authority,
@@ -264,33 +251,14 @@ impl Proxy {
             permit: upstream_permit,
             stream,
         } = answer?;
-        let received = response.version();
-        let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let over_http2 = upgrade
             .as_ref()
             .and_then(|upgrade| upgrade.handshake.as_ref());
-        if let Some(handshake) = over_http2 {
-            // A 2xx would open a tunnel to the client, whatever the origin means by it (RFC 8441
-            // §5).
-            let accepted = handshake.is_accepted(response.headers_mut());
-            if (switching && !accepted) || response.status().is_success() {
-                return Err(ProxyError::NoAnswer(UpstreamError::BadResponse));
-            }
-        }
-        let says_so = switching && over_http2.is_none();
-        let framing = headers::prepare_response_headers(
-            response.headers_mut(),
-            received,
-            says_so,
-            head.trailers,
-        );
-        if let Err(headers::UnsupportedFraming) = framing {
-            tracing::warn!("an origin responds with an unrequested transfer coding");
-            return Err(ProxyError::NoAnswer(UpstreamError::BadResponse));
-        }
+        let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        prepare_response(&mut response, over_http2, head.trailers)?;
         if switching {
             let client_side =
-                client_side.ok_or(ProxyError::NoAnswer(UpstreamError::BadResponse))?;
+                client_side.ok_or(ProxyError::Upstream(UpstreamError::BadResponse))?;
             if over_http2.is_some() {
                 *response.status_mut() = StatusCode::OK;
                 *response.version_mut() = Version::HTTP_2;
@@ -316,6 +284,24 @@ impl Proxy {
         Ok(response.map(|body| {
             ResponseBody::streamed(body, (upstream_permit, stream), idle, offers, rest)
         }))
+    }
+
+    fn replayable_body(
+        &self,
+        parts: &request::Parts,
+        body: Incoming,
+        inbound: &Inbound,
+    ) -> Result<Arc<ReplayableBody>, ProxyError> {
+        // Over HTTP/2 hyper never sends 100 Continue: there it does no harm to read.
+        let gated = parts.version == Version::HTTP_11
+            && !body.is_end_stream()
+            && headers::expects_continue(&parts.headers);
+        let connection = (parts.version, &inbound.unread);
+        let body = ReplayableBody::new(body, self.body_bytes_max, gated, connection);
+        if body.is_too_large() {
+            return Err(ProxyError::Upstream(UpstreamError::TooLarge));
+        }
+        Ok(Arc::new(body))
     }
 
     /// Connects both sides after they switched protocols.
@@ -344,6 +330,29 @@ impl Proxy {
         );
         response.map(|_| reply)
     }
+}
+
+/// Checks the head of an origin's response and removes what belongs to the connection to the origin.
+fn prepare_response(
+    response: &mut Response<Incoming>,
+    over_http2: Option<&WebSocketHandshake>,
+    trailers: bool,
+) -> Result<(), ProxyError> {
+    let received = response.version();
+    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if let Some(handshake) = over_http2 {
+        // A 2xx would open a tunnel to the client, whatever the origin means by it (RFC 8441 §5).
+        let accepted = handshake.is_accepted(response.headers_mut());
+        if (switching && !accepted) || response.status().is_success() {
+            return Err(ProxyError::Upstream(UpstreamError::BadResponse));
+        }
+    }
+    let keeps_upgrade = switching && over_http2.is_none();
+    headers::prepare_response_headers(response.headers_mut(), received, keeps_upgrade, trailers)
+        .map_err(|headers::UnsupportedFraming| {
+            tracing::warn!("an origin responds with an unrequested transfer coding");
+            ProxyError::Upstream(UpstreamError::BadResponse)
+        })
 }
 
 /// The headers of the request to an origin.
@@ -410,7 +419,7 @@ impl Upgrade {
     /// request and the other protocol invites request smuggling.
     fn of(request: &Request<Incoming>, opens_websocket: bool) -> Result<Option<Self>, ProxyError> {
         if opens_websocket {
-            let no_randomness = ProxyError::NoAnswer(UpstreamError::BadResponse);
+            let no_randomness = ProxyError::Upstream(UpstreamError::BadResponse);
             return Ok(Some(Self {
                 protocol: HeaderValue::from_static("websocket"),
                 handshake: Some(WebSocketHandshake::new().ok_or(no_randomness)?),
@@ -434,7 +443,7 @@ impl Upgrade {
 enum ProxyError {
     Unrouted(RouteError),
     Fields(headers::RequestHeaderError),
-    NoAnswer(UpstreamError),
+    Upstream(UpstreamError),
 }
 
 impl From<RouteError> for ProxyError {
@@ -445,7 +454,7 @@ impl From<RouteError> for ProxyError {
 
 impl From<UpstreamError> for ProxyError {
     fn from(reason: UpstreamError) -> Self {
-        Self::NoAnswer(reason)
+        Self::Upstream(reason)
     }
 }
 
@@ -462,20 +471,20 @@ impl ProxyError {
             Self::Fields(headers::RequestHeaderError::UnsupportedTransferCoding) => {
                 ErrorPage::UnsupportedTransferCoding
             }
-            Self::NoAnswer(UpstreamError::NoOrigin) => ErrorPage::NoOrigin,
-            Self::NoAnswer(UpstreamError::AddressNotAllowed) => ErrorPage::OriginNotAllowed,
-            Self::NoAnswer(UpstreamError::TlsUntrusted) => ErrorPage::TlsUntrusted,
-            Self::NoAnswer(UpstreamError::ConnectionLimit) => ErrorPage::ConnectionLimit,
-            Self::NoAnswer(UpstreamError::Unreachable | UpstreamError::BadResponse) => {
+            Self::Upstream(UpstreamError::NoOrigin) => ErrorPage::NoOrigin,
+            Self::Upstream(UpstreamError::AddressNotAllowed) => ErrorPage::OriginNotAllowed,
+            Self::Upstream(UpstreamError::TlsUntrusted) => ErrorPage::TlsUntrusted,
+            Self::Upstream(UpstreamError::ConnectionLimit) => ErrorPage::ConnectionLimit,
+            Self::Upstream(UpstreamError::Unreachable | UpstreamError::BadResponse) => {
                 ErrorPage::BadGateway
             }
-            Self::NoAnswer(UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout) => {
+            Self::Upstream(UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout) => {
                 ErrorPage::GatewayTimeout
             }
-            Self::NoAnswer(UpstreamError::ClientTooSlow) => ErrorPage::RequestTimeout,
-            Self::NoAnswer(UpstreamError::TooLarge) => ErrorPage::TooLarge,
-            Self::NoAnswer(UpstreamError::LengthRequired) => ErrorPage::LengthRequired,
-            Self::NoAnswer(UpstreamError::ClientAborted) => ErrorPage::BrokenBody,
+            Self::Upstream(UpstreamError::ClientTooSlow) => ErrorPage::RequestTimeout,
+            Self::Upstream(UpstreamError::TooLarge) => ErrorPage::TooLarge,
+            Self::Upstream(UpstreamError::LengthRequired) => ErrorPage::LengthRequired,
+            Self::Upstream(UpstreamError::ClientAborted) => ErrorPage::BrokenBody,
         }
     }
 }

@@ -145,14 +145,14 @@ impl Terminator {
         })
     }
 
-    /// Does the handshake on an accepted connection. A client that has sent nothing when `given_up`
+    /// Does the handshake on an accepted connection. A client that has sent nothing when `draining`
     /// is ready loses nothing and is disconnected.
     pub(crate) async fn accept(
         &self,
         stream: TcpStream,
-        given_up: impl Future<Output = ()>,
+        draining: impl Future<Output = ()>,
     ) -> Result<TlsConnection, AcceptError> {
-        let result = self.handshake(stream, given_up).await;
+        let result = self.handshake(stream, draining).await;
         telemetry::handshake(match &result {
             Ok(_) => HandshakeResult::Completed,
             Err(AcceptError::Refused(_) | AcceptError::Unusable { .. }) => HandshakeResult::Refused,
@@ -166,9 +166,9 @@ impl Terminator {
     async fn handshake(
         &self,
         mut stream: TcpStream,
-        given_up: impl Future<Output = ()>,
+        draining: impl Future<Output = ()>,
     ) -> Result<TlsConnection, AcceptError> {
-        let (accepted, bytes) = self.client_hello(&mut stream, given_up).await?;
+        let (accepted, bytes) = self.client_hello(&mut stream, draining).await?;
         self.limiter.wait_turn().await?;
         let hello = accepted.client_hello();
         let chosen = match self.choose(hello.server_name()) {
@@ -205,16 +205,16 @@ impl Terminator {
     async fn client_hello(
         &self,
         stream: &mut TcpStream,
-        given_up: impl Future<Output = ()>,
+        draining: impl Future<Output = ()>,
     ) -> Result<(Accepted, Vec<u8>), AcceptError> {
         let deadline = Instant::now() + self.timeout;
         // Peek first: a socket may be reported readable when nothing is there.
         let mut first = [0];
-        let spoke = tokio::select! {
-            () = given_up => return Err(AcceptError::Draining),
-            spoke = timeout_at(deadline, stream.peek(&mut first)) => spoke,
+        let first_byte = tokio::select! {
+            () = draining => return Err(AcceptError::Draining),
+            first_byte = timeout_at(deadline, stream.peek(&mut first)) => first_byte,
         };
-        spoke.map_err(|_| AcceptError::TimedOut)??;
+        first_byte.map_err(|_| AcceptError::TimedOut)??;
         let read = timeout_at(deadline, read_client_hello(stream)).await;
         match read.map_err(|_| AcceptError::TimedOut)? {
             Ok(read) => Ok(read),

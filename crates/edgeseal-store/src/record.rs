@@ -162,8 +162,9 @@ pub struct TimestampRecord {
 pub enum CertificateSource {
     /// With the call that bound it to a domain.
     Upload,
-    /// To the certificate service.
-    Centre,
+    /// To CAS, the certificate service.
+    #[serde(rename = "centre")]
+    Cas,
 }
 
 /// What the edge serves: identified by its [`Digest`], immutable.

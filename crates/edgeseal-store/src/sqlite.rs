@@ -41,7 +41,7 @@ pub use snapshot::{SqliteSnapshot, open_read_only};
 
 use cache::ReadCache;
 use file_watch::FileWatch;
-use read::{LogBounds, Readers};
+use read::{FeedBounds, Readers};
 use writer::{Job, Writer};
 
 /// See the [module](self).
@@ -159,7 +159,7 @@ impl SqliteStore {
             return Ok(());
         }
         // A read may have shown a commit that has not been announced yet.
-        let LogBounds { head, compacted } = self.scan(read::log_bounds).await?;
+        let FeedBounds { head, compacted } = self.scan(read::feed_bounds).await?;
         if self.issued(after, head) {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 //! permissions. Each account sees only its own.
 
 mod access_key;
-mod attach_policy;
+mod change_attachment;
 mod create_access_key;
 mod create_policy;
 mod create_policy_version;
@@ -13,7 +13,6 @@ mod delete_access_key;
 mod delete_identity;
 mod delete_policy;
 mod delete_policy_version;
-mod detach_policy;
 mod error;
 mod get_access_key_last_used;
 mod get_identity;
@@ -41,7 +40,7 @@ mod update_role;
 mod update_user;
 mod user;
 
-pub use attach_policy::AttachPolicy;
+pub use change_attachment::{AttachPolicy, DetachPolicy};
 pub use create_access_key::CreateAccessKey;
 pub use create_policy::CreatePolicy;
 pub use create_policy_version::CreatePolicyVersion;
@@ -52,7 +51,6 @@ pub use delete_access_key::DeleteAccessKey;
 pub use delete_identity::DeleteIdentity;
 pub use delete_policy::DeletePolicy;
 pub use delete_policy_version::DeletePolicyVersion;
-pub use detach_policy::DetachPolicy;
 pub use get_access_key_last_used::GetAccessKeyLastUsed;
 pub use get_identity::GetIdentity;
 pub use get_policy::GetPolicy;

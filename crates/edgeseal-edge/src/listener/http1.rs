@@ -160,10 +160,7 @@ where
             biased;
             ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
                 Poll::Ready(result) => {
-                    lingers = match &result {
-                        Ok(()) => ends.unread.may_come().then_some(u64::MAX),
-                        Err(error) => is_answered(error).then_some(LINGER_HEADER_MAX),
-                    };
+                    lingers = bytes_to_discard(&result, &ends.unread);
                     log_end(result);
                     Poll::Ready(true)
                 }
@@ -187,18 +184,7 @@ where
             () = look.as_mut(), if looks != WaitingFor::Nothing => false,
         };
         if ended {
-            // A tunnel goes on, and needs the headers no longer.
-            idle_tracker.release();
-            if idle_tracker.has_refused_header() {
-                let (stream, _) = connection.into_parts()?.io.into_inner().into_parts();
-                refuse_header(stream).await;
-            } else if let Some(limit) = lingers {
-                linger(
-                    connection.into_parts()?.io.into_inner().into_parts().0,
-                    limit,
-                )
-                .await;
-            }
+            close(connection.into_parts(), &idle_tracker, lingers).await;
             return None;
         }
         // A connection that is ending is not kept for another request.
@@ -219,6 +205,34 @@ where
                 return None;
             }
         }
+    }
+}
+
+/// How much of what the client still sends is read after the response, so that closing the connection
+/// does not destroy it. `None`: nothing.
+fn bytes_to_discard(ended: &hyper::Result<()>, unread: &UnreadBody) -> Option<u64> {
+    match ended {
+        Ok(()) => unread.may_come().then_some(u64::MAX),
+        Err(error) => is_answered(error).then_some(LINGER_HEADER_MAX),
+    }
+}
+
+/// Closes a connection that hyper has finished with; `None` if a tunnel has taken it over.
+async fn close<S: AsyncRead + AsyncWrite + Unpin, H>(
+    parts: Option<http1::Parts<TokioIo<TrackedStream<S>>, H>>,
+    idle_tracker: &IdleTracker,
+    lingers: Option<u64>,
+) {
+    // A tunnel needs no headers any more.
+    idle_tracker.release();
+    let Some(parts) = parts else {
+        return;
+    };
+    let (stream, _) = parts.io.into_inner().into_parts();
+    if idle_tracker.has_refused_header() {
+        refuse_header(stream).await;
+    } else if let Some(limit) = lingers {
+        linger(stream, limit).await;
     }
 }
 

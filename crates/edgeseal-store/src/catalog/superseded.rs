@@ -8,7 +8,7 @@
 //! of them are removed as needed for the domain's next upload. So a caller that may only set the
 //! certificate of one domain cannot use up the quota that others need for renewals.
 //!
-//! Certificates of the certificate service, and those of releases that did not record the domain,
+//! Certificates of CAS, and those of releases that did not record the domain,
 //! stay until they are removed explicitly.
 
 use edgeseal_core::{
@@ -136,6 +136,14 @@ impl Draft {
     /// A release without superseded uploads may have bound it concurrently: then it is not
     /// superseded.
     async fn remove_superseded(&mut self, oldest: &Superseded) -> Result<(), Fault> {
+        self.read_ahead([
+            oldest.key.clone(),
+            Key::certificate(oldest.id),
+            Key::certificate_use_guard(oldest.id),
+            Key::original_chain(oldest.id),
+            Key::original_key(oldest.id),
+        ])
+        .await?;
         // Read, so that a concurrent binding, which deletes the key, conflicts.
         if !self.has(&oldest.key).await? {
             return Ok(());

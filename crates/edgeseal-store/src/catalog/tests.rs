@@ -86,7 +86,7 @@ fn row(id: i64, certificate: &Certificate) -> CertificateRecord {
         id,
         account: account(),
         name: format!("name-{id}"),
-        source: CertificateSource::Centre,
+        source: CertificateSource::Cas,
         region: "home".to_owned(),
         uploaded_for: None,
         material: certificate.digest(),

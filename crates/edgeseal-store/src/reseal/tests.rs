@@ -79,7 +79,7 @@ fn certificate(content: &str) -> (CertificateRecord, Certificate) {
         id: i64::try_from(content.len()).unwrap(),
         account: account(),
         name: content.to_owned(),
-        source: CertificateSource::Centre,
+        source: CertificateSource::Cas,
         region: "home".to_owned(),
         uploaded_for: None,
         material: certificate.digest(),

@@ -42,7 +42,7 @@ const CACHE_KIB: i64 = 1024;
 const SCANNED_ROWS: usize = 20_000;
 
 /// The range of the change feed.
-pub(super) struct LogBounds {
+pub(super) struct FeedBounds {
     pub(super) head: Revision,
     pub(super) compacted: Revision,
 }
@@ -139,7 +139,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // No memory map: with one, a disk that fails kills the process (SIGBUS) instead of a call.
     let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(Duration::from_secs(5))?;
@@ -176,7 +176,7 @@ pub(super) fn list(
         let mut page = Page {
             entries: Vec::new(),
             has_more: false,
-            revision: query_log_bounds(&snapshot)?.head,
+            revision: query_feed_bounds(&snapshot)?.head,
         };
         let (comparison, start) = match after {
             Some(after) if after.as_str() >= prefix => (">", after.as_str()),
@@ -198,7 +198,7 @@ pub(super) fn list(
 
 /// The statement of [`list`]. It has an upper bound, so that SQLite does not search for the first
 /// present row behind the prefix: any number of deleted ones may lie before it.
-pub(super) fn list_sql(prefix: &str, comparison: &str) -> String {
+fn list_sql(prefix: &str, comparison: &str) -> String {
     format!(
         "SELECT key, value, changed FROM {} AND key {comparison} ?1 AND key < ?2 ORDER BY key",
         live_rows(prefix)
@@ -219,7 +219,7 @@ pub(super) fn list_reverse(
         let mut page = Page {
             entries: Vec::new(),
             has_more: false,
-            revision: query_log_bounds(&snapshot)?.head,
+            revision: query_feed_bounds(&snapshot)?.head,
         };
         let mut statement = snapshot.prepare_cached(&format!(
             "SELECT key, value, changed FROM {} AND key >= ?1 AND key < ?2 ORDER BY key DESC",
@@ -353,7 +353,7 @@ pub(super) fn changes(
 ) -> Result<Result<Changes, ChangesError>, Fault> {
     let changes = || -> rusqlite::Result<_> {
         let snapshot = read_transaction(connection)?;
-        let LogBounds { head, compacted } = query_log_bounds(&snapshot)?;
+        let FeedBounds { head, compacted } = query_feed_bounds(&snapshot)?;
         if after < compacted {
             return Ok(Err(ChangesError::Compacted { oldest: compacted }));
         }
@@ -391,17 +391,20 @@ pub(super) fn changes(
     changes().map_err(Fault::of("read the change feed"))
 }
 
-pub(super) fn log_bounds(connection: &Connection) -> Result<LogBounds, Fault> {
-    query_log_bounds(connection).map_err(Fault::of("read the change feed"))
+pub(super) fn feed_bounds(connection: &Connection) -> Result<FeedBounds, Fault> {
+    query_feed_bounds(connection).map_err(Fault::of("read the change feed"))
 }
 
-fn query_log_bounds(connection: &Connection) -> rusqlite::Result<LogBounds> {
+fn query_feed_bounds(connection: &Connection) -> rusqlite::Result<FeedBounds> {
     connection
         .prepare_cached("SELECT head, compacted FROM log")?
         .query_row([], |row| {
-            Ok(LogBounds {
+            Ok(FeedBounds {
                 head: revision(row.get(0)?),
                 compacted: revision(row.get(1)?),
             })
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::{
     sync::Mutex,
 };
 
-use rusqlite::{Connection, StatementStatus};
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
@@ -36,27 +36,6 @@ async fn keeps_the_contract() {
         Arc::new(store) as SharedStore
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_listing_reads_no_rows_behind_its_prefix() {
-    const DELETED: usize = 2_000;
-    let (_directory, path) = directory();
-    let store = open(&path);
-    let names: Vec<String> = (0..DELETED).map(|n| format!("b/{n}")).collect();
-    let writes = |write: fn(&str) -> Write| names.iter().map(|n| write(n)).collect::<Vec<_>>();
-    commit(&store, writes(|name| put(name, "1"))).await;
-    commit(&store, writes(delete)).await;
-    let reader = read::connect(&path).unwrap();
-    assert!(
-        read::list(&reader, "a/", None, 10)
-            .unwrap()
-            .entries
-            .is_empty()
-    );
-    let listed = reader.prepare_cached(&read::list_sql("a/", ">=")).unwrap();
-    let steps = listed.get_status(StatementStatus::VmStep);
-    assert!((1..100).contains(&steps), "{steps} steps of SQLite");
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ async fn private_key(
     certificate: &CertificateRecord,
 ) -> Result<Zeroizing<String>, CertificateError> {
     let given_back = context.settings.return_private_keys
-        && certificate.source == CertificateSource::Centre
+        && certificate.source == CertificateSource::Cas
         && call
             .is_allowed_on_certificate(context, READ_PRIVATE_KEY, certificate)
             .await?;

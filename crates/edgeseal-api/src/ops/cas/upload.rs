@@ -171,7 +171,7 @@ pub(super) async fn store(
 impl Upload {
     /// Whether `named` is this certificate, with the requested tags.
     fn is(&self, named: &CertificateRecord, certificate: &Certificate) -> bool {
-        named.source == CertificateSource::Centre
+        named.source == CertificateSource::Cas
             && named.material == certificate.digest()
             && (self.tags.is_empty() || self.tags == named.tags)
             && (self.resource_group.is_empty() || self.resource_group == named.resource_group)
@@ -188,7 +188,7 @@ impl Upload {
             id: draft.new_certificate_id().await?,
             account: call.account().clone(),
             name: self.name.clone(),
-            source: CertificateSource::Centre,
+            source: CertificateSource::Cas,
             region: region::from_call(call).to_owned(),
             uploaded_for: None,
             material: certificate.digest(),

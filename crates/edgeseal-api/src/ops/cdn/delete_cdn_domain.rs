@@ -25,7 +25,7 @@ pub enum Error {
     Domain(#[from] DomainError),
     /// The operator has locked it: deleting and adding it again would unlock it.
     #[error("{0}; it cannot be deleted until the operator unlocks it")]
-    Held(#[from] CertificateLocked),
+    Locked(#[from] CertificateLocked),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,6 +65,6 @@ impl Operation for DeleteCdnDomain {
 
 api_error!(Error {
     Domain(DomainError),
-    Held => OperationDenied,
+    Locked => OperationDenied,
     Store(StoreError),
 });

@@ -185,7 +185,7 @@ pub enum StagingError {
     NothingStaged(#[from] NothingStaged),
     /// The production certificate is locked by mode or state.
     #[error(transparent)]
-    Held(#[from] CertificateLocked),
+    Locked(#[from] CertificateLocked),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -194,7 +194,7 @@ pub enum StagingError {
 api_error!(StagingError {
     Domain(DomainError),
     NothingStaged => StagingConfigNotFound,
-    Held(CertificateLocked),
+    Locked(CertificateLocked),
     Store(StoreError),
 });
 

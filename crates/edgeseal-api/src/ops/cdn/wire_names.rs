@@ -82,7 +82,7 @@ impl WireName for OriginKind {
 
 impl WireName for CertificateSource {
     const WIRE_NAMES: &'static [(Self, &'static str)] =
-        &[(Self::Upload, "upload"), (Self::Centre, "cas")];
+        &[(Self::Upload, "upload"), (Self::Cas, "cas")];
 }
 
 impl WireName for KeyAlgorithm {

@@ -193,14 +193,8 @@ impl Upstream {
                     error = error.error() as &dyn std::error::Error,
                     "an origin did not answer"
                 );
-                // An origin that cannot get the rest of a body is not to blame.
                 let revoked = stream.as_ref().is_some_and(StreamGuard::is_evicted);
-                let reason = match request_body.fault() {
-                    BodyFault::None if revoked => UpstreamError::ConnectionLimit,
-                    BodyFault::None => UpstreamError::BadResponse,
-                    BodyFault::TooLarge => UpstreamError::TooLarge,
-                    BodyFault::ClientAborted => UpstreamError::ClientAborted,
-                };
+                let reason = failure_reason(request_body.fault(), revoked);
                 telemetry::origin_failure(reason.label());
                 let unprocessed =
                     reason == UpstreamError::BadResponse && is_unprocessed(error.error());
@@ -284,6 +278,17 @@ pub(super) fn is_safe_without_body(
     request_body: &ReplayableBody,
 ) -> bool {
     head.method.is_safe() && request_body.is_empty()
+}
+
+/// Why an origin that was sent a request did not respond. One that cannot get the rest of a body is
+/// not to blame.
+const fn failure_reason(body: BodyFault, revoked: bool) -> UpstreamError {
+    match body {
+        BodyFault::None if revoked => UpstreamError::ConnectionLimit,
+        BodyFault::None => UpstreamError::BadResponse,
+        BodyFault::TooLarge => UpstreamError::TooLarge,
+        BodyFault::ClientAborted => UpstreamError::ClientAborted,
+    }
 }
 
 /// Whether the origin reports that it has not acted on the request, and will not: the stream is

@@ -22,7 +22,7 @@ const SESSION_LIFETIME_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 pub(in crate::tls) struct SessionTicketer {
     tickets: Arc<TicketKeys>,
     domain_id: i64,
-    answer: Arc<CertResolver>,
+    resolver: Arc<CertResolver>,
     /// The session of the client's ticket. If the handshake becomes a full one anyway, its new
     /// session ends sooner than necessary.
     resumed: Mutex<Option<Session>>,
@@ -43,16 +43,16 @@ struct Session {
 const HEAD: usize = 8 + 8 + 32;
 
 impl SessionTicketer {
-    /// For a handshake with a domain whose certificate `answer` resolves.
+    /// For a handshake with a domain whose certificate `resolver` resolves.
     pub(in crate::tls) const fn new(
         tickets: Arc<TicketKeys>,
         domain: i64,
-        answer: Arc<CertResolver>,
+        resolver: Arc<CertResolver>,
     ) -> Self {
         Self {
             tickets,
             domain_id: domain,
-            answer,
+            resolver,
             resumed: Mutex::new(None),
         }
     }
@@ -61,7 +61,7 @@ impl SessionTicketer {
     fn session(&self) -> Option<Session> {
         let resumed = *self.resumed.lock();
         resumed.or_else(|| {
-            let chosen = self.answer.chosen()?;
+            let chosen = self.resolver.chosen()?;
             Some(Session {
                 began: self.tickets.now(),
                 not_after: chosen.not_after,
@@ -130,7 +130,7 @@ impl ProducesTickets for SessionTicketer {
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let opened = self.tickets.open(self.domain_id, ticket)?;
         let (session, plain) = Session::decode(&opened)?;
-        if session.left_ms(self.tickets.now()) == 0 || !self.answer.has(&session.certificate) {
+        if session.left_ms(self.tickets.now()) == 0 || !self.resolver.has(&session.certificate) {
             return None;
         }
         *self.resumed.lock() = Some(session);

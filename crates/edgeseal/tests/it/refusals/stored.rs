@@ -72,7 +72,7 @@ async fn name_of_the_centre(node: &Node, sound: &CertificateRecord) -> &'static 
     let row = CertificateRecord {
         id: 9100,
         name: CENTRE.to_owned(),
-        source: CertificateSource::Centre,
+        source: CertificateSource::Cas,
         has_key: false,
         ..sound.clone()
     };

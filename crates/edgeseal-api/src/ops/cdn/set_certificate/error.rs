@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// Locked by mode or state.
     #[error(transparent)]
-    Held(#[from] CertificateLocked),
+    Locked(#[from] CertificateLocked),
     /// Neither true nor false.
     #[error("Companion is {given:?}; use true or false")]
     Companion {
@@ -180,7 +180,7 @@ pub enum Error {
     },
     /// The name belongs to a certificate of CAS.
     #[error("a certificate named {name:?} is in CAS; choose another name")]
-    NameInCentre {
+    NameInCas {
         /// The name.
         name: String,
     },
@@ -252,7 +252,7 @@ api_error!(Error {
     MissingSwitch => MissingSslProtocol,
     Switch => InvalidSslProtocol,
     Environment => InvalidEnv,
-    Held(CertificateLocked),
+    Locked(CertificateLocked),
     NameTooLong => CertNameTooLong,
     Companion | NoCompanion | NameControl | Kind | Free | Id => SetCertificateParameter,
     Region => InvalidCertRegion,
@@ -278,7 +278,7 @@ api_error!(Error {
     Certificate(InvalidCertificate::NotYetValid { .. }) => CertificateStatus,
     NotCovered => CertificateMismatch,
     NameTaken | NameInUse => CertNameAlreadyExists,
-    NameInCentre => CertificateDuplicated,
+    NameInCas => CertificateDuplicated,
     ContentTaken => CertificateContentDuplicated,
     Quota(OverQuota),
     NotStored => CertStorageFailed,

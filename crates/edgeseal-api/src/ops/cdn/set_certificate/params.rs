@@ -151,7 +151,7 @@ impl Params {
                 if self.name.is_none() {
                     return Err(Error::NoReference);
                 }
-                let upload = self.upload(CertificateSource::Centre, region, now)?;
+                let upload = self.upload(CertificateSource::Cas, region, now)?;
                 Ok(CertificateInput::Upload(Box::new(upload)))
             }
             "cas" => self.reference().map(CertificateInput::Stored),

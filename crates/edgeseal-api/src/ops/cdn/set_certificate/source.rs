@@ -221,7 +221,7 @@ impl UploadedCertificate {
         // A concurrent binding changes a record that was read here, so the transaction is retried.
         let is_used = draft.domain_using_certificate(named.id).await?.is_some();
         // A caller who may set the certificate of a domain could bind a certificate of CAS first.
-        if is_used && named.source != CertificateSource::Centre {
+        if is_used && named.source != CertificateSource::Cas {
             let most = domains.len() + 1;
             let users = context
                 .catalog
@@ -238,7 +238,7 @@ impl UploadedCertificate {
     fn name_conflict(&self, name: &str, named: &CertificateRecord) -> Error {
         let name = name.to_owned();
         match (self.source, named.source) {
-            (CertificateSource::Upload, CertificateSource::Centre) => Error::NameInCentre { name },
+            (CertificateSource::Upload, CertificateSource::Cas) => Error::NameInCas { name },
             _ => Error::NameTaken { name, id: named.id },
         }
     }
@@ -262,7 +262,7 @@ impl UploadedCertificate {
             region: self.region.to_owned(),
             uploaded_for: match self.source {
                 CertificateSource::Upload => domains.first().cloned(),
-                CertificateSource::Centre => None,
+                CertificateSource::Cas => None,
             },
             material: self.certificate.digest(),
             has_key: true,

@@ -1,4 +1,5 @@
-//! `AttachPolicyToUser`, `AttachPolicyToRole`: attach a policy to a user or role.
+//! `AttachPolicyToUser`, `DetachPolicyFromUser` and the same of roles: attach a policy to a user or
+//! role, or detach it.
 
 use std::marker::PhantomData;
 
@@ -17,9 +18,15 @@ use crate::{
 };
 
 /// `AttachPolicyToUser` or `AttachPolicyToRole`.
-pub struct AttachPolicy<N>(PhantomData<N>);
+pub type AttachPolicy<N> = ChangeAttachment<N, true>;
 
-impl<N: RamIdentity> Operation for AttachPolicy<N> {
+/// `DetachPolicyFromUser` or `DetachPolicyFromRole`.
+pub type DetachPolicy<N> = ChangeAttachment<N, false>;
+
+/// Attaches a policy to a user or role, or detaches it.
+pub struct ChangeAttachment<N, const ATTACH: bool>(PhantomData<N>);
+
+impl<N: RamIdentity, const ATTACH: bool> Operation for ChangeAttachment<N, ATTACH> {
     type Params = (N, PolicyRef);
     type Reply = EmptyReply;
     type Error = Error;
@@ -34,10 +41,12 @@ impl<N: RamIdentity> Operation for AttachPolicy<N> {
         (name, policy): (N, PolicyRef),
     ) -> Result<Success<EmptyReply>, Error> {
         error::check_resource_group(call)?;
-        let (catalog, account) = (&context.catalog, call.account());
-        let changed = catalog
-            .attach_policy(&call.audit, account, &name, &policy)
-            .await;
+        let (catalog, audit, account) = (&context.catalog, &call.audit, call.account());
+        let changed = if ATTACH {
+            catalog.attach_policy(audit, account, &name, &policy).await
+        } else {
+            catalog.detach_policy(audit, account, &name, &policy).await
+        };
         let revision = changed.map_err(from_change_error::<_, Error>)?.revision;
         Ok(Success::changed(revision))
     }
