@@ -276,13 +276,6 @@ impl Draft {
                 .await?;
         }
         let named = Key::certificate_name(&row.account, &row.name);
-        self.read_ahead([
-            named.clone(),
-            Key::material_use_guard(&row.material),
-            Key::certificate_content(&row.account, &row.material),
-            Key::material(&row.material),
-        ])
-        .await?;
         let by_name: Option<Pointer> = self.get(&named).await?;
         if by_name.is_some_and(|pointer| pointer.certificate == row.id) {
             self.delete(named);

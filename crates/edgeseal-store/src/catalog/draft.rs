@@ -214,8 +214,7 @@ impl Draft {
     }
 
     /// Reads keys that the change will ask for, in one snapshot instead of one read each.
-    pub(super) async fn read_ahead<const N: usize>(&mut self, keys: [Key; N]) -> Result<(), Fault> {
-        let mut unread = keys.to_vec();
+    pub(super) async fn read_ahead(&mut self, mut unread: Vec<Key>) -> Result<(), Fault> {
         unread.retain(|key| !self.write.contains_key(key) && !self.read.contains_key(key));
         let entries = self.catalog.store.get_many(&unread).await?;
         for (key, entry) in unread.into_iter().zip(entries) {

@@ -20,7 +20,7 @@ use edgeseal_core::{
 use super::{AddError, Draft};
 use crate::{
     Fault, Key, key,
-    record::{self, CertificateRecord, TimestampRecord},
+    record::{CertificateRecord, TimestampRecord},
 };
 
 /// Superseded uploads that a domain keeps. With the bound one these are the five certificates per
@@ -44,7 +44,7 @@ impl Draft {
         domains: &[DomainPattern],
         quota: Quota,
     ) -> Result<(), AddError> {
-        let mut superseded: Option<std::vec::IntoIter<Superseded>> = None;
+        let mut superseded: Option<std::vec::IntoIter<CertificateRecord>> = None;
         loop {
             let by = self.added_of(account, QuotaKind::Certificates);
             if by <= 0 {
@@ -55,12 +55,7 @@ impl Draft {
                 settled => return settled,
             };
             if superseded.is_none() {
-                let mut found = Vec::new();
-                for domain in domains {
-                    found.append(&mut self.superseded(account, domain).await?);
-                }
-                found.sort_by_key(Superseded::age);
-                superseded = Some(found.into_iter());
+                superseded = Some(self.superseded_by_age(account, domains).await?.into_iter());
             }
             match superseded.as_mut().and_then(Iterator::next) {
                 Some(oldest) => self.remove_superseded(&oldest).await?,
@@ -72,8 +67,10 @@ impl Draft {
     /// Removes superseded uploads beyond what each domain keeps.
     pub(super) async fn trim_superseded(&mut self) -> Result<(), Fault> {
         for (account, domain) in std::mem::take(&mut self.superseding) {
-            let mut found = self.superseded(&account, &domain).await?;
-            found.sort_by_key(Superseded::age);
+            if self.superseded_keys(&account, &domain).await?.len() <= SUPERSEDED_MAX {
+                continue;
+            }
+            let found = self.superseded_by_age(&account, &[domain]).await?;
             let excess = found.len().saturating_sub(SUPERSEDED_MAX);
             for oldest in &found[..excess] {
                 self.remove_superseded(oldest).await?;
@@ -106,77 +103,74 @@ impl Draft {
         Ok(())
     }
 
-    /// The superseded uploads of a domain after this change.
-    async fn superseded(
+    /// The superseded uploads of these domains after this change, the oldest first. The commit
+    /// expects all of them unchanged: a concurrent binding deletes its key, and a release writes it
+    /// with a later time.
+    async fn superseded_by_age(
+        &mut self,
+        account: &AccountId,
+        domains: &[DomainPattern],
+    ) -> Result<Vec<CertificateRecord>, Fault> {
+        let mut found: Vec<(Timestamp, CertificateRecord)> = Vec::new();
+        for domain in domains {
+            let keys = self.superseded_keys(account, domain).await?;
+            let rows = keys.iter().map(|(_, id)| Key::certificate(*id));
+            let read = keys.iter().map(|(key, _)| key.clone()).chain(rows);
+            self.read_ahead(read.collect()).await?;
+            for (key, id) in keys {
+                let Some(since) = self.get::<TimestampRecord>(&key).await? else {
+                    continue;
+                };
+                let row = self.certificate(id).await?;
+                match row.filter(|row| row.uploaded_for.as_ref() == Some(domain)) {
+                    Some(row) => found.push((since.at, row)),
+                    // Deleted, or not this domain's to remove.
+                    None => self.delete(key),
+                }
+            }
+        }
+        found.sort_by_key(|(at, row)| (*at, row.id));
+        Ok(found.into_iter().map(|(_, row)| row).collect())
+    }
+
+    async fn superseded_keys(
         &self,
         account: &AccountId,
         domain: &DomainPattern,
-    ) -> Result<Vec<Superseded>, Fault> {
+    ) -> Result<Vec<(Key, CertificateId)>, Fault> {
         let prefix = key::superseded(account, domain);
         let page = self.catalog.store.list(&prefix, None, LISTED_MAX).await?;
-        let stored = page.entries.into_iter();
-        let stored = stored.map(|entry| (entry.key, entry.value));
-        let stored = stored.filter(|(key, _)| !self.writes(key));
-        let mut found = Vec::new();
-        for (key, value) in stored.chain(self.puts_under(&prefix)) {
-            let id = key.as_str().strip_prefix(&prefix);
-            if let Some(id) = id.and_then(|id| id.parse().ok()) {
-                let TimestampRecord { at } = record::decode(&value)?;
-                found.push(Superseded {
-                    key,
-                    id,
-                    at,
-                    domain: domain.clone(),
-                });
-            }
-        }
-        Ok(found)
+        let stored = page.entries.into_iter().map(|entry| entry.key);
+        let stored = stored.filter(|key| !self.writes(key));
+        let keys = stored.chain(self.puts_under(&prefix).map(|(key, _)| key));
+        let with_id = |key: Key| {
+            let id = key.as_str().strip_prefix(&prefix)?.parse().ok()?;
+            Some((key, id))
+        };
+        Ok(keys.filter_map(with_id).collect())
     }
 
     /// A release without superseded uploads may have bound it concurrently: then it is not
     /// superseded.
-    async fn remove_superseded(&mut self, oldest: &Superseded) -> Result<(), Fault> {
-        self.read_ahead([
-            oldest.key.clone(),
-            Key::certificate(oldest.id),
-            Key::certificate_use_guard(oldest.id),
-            Key::original_chain(oldest.id),
-            Key::original_key(oldest.id),
+    async fn remove_superseded(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
+        self.read_ahead(vec![
+            Key::certificate_use_guard(row.id),
+            Key::original_chain(row.id),
+            Key::original_key(row.id),
+            Key::certificate_name(&row.account, &row.name),
+            Key::material_use_guard(&row.material),
+            Key::certificate_content(&row.account, &row.material),
+            Key::material(&row.material),
         ])
         .await?;
-        // Read, so that a concurrent binding, which deletes the key, conflicts.
-        if !self.has(&oldest.key).await? {
-            return Ok(());
-        }
-        let row = self.certificate(oldest.id).await?;
-        let Some(row) = row.filter(|row| row.uploaded_for.as_ref() == Some(&oldest.domain)) else {
-            // Deleted, or not this domain's to remove.
-            self.delete(oldest.key.clone());
-            return Ok(());
-        };
         let is_bound = self.domain_using_certificate(row.id).await?.is_some();
         if is_bound || row.removed {
-            return self.leave_superseded(&row).await;
+            return self.leave_superseded(row).await;
         }
         self.note(format!(
             "certificate {} is removed: no domain has it bound, and later uploads took its place",
             row.id
         ));
-        self.delete_certificate(&row).await
-    }
-}
-
-/// A superseded upload of a domain.
-struct Superseded {
-    key: Key,
-    id: CertificateId,
-    at: Timestamp,
-    domain: DomainPattern,
-}
-
-impl Superseded {
-    /// The oldest sorts first.
-    const fn age(&self) -> (Timestamp, CertificateId) {
-        (self.at, self.id)
+        self.delete_certificate(row).await
     }
 }

@@ -227,6 +227,16 @@ async fn an_upload_released_by_several_domains_at_once_is_superseded() {
 /// An upload that is bound between the decision to remove it and the commit stays.
 #[tokio::test]
 async fn an_upload_bound_during_removal_stays() {
+    bind_during_removal(1).await;
+}
+
+/// One of the others that is bound meanwhile leaves room for the oldest.
+#[tokio::test]
+async fn the_oldest_stays_if_another_is_bound_during_its_removal() {
+    bind_during_removal(3).await;
+}
+
+async fn bind_during_removal(bound: i64) {
     let catalog = &catalog();
     let a = with_uploads(catalog, A, 1..=5).await;
     let b = &with_uploads(catalog, B, []).await;
@@ -250,7 +260,7 @@ async fn an_upload_bound_during_removal_stays() {
             "the oldest one, until it is bound"
         );
         if first_try.swap(false, Ordering::Relaxed) {
-            bind(catalog, b, 1).await;
+            bind(catalog, b, bound).await;
         }
         Ok::<_, Never>((draft, ()))
     });
