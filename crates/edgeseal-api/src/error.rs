@@ -12,7 +12,8 @@ pub trait ApiError: Error + Send + Sync {
     /// The code.
     fn code(&self) -> Code;
 
-    /// Every code that an error of this type can have, for the comparison with `spec/errors.tsv`.
+    /// Every code that an error of this type can have, for the comparison of operations with
+    /// `spec/errors.tsv`; errors that no operation returns need no list.
     #[must_use]
     fn codes() -> Vec<Code>
     where

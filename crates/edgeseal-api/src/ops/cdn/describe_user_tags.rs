@@ -11,9 +11,11 @@ use crate::{
     operation::{Input, Operation, Success},
 };
 
-/// Most bytes of keys and values in a response: of 10,000 domains with 20 tags each, all tags of 15
-/// bytes. Tags beyond are left out.
+/// Most bytes of keys and values in a response, each with [`ENTRY_BYTES`]: a value of its own for
+/// each of 10,000 domains. Tags beyond are left out.
 const BYTES_MAX: usize = 3 << 20;
+/// What a key or a value takes in memory besides its text, while the response is made.
+const ENTRY_BYTES: usize = 256;
 
 /// `DescribeUserTags`.
 pub struct DescribeUserTags;
@@ -75,7 +77,8 @@ impl Found {
         if known.is_some_and(|values| values.contains(value)) {
             return;
         }
-        let bytes = value.len() + known.map_or(key.len(), |_| 0);
+        let new_key = known.map_or(ENTRY_BYTES + key.len(), |_| 0);
+        let bytes = ENTRY_BYTES + value.len() + new_key;
         if self.bytes + bytes > BYTES_MAX {
             return;
         }
@@ -92,7 +95,7 @@ mod tests {
     #[test]
     fn tags_beyond_the_most_bytes_are_left_out() {
         let mut found = Found::default();
-        let long = "v".repeat(BYTES_MAX - 3);
+        let long = "v".repeat(BYTES_MAX - 4 * ENTRY_BYTES - 3);
         for (key, value) in [("a", "1"), ("b", &long), ("a", "2"), ("b", "1"), ("a", "1")] {
             found.add(key, value);
         }
@@ -100,5 +103,14 @@ mod tests {
         assert_eq!(listed, ["1"]);
         assert_eq!(found.values["b"].len(), 1);
         assert_eq!(found.bytes, BYTES_MAX);
+    }
+
+    #[test]
+    fn many_short_tags_are_bounded_as_well() {
+        let mut found = Found::default();
+        for key in 0..200_000 {
+            found.add(&key.to_string(), "");
+        }
+        assert!((5_000..7_000).contains(&found.values.len()));
     }
 }

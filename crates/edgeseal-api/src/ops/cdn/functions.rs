@@ -4,7 +4,7 @@
 //! arguments it derives what the edge applies, [`DeliveryConfig`]. Any other function is stored and
 //! returned, without effect.
 
-use edgeseal_core::delivery::{DeliveryConfig, Setting};
+use edgeseal_core::delivery::{DeliveryConfig, HeaderChange, ResponseHeader, Setting};
 use serde::Serialize;
 
 mod arguments;
@@ -65,6 +65,10 @@ const ARGUMENTS_MAX: usize = 16 * 1024;
 /// even if the staged settings are as long.
 const ALL_ARGUMENTS_MAX: usize = 64 * 1024;
 
+/// Most bytes of the names and values of the response headers that a domain changes: they are in the
+/// memory of every edge, and in every response.
+const RESPONSE_HEADERS_MAX: usize = 4 * 1024;
+
 /// A function to set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
@@ -105,10 +109,12 @@ impl SupportedFunction {
 
 /// How much of a setting the edge applies.
 pub(super) fn effect(setting: &Setting) -> Effect {
-    let found = SupportedFunction::of(setting);
-    found.map_or(Effect::None, |(function, arguments)| {
-        (function.effect)(arguments)
-    })
+    match SupportedFunction::of(setting) {
+        // Stored before the edge supported the function, with arguments that it does not.
+        Some((function, arguments)) if is_invalid(function, arguments) => Effect::None,
+        Some((function, arguments)) => (function.effect)(arguments),
+        None => Effect::None,
+    }
 }
 
 /// The settings after `function` is set, and its config id: that of the setting which it replaces,
@@ -144,11 +150,15 @@ pub(super) fn set(
     };
     let id = setting.id;
     force_redirect::replace_redirect(settings, &setting);
-    match present {
-        Some(at) => settings[at] = setting,
+    let at = present.unwrap_or(settings.len());
+    match settings.get_mut(at) {
+        Some(replaced) => *replaced = setting,
         None => settings.push(setting),
     }
     check_size(settings)?;
+    if let Some((function, arguments)) = SupportedFunction::of(&settings[at]) {
+        (function.apply)(arguments, &mut DeliveryConfig::default())?;
+    }
     Ok(id)
 }
 
@@ -172,18 +182,38 @@ fn arguments_size(arguments: &[(String, String)]) -> usize {
         .sum()
 }
 
-/// What the edge applies of these settings.
+fn is_invalid(function: &SupportedFunction, arguments: Arguments<'_>) -> bool {
+    (function.apply)(arguments, &mut DeliveryConfig::default()).is_err()
+}
+
+/// What the edge applies of these settings. Those with arguments that the edge does not support have
+/// no effect: [`set`] refuses them, but they may have been stored before the edge supported the
+/// function, and must not prevent other changes.
 ///
 /// # Errors
-/// [`InvalidFunctions::Argument`], [`InvalidFunctions::NoTls`], or the settings are too many or too
-/// long in total.
+/// The settings are too many or too long in total.
 pub(super) fn derive(settings: &[Setting]) -> Result<DeliveryConfig, InvalidFunctions> {
     check_size(settings)?;
     let mut delivery = DeliveryConfig::default();
     for (function, arguments) in settings.iter().filter_map(SupportedFunction::of) {
-        (function.apply)(arguments, &mut delivery)?;
+        let mut changed = delivery.clone();
+        if (function.apply)(arguments, &mut changed).is_ok() {
+            delivery = changed;
+        }
+    }
+    let bytes = delivery.response_headers.iter().map(header_bytes).sum();
+    if bytes > RESPONSE_HEADERS_MAX {
+        return Err(InvalidFunctions::HeadersTooLong { bytes });
     }
     Ok(delivery)
+}
+
+fn header_bytes(header: &ResponseHeader) -> usize {
+    let value = match &header.change {
+        HeaderChange::Set(value) | HeaderChange::Append(value) => value.len(),
+        HeaderChange::Remove => 0,
+    };
+    header.name.len() + value
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Why functions are refused.
 
-use super::{ALL_ARGUMENTS_MAX, SETTINGS_MAX};
+use super::{ALL_ARGUMENTS_MAX, RESPONSE_HEADERS_MAX, SETTINGS_MAX};
 use crate::error::api_error;
 
 /// Why functions are invalid.
@@ -53,6 +53,14 @@ pub enum InvalidFunctions {
         /// How many.
         bytes: usize,
     },
+    /// More bytes of response headers than a domain may change.
+    #[error(
+        "the response headers of all settings would have {bytes} bytes; at most {RESPONSE_HEADERS_MAX} are accepted"
+    )]
+    HeadersTooLong {
+        /// How many.
+        bytes: usize,
+    },
     /// An argument that the edge does not support.
     #[error("{function}: {argument} is {given:?}; use {expected}")]
     Argument {
@@ -72,7 +80,7 @@ pub enum InvalidFunctions {
 
 api_error!(InvalidFunctions {
     Missing => MissingFunctions,
-    NotJson | Shape | NoSetting | TooMany | TooLong => InvalidFunctions,
+    NotJson | Shape | NoSetting | TooMany | TooLong | HeadersTooLong => InvalidFunctions,
     Name => FunctionNotSupported,
     Argument | NoTls => InvalidArgValue,
 }

@@ -46,6 +46,9 @@ mod tests {
         let count = ids.len();
         ids.dedup();
         assert_eq!(ids.len(), count, "two functions share an id");
+        let rows = include_str!("../../../../../../spec/functions.tsv").lines();
+        let rows = rows.filter(|row| !row.starts_with('#')).skip(1);
+        assert_eq!(rows.count(), count, "a function has two rows");
         for function in &SUPPORTED {
             assert!(FACTS.contains_key(function.name), "{}", function.name);
         }

@@ -3,7 +3,7 @@
 //! a `value` of `null`, removes it. The other operations, `modify` and `rewrite`, are only stored.
 
 use edgeseal_core::delivery::{HeaderChange, ResponseHeader};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, header};
 
 use super::{Arguments, Effect, InvalidFunctions, SupportedFunction};
 
@@ -71,7 +71,8 @@ fn response_header(
     let change = match (operation, arguments.text("value")) {
         (Operation::Delete, _) | (Operation::Add, Some("null")) => HeaderChange::Remove,
         (Operation::Add, value) => {
-            let value = value.filter(|value| HeaderValue::from_str(value).is_ok());
+            // Over HTTP/2 a value must not begin or end with white space (RFC 9113 §8.2.1).
+            let value = value.map(str::trim).filter(|value| is_visible(value));
             let value = value.ok_or_else(|| arguments.invalid("value", "visible characters"))?;
             match append {
                 true => HeaderChange::Append(value.to_owned()),
@@ -81,4 +82,9 @@ fn response_header(
     };
     let name = name.as_str().to_owned();
     Ok(ResponseHeader { name, change })
+}
+
+fn is_visible(value: &str) -> bool {
+    let visible = |c: char| c == ' ' || c == '\t' || c.is_ascii_graphic();
+    !value.is_empty() && value.chars().all(visible)
 }

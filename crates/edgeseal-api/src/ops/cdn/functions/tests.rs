@@ -102,7 +102,7 @@ fn what_follows_from_settings() {
 fn response_headers_are_changed_in_the_order_of_the_settings() {
     let header = |arguments: &[(&str, &str)]| setting("set_resp_header", arguments);
     let settings = [
-        header(&[("key", "X-A"), ("value", "1")]),
+        header(&[("key", "X-A"), ("value", " 1 ")]),
         header(&[("key", "x-a"), ("value", "2"), ("duplicate", "on")]),
         header(&[("key", "expires"), ("value", "null")]),
         header(&[("key", "etag"), ("header_operation_type", "delete")]),
@@ -133,6 +133,8 @@ fn unsupported_arguments_are_refused() {
         ("set_resp_header", &[("key", "x-a")]),
         ("set_resp_header", &[("key", "x a"), ("value", "x")]),
         ("set_resp_header", &[("key", "x-a"), ("value", "x\ny: z")]),
+        ("set_resp_header", &[("key", "x-a"), ("value", "\u{e9}")]),
+        ("set_resp_header", &[("key", "x-a"), ("value", " ")]),
         (
             "set_resp_header",
             &[("key", "Content-Length"), ("value", "0")],
@@ -142,8 +144,19 @@ fn unsupported_arguments_are_refused() {
             &[("key", "Strict-Transport-Security"), ("value", "null")],
         ),
     ] {
-        let refused = derive(&[setting(name, arguments)]).expect_err(name);
+        let stored = setting(name, arguments);
+        let function = Function {
+            name: stored.name.clone(),
+            arguments: stored.arguments.clone(),
+            id: None,
+            parent: None,
+        };
+        let refused = set(&mut Vec::new(), &function, 1).expect_err(name);
         assert_eq!(refused.code(), Code::InvalidArgValue, "{name}");
+        // Stored before the edge supported the function.
+        assert_eq!(effect(&stored), Effect::None, "{name}");
+        let others = [stored, setting("https_option", &[("http2", "off")])];
+        assert!(!derive(&others).unwrap().http2, "{name}");
     }
 }
 
@@ -252,12 +265,21 @@ fn effects() {
         ("https_tls_version", &[("tls10", "on")], Effect::Part),
         ("https_tls_version", &[("tls10", "off")], Effect::Edge),
         ("set_req_header", &[], Effect::None),
-        ("set_resp_header", &[("key", "x-a")], Effect::Edge),
         (
             "set_resp_header",
-            &[("access_origin_control", "on")],
+            &[("key", "x-a"), ("value", "1")],
+            Effect::Edge,
+        ),
+        (
+            "set_resp_header",
+            &[
+                ("key", "x-a"),
+                ("value", "1"),
+                ("access_origin_control", "on"),
+            ],
             Effect::Part,
         ),
+        ("set_resp_header", &[("key", "x-a")], Effect::None),
         (
             "set_resp_header",
             &[("header_operation_type", "modify")],
@@ -280,6 +302,12 @@ fn what_a_domain_may_have_is_bounded() {
     let mut settings = Vec::new();
     let refused = (1..100).find_map(|id| set(&mut settings, &big, id).err());
     assert!(matches!(refused, Some(InvalidFunctions::TooLong { .. })));
+    let header = |value: &str| setting("set_resp_header", &[("key", "x-a"), ("value", value)]);
+    let headers = [header(&"x".repeat(4000)), header(&"x".repeat(90))];
+    assert_eq!(derive(&headers).map(|_| ()), Ok(()));
+    let headers = [header(&"x".repeat(4000)), header(&"x".repeat(91))];
+    let too_long = Err(InvalidFunctions::HeadersTooLong { bytes: 4097 });
+    assert_eq!(derive(&headers), too_long);
     let many = format!("[{}]", vec![r#"{"functionName":"a"}"#; 101].join(","));
     assert!(matches!(
         parse(Some(&many)),

@@ -66,7 +66,10 @@ api_error!(LegacyError {
     Set(Error::Contended) => ServiceBusy,
     Set(Error::Unauthorized(error)) => error: Unauthorized,
     Set(Error::Store(error)) => error: StoreError,
-    Set => LegacyParameter,
+    Set(Error::Switch { .. } | Error::Environment { .. } | Error::Kind { .. }) => LegacyParameter,
+    Set(Error::Companion { .. } | Error::NoCompanion { .. } | Error::Free) => LegacyParameter,
+    Set(Error::NameControl | Error::NoReference) => LegacyParameter,
+    Set(Error::Region { .. } | Error::Id { .. }) => LegacyParameter,
 });
 
 // The legacy page has one code for names that are taken, one for parameters, and one for domains
