@@ -21,7 +21,7 @@ use edgeseal_store::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
-    sync::{Mutex, mpsc, watch},
+    sync::{Mutex, MutexGuard, mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
@@ -81,6 +81,18 @@ const REFILL_EVERY: Duration = Duration::from_millis(500);
 /// Domains backfilled at a time.
 const REFILLED_AT_A_TIME: usize = 256;
 
+/// The queue of reseal requests. It outlives a follower that ends, but not one that panics: nobody
+/// would answer.
+struct ClosedOnPanic<'a>(MutexGuard<'a, mpsc::Receiver<ResealRequest>>);
+
+impl Drop for ClosedOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close();
+        }
+    }
+}
+
 impl Follower {
     /// Replicates from `cursor` on, or from a full listing, until `stop` is ready; then flushes the
     /// replica. Reseal requests are served between two changes.
@@ -97,9 +109,9 @@ impl Follower {
             None => Feed::start(store, prefixes),
         };
         // Free: the follower before this one has ended.
-        let mut requests = requests.lock().await;
+        let mut requests = ClosedOnPanic(requests.lock().await);
         tokio::select! {
-            () = self.replicate(feed, cursor.is_some(), &mut requests) => {}
+            () = self.replicate(feed, cursor.is_some(), &mut requests.0) => {}
             () = stop => {}
         }
         self.write_ticket_keys();

@@ -72,6 +72,9 @@ pub enum StartError {
         #[source]
         cause: io::Error,
     },
+    /// The replication ended before it had a full state, which is a bug; the log has the cause.
+    #[error("the replication ended unexpectedly")]
+    Replication,
     /// The system could not create a thread, or report a socket's address.
     #[error("system error: {0}")]
     System(#[from] io::Error),
@@ -198,11 +201,17 @@ impl LoadedEdge {
             context.tickets.insert_stored(&key, &value);
         }
         let (loaded, mut applied) = (replica.loaded, context.applied_revision.subscribe());
-        let tasks = context.start_replication(replica, loaded.cursor, Arc::clone(&store))?;
-        tokio::join!(
-            first_state(&context.options, &store, loaded, &mut applied),
-            first_ticket_keys(&context.options, tasks.ticket_keys.clone())
-        );
+        let mut tasks = context.start_replication(replica, loaded.cursor, Arc::clone(&store))?;
+        let ready = async {
+            tokio::join!(
+                first_state(&context.options, &store, loaded, &mut applied),
+                first_ticket_keys(&context.options, tasks.ticket_keys.clone())
+            )
+        };
+        tokio::select! {
+            _ = ready => {}
+            () = tasks.follower.ended() => return Err(StartError::Replication.into()),
+        }
 
         let Listeners { https, http } = listeners()?;
         let (https_listener, https) = listening(https)?;

@@ -184,7 +184,15 @@ where
             () = look.as_mut(), if looks != WaitingFor::Nothing => false,
         };
         if ended {
-            close(connection.into_parts(), &idle_tracker, lingers).await;
+            // Without hyper's buffers, which closing may outlast.
+            let stream = connection
+                .into_parts()
+                .map(|parts| parts.io.into_inner().into_parts().0);
+            // A tunnel needs no headers any more.
+            idle_tracker.release();
+            if let Some(stream) = stream {
+                close(stream, idle_tracker.has_refused_header(), lingers).await;
+            }
             return None;
         }
         // A connection that is ending is not kept for another request.
@@ -217,19 +225,12 @@ fn bytes_to_discard(ended: &hyper::Result<()>, unread: &UnreadBody) -> Option<u6
     }
 }
 
-/// Closes a connection that hyper has finished with; `None` if a tunnel has taken it over.
-async fn close<S: AsyncRead + AsyncWrite + Unpin, H>(
-    parts: Option<http1::Parts<TokioIo<TrackedStream<S>>, H>>,
-    idle_tracker: &IdleTracker,
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    header_refused: bool,
     lingers: Option<u64>,
 ) {
-    // A tunnel needs no headers any more.
-    idle_tracker.release();
-    let Some(parts) = parts else {
-        return;
-    };
-    let (stream, _) = parts.io.into_inner().into_parts();
-    if idle_tracker.has_refused_header() {
+    if header_refused {
         refuse_header(stream).await;
     } else if let Some(limit) = lingers {
         linger(stream, limit).await;

@@ -52,6 +52,11 @@ impl Task {
         }
     }
 
+    /// Waits until the task ends by itself. Cancel safe.
+    pub(crate) async fn ended(&mut self) {
+        let _ = (&mut self.handle).await;
+    }
+
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
         if let Err(error) = self.handle.await {

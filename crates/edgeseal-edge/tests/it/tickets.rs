@@ -148,6 +148,8 @@ async fn a_session_resumes_after_a_takeover_without_the_store() {
 async fn resumed_replication_shares_ticket_keys_again() {
     let world = world().await;
     let mut edge = world.edge().await;
+    let handle = edge.handle();
+    let mut applied = handle.applied_revision();
     let client = session(&edge, &TLS13).await;
     edge.stop_replication().await;
     assert_eq!(kind(edge.https_addr(), &client).await, Resumed);
@@ -157,6 +159,13 @@ async fn resumed_replication_shares_ticket_keys_again() {
     edge.resume_replication(Arc::clone(&world.store))
         .await
         .unwrap();
+    // What was obtained before is of the resumed replication as well.
+    let revision = world
+        .serve("b.com", &TestCertificate::self_signed("b.com"), 1)
+        .await;
+    let shown = applied.wait_for(|applied| *applied >= revision);
+    timeout(TIMEOUT, shown).await.unwrap().unwrap();
+    timeout(TIMEOUT, handle.reseal()).await.unwrap().unwrap();
     // It learns that they were removed, and creates others.
     stored(&world, now()).await;
     let forgotten = async {
