@@ -180,8 +180,11 @@ impl CertFiles {
         };
         let usable = read_certificate(&pem, |found| {
             let left = not_after(found).utc() - now.utc();
+            // Created while the clock was ahead.
+            let begun = found.validity().not_before.timestamp() <= now.unix_seconds();
             // A crash between the two files leaves a mismatched pair.
             found.public_key().raw == key.subject_public_key_info()
+                && begun
                 && left > RENEW_BEFORE
                 && fits(found)
         });

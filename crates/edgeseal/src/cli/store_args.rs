@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 
 use super::CliError;
 use crate::config::{Config, Flags};
@@ -14,10 +14,10 @@ pub(super) struct StoreArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Data directory of the server [default: ./edgeseal-data]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
     data: Option<String>,
     /// URL of the store, if it is elsewhere: sqlite:PATH
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = NonEmptyStringValueParser::new())]
     store: Option<String>,
 }
 

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, builder::PossibleValuesParser};
+use clap::{
+    Arg, ArgMatches, Args, Command, FromArgMatches,
+    builder::{NonEmptyStringValueParser, PossibleValuesParser},
+};
 use figment::{
     Metadata, Profile, Provider,
     providers::Serialized,
@@ -68,7 +71,8 @@ impl Args for SettingFlags {
             );
             let choices = (setting.choices)();
             Some(if choices.is_empty() {
-                arg
+                // An unset variable of a script must not become the current directory.
+                arg.value_parser(NonEmptyStringValueParser::new())
             } else {
                 arg.value_parser(PossibleValuesParser::new(choices))
             })

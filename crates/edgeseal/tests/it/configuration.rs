@@ -37,6 +37,25 @@ fn serve_fails(config: &str, flags: &[&str], variable: Option<(&str, &str)>) -> 
     said.replace(file.to_str().unwrap(), "FILE")
 }
 
+/// `--data "$UNSET"` must not create an account in the current directory.
+#[test]
+fn an_empty_flag_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for command in [
+        &["serve", "--data", ""][..],
+        &["serve", "--store", ""],
+        &["doctor", "--data", ""],
+        &["backup", "--data", "", "to.db"],
+    ] {
+        let mut empty = binary();
+        let (code, said) = fails(empty.args(command).current_dir(directory.path()));
+        assert_eq!(code, Some(64), "{command:?}: {said}");
+        assert!(said.contains("a value is required"), "{command:?}: {said}");
+    }
+    let left = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 0, "something was created");
+}
+
 #[test]
 fn a_wrong_configuration_is_told_with_its_key() {
     for (config, expected) in [
