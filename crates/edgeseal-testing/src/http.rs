@@ -58,10 +58,18 @@ impl HttpConnection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        Self::try_h2_over(stream).await.unwrap()
+    }
+
+    /// An error if the server has closed the connection.
+    pub async fn try_h2_over<S>(stream: S) -> hyper::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-        let (sender, connection) = handshake.await.unwrap();
+        let (sender, connection) = handshake.await?;
         tokio::spawn(connection);
-        Self::H2(sender)
+        Ok(Self::H2(sender))
     }
 
     pub async fn send(

@@ -89,8 +89,9 @@ async fn clients_do_not_exhaust_reserved_descriptors() {
     // is kept by whichever listener has nobody to accept.
     eventually("79 connections are open", async || {
         let open = server.metric("edgeseal_connections ").await;
-        assert!(open <= Some(80), "{open:?}");
-        (open >= Some(79)).then_some(())
+        let open = open.unwrap();
+        assert!(open <= 80, "{open}");
+        (open >= 79).then_some(())
     })
     .await;
     assert_answers(&mut first, "among a crowd").await;
@@ -215,7 +216,8 @@ async fn established_from(source: &str, edge: SocketAddr) -> Result<HttpConnecti
     let config = tls::client_config(rustls::DEFAULT_VERSIONS, &["h2"]);
     let stream = tls::connect_over(stream, NAME, config).await;
     let stream = stream.map_err(|why| format!("{why:?}"))?;
-    Ok(HttpConnection::h2_over(stream).await)
+    let connection = HttpConnection::try_h2_over(stream).await;
+    connection.map_err(|why| why.to_string())
 }
 
 /// Who takes the memory loses some of it, everybody else is served meanwhile, and once it is let go
@@ -234,26 +236,27 @@ async fn the_largest_user_of_memory_is_evicted() {
     let edge = server.addresses().https;
     let mut first = connect_h1(edge).await.unwrap();
     let mut crowd = Vec::new();
+    let shed = "edgeseal_shed_total{reason=\"memory\"} ";
+    let mut attempts = 0;
     let refused = loop {
         match established_from("127.0.0.2", edge).await {
             Ok(mut connection) => {
                 let _ = connection.try_get(NAME, "/").await;
                 crowd.push(connection);
             }
-            Err(why) => break why,
+            // Otherwise it was evicted before it was established, in place of another.
+            Err(why) if server.metric(shed).await >= Some(1) => break why,
+            Err(_) => {}
         }
+        attempts += 1;
         assert!(
-            crowd.len() < 5000,
+            attempts < 5000,
             "memory is never short: {}",
             resident_bytes(&server)
         );
     };
     let short = server.metric("edgeseal_memory_pressure ").await;
     assert_eq!(short, Some(1), "{refused}");
-    let shed = server
-        .metric("edgeseal_shed_total{reason=\"memory\"} ")
-        .await;
-    assert!(shed.is_some_and(|shed| shed >= 1));
     assert_answers(&mut first, "on an open connection").await;
     let mut visitor = established_from("127.0.0.3", edge).await.unwrap();
     assert_answers(&mut visitor, "while memory is short").await;
