@@ -26,7 +26,7 @@ struct RequestState {
     format: Option<Format>,
     action: Option<&'static Action>,
     audit: Option<AuditContext>,
-    /// Whether the caller has proved possession of the key.
+    /// Whether the caller has proven possession of the key.
     authenticated: bool,
     /// How long the caller wants to wait for edges, and for which domains.
     wait: Option<(Duration, Vec<DomainPattern>)>,
@@ -191,15 +191,15 @@ async fn finish(
     context.settle(change.revision).await;
     // A call without domains has no handshake to prove.
     if let Some((wait, domains)) = wait.filter(|(_, domains)| !domains.is_empty()) {
-        let proved = context.count_proved(&domains, change.revision, environment, wait);
-        let proved = proved.await;
+        let proven = context.count_proven(&domains, change.revision, environment, wait);
+        let proven = proven.await;
         response
             .headers
             .push(("preference-applied", format!("wait={}", wait.as_secs())));
-        if let Some((proved, live)) = proved {
+        if let Some((proven, live)) = proven {
             response
                 .headers
-                .push(("x-edgeseal-served", format!("{proved}/{live}")));
+                .push(("x-edgeseal-served", format!("{proven}/{live}")));
         }
     }
     response

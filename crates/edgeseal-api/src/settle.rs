@@ -34,7 +34,7 @@ impl Context {
     /// once all have or `wait` expires, and the number of live edges. While no edge is known to be
     /// live, waits for the edge in this process: after a restart it has not reported yet. `None` if
     /// the store failed.
-    pub async fn count_proved(
+    pub async fn count_proven(
         &self,
         domains: &[DomainPattern],
         revision: Revision,
@@ -51,11 +51,11 @@ impl Context {
                 let known = reports.borrow_and_update().clone();
                 if let Some(edges) = known {
                     let now = (self.clock)();
-                    let counted = self.catalog.count_proved_in(&edges, wanted, now);
-                    let (proved, live) = counted.await.ok()?;
+                    let counted = self.catalog.count_proven_in(&edges, wanted, now);
+                    let (proven, live) = counted.await.ok()?;
                     let is_awaited = live == 0 && self.local_edge_environment == Some(environment);
-                    if proved == live && !is_awaited {
-                        return Some((proved, live));
+                    if proven == live && !is_awaited {
+                        return Some((proven, live));
                     }
                 }
                 reports.changed().await.ok()?;
@@ -67,12 +67,12 @@ impl Context {
         // However the wait ends, the current reports count.
         let (known, now) = (reports.borrow().clone(), (self.clock)());
         let counted = match known {
-            Some(edges) => self.catalog.count_proved_in(&edges, wanted, now).await,
+            Some(edges) => self.catalog.count_proven_in(&edges, wanted, now).await,
             None => {
-                let proved = self
+                let proven = self
                     .catalog
-                    .count_proved(domains, revision, environment, now);
-                proved.await
+                    .count_proven(domains, revision, environment, now);
+                proven.await
             }
         };
         counted.ok()

@@ -28,7 +28,7 @@ pub struct EdgeStatus {
     /// they had one.
     pub quarantined: usize,
     /// Domains whose last probe did not show the expected state.
-    pub unproved: usize,
+    pub unproven: usize,
 }
 
 /// The edge has ended, or could not write its replica.
@@ -42,11 +42,11 @@ impl EdgeHandle {
     pub fn status(&self) -> EdgeStatus {
         EdgeStatus {
             quarantined: self.serving.quarantine().len(),
-            unproved: self.proof_queue.unproved(),
+            unproven: self.proof_queue.unproven(),
         }
     }
 
-    /// The revision up to which every change is visible to new handshakes. How much of it is proved
+    /// The revision up to which every change is visible to new handshakes. How much of it is proven
     /// is in the edge's report.
     #[must_use]
     pub fn applied_revision(&self) -> watch::Receiver<Revision> {
@@ -86,8 +86,8 @@ impl fmt::Display for EdgeStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "domains in quarantine: {}, domains not proved: {}",
-            self.quarantined, self.unproved
+            "domains in quarantine: {}, domains not proven: {}",
+            self.quarantined, self.unproven
         )
     }
 }

@@ -74,7 +74,7 @@ pub struct Options {
     /// Interval between two attempts at quarantined domains, and at missing ticket keys.
     pub retry_interval: Duration,
     /// Address that the prover connects to: the edge's own listener, unless clients reach it
-    /// through something else on this machine, which is then part of what is proved.
+    /// through something else on this machine, which is then part of what is proven.
     pub probe_address: Option<SocketAddr>,
 }
 

@@ -5,7 +5,7 @@
 //! fingerprints to the store, with the applied revision and the quarantined domains. A fingerprint
 //! is reported only if a handshake has shown it. After bulk changes a sample is probed: the latest
 //! changes, and before all others the domains that a caller waits for. A domain for which a
-//! handshake shows something else, or fails, is reported as unproved and retried until it succeeds
+//! handshake shows something else, or fails, is reported as unproven and retried until it succeeds
 //! or the domain is gone.
 //!
 //! The first report after a change is written promptly, further ones at most once a second, and one
@@ -33,20 +33,20 @@ use crate::{
 };
 
 mod queue;
-mod unproved;
+mod unproven;
 
 pub(crate) use queue::{AppliedChange, ProofQueue};
 
 use queue::PendingProof;
-use unproved::UnprovedDomains;
+use unproven::UnprovenDomains;
 
 /// Concurrent handshakes.
 const AT_A_TIME: usize = 4;
-/// Immediate attempts at a proof before the domain is reported as unproved.
+/// Immediate attempts at a proof before the domain is reported as unproven.
 const ATTEMPTS: u8 = 3;
 /// Maximum number of proofs in a report: the latest. A proof is about 250 bytes of JSON.
 const PROOFS_MAX: usize = 256;
-/// Maximum number of quarantined domains in a report, and again of unproved ones. With names of 253
+/// Maximum number of quarantined domains in a report, and again of unproven ones. With names of 253
 /// bytes and reasons that contain one, a report stays below 400 kB; a value may have 1 MiB.
 const NAMED_MAX: usize = 256;
 /// Minimum interval between two reports.
@@ -65,7 +65,7 @@ pub(crate) struct Prover {
     clock: fn() -> Timestamp,
     key: Key,
     record: EdgeRecord,
-    unproved: UnprovedDomains,
+    unproven: UnprovenDomains,
 }
 
 /// The keys offered, and what the handshake showed.
@@ -132,11 +132,11 @@ impl Prover {
                 domains: 0,
                 quarantined: Vec::new(),
                 quarantined_total: 0,
-                unproved: Vec::new(),
-                unproved_total: 0,
+                unproven: Vec::new(),
+                unproven_total: 0,
                 proofs: Vec::new(),
             },
-            unproved: UnprovedDomains::default(),
+            unproven: UnprovenDomains::default(),
         })
     }
 
@@ -156,7 +156,7 @@ impl Prover {
 
     async fn prove_and_report(&mut self) {
         telemetry::quarantined(self.serving.quarantine().len());
-        telemetry::unproved(self.unproved.len());
+        telemetry::unproven(self.unproven.len());
         // The first report announces the edge.
         self.proof_queue.request_report();
         let mut written = Instant::now();
@@ -173,7 +173,7 @@ impl Prover {
     }
 
     async fn wait_for_news(&self, heartbeat: Instant) -> Wake {
-        let retry = self.unproved.next_retry();
+        let retry = self.unproven.next_retry();
         loop {
             if self.proof_queue.is_report_due() {
                 return Wake::Changed;
@@ -190,13 +190,13 @@ impl Prover {
     /// Runs the proofs that are due. Returns whether there is anything new to report.
     async fn prove(&mut self) -> bool {
         let (revision, mut due) = self.proof_queue.take();
-        for again in self.unproved.due(Instant::now(), ATTEMPTS) {
+        for again in self.unproven.due(Instant::now(), ATTEMPTS) {
             let name = &again.changed.name;
             if due.iter().all(|have| have.changed.name != *name) {
                 due.push(again);
             }
         }
-        due.retain(|due| !(due.requested && self.is_proved(&due.changed)));
+        due.retain(|due| !(due.requested && self.is_proven(&due.changed)));
         let this = &*self;
         let attempts: Vec<_> = due
             .into_iter()
@@ -207,24 +207,24 @@ impl Prover {
             .collect();
         let outcomes: Vec<(PendingProof, Outcome)> =
             stream::iter(attempts).buffered(AT_A_TIME).collect().await;
-        let (unproved, mut tried_again) = (self.unproved.len(), false);
+        let (unproven, mut tried_again) = (self.unproven.len(), false);
         let mut news = false;
         for (due, outcome) in outcomes {
             news |= matches!(outcome, Outcome::Proof(_));
             tried_again |= self.record_outcome(due, outcome);
         }
         self.record.proofs.truncate(PROOFS_MAX);
-        self.proof_queue.set_unproved(self.unproved.len());
+        self.proof_queue.set_unproven(self.unproven.len());
         // The report claims only what was seen: while a proof is retried, its revision does not
         // advance.
         if !tried_again {
             self.record.revision = revision.0;
         }
-        news || unproved != self.unproved.len()
+        news || unproven != self.unproven.len()
     }
 
     /// Whether the report has a proof of this state or a later one.
-    fn is_proved(&self, state: &AppliedChange) -> bool {
+    fn is_proven(&self, state: &AppliedChange) -> bool {
         let mut proofs = self.record.proofs.iter();
         proofs.any(|proof| proof.domain == state.name && proof.revision >= state.revision.0)
     }
@@ -236,12 +236,12 @@ impl Prover {
         match outcome {
             Outcome::Proof(proof) => {
                 telemetry::proof_latency(proof.propagation_ms());
-                self.unproved.recover(name);
+                self.unproven.recover(name);
                 self.record.proofs.insert(0, *proof);
                 false
             }
             Outcome::Superseded => {
-                self.unproved.forget(name);
+                self.unproven.forget(name);
                 false
             }
             Outcome::Failed { .. } if due.attempts + 1 < ATTEMPTS => {
@@ -250,7 +250,7 @@ impl Prover {
                 true
             }
             Outcome::Failed { reason, revision } => {
-                self.unproved.put(name, reason, revision, (self.clock)());
+                self.unproven.put(name, reason, revision, (self.clock)());
                 false
             }
         }
@@ -364,13 +364,13 @@ impl Prover {
     async fn report(&mut self) {
         let mut pause = REPORT_INTERVAL_MIN;
         loop {
-            let (quarantine, unproved) = (self.serving.quarantine(), &self.unproved);
+            let (quarantine, unproven) = (self.serving.quarantine(), &self.unproven);
             self.record.at = (self.clock)();
             self.record.domains = self.serving.index().len() as u64;
             self.record.quarantined = quarantine.some(None, NAMED_MAX);
             self.record.quarantined_total = quarantine.len() as u64;
-            self.record.unproved = unproved.some(NAMED_MAX);
-            self.record.unproved_total = unproved.len() as u64;
+            self.record.unproven = unproven.some(NAMED_MAX);
+            self.record.unproven_total = unproven.len() as u64;
             match timeout(STORE_TIMEOUT, self.write()).await {
                 Ok(Ok(_)) => return,
                 Ok(Err(error)) => tracing::warn!(

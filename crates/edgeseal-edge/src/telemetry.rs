@@ -222,8 +222,8 @@ pub(crate) fn quarantined(domains: usize) {
     clippy::cast_precision_loss,
     reason = "gauges are f64; exact below 2^53"
 )]
-pub(crate) fn unproved(domains: usize) {
-    gauge!("edgeseal_unproved_domains").set(domains as f64);
+pub(crate) fn unproven(domains: usize) {
+    gauge!("edgeseal_unproven_domains").set(domains as f64);
 }
 
 #[expect(

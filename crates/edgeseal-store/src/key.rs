@@ -129,7 +129,7 @@ impl Key {
         Self(format!("family/{}/{parent}", shard(parent.as_bytes())).into())
     }
 
-    /// Marks that an account has proved that it owns a root domain.
+    /// Marks that an account has proven that it owns a root domain.
     #[must_use]
     pub fn ownership(account: &AccountId, root: &DomainName) -> Self {
         Self(format!("owner/{account}/{root}").into())

@@ -318,10 +318,10 @@ pub struct EdgeRecord {
     /// Domains for which a handshake showed something unexpected, or nothing: the first ones in
     /// order of their names.
     #[serde(default)]
-    pub unproved: Vec<Unproved>,
+    pub unproven: Vec<Unproven>,
     /// The total number of them.
     #[serde(default)]
-    pub unproved_total: u64,
+    pub unproven_total: u64,
     /// Leaves that it read from real handshakes with its own listener, latest first. Not all of
     /// them: a report is limited in size, and bulk changes are sampled.
     pub proofs: Vec<Proof>,
@@ -339,7 +339,7 @@ pub struct Quarantined {
 
 /// A domain for which a handshake with the edge's own listener did not show the expected state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unproved {
+pub struct Unproven {
     /// The domain.
     pub domain: DomainPattern,
     /// What the handshake showed instead.

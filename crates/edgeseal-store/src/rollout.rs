@@ -1,7 +1,7 @@
 //! The progress of a rollout, derived only from the reports of edges.
 //!
 //! Terms: an edge *serves* a state if it reports that it has applied the commit and nothing in the
-//! report contradicts that. The state is *proved* there if the report also contains a handshake
+//! report contradicts that. The state is *proven* there if the report also contains a handshake
 //! with the edge's own listener that showed it. A report that is too old proves nothing: its edge
 //! may be gone.
 //!
@@ -70,14 +70,14 @@ pub enum EdgeState {
     /// It has not applied the commit.
     Behind,
     /// It applied the commit, but a handshake did not show it.
-    Unproved,
+    Unproven,
     /// It cannot use the newest record, and serves the last good state.
     Quarantined,
     /// Its report is too old.
     Silent,
 }
 
-/// Why an edge is not known to serve a target, or why that is not proved.
+/// Why an edge is not known to serve a target, or why that is not proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatusReason<'a> {
     /// The last report is too old.
@@ -98,7 +98,7 @@ pub enum StatusReason<'a> {
         total: u64,
     },
     /// A handshake did not show the target.
-    Unproved {
+    Unproven {
         /// What it showed, as the edge reports it.
         reason: &'a str,
     },
@@ -116,7 +116,7 @@ pub struct RolloutStatus<'a> {
     pub state: EdgeState,
     /// The handshake that showed the target, or a later state of the domain.
     pub proof: Option<&'a Proof>,
-    /// Whether there is nothing left to wait for: it is proved, or the domain was deleted and the
+    /// Whether there is nothing left to wait for: it is proven, or the domain was deleted and the
     /// edge has applied that. A handshake cannot prove a deletion.
     pub settled: bool,
     /// What is missing.
@@ -176,7 +176,7 @@ impl EdgeRecord {
         };
         if let Some(proof) = proofs.find(newer) {
             if !target.agrees(proof) {
-                return without(EdgeState::Unproved, StatusReason::Mismatch);
+                return without(EdgeState::Unproven, StatusReason::Mismatch);
             }
             return RolloutStatus {
                 state: EdgeState::Serving,
@@ -186,11 +186,11 @@ impl EdgeRecord {
             };
         }
         let of_target = |revision: u64| revision >= target.revision.0;
-        let mut unproved = self.unproved.iter();
-        if let Some(unproved) = unproved.find(|one| one.domain == *name && of_target(one.revision))
+        let mut unproven = self.unproven.iter();
+        if let Some(unproven) = unproven.find(|one| one.domain == *name && of_target(one.revision))
         {
-            let reason = &unproved.reason;
-            return without(EdgeState::Unproved, StatusReason::Unproved { reason });
+            let reason = &unproven.reason;
+            return without(EdgeState::Unproven, StatusReason::Unproven { reason });
         }
         if !of_target(self.revision) {
             return without(EdgeState::Behind, StatusReason::Behind);
@@ -258,7 +258,7 @@ impl fmt::Display for EdgeState {
         f.write_str(match self {
             Self::Serving => "serving",
             Self::Behind => "behind",
-            Self::Unproved => "unproved",
+            Self::Unproven => "unproven",
             Self::Quarantined => "quarantined",
             Self::Silent => "silent",
         })

@@ -78,7 +78,7 @@ enum Command {
     /// Create, disable, enable and delete access keys (root account only)
     #[command(subcommand)]
     Key(key::Command),
-    /// Show which edges serve a domain and which have proved it by a handshake; or the state of all
+    /// Show which edges serve a domain and which have proven it by a handshake; or the state of all
     /// edges
     Rollout(rollout::Command),
     /// Show whether a caller may do something, and which policy statement decides

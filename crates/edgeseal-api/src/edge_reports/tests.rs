@@ -35,8 +35,8 @@ async fn report(store: &dyn Store, revision: u64) {
         domains: 0,
         quarantined: Vec::new(),
         quarantined_total: 0,
-        unproved: Vec::new(),
-        unproved_total: 0,
+        unproven: Vec::new(),
+        unproven_total: 0,
         proofs: Vec::new(),
     };
     let write = vec![Write::Put {
@@ -66,8 +66,8 @@ async fn waiters_share_one_read_of_the_reports() {
             let context = Arc::clone(&context);
             tokio::spawn(async move {
                 let wanted = Revision(REPORTS);
-                let proved = context.count_proved(&[], wanted, Environment::Production, TIMEOUT);
-                proved.await
+                let proven = context.count_proven(&[], wanted, Environment::Production, TIMEOUT);
+                proven.await
             })
         })
         .collect();
@@ -82,7 +82,7 @@ async fn waiters_share_one_read_of_the_reports() {
     assert!(lists <= 2, "{lists} listings for {WAITERS} waiters");
 
     // Nobody waits any more; a later caller gets the current state.
-    let later = context.count_proved(
+    let later = context.count_proven(
         &[],
         Revision(REPORTS + 1),
         Environment::Production,
@@ -106,8 +106,8 @@ async fn the_edge_in_this_process_is_waited_for_before_its_first_report() {
     let waiter = tokio::spawn({
         let context = Arc::clone(&context);
         async move {
-            let proved = context.count_proved(&[], Revision(1), Environment::Production, TIMEOUT);
-            proved.await
+            let proven = context.count_proven(&[], Revision(1), Environment::Production, TIMEOUT);
+            proven.await
         }
     });
     while store.lists.load(Ordering::SeqCst) == 0 && !waiter.is_finished() {
@@ -115,7 +115,7 @@ async fn the_edge_in_this_process_is_waited_for_before_its_first_report() {
     }
     report(&*store, 1).await;
     assert_eq!(waiter.await.unwrap(), Some((1, 1)));
-    let elsewhere = context.count_proved(&[], Revision(1), Environment::Staging, TIMEOUT);
+    let elsewhere = context.count_proven(&[], Revision(1), Environment::Staging, TIMEOUT);
     assert_eq!(
         elsewhere.await,
         Some((0, 0)),

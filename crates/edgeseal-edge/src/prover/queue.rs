@@ -1,4 +1,4 @@
-//! Applied changes that are to be proved: written by the follower and by callers that wait for a
+//! Applied changes that are to be proven: written by the follower and by callers that wait for a
 //! proof, read by the prover.
 
 use std::{
@@ -18,12 +18,12 @@ const REQUESTED_AT_A_TIME: usize = 64;
 /// Requested domains that may wait. The oldest is dropped, and its caller does not get its proof.
 const REQUESTED_MAX: usize = 1024;
 
-/// Changes that were applied and not yet proved.
+/// Changes that were applied and not yet proven.
 #[derive(Debug, Default)]
 pub(crate) struct ProofQueue {
     state: Mutex<QueueState>,
     notify: Notify,
-    unproved: AtomicUsize,
+    unproven: AtomicUsize,
 }
 
 /// A domain whose change was applied.
@@ -119,7 +119,7 @@ impl ProofQueue {
         self.notify.notified().await;
     }
 
-    /// What is to be proved now, each domain once, and the revision that is then proved.
+    /// What is to be proven now, each domain once, and the revision that is then proven.
     pub(super) fn take(&self) -> (Revision, Vec<PendingProof>) {
         let mut state = self.state.lock();
         let revision = state.revision;
@@ -143,13 +143,13 @@ impl ProofQueue {
         (revision, due)
     }
 
-    /// The number of domains that are not proved.
-    pub(crate) fn unproved(&self) -> usize {
-        self.unproved.load(Ordering::Relaxed)
+    /// The number of domains that are not proven.
+    pub(crate) fn unproven(&self) -> usize {
+        self.unproven.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_unproved(&self, domains: usize) {
-        self.unproved.store(domains, Ordering::Relaxed);
+    pub(super) fn set_unproven(&self, domains: usize) {
+        self.unproven.store(domains, Ordering::Relaxed);
     }
 }
 
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn in_bulk_the_latest_and_the_requested_domains_are_proved() {
+    fn in_bulk_the_latest_and_the_requested_domains_are_proven() {
         let applied = ProofQueue::default();
         applied.request(&[name(3)], Revision(3));
         assert!(!applied.is_report_due(), "not applied yet");

@@ -84,7 +84,7 @@ impl Prepared {
         }
     }
 
-    /// What is to be proved once it is applied.
+    /// What is to be proven once it is applied.
     pub(super) fn applied_change(&self) -> Option<AppliedChange> {
         let (name, revision, at) = match self {
             Self::Serve(good) => (&good.row.name, good.row.revision, Some(good.modified)),

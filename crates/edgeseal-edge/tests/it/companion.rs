@@ -343,7 +343,7 @@ async fn both_keys_are_resealed() {
 }
 
 #[tokio::test]
-async fn both_leaves_are_proved() {
+async fn both_leaves_are_proven() {
     let (world, both) = (Harness::new(), CertificatePair::new());
     let edge = world.edge().await;
     for (first, second, kind) in [

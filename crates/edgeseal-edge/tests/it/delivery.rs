@@ -273,7 +273,7 @@ async fn no_ticket_brings_back_http2() {
 }
 
 #[tokio::test]
-async fn every_combination_of_settings_can_be_proved() {
+async fn every_combination_of_settings_can_be_proven() {
     let world = Harness::new();
     let _edge = world.edge().await;
     let only12_h1 = DeliveryConfig {

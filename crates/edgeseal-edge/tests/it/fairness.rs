@@ -132,7 +132,7 @@ async fn idle_connections_are_evicted_for_newcomers() {
     let edge = world
         .edge_with(|options| options.limits.connections = 3)
         .await;
-    // The edge holds one of them itself until it has proved what it serves.
+    // The edge holds one of them itself until it has proven what it serves.
     world
         .report("default", |report| !report.proofs.is_empty())
         .await;

@@ -40,8 +40,8 @@ impl Watch {
         }
     }
 
-    /// `proved/live` of a change, at some time later.
-    async fn proved(
+    /// `proven/live` of a change, at some time later.
+    async fn proven(
         &self,
         name: &str,
         revision: Revision,
@@ -50,14 +50,14 @@ impl Watch {
     ) -> (usize, usize) {
         let at = now().plus_ms(later_ms);
         let names = [pattern(name)];
-        let proved = self.catalog.count_proved(&names, revision, environment, at);
-        proved.await.unwrap()
+        let proven = self.catalog.count_proven(&names, revision, environment, at);
+        proven.await.unwrap()
     }
 
-    async fn until_proved(&self, name: &str, revision: Revision, count: (usize, usize)) {
+    async fn until_proven(&self, name: &str, revision: Revision, count: (usize, usize)) {
         let production = Environment::Production;
         eventually("the state of the proof", async || {
-            let found = self.proved(name, revision, production, 0).await;
+            let found = self.proven(name, revision, production, 0).await;
             (found == count).then_some(())
         })
         .await;
@@ -131,9 +131,9 @@ async fn every_live_edge_of_the_environment_counts_and_no_other() {
     let revision = world
         .serve("a.com", &TestCertificate::self_signed("a.com"), 1)
         .await;
-    watch.until_proved("a.com", revision, (3, 3)).await;
+    watch.until_proven("a.com", revision, (3, 3)).await;
     eventually("the state of the proof", async || {
-        let found = watch.proved("a.com", revision, Environment::Staging, 0);
+        let found = watch.proven("a.com", revision, Environment::Staging, 0);
         (found.await == (1, 1)).then_some(())
     })
     .await;
@@ -144,9 +144,9 @@ async fn every_live_edge_of_the_environment_counts_and_no_other() {
     let revision = world
         .serve("a.com", &TestCertificate::self_signed("a.com"), 1)
         .await;
-    watch.until_proved("a.com", revision, (1, 2)).await;
+    watch.until_proven("a.com", revision, (1, 2)).await;
     let much_later = async |ms| {
-        let found = watch.proved("a.com", revision, Environment::Production, ms);
+        let found = watch.proven("a.com", revision, Environment::Production, ms);
         found.await
     };
     assert_eq!(much_later(SILENT_AFTER_MS).await, (1, 2));
@@ -159,7 +159,7 @@ async fn every_live_edge_of_the_environment_counts_and_no_other() {
     let revision = world.put_all(&changed, &staged).await;
     served(&staging, revision).await;
     eventually("the state of the proof", async || {
-        let found = watch.proved("a.com", revision, Environment::Staging, 0);
+        let found = watch.proven("a.com", revision, Environment::Staging, 0);
         (found.await == (1, 1)).then_some(())
     })
     .await;
@@ -173,7 +173,7 @@ async fn a_dead_edge_is_distinguished_from_a_live_one() {
     let revision = world
         .serve("a.com", &TestCertificate::self_signed("a.com"), 1)
         .await;
-    watch.until_proved("a.com", revision, (1, 1)).await;
+    watch.until_proven("a.com", revision, (1, 1)).await;
     dying.kill();
     let target = watch
         .catalog
@@ -194,7 +194,7 @@ async fn a_dead_edge_is_distinguished_from_a_live_one() {
 }
 
 #[tokio::test]
-async fn of_two_changes_the_second_is_proved_and_each_proof_says_which_it_saw() {
+async fn of_two_changes_the_second_is_proven_and_each_proof_says_which_it_saw() {
     let world = Harness::new();
     let watch = Watch::new(&world);
     let _edge = world.edge().await;
@@ -219,7 +219,7 @@ async fn of_two_changes_the_second_is_proved_and_each_proof_says_which_it_saw() 
         assert_eq!(proof.revision, revisions[1].0);
         assert_eq!(proof.sha256, Some(certificates[1].sha256()));
         assert_eq!(proof.propagation_ms(), Some(40));
-        watch.until_proved("a.com", revisions[0], (1, 1)).await;
+        watch.until_proven("a.com", revisions[0], (1, 1)).await;
     }
 }
 
@@ -247,17 +247,17 @@ async fn in_bulk_only_probed_domains_are_reported_and_requested_ones_first() {
         })
         .await;
     assert_eq!(unread, (EdgeState::Serving, false, false));
-    watch.until_proved(&name(0), revision, (0, 1)).await;
+    watch.until_proven(&name(0), revision, (0, 1)).await;
 
     // While more changes arrive, and for a commit that the edge has not seen yet.
     let bulk = (0..1000).map(|n| put(&domain(&name(n)).bound(&certificate)));
     edge.handle()
         .request_proofs(&[pattern(&name(3))], Revision(revision.0 + 1));
     let revision = world.write(bulk.collect()).await;
-    watch.until_proved(&name(3), revision, (1, 1)).await;
+    watch.until_proven(&name(3), revision, (1, 1)).await;
     // Later, when nothing changes any more.
     edge.handle().request_proofs(&[pattern(&name(0))], revision);
-    watch.until_proved(&name(0), revision, (1, 1)).await;
+    watch.until_proven(&name(0), revision, (1, 1)).await;
     let found = watch
         .standing(&name(0), |_, standing| {
             standing.proof.unwrap().propagation_ms()
@@ -276,7 +276,7 @@ async fn exact_domains_below_a_wildcard_do_not_hide_it() {
         world.serve(taken, &certificate, 1).await;
     }
     let revision = world.serve("*.b.com", &certificate, 1).await;
-    watch.until_proved(".b.com", revision, (1, 1)).await;
+    watch.until_proven(".b.com", revision, (1, 1)).await;
 }
 
 /// A proxy in front of an edge: forwards connections, or serves them itself.
@@ -335,32 +335,32 @@ async fn what_another_server_serves_is_reported_and_recovers() {
     let record = eventually("the state of the proof", async || {
         let edges = watch.edges().await;
         let edge = edges.into_iter().next()?;
-        (edge.unproved_total > 0).then_some(edge)
+        (edge.unproven_total > 0).then_some(edge)
     })
     .await;
-    assert_eq!(record.unproved[0].domain, pattern("a.com"));
-    assert_eq!(record.unproved[0].revision, revision.0);
+    assert_eq!(record.unproven[0].domain, pattern("a.com"));
+    assert_eq!(record.unproven[0].revision, revision.0);
     let why = format!("the listener served another leaf, {}", other.sha256());
-    assert_eq!(record.unproved[0].reason, why);
+    assert_eq!(record.unproven[0].reason, why);
     assert!(record.proofs.is_empty(), "{:?}", record.proofs);
     assert!(
         record.revision >= revision.0,
         "the others are not held back for ever"
     );
-    assert_eq!(edge.handle().status().unproved, 1);
+    assert_eq!(edge.handle().status().unproven, 1);
     let state = watch.standing("a.com", |_, standing| standing.state).await;
-    assert_eq!(state, EdgeState::Unproved);
-    watch.until_proved("a.com", revision, (0, 1)).await;
+    assert_eq!(state, EdgeState::Unproven);
+    watch.until_proven("a.com", revision, (0, 1)).await;
 
     interceptor.intercepts.store(false, Ordering::SeqCst);
     // By itself, after ten seconds.
-    watch.until_proved("a.com", revision, (1, 1)).await;
+    watch.until_proven("a.com", revision, (1, 1)).await;
     assert!(edge.handle().status().is_healthy());
     let edges = watch.edges().await;
-    assert_eq!((edges[0].unproved_total, edges[0].unproved.len()), (0, 0));
+    assert_eq!((edges[0].unproven_total, edges[0].unproven.len()), (0, 0));
 }
 
-/// A quarantined domain is reported with its reason, and proved once it has recovered.
+/// A quarantined domain is reported with its reason, and proven once it has recovered.
 #[tokio::test]
 async fn a_quarantined_domain_is_reported_and_recovers() {
     let world = Harness::new();
@@ -373,7 +373,7 @@ async fn a_quarantined_domain_is_reported_and_recovers() {
         TestCertificate::self_signed("a.com"),
     );
     let first = world.serve("a.com", &good, 1).await;
-    watch.until_proved("a.com", first, (1, 1)).await;
+    watch.until_proven("a.com", first, (1, 1)).await;
     let second = world.put(&domain("a.com").bound(&missing)).await;
     let why = eventually("the state of the proof", async || {
         let edges = watch.edges().await;
@@ -385,10 +385,10 @@ async fn a_quarantined_domain_is_reported_and_recovers() {
     assert_eq!(edge.handle().status().quarantined, 1);
     let state = watch.standing("a.com", |_, standing| standing.state).await;
     assert_eq!(state, EdgeState::Quarantined);
-    watch.until_proved("a.com", second, (0, 1)).await;
+    watch.until_proven("a.com", second, (0, 1)).await;
 
     world.write(missing.writes(&world.keyring)).await;
-    watch.until_proved("a.com", second, (1, 1)).await;
+    watch.until_proven("a.com", second, (1, 1)).await;
     assert!(edge.handle().status().is_healthy());
     let names: Vec<DomainPattern> = watch.edges().await[0]
         .proofs

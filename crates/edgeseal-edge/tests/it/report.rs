@@ -6,7 +6,7 @@ use edgeseal_testing::pki::TestCertificate;
 use crate::harness::{CertificateRecords as _, DomainBuilder as _, Harness, domain, pattern};
 
 #[tokio::test]
-async fn a_change_is_proved_by_what_a_handshake_showed() {
+async fn a_change_is_proven_by_what_a_handshake_showed() {
     let world = Harness::new();
     let certificate = TestCertificate::self_signed("a.com");
     let wildcard = TestCertificate::self_signed("*.b.com");

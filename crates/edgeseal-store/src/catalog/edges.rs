@@ -123,12 +123,12 @@ impl Catalog {
         Ok(ExpectedHandshake::Leaves(leaves))
     }
 
-    /// The number of live edges of `environment` at which commit `revision` is proved for all
+    /// The number of live edges of `environment` at which commit `revision` is proven for all
     /// `domains`, and the number of live edges.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn count_proved(
+    pub async fn count_proven(
         &self,
         domains: &[DomainPattern],
         revision: Revision,
@@ -137,14 +137,14 @@ impl Catalog {
     ) -> Result<(usize, usize), Fault> {
         let edges = self.edges().await?;
         let wanted = (domains, revision, environment);
-        self.count_proved_in(&edges, wanted, now).await
+        self.count_proven_in(&edges, wanted, now).await
     }
 
-    /// As [`count_proved`](Self::count_proved), for reports that the caller has read.
+    /// As [`count_proven`](Self::count_proven), for reports that the caller has read.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn count_proved_in(
+    pub async fn count_proven_in(
         &self,
         edges: &[EdgeRecord],
         (domains, revision, environment): (&[DomainPattern], Revision, Environment),
@@ -165,7 +165,7 @@ impl Catalog {
                 *all &= edge.status(&target, now).settled;
             }
         }
-        let proved = live.iter().filter(|(_, all)| *all).count();
-        Ok((proved, live.len()))
+        let proven = live.iter().filter(|(_, all)| *all).count();
+        Ok((proven, live.len()))
     }
 }

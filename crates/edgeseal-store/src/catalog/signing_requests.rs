@@ -75,7 +75,7 @@ impl Draft {
         Ok(self.put_until(key, &row, self.now.plus_ms(SIGNING_REQUEST_TTL_MS))?)
     }
 
-    /// Records that an account has proved that it owns a root domain.
+    /// Records that an account has proven that it owns a root domain.
     ///
     /// # Errors
     /// Never in practice; see [`crate::record::encode`].

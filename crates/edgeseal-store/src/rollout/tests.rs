@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::{Quarantined, Unproved, decode};
+use crate::record::{Quarantined, Unproven, decode};
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 const LEAF: &str = "aa";
@@ -17,8 +17,8 @@ fn edge(revision: u64) -> EdgeRecord {
         domains: 1,
         quarantined: Vec::new(),
         quarantined_total: 0,
-        unproved: Vec::new(),
-        unproved_total: 0,
+        unproven: Vec::new(),
+        unproven_total: 0,
         proofs: Vec::new(),
     }
 }
@@ -53,7 +53,7 @@ fn quarantined(domain: &str) -> Quarantined {
     }
 }
 
-/// The state, whether it is proved, and why not.
+/// The state, whether it is proven, and why not.
 fn status<'a>(
     edge: &'a EdgeRecord,
     target: &RolloutTarget,
@@ -69,15 +69,15 @@ fn only_a_handshake_proves() {
     let mut edge = edge(9);
     let behind = (EdgeState::Behind, false, Some(StatusReason::Behind));
     let followed = (EdgeState::Serving, false, Some(StatusReason::NoProof));
-    let proved = (EdgeState::Serving, true, None);
+    let proven = (EdgeState::Serving, true, None);
     assert_eq!(status(&edge, &target(10, 10), 0), behind);
     edge.revision = 10;
     assert_eq!(status(&edge, &target(10, 10), 0), followed);
     for (seen, sha256, expected) in [
         (9, Some(LEAF), followed.clone()), // for an older state
         (0, Some(LEAF), followed.clone()), // from a release without the revision
-        (10, Some(LEAF), proved.clone()),
-        (11, Some("zz"), proved.clone()), // for a later state, which is not compared
+        (10, Some(LEAF), proven.clone()),
+        (11, Some("zz"), proven.clone()), // for a later state, which is not compared
     ] {
         edge.proofs = vec![proof(seen, sha256)];
         assert_eq!(
@@ -92,18 +92,18 @@ fn only_a_handshake_proves() {
     // A proof counts even if other domains hold the edge's revision back.
     edge.revision = 3;
     edge.proofs = vec![proof(10, Some(LEAF))];
-    assert_eq!(status(&edge, &target(10, 10), 0), proved);
+    assert_eq!(status(&edge, &target(10, 10), 0), proven);
     // The target was replaced: a proof for its replacement, or for any state in between, counts
     // too.
     edge.proofs = vec![proof(11, Some("zz"))];
-    assert_eq!(status(&edge, &target(10, 12), 0), proved);
+    assert_eq!(status(&edge, &target(10, 12), 0), proven);
     assert_eq!(status(&edge, &target(12, 12), 0), behind);
 }
 
 #[test]
 fn a_proof_of_something_else_is_none() {
     let mut edge = edge(10);
-    let other = (EdgeState::Unproved, false, Some(StatusReason::Mismatch));
+    let other = (EdgeState::Unproven, false, Some(StatusReason::Mismatch));
     for sha256 in [Some("zz"), None] {
         edge.proofs = vec![proof(10, sha256)];
         assert_eq!(status(&edge, &target(10, 10), 0), other);
@@ -121,7 +121,7 @@ fn a_proof_of_something_else_is_none() {
 }
 
 #[test]
-fn both_of_two_certificates_are_proved_or_nothing_is() {
+fn both_of_two_certificates_are_proven_or_nothing_is() {
     let mut edge = edge(10);
     let mut two = target(10, 10);
     let leaves = vec![LEAF.to_owned(), "cc".to_owned()];
@@ -138,8 +138,8 @@ fn both_of_two_certificates_are_proved_or_nothing_is() {
             companion: companion.map(str::to_owned),
             ..proof(10, sha256)
         }];
-        let proved = status(&edge, &two, 0).1;
-        assert_eq!(proved, expected, "{sha256:?} {companion:?}");
+        let proven = status(&edge, &two, 0).1;
+        assert_eq!(proven, expected, "{sha256:?} {companion:?}");
     }
     // A companion different from the store's is not a proof either.
     edge.proofs[0] = Proof {
@@ -179,16 +179,16 @@ fn quarantine_and_failed_proofs_are_told() {
     );
 
     edge.quarantined.clear();
-    let unproved = Unproved {
+    let unproven = Unproven {
         domain: name("a.com"),
         reason: "the alert internal_error".to_owned(),
         revision: 10,
         since: NOW,
     };
     let reason = "the alert internal_error";
-    edge.unproved = vec![unproved];
-    let failed = StatusReason::Unproved { reason };
-    let failed = (EdgeState::Unproved, false, Some(failed));
+    edge.unproven = vec![unproven];
+    let failed = StatusReason::Unproven { reason };
+    let failed = (EdgeState::Unproven, false, Some(failed));
     assert_eq!(status(&edge, &target(10, 10), 0), failed);
     assert_eq!(status(&edge, &target(11, 11), 0).0, EdgeState::Behind);
     edge.proofs = vec![proof(10, Some(LEAF))];

@@ -36,7 +36,7 @@ const METRICS: &[(Kind, &str, Labels, &str)] = &[
     (Gauge, "edgeseal_edge_revision", &[], "Last applied store revision."),
     (Gauge, "edgeseal_edge_domains", &[], "Domains in the edge's index."),
     (Gauge, "edgeseal_quarantined_domains", &[], "Domains whose newest record cannot be used; alert if above 0."),
-    (Gauge, "edgeseal_unproved_domains", &[], "Domains whose self-test handshake does not show the expected certificate; alert if above 0."),
+    (Gauge, "edgeseal_unproven_domains", &[], "Domains whose self-test handshake does not show the expected certificate; alert if above 0."),
     (Counter, "edgeseal_proofs_total", &[("result", &["match", "mismatch"])], "Self-test handshakes after a change."),
     (Histogram, "edgeseal_proof_seconds", &[], "Time from the call that made a change until a self-test handshake showed it; of bulk changes, a sample."),
     (Counter, "edgeseal_proof_clock_skew_total", &[], "Proofs older than their change because clocks disagree; in edgeseal_proof_seconds they count as 0 s."),

@@ -15,7 +15,7 @@ pub(super) struct Command {
     /// Compare with this commit instead of the latest: `x-edgeseal-revision` of a change
     #[arg(long, value_name = "REVISION")]
     revision: Option<String>,
-    /// Wait at most this many seconds until every live edge has proved it, else fail
+    /// Wait at most this many seconds until every live edge has proven it, else fail
     #[arg(long, value_name = "SECONDS", requires = "domain", value_parser = clap::value_parser!(u8).range(1..=30))]
     wait: Option<u8>,
     #[command(flatten)]
@@ -44,11 +44,11 @@ impl Command {
             Some(_) => domain(body),
             None => fleet(body),
         })?;
-        let all_proved = body["ProvenEdges"] == body["LiveEdges"] && body["LiveEdges"] != 0;
-        if self.wait.is_some() && !all_proved {
+        let all_proven = body["ProvenEdges"] == body["LiveEdges"] && body["LiveEdges"] != 0;
+        if self.wait.is_some() && !all_proven {
             let count = |name: &str| output::json_text(&body[name]);
             return Err(CliError::Incomplete(format!(
-                "proved at {} of {} live edges",
+                "proven at {} of {} live edges",
                 count("ProvenEdges"),
                 count("LiveEdges")
             )));
@@ -60,7 +60,7 @@ impl Command {
 fn domain(body: &Value) -> Result<(), CliError> {
     let text = |name: &str| output::json_text(&body[name]);
     say!(
-        "{}: proved at {} of {} live edges, served by {}",
+        "{}: proven at {} of {} live edges, served by {}",
         text("DomainName"),
         text("ProvenEdges"),
         text("LiveEdges"),
@@ -76,11 +76,11 @@ fn domain(body: &Value) -> Result<(), CliError> {
         leaf => say!("  leaf {leaf}"),
     }?;
     if body["TookMs"].is_number() {
-        say!("  proved everywhere after {} ms", text("TookMs"))?;
+        say!("  proven everywhere after {} ms", text("TookMs"))?;
     }
     let columns = ["EdgeId", "Group", "State", "ProvenAt", "TookMs", "Why"];
     output::print_table(
-        ["EDGE", "GROUP", "STATE", "PROVED", "MS", "WHY"],
+        ["EDGE", "GROUP", "STATE", "PROVEN", "MS", "WHY"],
         rows(body, "Edges", columns),
     )
 }
@@ -88,11 +88,11 @@ fn domain(body: &Value) -> Result<(), CliError> {
 fn fleet(body: &Value) -> Result<(), CliError> {
     let text = |name: &str| output::json_text(&body[name]);
     say!(
-        "{} live edges, {} silent; domains in quarantine: {}, not proved: {}",
+        "{} live edges, {} silent; domains in quarantine: {}, not proven: {}",
         text("LiveEdges"),
         text("SilentEdges"),
         text("Quarantined"),
-        text("Unproved"),
+        text("Unproven"),
     )?;
     let columns = [
         "EdgeId",
@@ -102,7 +102,7 @@ fn fleet(body: &Value) -> Result<(), CliError> {
         "ReportAgeMs",
         "Domains",
         "Quarantined",
-        "Unproved",
+        "Unproven",
     ];
     output::print_table(
         [
@@ -113,11 +113,11 @@ fn fleet(body: &Value) -> Result<(), CliError> {
             "MS AGO",
             "DOMAINS",
             "QUARANTINED",
-            "UNPROVED",
+            "UNPROVEN",
         ],
         rows(body, "Edges", columns),
     )?;
-    for list in ["QuarantinedDomains", "UnprovedDomains"] {
+    for list in ["QuarantinedDomains", "UnprovenDomains"] {
         if body[list].as_array().is_some_and(|rows| !rows.is_empty()) {
             let columns = ["EdgeId", "DomainName", "Why"];
             output::print_table(["EDGE", "DOMAIN", "WHY"], rows(body, list, columns))?;

@@ -179,10 +179,10 @@ async fn check_edge_reports(config: &Config, report: &mut Report) -> Result<(), 
             );
             report.problem(what, RESTORE);
         }
-        for unproved in &edge.unproved {
+        for unproven in &edge.unproven {
             let what = format!(
-                "edge {id}: {} is not proved: {}",
-                unproved.domain, unproved.reason
+                "edge {id}: {} is not proven: {}",
+                unproven.domain, unproven.reason
             );
             report.problem(what, SEE_ROLLOUT);
         }

@@ -34,7 +34,7 @@ const SHOWN: &[&str] = &[
     "edgeseal_ticket_key_shared",
     "edgeseal_tls_refusals_total",
     "edgeseal_tls_sessions_total",
-    "edgeseal_unproved_domains",
+    "edgeseal_unproven_domains",
 ];
 /// Series that appear only after failures.
 const FAILURES: &[&str] = &[
@@ -100,7 +100,7 @@ async fn metrics_count_events_without_names() {
         "process_open_fds ",
         "process_cpu_seconds_total ",
         "edgeseal_quarantined_domains 0",
-        "edgeseal_unproved_domains 0",
+        "edgeseal_unproven_domains 0",
     ];
     // Counted after the client has received the response.
     let text = eventually("all that happened in the metrics", || async {

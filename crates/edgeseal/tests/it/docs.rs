@@ -190,8 +190,8 @@ fn the_commands_of_the_rollout_run() {
     let text = text.split("\n## ").next().unwrap();
     let demo = Demo::start();
     let said = demo.run(&commands);
-    let proved = "demo.localhost: proved at 1 of 1 live edges, served by 1\n";
-    assert!(said.starts_with(proved), "{said}");
+    let proven = "demo.localhost: proven at 1 of 1 live edges, served by 1\n";
+    assert!(said.starts_with(proven), "{said}");
     assert!(said.contains("\n1 live edges, 0 silent;"), "{said}");
     let json = said.lines().find(|line| line.starts_with('{')).unwrap();
     let reply: Value = serde_json::from_str(json).unwrap();

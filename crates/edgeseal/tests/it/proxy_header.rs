@@ -137,10 +137,10 @@ async fn only_a_trusted_balancer_can_send_a_proxy_header() {
     // The edge is its own client, and still proves what it serves.
     eventually("a proof", async || {
         let metrics = raw::get(server.addresses().admin, "localhost", "/metrics").await;
-        let proved = metrics
+        let proven = metrics
             .body
             .contains("edgeseal_proofs_total{result=\"match\"}");
-        proved.then_some(())
+        proven.then_some(())
     })
     .await;
     let metrics = raw::get(server.addresses().admin, "localhost", "/metrics").await;

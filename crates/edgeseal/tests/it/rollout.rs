@@ -50,7 +50,7 @@ fn counts(body: &Value) -> [u64; 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_tracked_until_it_is_proved() {
+async fn a_change_is_tracked_until_it_is_proven() {
     let server = Server::start();
     let (api, origin) = (server.create_account("alice").await, Origin::start().await);
     api.add(NAME, &origin).await;
@@ -109,7 +109,7 @@ async fn a_change_is_tracked_until_it_is_proved() {
     let staging = rollout(&api, &[("DomainName", NAME), ("Env", "staging")]).await;
     assert_eq!((counts(&staging), staging.get("TookMs")), ([0, 0, 0], None));
 
-    // HTTPS off is proved as well, by a refused handshake.
+    // HTTPS off is proven as well, by a refused handshake.
     let off = [("DomainName", NAME), ("SSLProtocol", "off")];
     call(&api, SET, &off, WAIT).await;
     let body = rollout(&api, &[("DomainName", NAME)]).await;
@@ -129,7 +129,7 @@ async fn a_change_is_tracked_until_it_is_proved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_domain_with_two_certificates_is_proved_by_both() {
+async fn a_domain_with_two_certificates_is_proven_by_both() {
     let mut server = Server::start();
     let (api, origin) = (server.create_account("alice").await, Origin::start().await);
     api.add(NAME, &origin).await;
@@ -150,7 +150,7 @@ async fn a_domain_with_two_certificates_is_proved_by_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_is_served_once_each_of_its_domains_is_proved() {
+async fn a_batch_is_served_once_each_of_its_domains_is_proven() {
     let server = Server::start_with(&unlimited());
     let (api, origin) = (server.root_client(), Origin::start().await);
     let names: Vec<String> = (0..50).map(|n| format!("d{n}.rolled.example")).collect();
@@ -186,7 +186,7 @@ async fn an_account_sees_its_own_domains_and_the_operator_all_edges() {
     assert_eq!(foreign.code, "InvalidDomain.NotFound");
     // A domain's row reveals nothing about other accounts.
     let row = rollout(&alice, &of_alice).await["Edges"][0].clone();
-    for field in ["Domains", "Quarantined", "Unproved"] {
+    for field in ["Domains", "Quarantined", "Unproven"] {
         assert_eq!(row.get(field), None, "{row}");
     }
 
@@ -250,7 +250,7 @@ async fn quarantine_sets_and_clears_the_alert() {
 
     let admin = server.addresses().admin;
     let get = async |path| raw::get(admin, "admin", path).await;
-    let degraded = "ready, degraded; domains in quarantine: 1, domains not proved: 0\n";
+    let degraded = "ready, degraded; domains in quarantine: 1, domains not proven: 0\n";
     let ready = get("/readyz").await;
     assert_eq!((ready.status, ready.body.as_str()), (200, degraded));
     let gauge =

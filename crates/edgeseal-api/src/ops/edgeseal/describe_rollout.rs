@@ -204,7 +204,7 @@ async fn rollout(
         let revision = target().await?.revision;
         let names = std::slice::from_ref(name);
         let _ = context
-            .count_proved(names, revision, environment, wait)
+            .count_proven(names, revision, environment, wait)
             .await;
     }
     // Read the reports first: they must not be newer than the state they are compared with.

@@ -70,8 +70,8 @@ async fn the_other_certificate_is_served_alone_until_both_are_usable() {
         world.write(missing.writes(&world.keyring)).await;
         world
             .report("default", |report| {
-                let proved = report.proofs.first();
-                report.quarantined.is_empty() && proved.is_some_and(|one| one.companion.is_some())
+                let proven = report.proofs.first();
+                report.quarantined.is_empty() && proven.is_some_and(|one| one.companion.is_some())
             })
             .await;
         assert_eq!(
@@ -174,8 +174,8 @@ async fn corruption_of_one_costs_that_one_until_the_store_is_there() {
     failing.heal();
     world
         .report("default", |report| {
-            let proved = report.proofs.first();
-            report.quarantined.is_empty() && proved.is_some_and(|one| one.companion.is_some())
+            let proven = report.proofs.first();
+            report.quarantined.is_empty() && proven.is_some_and(|one| one.companion.is_some())
         })
         .await;
     assert_eq!(

@@ -59,7 +59,7 @@ pub(super) struct DomainResult {
     pub(super) domain: String,
     /// `Added`, `Bound`, `Replaced`, `Unchanged`, `Newer` or `Held`.
     pub(super) result: String,
-    /// Whether every live edge has proved it, and the domain is online.
+    /// Whether every live edge has proven it, and the domain is online.
     pub(super) is_served: bool,
 }
 
@@ -206,14 +206,14 @@ impl Importer<'_> {
                     }
                     sent => sent?,
                 };
-                let is_proved = self.order.dry_run || is_proved(&reply);
-                let done = rows_of(&reply, is_proved);
+                let is_proven = self.order.dry_run || is_proven(&reply);
+                let done = rows_of(&reply, is_proven);
                 for warning in warnings_of(&reply) {
                     if !warnings.contains(&warning) {
                         warnings.push(warning);
                     }
                 }
-                if is_proved || wait == PREFER_WAITS[1] {
+                if is_proven || wait == PREFER_WAITS[1] {
                     rows.extend(done);
                     break;
                 }
@@ -288,11 +288,11 @@ fn retry_decision(failure: &CliError) -> Retry {
     }
 }
 
-/// Whether there is a live edge, and every live edge has proved it.
-fn is_proved(reply: &Reply) -> bool {
+/// Whether there is a live edge, and every live edge has proven it.
+fn is_proven(reply: &Reply) -> bool {
     let served = reply.headers.get("x-edgeseal-served");
     let served = served.and_then(|value| value.to_str().ok()?.split_once('/'));
-    served.is_some_and(|(proved, live)| proved == live && live != "0")
+    served.is_some_and(|(proven, live)| proven == live && live != "0")
 }
 
 fn warnings_of(reply: &Reply) -> Vec<String> {
@@ -302,7 +302,7 @@ fn warnings_of(reply: &Reply) -> Vec<String> {
         .collect()
 }
 
-fn rows_of(reply: &Reply, is_proved: bool) -> Vec<DomainResult> {
+fn rows_of(reply: &Reply, is_proven: bool) -> Vec<DomainResult> {
     let rows = reply.body["Domains"].as_array().into_iter().flatten();
     rows.map(|row| {
         let result = output::json_text(&row["Result"]);
@@ -312,7 +312,7 @@ fn rows_of(reply: &Reply, is_proved: bool) -> Vec<DomainResult> {
                 Some(base) => format!("*.{base}"),
                 None => name,
             },
-            is_served: is_proved && row["DomainStatus"] == "online" && result != "Held",
+            is_served: is_proven && row["DomainStatus"] == "online" && result != "Held",
             result,
         }
     })

@@ -4,7 +4,7 @@ use edgeseal_core::Timestamp;
 use edgeseal_store::{Revision, record::EdgeRecord, rollout::EdgeState};
 use serde::Serialize;
 
-/// Most quarantined domains, and most unproved domains, that a response names.
+/// Most quarantined domains, and most unproven domains, that a response names.
 const NAMED_MAX: usize = 100;
 
 /// The status of all edges.
@@ -15,12 +15,12 @@ pub struct Fleet {
     silent_edges: usize,
     /// Quarantined domains, summed over edges: a domain counts once for each edge.
     quarantined: u64,
-    unproved: u64,
+    unproven: u64,
     edges: Vec<Row>,
     /// Some of the quarantined domains.
     quarantined_domains: Vec<DomainProblem>,
-    /// Some of the unproved domains.
-    unproved_domains: Vec<DomainProblem>,
+    /// Some of the unproven domains.
+    unproven_domains: Vec<DomainProblem>,
 }
 
 #[derive(Serialize)]
@@ -35,7 +35,7 @@ struct Row {
     report_age_ms: i64,
     domains: u64,
     quarantined: u64,
-    unproved: u64,
+    unproven: u64,
 }
 
 /// A domain with a problem at an edge.
@@ -61,17 +61,17 @@ impl Fleet {
             let named = edge.quarantined.iter();
             named.map(|one| DomainProblem::of(edge, one.domain.to_string(), &one.reason))
         });
-        let unproved = edges.iter().flat_map(|edge| {
-            let named = edge.unproved.iter();
+        let unproven = edges.iter().flat_map(|edge| {
+            let named = edge.unproven.iter();
             named.map(|one| DomainProblem::of(edge, one.domain.to_string(), &one.reason))
         });
         Self {
             live_edges: edges.len() - silent,
             silent_edges: silent,
             quarantined: edges.iter().map(EdgeRecord::quarantined_count).sum(),
-            unproved: edges.iter().map(|edge| edge.unproved_total).sum(),
+            unproven: edges.iter().map(|edge| edge.unproven_total).sum(),
             quarantined_domains: quarantined.take(NAMED_MAX).collect(),
-            unproved_domains: unproved.take(NAMED_MAX).collect(),
+            unproven_domains: unproven.take(NAMED_MAX).collect(),
             edges: edges
                 .iter()
                 .map(|edge| Row::of(edge, state(edge, min_revision, now), now))
@@ -88,8 +88,8 @@ fn state(edge: &EdgeRecord, asked: Option<Revision>, now: Timestamp) -> EdgeStat
         EdgeState::Behind
     } else if edge.quarantined_count() > 0 {
         EdgeState::Quarantined
-    } else if edge.unproved_total > 0 {
-        EdgeState::Unproved
+    } else if edge.unproven_total > 0 {
+        EdgeState::Unproven
     } else {
         EdgeState::Serving
     }
@@ -107,7 +107,7 @@ impl Row {
             report_age_ms: edge.age_ms(now),
             domains: edge.domains,
             quarantined: edge.quarantined_count(),
-            unproved: edge.unproved_total,
+            unproven: edge.unproven_total,
         }
     }
 }

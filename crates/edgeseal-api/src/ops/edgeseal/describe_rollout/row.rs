@@ -104,7 +104,7 @@ fn reason_text(reason: &StatusReason<'_>, is_operator: bool) -> String {
                         all of them; call with Prefer: wait";
             with(text, &total.to_string())
         }
-        StatusReason::Unproved { reason } => {
+        StatusReason::Unproven { reason } => {
             with("a handshake with the edge did not show it", reason)
         }
         StatusReason::Mismatch => {

@@ -17,7 +17,7 @@ const KEPT_MAX: usize = 1024;
 
 /// What failed, by domain.
 #[derive(Debug, Default)]
-pub(super) struct UnprovedDomains {
+pub(super) struct UnprovenDomains {
     domains: BTreeMap<DomainPattern, Failed>,
 }
 
@@ -29,8 +29,8 @@ struct Failed {
     retry: Instant,
 }
 
-impl UnprovedDomains {
-    /// Records that a domain is not proved. Logs it unless it failed in the same way before.
+impl UnprovenDomains {
+    /// Records that a domain is not proven. Logs it unless it failed in the same way before.
     pub(super) fn put(
         &mut self,
         domain: &DomainPattern,
@@ -50,7 +50,7 @@ impl UnprovedDomains {
             domain.name = %domain,
             store.revision = revision.0,
             reason,
-            "the state of the domain could not be proved; it is reported as unproved and retried"
+            "the state of the domain could not be proven; it is reported as unproven and retried"
         );
         if self.domains.len() < KEPT_MAX || self.domains.contains_key(domain) {
             let before = self.domains.get(domain);
@@ -62,13 +62,13 @@ impl UnprovedDomains {
             };
             self.domains.insert(domain.clone(), failed);
         }
-        telemetry::unproved(self.domains.len());
+        telemetry::unproven(self.domains.len());
     }
 
     /// Removes a domain whose expected state was seen.
     pub(super) fn recover(&mut self, domain: &DomainPattern) {
         if self.forget(domain) {
-            tracing::info!(domain.name = %domain, "the state of the domain is proved again");
+            tracing::info!(domain.name = %domain, "the state of the domain is proven again");
         }
     }
 
@@ -76,7 +76,7 @@ impl UnprovedDomains {
     pub(super) fn forget(&mut self, domain: &DomainPattern) -> bool {
         let was_there = self.domains.remove(domain).is_some();
         if was_there {
-            telemetry::unproved(self.domains.len());
+            telemetry::unproven(self.domains.len());
         }
         was_there
     }
@@ -100,9 +100,9 @@ impl UnprovedDomains {
     }
 
     /// The first `limit` of them, as a report lists them.
-    pub(super) fn some(&self, limit: usize) -> Vec<record::Unproved> {
+    pub(super) fn some(&self, limit: usize) -> Vec<record::Unproven> {
         let some = self.domains.iter().take(limit);
-        some.map(|(domain, failed)| record::Unproved {
+        some.map(|(domain, failed)| record::Unproven {
             domain: domain.clone(),
             reason: failed.reason.clone(),
             revision: failed.revision.0,
