@@ -199,7 +199,7 @@ async fn finish(
         if let Some((proven, live)) = proven {
             response
                 .headers
-                .push(("x-edgeseal-served", format!("{proven}/{live}")));
+                .push(("x-edgeseal-proven", format!("{proven}/{live}")));
         }
     }
     response

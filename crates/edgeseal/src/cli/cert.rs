@@ -110,14 +110,14 @@ impl Set {
             .call_with(CDN_VERSION, "SetCdnDomainSSLCertificate", &params, &headers)
             .await?;
         output::print_reply(&self.connection, &reply, || {
-            let served = reply
+            let proven = reply
                 .headers
-                .get("x-edgeseal-served")
-                .and_then(|served| served.to_str().ok());
-            let served = served
-                .map(|served| format!(", served by {served} edges"))
+                .get("x-edgeseal-proven")
+                .and_then(|proven| proven.to_str().ok());
+            let proven = proven
+                .map(|proven| format!(", proven at {proven} live edges"))
                 .unwrap_or_default();
-            say!("the certificate is bound to {}{served}", self.domain)
+            say!("the certificate is bound to {}{proven}", self.domain)
         })?;
         Ok(())
     }

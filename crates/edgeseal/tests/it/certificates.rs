@@ -181,7 +181,7 @@ async fn a_caller_may_wait_until_every_edge_serves() {
         .unwrap_or_else(|error| panic!("{}", describe_error(&error)));
     let header = |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap());
     assert_eq!(header("preference-applied"), Some("wait=5"));
-    assert_eq!(header("x-edgeseal-served"), Some("1/1"));
+    assert_eq!(header("x-edgeseal-proven"), Some("1/1"));
     assert!(revision(&reply) > 0);
     server
         .assert_serves(name, &pem.leaf, "when the wait is over")
@@ -189,7 +189,7 @@ async fn a_caller_may_wait_until_every_edge_serves() {
 
     let plain = api.set(name, &pem).await.unwrap();
     assert!(plain.headers.get("preference-applied").is_none());
-    assert!(plain.headers.get("x-edgeseal-served").is_none());
+    assert!(plain.headers.get("x-edgeseal-proven").is_none());
     server.stop();
 }
 

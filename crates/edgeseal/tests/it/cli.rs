@@ -138,7 +138,7 @@ async fn certificates() {
     let server = with_domain();
     let set = format!("cert set {NAME} --cert cert.pem --key key.pem --wait 5");
     let said = edgeseal(&server, &set).success();
-    let expected = format!("the certificate is bound to {NAME}, served by 1/1 edges\n");
+    let expected = format!("the certificate is bound to {NAME}, proven at 1/1 live edges\n");
     assert_eq!(said, expected);
     assert!(server.served(NAME).await.is_ok());
 

@@ -131,7 +131,7 @@ fn the_commands_of_the_readme_run() {
     let said = demo.run(&commands);
     for line in [
         "www.example.com is online\n",
-        "the certificate is bound to www.example.com, served by 1/1 edges\n",
+        "the certificate is bound to www.example.com, proven at 1/1 live edges\n",
     ] {
         assert!(said.contains(line), "{said}");
     }

@@ -276,7 +276,7 @@ async fn ready_means_that_everything_is_served() {
         .call_with(CDN_VERSION, SET, &params, &[("prefer", "wait=5")])
         .await;
     let reply = reply.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
-    assert_eq!(reply.headers["x-edgeseal-served"], "1/1");
+    assert_eq!(reply.headers["x-edgeseal-proven"], "1/1");
     server
         .assert_serves(NAME, &pem.leaf, "when it says so")
         .await;

@@ -56,7 +56,7 @@ async fn a_change_is_tracked_until_it_is_proven() {
     api.add(NAME, &origin).await;
     let pem = AUTHORITY.issue(&[NAME]);
     let set = call(&api, SET, &upload_params(NAME, &pem), WAIT).await;
-    assert_eq!(header(&set, "x-edgeseal-served"), "1/1");
+    assert_eq!(header(&set, "x-edgeseal-proven"), "1/1");
 
     let body = rollout(&api, &[("DomainName", NAME)]).await;
     let leaf = Digest::of(&pem.leaf).to_string();
@@ -120,7 +120,7 @@ async fn a_change_is_tracked_until_it_is_proven() {
     assert_eq!(body["Edges"][0]["Fingerprint"], "");
     // A deleted domain cannot be read; only the edge's replication of the deletion can be reported.
     let gone = call(&api, "DeleteCdnDomain", &[("DomainName", NAME)], WAIT).await;
-    assert_eq!(header(&gone, "x-edgeseal-served"), "1/1");
+    assert_eq!(header(&gone, "x-edgeseal-proven"), "1/1");
     let refusal = api
         .refused(EDGESEAL, ROLLOUT, &[("DomainName", NAME)])
         .await;
@@ -137,7 +137,7 @@ async fn a_domain_with_two_certificates_is_proven_by_both() {
     call(&api, SET, &upload_params(NAME, &rsa), WAIT).await;
     let second = [&upload_params(NAME, &ecdsa)[..], &[("Companion", "true")]].concat();
     let set = call(&api, SET, &second, WAIT).await;
-    assert_eq!(header(&set, "x-edgeseal-served"), "1/1");
+    assert_eq!(header(&set, "x-edgeseal-proven"), "1/1");
 
     let body = rollout(&api, &[("DomainName", NAME)]).await;
     assert_eq!(counts(&body), [1, 1, 1]);
@@ -162,7 +162,7 @@ async fn a_batch_is_served_once_each_of_its_domains_is_proven() {
         r#"[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]"#;
     let params = [("DomainNames", list.as_str()), ("Functions", functions)];
     let set = call(&api, "BatchSetCdnDomainConfig", &params, WAIT).await;
-    assert_eq!(header(&set, "x-edgeseal-served"), "1/1");
+    assert_eq!(header(&set, "x-edgeseal-proven"), "1/1");
     for name in &names {
         let body = rollout(&api, &[("DomainName", name)]).await;
         assert_eq!(counts(&body), [1, 1, 1], "{name}");
@@ -278,7 +278,7 @@ async fn quarantine_sets_and_clears_the_alert() {
 
     let second = AUTHORITY.issue(&[NAME]);
     let healed = call(&api, SET, &upload_params(NAME, &second), WAIT).await;
-    assert_eq!(header(&healed, "x-edgeseal-served"), "1/1");
+    assert_eq!(header(&healed, "x-edgeseal-proven"), "1/1");
     assert_eq!(get("/readyz").await.body, "ready\n");
     assert!(gauge(&get("/metrics").await.body, 0));
     let log = server.log();

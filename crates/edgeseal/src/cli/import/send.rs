@@ -290,9 +290,9 @@ fn retry_decision(failure: &CliError) -> Retry {
 
 /// Whether there is a live edge, and every live edge has proven it.
 fn is_proven(reply: &Reply) -> bool {
-    let served = reply.headers.get("x-edgeseal-served");
-    let served = served.and_then(|value| value.to_str().ok()?.split_once('/'));
-    served.is_some_and(|(proven, live)| proven == live && live != "0")
+    let counts = reply.headers.get("x-edgeseal-proven");
+    let counts = counts.and_then(|value| value.to_str().ok()?.split_once('/'));
+    counts.is_some_and(|(proven, live)| proven == live && live != "0")
 }
 
 fn warnings_of(reply: &Reply) -> Vec<String> {
