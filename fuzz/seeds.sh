@@ -2,7 +2,7 @@
 # Creates the seeds of the fuzz targets: small chains and keys of each kind by openssl; requests; policies.
 set -eu
 
-corpus="$(dirname "$0")/corpus/pem_admission"
+corpus="$(dirname "$0")/corpus/pem_validation"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$corpus"

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use edgeseal_api::{
     Context, Settings, actions,
-    admit::admit,
     authenticate::authenticate,
     authorize::authorize,
     error::ApiError,
+    rate_limit::check_rates,
     request::{RawRequest, Request},
 };
 use edgeseal_core::{
@@ -208,7 +208,7 @@ async fn measure(
         let action = actions::find(&request)?;
         let before = cpu();
         let caller = authenticate(context, request, action, &mut None, clock::now()).await?;
-        let authorized = authorize(context, admit(context, caller)?).await;
+        let authorized = authorize(context, check_rates(context, caller)?).await;
         let took = cpu().saturating_sub(before);
         authorized.map_err(|refused| refused.message())?;
         times.push(took);

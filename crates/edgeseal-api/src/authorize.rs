@@ -21,11 +21,11 @@ use edgeseal_store::catalog::AuditContext;
 
 use crate::{
     actions::{Action, ResourceKind},
-    admit::Admitted,
     authenticate::Caller,
     context::Context,
     domain_list::{self, DomainList},
     policy_cache::EffectivePolicies,
+    rate_limit::WithinRate,
     request::{self, ParamMap},
     sanitize::sanitize_to,
 };
@@ -40,13 +40,15 @@ pub struct Authorized {
     pub audit: AuditContext,
 }
 
-/// Decides whether an admitted call may run.
+/// Decides whether a call within its rate may run.
 ///
 /// # Errors
 /// [`Unauthorized`]: the caller is denied, with everything that the account's owner needs to fix
 /// it, or the store failed.
-pub async fn authorize(context: &Context, admitted: Admitted) -> Result<Authorized, Unauthorized> {
-    let Admitted(caller) = admitted;
+pub async fn authorize(
+    context: &Context,
+    WithinRate(caller): WithinRate,
+) -> Result<Authorized, Unauthorized> {
     let action = caller.action;
     let domains = DomainList::from_request(action, &caller.request.params);
     let resources = resources::resolve(context, &caller, &domains).await?;

@@ -9,7 +9,6 @@ use edgeseal_store::{Catalog, Revision, catalog::AuditContext};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    admit::{AuthFailureLimiter, DenialLimiter, NonceCache, RateLimiter},
     edge_reports::EdgeReports,
     error::error_chain,
     fair_semaphore::FairSemaphore,
@@ -20,6 +19,7 @@ use crate::{
     oidc_providers::OidcProviders,
     ownership::OwnershipVerifier,
     policy_cache::PolicyCache,
+    rate_limit::{AuthFailureLimiter, DenialLimiter, NonceCache, RateLimiter},
     refusal_audit::{self, AuditedRefusal},
     settle::RequestProof,
 };

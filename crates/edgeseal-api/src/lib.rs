@@ -2,8 +2,8 @@
 //!
 //! A call passes through these modules in order: [`http`] (bytes) → [`request`] (decoded) →
 //! [`actions`] (which operation) → [`authenticate`], over the pure [`canonical`] (who calls) →
-//! [`admit`] (rate limits) → [`authorize`] (permissions) → [`ops`] (the operation) → [`render`]
-//! (bytes again). [`pipeline`] is that list as one function. [`authenticate`], [`admit`] and
+//! [`rate_limit`] → [`authorize`] (permissions) → [`ops`] (the operation) → [`render`] (bytes
+//! again). [`pipeline`] is that list as one function. [`authenticate`], [`rate_limit`] and
 //! [`authorize`] each return a value that only they can construct and that the next step requires,
 //! so no signed call can skip one of them.
 //!
@@ -15,7 +15,6 @@
 //! [`client`] is the other side: it signs calls, for the command line and for tests.
 
 pub mod actions;
-pub mod admit;
 pub mod authenticate;
 pub mod authorize;
 pub mod canonical;
@@ -42,6 +41,7 @@ pub mod ownership;
 pub mod pipeline;
 pub mod policy_cache;
 mod quirks;
+pub mod rate_limit;
 mod refusal_audit;
 pub mod render;
 pub mod request;

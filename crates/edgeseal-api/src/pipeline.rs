@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::{
     actions::{self, Action},
-    admit::admit,
     authenticate::authenticate,
     authorize::{audit_context, authorize},
     context::Context,
     error::{ApiError, error_chain},
     operation::{Handler, Success, UnsignedCall},
+    rate_limit::check_rates,
     render::{self, ApiResponse, Envelope, Format},
     request::{RawRequest, Request, header_str},
     sanitize::sanitize_to,
@@ -166,8 +166,8 @@ async fn process(
     if !matches!(caller.principal, Principal::Role { .. }) {
         context.key_uses.record(&caller.access_key, now);
     }
-    let admitted = admit(context, caller).map_err(boxed)?;
-    let call = authorize(context, admitted).await.map_err(boxed)?;
+    let within_rate = check_rates(context, caller).map_err(boxed)?;
+    let call = authorize(context, within_rate).await.map_err(boxed)?;
     state.wait = call.prefer_wait().map(|wait| (wait, call.domain_names()));
     run(context, &call).await
 }

@@ -1,6 +1,6 @@
-//! Admission of uploads: a chain and a key become a [`Certificate`], or an error that says why not.
+//! Validation of uploads: a chain and a key become a [`Certificate`], or an error that says why
+//! not.
 
-mod admission;
 mod chain;
 mod digest;
 mod info;
@@ -11,6 +11,7 @@ mod path;
 mod pem;
 mod signature;
 mod subject;
+mod validation;
 
 use std::fmt;
 
@@ -18,7 +19,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DomainPattern, Secret, Timestamp};
 
-pub use admission::{admit, inspect};
 pub use digest::Digest;
 pub use invalid::{
     Base64Error, BlockName, BlockRef, InvalidBase64, InvalidCertificate, InvalidChain,
@@ -26,6 +26,7 @@ pub use invalid::{
     TooLong, UnexpectedContent, Untrusted,
 };
 pub use pem::{chain_to_pem, key_to_pem};
+pub use validation::{inspect, validate_upload};
 
 /// Longest chain text, in bytes: ten certificates of 3 KiB each, in base64 with their markers,
 /// leave 2 KiB for the text around them.
@@ -48,7 +49,7 @@ pub const EXPIRY_WARNING_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// clients read it back unchanged.
 pub type CertificateId = i64;
 
-/// An admitted certificate: one leaf, the intermediates in serving order, the leaf's private key.
+/// A validated certificate: one leaf, the intermediates in serving order, the leaf's private key.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     /// DER of the leaf.
@@ -78,7 +79,7 @@ pub struct OriginalPem {
     pub key: Option<Secret>,
 }
 
-/// A leaf that was parsed but not admitted: nothing about it is verified.
+/// A leaf that was parsed but not validated: nothing about it is verified.
 #[derive(Clone, Debug)]
 pub struct Leaf {
     /// The leaf's DER.
@@ -91,7 +92,7 @@ pub struct Leaf {
     pub info: CertificateInfo,
 }
 
-/// What people ask about a certificate, read from the leaf at admission.
+/// What people ask about a certificate, read from the leaf at validation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateInfo {
     /// Common name of the subject; empty if it has none.

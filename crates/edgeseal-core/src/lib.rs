@@ -5,7 +5,7 @@
 //! randomness. `now` is always passed in, always last. The crate knows neither the wire format of
 //! any cloud nor how things are stored.
 //!
-//! Start reading at [`name`] (domain names and patterns), then [`certificate`] (admission of
+//! Start reading at [`name`] (domain names and patterns), then [`certificate`] (validation of
 //! uploads), [`domain`] (which changes are legal, and when) and [`delivery`] (how a domain is
 //! delivered).
 

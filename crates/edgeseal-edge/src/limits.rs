@@ -119,7 +119,7 @@ pub(crate) struct Limiter {
     epoch: Instant,
 }
 
-/// An admitted connection. Dropping it releases its capacity.
+/// A connection within the limits. Dropping it releases its capacity.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     limiter: Arc<Limiter>,
@@ -155,8 +155,8 @@ impl Limiter {
         limiter
     }
 
-    /// Admits a connection from `source`. `handshake`: whether it is about to do a handshake.
-    pub(crate) fn admit(
+    /// Acquires a connection from `source`. `handshake`: whether it is about to do a handshake.
+    pub(crate) fn acquire(
         self: &Arc<Self>,
         source: IpAddr,
         handshake: bool,
@@ -167,7 +167,7 @@ impl Limiter {
         let slot = self
             .registry
             .lock()
-            .admit(source, handshake, short, now_ms)?;
+            .acquire(source, handshake, short, now_ms)?;
         Ok(ConnectionPermit {
             limiter: Arc::clone(self),
             slot,
@@ -276,7 +276,7 @@ impl ConnectionPermit {
     /// Of its own limiter.
     pub(crate) fn for_tests(limits: Limits) -> Arc<Self> {
         let limiter = Limiter::new(limits, MemoryUse::of_this_process);
-        Arc::new(limiter.admit([192, 0, 2, 1].into(), false).unwrap())
+        Arc::new(limiter.acquire([192, 0, 2, 1].into(), false).unwrap())
     }
 }
 

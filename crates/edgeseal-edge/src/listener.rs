@@ -146,7 +146,7 @@ impl Server {
         }
     }
 
-    /// Serves a connection in its own task, if it is admitted.
+    /// Serves a connection in its own task, if the limits allow it.
     fn spawn_connection(
         self: Arc<Self>,
         stream: TcpStream,
@@ -156,7 +156,7 @@ impl Server {
     ) {
         // Behind a load balancer the client is not known yet.
         let handshake = protocol == Protocol::Https && !self.trusted_proxies.is_enabled();
-        let permit = match self.limiter.admit(peer.ip(), handshake) {
+        let permit = match self.limiter.acquire(peer.ip(), handshake) {
             Ok(permit) => permit,
             Err(reason) => return telemetry::shed(reason),
         };
@@ -183,7 +183,10 @@ impl Server {
                 return telemetry::shed(Shed::ProxyHeader);
             };
             drop(permit);
-            match self.limiter.admit(client.ip(), protocol == Protocol::Https) {
+            match self
+                .limiter
+                .acquire(client.ip(), protocol == Protocol::Https)
+            {
                 Ok(permit) => (client, permit),
                 Err(reason) => return telemetry::shed(reason),
             }

@@ -450,10 +450,11 @@ async fn clock_and_key() {
 #[tokio::test]
 async fn guesses_are_limited_by_address_and_cost_the_owner_nothing() {
     let mut context = context(true).await;
-    context.auth_failures = crate::admit::AuthFailureLimiter::new(edgeseal_core::rate::RateLimit {
-        calls: 2,
-        per_ms: 60_000,
-    });
+    context.auth_failures =
+        crate::rate_limit::AuthFailureLimiter::new(edgeseal_core::rate::RateLimit {
+            calls: 2,
+            per_ms: 60_000,
+        });
     let captures = Capture::all();
     let good = captures
         .iter()

@@ -4,12 +4,12 @@ use edgeseal_core::policy::{self, Decision, Layer, Principal, Reason, Resource, 
 
 use super::evaluate::PolicyQuery;
 use crate::{
-    admit::record_denial,
     authenticate::Caller,
     code::Code,
     context::Context,
     diagnostic_message::DiagnosticMessage,
     error::{AccessDenied, ApiError, StoreError},
+    rate_limit::record_denial,
 };
 
 /// Errors of authorization.

@@ -120,7 +120,7 @@ fn a_code_with_a_blank_leads_to_one_section() {
 
 #[test]
 fn a_throttled_caller_is_told_how_long() {
-    let failure = crate::admit::RateLimited {
+    let failure = crate::rate_limit::RateLimited {
         what: "calls of your account for this action",
         calls: 30,
         per_ms: 1000,

@@ -1,6 +1,6 @@
 //! Why an upload is refused.
 //!
-//! Each variant of [`InvalidCertificate`] is one kind of refusal, in the order in which admission
+//! Each variant of [`InvalidCertificate`] is one kind of refusal, in the order in which validation
 //! checks for them; its fields say what is wrong and where. The messages are written for the
 //! uploader. Neither messages nor fields contain a part of a private key.
 
@@ -184,7 +184,7 @@ pub enum InvalidFormat {
         /// Its version.
         version: u32,
     },
-    /// An extension that admission reads does not parse or is duplicated (RFC 5280 §4.2).
+    /// An extension that validation reads does not parse or is duplicated (RFC 5280 §4.2).
     #[error("{certificate} has a malformed or duplicated extension {extension}")]
     Extension {
         /// Which one.

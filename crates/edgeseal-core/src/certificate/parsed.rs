@@ -33,7 +33,7 @@ pub(super) struct ParsedCertificate<'a> {
     ca: Result<(), NotACa>,
 }
 
-/// The extensions that admission reads, and their names in errors.
+/// The extensions that validation reads, and their names in errors.
 const CHECKED_EXTENSIONS: [(Oid<'static>, &str); 5] = [
     (OID_X509_EXT_SUBJECT_ALT_NAME, "subjectAltName"),
     (OID_X509_EXT_BASIC_CONSTRAINTS, "basicConstraints"),

@@ -1,4 +1,4 @@
-//! Admission of certificates: what is refused with which error, and what is accepted with which
+//! Validation of certificates: what is refused with which error, and what is accepted with which
 //! result.
 
 mod accepted;

@@ -25,7 +25,7 @@ pub struct MemoryUse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pressure {
     None,
-    /// Nothing new is admitted.
+    /// Nothing new is accepted.
     Short,
     /// Connections must be evicted as well.
     Exhausted,
@@ -48,7 +48,7 @@ impl MemoryUse {
     }
 
     /// Freed memory is no reason to evict anything: it is returned by itself. But nothing new is
-    /// admitted while resident memory exceeds the limit, because a control group counts it too.
+    /// accepted while resident memory exceeds the limit, because a control group counts it too.
     const fn pressure(self, most: u64) -> Pressure {
         if self.in_use >= most / 100 * 85 {
             Pressure::Exhausted

@@ -73,7 +73,7 @@ impl Registry {
     }
 
     /// A new connection, at `now_ms`. If memory is `short` it must replace another one.
-    pub(super) fn admit(
+    pub(super) fn acquire(
         &mut self,
         source: IpAddr,
         handshake: bool,

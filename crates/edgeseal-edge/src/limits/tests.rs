@@ -14,13 +14,13 @@ fn limiter(change: impl FnOnce(&mut Limits)) -> Arc<Limiter> {
     Limiter::new(limits, MemoryUse::of_this_process)
 }
 
-fn admit(
+fn acquire(
     limiter: &Arc<Limiter>,
     source: &str,
     handshake: bool,
 ) -> Result<Arc<ConnectionPermit>, Shed> {
-    let admitted = limiter.admit(source.parse().unwrap(), handshake);
-    admitted.map(Arc::new)
+    let acquired = limiter.acquire(source.parse().unwrap(), handshake);
+    acquired.map(Arc::new)
 }
 
 /// Whether the connection is evicted, now.
@@ -40,17 +40,17 @@ async fn connections_are_counted_per_source_and_in_total() {
         limits.connections_per_source = 3;
         limits.handshakes = 3;
     });
-    let first = admit(&limiter, "2001:db8::1", true).unwrap();
-    let second = admit(&limiter, "2001:db8::2", true).unwrap();
-    let third = admit(&limiter, "2001:db8::3", true);
+    let first = acquire(&limiter, "2001:db8::1", true).unwrap();
+    let second = acquire(&limiter, "2001:db8::2", true).unwrap();
+    let third = acquire(&limiter, "2001:db8::3", true);
     assert_eq!(third.unwrap_err(), Shed::HandshakesPerSource);
     first.handshake_done();
-    let third = admit(&limiter, "2001:db8::3", true).unwrap();
-    let fourth = admit(&limiter, "2001:db8::4", false);
+    let third = acquire(&limiter, "2001:db8::3", true).unwrap();
+    let fourth = acquire(&limiter, "2001:db8::4", false);
     assert_eq!(fourth.unwrap_err(), Shed::ConnectionsPerSource);
-    let other = admit(&limiter, "192.0.2.1", true).unwrap();
+    let other = acquire(&limiter, "192.0.2.1", true).unwrap();
     // An IPv4 address equals its IPv4-mapped IPv6 form.
-    let mapped = admit(&limiter, "::ffff:192.0.2.1", true);
+    let mapped = acquire(&limiter, "::ffff:192.0.2.1", true);
     assert_eq!(mapped.unwrap_err(), Shed::Handshakes);
     drop((first, second, third, other));
     assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
@@ -60,21 +60,21 @@ async fn connections_are_counted_per_source_and_in_total() {
 #[tokio::test]
 async fn the_largest_source_is_evicted_first() {
     let limiter = limiter(|limits| limits.handshakes = 8);
-    let open = || admit(&limiter, "192.0.2.1", true).unwrap();
+    let open = || acquire(&limiter, "192.0.2.1", true).unwrap();
     let (busy, idle, shaking) = (open(), open(), open());
     busy.handshake_done();
     idle.handshake_done();
     let last = open();
     last.handshake_done();
     let _requests = (busy.request(), last.request());
-    let newcomer = |source| admit(&limiter, source, false).unwrap();
+    let newcomer = |source| acquire(&limiter, source, false).unwrap();
     let first = newcomer("192.0.2.2");
     assert!(is_evicted(&shaking).await && !is_evicted(&idle).await);
     let second = newcomer("192.0.2.3");
     assert!(is_evicted(&idle).await);
     assert!(!is_evicted(&busy).await && !is_evicted(&last).await);
     // It holds two, and no source gets one of two for a second one of its own.
-    let more = admit(&limiter, "192.0.2.2", false);
+    let more = acquire(&limiter, "192.0.2.2", false);
     assert_eq!(more.unwrap_err(), Shed::Connections);
     drop((busy, idle, shaking, last, first, second, _requests));
     assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
@@ -84,10 +84,10 @@ async fn the_largest_source_is_evicted_first() {
 async fn handshakes_and_streams_are_evicted_from_the_largest_source() {
     let limiter = limiter(|limits| limits.connections = 100);
     let flood: Vec<_> = (0..2)
-        .map(|_| admit(&limiter, "192.0.2.1", true).unwrap())
+        .map(|_| acquire(&limiter, "192.0.2.1", true).unwrap())
         .collect();
-    let other = [(); 2].map(|()| admit(&limiter, "192.0.2.2", true).unwrap());
-    let newcomer = admit(&limiter, "192.0.2.3", true).unwrap();
+    let other = [(); 2].map(|()| acquire(&limiter, "192.0.2.2", true).unwrap());
+    let newcomer = acquire(&limiter, "192.0.2.3", true).unwrap();
     assert!(
         is_evicted(&other[0]).await,
         "the last one in rank, and its oldest"
@@ -95,11 +95,11 @@ async fn handshakes_and_streams_are_evicted_from_the_largest_source() {
     assert!(!is_evicted(&flood[0]).await && !is_evicted(&newcomer).await);
     drop((flood, other));
 
-    let greedy = admit(&limiter, "192.0.2.1", false).unwrap();
+    let greedy = acquire(&limiter, "192.0.2.1", false).unwrap();
     let mut streams: Vec<_> = (0..4).map(|_| greedy.stream().unwrap()).collect();
     assert_eq!(greedy.stream().unwrap_err(), Shed::StreamsPerSource);
     assert_eq!(held(&limiter, "192.0.2.1"), (1, 0, 3), "the first is free");
-    let modest = admit(&limiter, "192.0.2.2", false).unwrap();
+    let modest = acquire(&limiter, "192.0.2.2", false).unwrap();
     streams.extend((0..3).map(|_| modest.stream().unwrap()));
     assert!(is_evicted(&greedy).await && !is_evicted(&modest).await);
     assert_eq!(greedy.stream().unwrap_err(), Shed::Streams, "it is evicted");
@@ -114,7 +114,7 @@ async fn under_memory_pressure_the_largest_source_is_evicted() {
     let limiter = limiter(|limits| {
         (limits.connections, limits.connections_per_source) = (1000, 1000);
     });
-    let open = |source| admit(&limiter, source, false);
+    let open = |source| acquire(&limiter, source, false);
     let flood: Vec<_> = (0..160).map(|_| open("192.0.2.1").unwrap()).collect();
     let clients: Vec<_> = (0..60).map(|_| open("198.51.100.2").unwrap()).collect();
     limiter.memory_pressure.store(true, Ordering::Relaxed);
@@ -144,10 +144,10 @@ async fn with_one_connection_each_the_longest_idle_is_evicted() {
     let limiter = limiter(|limits| limits.handshakes = 8);
     let mut held = Vec::new();
     for source in STRANGERS {
-        held.push(admit(&limiter, source, false).unwrap());
+        held.push(acquire(&limiter, source, false).unwrap());
         sleep(Duration::from_millis(10)).await;
     }
-    let newcomer = || admit(&limiter, "2001:db8:1::1", false);
+    let newcomer = || acquire(&limiter, "2001:db8:1::1", false);
     assert_eq!(newcomer().unwrap_err(), Shed::Connections, "all are fresh");
     // The first has completed a request, the second has one in progress.
     drop(held[0].request());
@@ -158,12 +158,12 @@ async fn with_one_connection_each_the_longest_idle_is_evicted() {
     drop(first);
     let first = newcomer().unwrap();
     sleep(Duration::from_secs(2)).await;
-    let other = admit(&limiter, "2001:db8:2::1", false).unwrap();
+    let other = acquire(&limiter, "2001:db8:2::1", false).unwrap();
     assert!(is_evicted(&held[3]).await && !is_evicted(&first).await);
     drop((first.request(), other.request()));
     // All have completed a request: now those count that were idle for longer.
     sleep(Duration::from_secs(1)).await;
-    let last = admit(&limiter, "2001:db8:3::1", false).unwrap();
+    let last = acquire(&limiter, "2001:db8:3::1", false).unwrap();
     assert!(is_evicted(&held[0]).await);
     assert!(!is_evicted(&held[1]).await && !is_evicted(&first).await);
     drop((in_progress, held, first, other, last));
@@ -173,10 +173,10 @@ async fn with_one_connection_each_the_longest_idle_is_evicted() {
 #[tokio::test(start_paused = true)]
 async fn the_largest_source_evicts_no_other() {
     let limiter = limiter(|_| {});
-    let idle = admit(&limiter, STRANGERS[1], false).unwrap();
-    let greedy = [(); 3].map(|()| admit(&limiter, STRANGERS[0], false).unwrap());
+    let idle = acquire(&limiter, STRANGERS[1], false).unwrap();
+    let greedy = [(); 3].map(|()| acquire(&limiter, STRANGERS[0], false).unwrap());
     sleep(Duration::from_secs(60)).await;
-    let more = || admit(&limiter, STRANGERS[0], false);
+    let more = || acquire(&limiter, STRANGERS[0], false);
     assert_eq!(more().unwrap_err(), Shed::Connections);
     limiter.memory_pressure.store(true, Ordering::Relaxed);
     assert_eq!(more().unwrap_err(), Shed::Memory);
@@ -188,10 +188,10 @@ async fn where_all_have_a_handshake_the_oldest_is_evicted() {
     let limiter = limiter(|limits| limits.connections = 8);
     let mut held = Vec::new();
     for source in STRANGERS {
-        held.push(admit(&limiter, source, true).unwrap());
+        held.push(acquire(&limiter, source, true).unwrap());
         sleep(Duration::from_millis(10)).await;
     }
-    let newcomer = || admit(&limiter, "2001:db8:1::1", true);
+    let newcomer = || acquire(&limiter, "2001:db8:1::1", true);
     assert_eq!(newcomer().unwrap_err(), Shed::Handshakes);
     sleep(Duration::from_secs(2)).await;
     let newcomer = newcomer().unwrap();
@@ -207,15 +207,15 @@ async fn a_network_of_many_sources_is_evicted_as_one() {
         (limits.connections, limits.handshakes) = (256, 512);
     });
     let flood: Vec<_> = (0..256)
-        .map(|n| admit(&limiter, &format!("2001:db8:bad:{n:x}::1"), n % 2 == 0).unwrap())
+        .map(|n| acquire(&limiter, &format!("2001:db8:bad:{n:x}::1"), n % 2 == 0).unwrap())
         .collect();
     let clients: Vec<_> = (0..100)
-        .map(|n| admit(&limiter, &format!("2001:db8:{n:x}::1"), n % 2 == 0).unwrap())
+        .map(|n| acquire(&limiter, &format!("2001:db8:{n:x}::1"), n % 2 == 0).unwrap())
         .collect();
     for client in &clients {
         assert!(!is_evicted(client).await);
     }
-    let again = admit(&limiter, "2001:db8:bad:ff::2", false);
+    let again = acquire(&limiter, "2001:db8:bad:ff::2", false);
     assert_eq!(again.err(), Some(Shed::Connections));
     drop((flood, clients));
     assert_eq!(limiter.registry.lock().total(), (0, 0, 0));
@@ -224,7 +224,7 @@ async fn a_network_of_many_sources_is_evicted_as_one() {
 #[tokio::test]
 async fn large_headers_are_evicted_from_the_largest_source() {
     let limiter = limiter(|limits| limits.connections = 100);
-    let open = |source| admit(&limiter, source, false).unwrap();
+    let open = |source| acquire(&limiter, source, false).unwrap();
     let greedy = [(); 3].map(|()| open("192.0.2.1"));
     let mut heads: Vec<_> = greedy[..2]
         .iter()
@@ -258,7 +258,7 @@ async fn under_memory_pressure_incomplete_headers_are_evicted_first() {
     });
     let from = |n: usize| format!("2001:db8:{n:x}::1");
     let held: Vec<_> = (0..160)
-        .map(|n| admit(&limiter, &from(n), false).unwrap())
+        .map(|n| acquire(&limiter, &from(n), false).unwrap())
         .collect();
     for (n, one) in held.iter().enumerate() {
         one.set_header_bytes(n * 100);
@@ -278,7 +278,7 @@ async fn under_memory_pressure_incomplete_headers_are_evicted_first() {
     assert_eq!(left, 41, "those of less than 4 KiB");
     // A newcomer replaces an idle connection.
     limiter.memory_pressure.store(true, Ordering::Relaxed);
-    let newcomer = || admit(&limiter, "192.0.2.1", false);
+    let newcomer = || acquire(&limiter, "192.0.2.1", false);
     assert_eq!(newcomer().unwrap_err(), Shed::Memory);
     sleep(Duration::from_secs(2)).await;
     let newcomer = newcomer().unwrap();
@@ -290,7 +290,7 @@ async fn under_memory_pressure_incomplete_headers_are_evicted_first() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_idle_since_its_last_request() {
     let limiter = limiter(|_| {});
-    let permit = admit(&limiter, "192.0.2.1", false).unwrap();
+    let permit = acquire(&limiter, "192.0.2.1", false).unwrap();
     let began = Instant::now();
     let limit = Duration::from_secs(60);
     let ms = |ms| Duration::from_millis(ms);

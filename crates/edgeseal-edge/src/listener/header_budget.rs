@@ -1,7 +1,7 @@
 //! The memory for request headers over HTTP/1.1.
 //!
 //! Headers of [`HEADER_BUFFER_SIZE`] bytes are included in what a connection may use. Longer ones
-//! must be admitted by the limits, which count them over the whole process, until the response is
+//! must be allowed by the limits, which count them over the whole process, until the response is
 //! complete: the parsed headers live as long as the request.
 
 use std::sync::{
@@ -68,7 +68,7 @@ impl HeaderBudget {
         let mut large = self.large.lock();
         if large.is_none() {
             match self.permit.large_header() {
-                Ok(admitted) => *large = Some(admitted),
+                Ok(acquired) => *large = Some(acquired),
                 Err(reason) => {
                     telemetry::shed(reason);
                     self.refused.store(true, Relaxed);

@@ -257,7 +257,7 @@ pub(crate) fn put(domain: &Domain) -> Write {
     }
 }
 
-/// The records of a certificate, as admission would leave them.
+/// The records of a certificate, as validation would leave them.
 pub(crate) trait CertificateRecords {
     fn digest(&self) -> Digest;
     /// SHA-256 of the leaf in hex.

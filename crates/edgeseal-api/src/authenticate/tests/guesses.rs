@@ -6,7 +6,7 @@ use edgeseal_core::rate::RateLimit;
 use edgeseal_testing::observed_store::{Observe, ObservedStore, Operation};
 
 use super::*;
-use crate::admit::AuthFailureLimiter;
+use crate::rate_limit::AuthFailureLimiter;
 
 const V1_SIGNED: &str = "SignatureMethod=HMAC-SHA1&SignatureVersion=1.0";
 

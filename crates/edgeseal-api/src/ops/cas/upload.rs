@@ -2,7 +2,8 @@
 
 use edgeseal_core::{
     certificate::{
-        BlockName, Certificate, CertificateId, InvalidBase64, InvalidCertificate, TooLong, admit,
+        BlockName, Certificate, CertificateId, InvalidBase64, InvalidCertificate, TooLong,
+        validate_upload,
     },
     quota::{OverQuota, Quota, QuotaKind},
 };
@@ -132,7 +133,7 @@ pub(super) async fn store(
     call: &Authorized,
     upload: Upload,
 ) -> Result<Success<CertificateId>, Error> {
-    let certificate = admit(&upload.chain, &upload.key, call.now())?;
+    let certificate = validate_upload(&upload.chain, &upload.key, call.now())?;
     let (certificate, upload) = (&certificate, &upload);
     let warnings: Vec<Warning> = certificate.warnings.iter().map(Warning::from).collect();
     let (warnings, texts) = (&warnings, &retained_texts(context, certificate));

@@ -5,7 +5,7 @@
 
 use edgeseal_core::{
     DomainPattern,
-    certificate::{Certificate, admit},
+    certificate::{Certificate, validate_upload},
     domain::{Binding, Domain, DomainState, Environment, Origin},
 };
 use edgeseal_store::{Revision, catalog::ChangeError};
@@ -140,7 +140,7 @@ impl Operation for ImportCertificate {
         call: &Authorized,
         params: Params,
     ) -> Result<Success<Imported>, Error> {
-        let certificate = admit(&params.chain, &params.key, call.now());
+        let certificate = validate_upload(&params.chain, &params.key, call.now());
         let certificate = certificate.map_err(set_certificate::Error::from)?;
         check_covers(context, &params.names, &certificate.info)?;
         let mut domains = Vec::with_capacity(params.names.len());

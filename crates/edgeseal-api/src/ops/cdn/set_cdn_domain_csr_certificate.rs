@@ -3,7 +3,7 @@
 
 use edgeseal_core::{
     DomainPattern,
-    certificate::{Certificate, InvalidCertificate, Leaf, admit, inspect, key_to_pem},
+    certificate::{Certificate, InvalidCertificate, Leaf, inspect, key_to_pem, validate_upload},
     domain::Environment,
 };
 
@@ -104,7 +104,7 @@ async fn with_stored_key(
     let key = key.ok_or(Error::NoRequest {
         name: facts.common_name,
     })?;
-    Ok(admit(chain, &key_to_pem(&key), call.now())?)
+    Ok(validate_upload(chain, &key_to_pem(&key), call.now())?)
 }
 
 api_error!(Error {

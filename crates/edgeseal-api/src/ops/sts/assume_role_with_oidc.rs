@@ -17,12 +17,12 @@ use super::{
     session::{InvalidSession, SessionParams, SessionReply, find_trusting_role},
 };
 use crate::{
-    admit::{RateLimited, check_rate},
     authorize::unverified_audit_context,
     context::Context,
     error::{ApiError, StoreError, api_error},
     oidc_providers::JwksError,
     operation::{Input, Operation, Success, UnsignedCall},
+    rate_limit::{RateLimited, check_rate},
     sanitize::sanitize,
 };
 

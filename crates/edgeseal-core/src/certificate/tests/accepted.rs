@@ -6,12 +6,12 @@ use rcgen::{
 };
 
 use super::pki::{
-    CHAIN, CertificateWithKey, Chain, NOW, RSA, admit_now, concat, leaf_params, now, openssl,
-    pem_encode, root, root_with, valid_days,
+    CHAIN, CertificateWithKey, Chain, NOW, RSA, concat, leaf_params, now, openssl, pem_encode,
+    root, root_with, valid_days, validate_now,
 };
 use crate::certificate::{
     CHAIN_BYTES_MAX, Certificate, CertificateInfo, KEY_BYTES_MAX, KeyAlgorithm, OriginalPem,
-    TEXT_SURPLUS_MAX, Warning, admit, inspect, key_to_pem,
+    TEXT_SURPLUS_MAX, Warning, inspect, key_to_pem, validate_upload,
 };
 
 #[test]
@@ -60,15 +60,15 @@ fn spellings_of_a_chain() {
         ("parameters too", pem_encode("DH PARAMETERS", b"x") + &whole),
     ];
     for (what, text) in texts {
-        let admitted = admit_now(&text, &key).unwrap_or_else(|why| panic!("{what}: {why}"));
-        assert_eq!(admitted.leaf, CHAIN.leaf.der, "{what}");
+        let validated = validate_now(&text, &key).unwrap_or_else(|why| panic!("{what}: {why}"));
+        assert_eq!(validated.leaf, CHAIN.leaf.der, "{what}");
         assert_eq!(
-            admitted.intermediates,
+            validated.intermediates,
             std::slice::from_ref(&CHAIN.intermediate.der),
             "{what}"
         );
         assert_eq!(
-            admitted.key.expose(),
+            validated.key.expose(),
             CHAIN.leaf.key.serialized_der(),
             "{what}"
         );
@@ -106,8 +106,8 @@ fn the_longest_texts() {
     );
     let key = padded(&CHAIN.leaf.key_pem(), KEY_BYTES_MAX);
     assert_eq!((chain.len(), key.len()), (32 * 1024, 16 * 1024));
-    let admitted = admit_now(&chain, &key).unwrap();
-    assert_eq!(admitted.leaf, CHAIN.leaf.der);
+    let validated = validate_now(&chain, &key).unwrap();
+    assert_eq!(validated.leaf, CHAIN.leaf.der);
 }
 
 #[test]
@@ -117,10 +117,10 @@ fn names_in_a_circle() {
     let intermediate = namesake.authority("Circular CA");
     let leaf = intermediate.leaf("www.example.com");
     for chain in [[&leaf, &intermediate], [&intermediate, &leaf]] {
-        let admitted = admit_now(&concat(&chain), &leaf.key_pem()).unwrap();
-        assert_eq!(admitted.leaf, leaf.der);
+        let validated = validate_now(&concat(&chain), &leaf.key_pem()).unwrap();
+        assert_eq!(validated.leaf, leaf.der);
         assert_eq!(
-            admitted.intermediates,
+            validated.intermediates,
             std::slice::from_ref(&intermediate.der)
         );
     }
@@ -131,7 +131,7 @@ fn original_pem_is_kept_if_it_differs() {
     let chain = concat(&[&CHAIN.leaf, &CHAIN.intermediate]);
     let key = CHAIN.leaf.key_pem();
     let texts = |chain: &str, key: &str| {
-        let OriginalPem { chain, key } = admit_now(chain, key).unwrap().original_pem;
+        let OriginalPem { chain, key } = validate_now(chain, key).unwrap().original_pem;
         (chain, key.map(|key| key.expose().to_vec()))
     };
     assert_eq!(texts(&chain, &key), (None, None));
@@ -155,9 +155,9 @@ fn texts_with_much_around_their_blocks_are_not_kept() {
     for (surplus, is_kept) in [(TEXT_SURPLUS_MAX, true), (TEXT_SURPLUS_MAX + 1, false)] {
         let around = |text: &str| format!("{}\n{text}", "x".repeat(surplus - 1));
         let (wide_chain, wide_key) = (around(&chain), around(&key));
-        let admitted = admit_now(&wide_chain, &wide_key).unwrap();
-        assert_eq!(admitted.leaf, CHAIN.leaf.der);
-        let OriginalPem { chain, key } = admitted.original_pem;
+        let validated = validate_now(&wide_chain, &wide_key).unwrap();
+        assert_eq!(validated.leaf, CHAIN.leaf.der);
+        let OriginalPem { chain, key } = validated.original_pem;
         assert_eq!(chain, is_kept.then_some(wide_chain), "{surplus}");
         let key = key.map(|key| key.expose().to_vec());
         assert_eq!(key, is_kept.then_some(wide_key.into_bytes()), "{surplus}");
@@ -193,17 +193,17 @@ fn spellings_of_a_key() {
         ("certificate too", CHAIN.leaf.pem() + &ec),
     ];
     for (what, key) in keys {
-        let admitted =
-            admit_now(&CHAIN.leaf.pem(), &key).unwrap_or_else(|why| panic!("{what}: {why}"));
-        let again = pem_encode("PRIVATE KEY", admitted.key.expose());
+        let validated =
+            validate_now(&CHAIN.leaf.pem(), &key).unwrap_or_else(|why| panic!("{what}: {why}"));
+        let again = pem_encode("PRIVATE KEY", validated.key.expose());
         let public = |key: &str| openssl("pkey -pubout", key);
         assert_eq!(public(&again), public(&ec), "{what}");
     }
     let pkcs1 = openssl("rsa -traditional", &rsa);
     assert!(pkcs1.contains("RSA PRIVATE KEY"));
     for key in [rsa, pkcs1] {
-        let admitted = admit_now(&RSA.leaf.pem(), &key).unwrap();
-        assert_eq!(admitted.key.expose(), RSA.leaf.key.serialized_der());
+        let validated = validate_now(&RSA.leaf.pem(), &key).unwrap();
+        assert_eq!(validated.key.expose(), RSA.leaf.key.serialized_der());
     }
 }
 
@@ -223,10 +223,10 @@ fn algorithms() {
         let key = || KeyPair::generate_for(kind).unwrap();
         let root = root_with("Root", key(), |_| {});
         let leaf = root.leaf_with("www.example.com", key(), |_| {});
-        let admitted = admit_now(&concat(&[&leaf, &root]), &leaf.key_pem()).unwrap();
-        assert_eq!(admitted.info.key, algorithm);
-        assert_eq!(admitted.info.key_bits, bits);
-        assert_eq!(admitted.warnings, []);
+        let validated = validate_now(&concat(&[&leaf, &root]), &leaf.key_pem()).unwrap();
+        assert_eq!(validated.info.key, algorithm);
+        assert_eq!(validated.info.key_bits, bits);
+        assert_eq!(validated.warnings, []);
     }
 }
 
@@ -237,7 +237,7 @@ fn rsa_of_another_size() {
     let leaf = CHAIN
         .intermediate
         .leaf_with("www.example.com", pair, |_| {});
-    assert_eq!(admit_now(&leaf.pem(), &key).unwrap().info.key_bits, 3072);
+    assert_eq!(validate_now(&leaf.pem(), &key).unwrap().info.key_bits, 3072);
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_leaf_covers_its_names() {
                 params.subject_alt_names.push(wildcard);
             });
     let chain = concat(&[&leaf, &CHAIN.intermediate]);
-    let facts = admit_now(&chain, &leaf.key_pem()).unwrap().info;
+    let facts = validate_now(&chain, &leaf.key_pem()).unwrap().info;
     for (domain, covered) in [
         ("example.com", true),
         ("a.example.com", true),
@@ -286,10 +286,10 @@ fn a_self_signed_leaf_is_served_alone() {
         key,
         now: now(),
     };
-    let admitted = admit_now(&leaf.pem(), &leaf.key_pem()).unwrap();
-    assert_eq!(admitted.leaf, leaf.der);
-    assert_eq!(admitted.intermediates, [] as [Vec<u8>; 0]);
-    assert_eq!(admitted.warnings, []);
+    let validated = validate_now(&leaf.pem(), &leaf.key_pem()).unwrap();
+    assert_eq!(validated.leaf, leaf.der);
+    assert_eq!(validated.intermediates, [] as [Vec<u8>; 0]);
+    assert_eq!(validated.warnings, []);
 }
 
 #[test]
@@ -298,8 +298,8 @@ fn warnings() {
         missing_issuer: format!("CN={name}"),
     };
     let warnings = |chain: &[&CertificateWithKey]| {
-        let admitted = admit_now(&concat(chain), &CHAIN.leaf.key_pem());
-        admitted.unwrap().warnings
+        let validated = validate_now(&concat(chain), &CHAIN.leaf.key_pem());
+        validated.unwrap().warnings
     };
     let Chain {
         root,
@@ -311,16 +311,16 @@ fn warnings() {
     assert_eq!(warnings(&[leaf, intermediate]), []);
     let told = root.authority_with("Told", KeyPair::generate().unwrap(), add_ca_issuers_url);
     let below = told.leaf("www.example.com");
-    let admitted = admit_now(&concat(&[&below, &told]), &below.key_pem()).unwrap();
-    assert_eq!(admitted.warnings, [missing("Test Root")]);
+    let validated = validate_now(&concat(&[&below, &told]), &below.key_pem()).unwrap();
+    assert_eq!(validated.warnings, [missing("Test Root")]);
     // The root is part of the upload, so nothing is missing.
-    let admitted = admit_now(&concat(&[&below, &told, root]), &below.key_pem()).unwrap();
-    assert_eq!(admitted.warnings, []);
-    assert_eq!(admitted.intermediates, [told.der]);
+    let validated = validate_now(&concat(&[&below, &told, root]), &below.key_pem()).unwrap();
+    assert_eq!(validated.warnings, []);
+    assert_eq!(validated.intermediates, [told.der]);
     let private = root.leaf("www.example.com");
-    let admitted = admit_now(&concat(&[&private, root]), &private.key_pem()).unwrap();
+    let validated = validate_now(&concat(&[&private, root]), &private.key_pem()).unwrap();
     assert_eq!(
-        (admitted.warnings, admitted.intermediates),
+        (validated.warnings, validated.intermediates),
         (vec![], vec![])
     );
     assert_eq!(warnings(&[leaf, intermediate, root]), []);
@@ -335,7 +335,7 @@ fn warnings() {
         let short = root.authority_with("Short", key, adjust);
         let leaf = short.leaf("www.example.com");
         let chain = concat(&[&leaf, &short, root]);
-        admit_now(&chain, &leaf.key_pem()).unwrap()
+        validate_now(&chain, &leaf.key_pem()).unwrap()
     };
     let soon = short(29);
     let not_after = NOW.plus_ms(29 * 86_400_000);
@@ -375,11 +375,11 @@ fn a_chain_below_a_root_that_clients_know_is_complete() {
     let key = KeyPair::generate().unwrap();
     let intermediate = root.authority_with("Some Intermediate", key, add_ca_issuers_url);
     let leaf = intermediate.leaf("www.example.com");
-    let admitted =
-        |chain: &[&CertificateWithKey]| admit_now(&concat(chain), &leaf.key_pem()).unwrap();
-    let whole = admitted(&[&leaf, &intermediate]);
+    let validated =
+        |chain: &[&CertificateWithKey]| validate_now(&concat(chain), &leaf.key_pem()).unwrap();
+    let whole = validated(&[&leaf, &intermediate]);
     assert_eq!((whole.warnings, whole.info.missing_issuer), (vec![], None));
-    let alone = admitted(&[&leaf]);
+    let alone = validated(&[&leaf]);
     let missing_issuer = "CN=Some Intermediate".to_owned();
     assert_eq!(alone.info.missing_issuer.as_ref(), Some(&missing_issuer));
     assert_eq!(
@@ -418,7 +418,7 @@ fn facts() {
     };
     let root = root_with("", KeyPair::generate().unwrap(), authority);
     let leaf = root.leaf_with("ignored", KeyPair::generate().unwrap(), adjust);
-    let facts = admit_now(&concat(&[&leaf, &root]), &leaf.key_pem())
+    let facts = validate_now(&concat(&[&leaf, &root]), &leaf.key_pem())
         .unwrap()
         .info;
     let names: Vec<String> = facts.names.iter().map(ToString::to_string).collect();
@@ -468,18 +468,18 @@ fn no_name_is_taken_from_the_subject() {
     let adjust = |params: &mut CertificateParams| params.subject_alt_names.clear();
     let key = KeyPair::generate().unwrap();
     let leaf = CHAIN.intermediate.leaf_with("www.example.com", key, adjust);
-    let facts = admit_now(&leaf.pem(), &leaf.key_pem()).unwrap().info;
+    let facts = validate_now(&leaf.pem(), &leaf.key_pem()).unwrap().info;
     assert_eq!(facts.common_name, "www.example.com");
     assert_eq!(facts.names, []);
 }
 
 #[test]
-fn a_printed_chain_is_the_one_that_was_admitted() {
+fn a_printed_chain_is_the_one_that_was_validated() {
     let Certificate {
         leaf,
         intermediates,
         ..
-    } = admit_now(
+    } = validate_now(
         &concat(&[&CHAIN.leaf, &CHAIN.intermediate]),
         &CHAIN.leaf.key_pem(),
     )
@@ -487,7 +487,7 @@ fn a_printed_chain_is_the_one_that_was_admitted() {
     let printed = crate::certificate::chain_to_pem(&leaf, &intermediates);
     assert_eq!(printed, concat(&[&CHAIN.leaf, &CHAIN.intermediate]));
     assert!(printed.lines().all(|line| line.len() <= 64));
-    assert!(admit(&printed, &CHAIN.leaf.key_pem(), NOW).is_ok());
+    assert!(validate_upload(&printed, &CHAIN.leaf.key_pem(), NOW).is_ok());
 }
 
 #[test]
@@ -503,9 +503,9 @@ fn ten_certificates() {
         .map(CertificateWithKey::pem)
         .collect::<String>()
         + &leaf.pem();
-    let admitted = admit_now(&text, &leaf.key_pem()).unwrap();
+    let validated = validate_now(&text, &leaf.key_pem()).unwrap();
     let expected: Vec<Vec<u8>> = chain[1..].iter().rev().map(|one| one.der.clone()).collect();
-    assert_eq!(admitted.intermediates, expected);
+    assert_eq!(validated.intermediates, expected);
     assert!(matches!(
         chain[0].params.is_ca,
         IsCa::Ca(BasicConstraints::Unconstrained)
@@ -516,11 +516,11 @@ fn ten_certificates() {
 fn a_leaf_is_inspected_without_a_key_and_a_key_prints() {
     let text = concat(&[&CHAIN.intermediate, &CHAIN.leaf]);
     let seen = inspect(&text).expect("readable");
-    let admitted = admit_now(&text, &CHAIN.leaf.key_pem()).expect("servable");
-    assert_eq!(seen.der, admitted.leaf);
-    assert_eq!(seen.info.sha256, admitted.info.sha256);
-    let again = admit_now(&text, &key_to_pem(&admitted.key)).expect("the same key");
-    assert_eq!(again.key.expose(), admitted.key.expose());
+    let validated = validate_now(&text, &CHAIN.leaf.key_pem()).expect("servable");
+    assert_eq!(seen.der, validated.leaf);
+    assert_eq!(seen.info.sha256, validated.info.sha256);
+    let again = validate_now(&text, &key_to_pem(&validated.key)).expect("the same key");
+    assert_eq!(again.key.expose(), validated.key.expose());
     assert!(inspect("no certificate").is_err());
 }
 
@@ -531,7 +531,7 @@ fn a_key_with_headers() {
     for header in ["Comment: never ENCRYPTED", "Proc-Type: 4,MIC-CLEAR"] {
         let end = "-----BEGIN PRIVATE KEY-----\n";
         let key = plain.replace(end, &format!("{end}{header}\n\n"));
-        let admitted = admit_now(&CHAIN.leaf.pem(), &key).unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!(admitted.key.expose(), CHAIN.leaf.key.serialized_der());
+        let validated = validate_now(&CHAIN.leaf.pem(), &key).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(validated.key.expose(), CHAIN.leaf.key.serialized_der());
     }
 }

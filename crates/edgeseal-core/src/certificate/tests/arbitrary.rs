@@ -1,14 +1,14 @@
-//! Admission never panics, whatever the input.
+//! Validation never panics, whatever the input.
 
 use proptest::{prelude::*, sample::Index};
 
 use super::pki::{CHAIN, NOW, RSA, assert_shows_nothing_of, pem_encode};
-use crate::certificate::{Warning, admit};
+use crate::certificate::{Warning, validate_upload};
 
-/// Admits the input; a refusal must have a message without any part of the key.
+/// Validates the input; a refusal must have a message without any part of the key.
 fn admit_without_panic(chain: &str, key: &str) {
-    match admit(chain, key, NOW) {
-        Ok(admitted) => assert!(!admitted.leaf.is_empty()),
+    match validate_upload(chain, key, NOW) {
+        Ok(validated) => assert!(!validated.leaf.is_empty()),
         Err(why) => {
             let text = why.to_string();
             assert!(
@@ -102,9 +102,9 @@ proptest! {
     #[test]
     fn the_order_of_blocks_does_not_matter(blocks in Just(blocks()).prop_shuffle()) {
         let key = CHAIN.leaf.key_pem();
-        let mut got = admit(&blocks.concat(), &key, NOW).unwrap();
+        let mut got = validate_upload(&blocks.concat(), &key, NOW).unwrap();
         got.warnings.retain(|one| *one != Warning::ChainReordered);
-        let straight = admit(&self::blocks().concat(), &key, NOW).unwrap();
+        let straight = validate_upload(&self::blocks().concat(), &key, NOW).unwrap();
         prop_assert_eq!(got.leaf, straight.leaf);
         prop_assert_eq!(got.intermediates, straight.intermediates);
         prop_assert_eq!(got.info, straight.info);

@@ -3,12 +3,12 @@
 use rcgen::KeyPair;
 
 use super::pki::{
-    CHAIN, CertificateWithKey, admit_now, concat, root, root_with, same_key, valid_days,
+    CHAIN, CertificateWithKey, concat, root, root_with, same_key, valid_days, validate_now,
 };
 use crate::certificate::{InvalidCertificate, InvalidChain, Untrusted, Warning};
 
-/// Admits the chain in several orders and asserts that each serves `expected`; returns the warnings
-/// except the one about the order.
+/// Validates the chain in several orders and asserts that each serves `expected`; returns the
+/// warnings, except the one about the order.
 fn serves(
     chain: &[&CertificateWithKey],
     leaf: &CertificateWithKey,
@@ -19,10 +19,10 @@ fn serves(
     let mut warnings = Vec::new();
     for _ in 0..order.len() {
         for order in [order.clone(), order.iter().rev().copied().collect()] {
-            let admitted = admit_now(&concat(&order), &leaf.key_pem()).unwrap();
-            assert_eq!(admitted.leaf, leaf.der);
-            assert_eq!(admitted.intermediates, expected);
-            warnings = admitted.warnings;
+            let validated = validate_now(&concat(&order), &leaf.key_pem()).unwrap();
+            assert_eq!(validated.leaf, leaf.der);
+            assert_eq!(validated.intermediates, expected);
+            warnings = validated.warnings;
             warnings.retain(|one| *one != Warning::ChainReordered);
         }
         order.rotate_left(1);
@@ -54,7 +54,7 @@ fn an_expired_twin_that_is_not_needed_is_dropped() {
     assert_eq!(serves(&chain, &CHAIN.leaf, &[&CHAIN.intermediate]), []);
     let chain = concat(&[&CHAIN.leaf, &expired]);
     assert!(matches!(
-        admit_now(&chain, &CHAIN.leaf.key_pem()),
+        validate_now(&chain, &CHAIN.leaf.key_pem()),
         Err(InvalidCertificate::Expired { certificate, .. }) if certificate.block == 2
     ));
 }
@@ -118,8 +118,8 @@ fn many_namesakes() {
     let expected: Vec<Vec<u8>> = ring.iter().map(|one| one.der.clone()).collect();
     ring.reverse();
     let text = ring.iter().map(CertificateWithKey::pem).collect::<String>() + &leaf.pem();
-    let admitted = admit_now(&text, &leaf.key_pem()).unwrap();
-    assert_eq!(admitted.intermediates, expected);
+    let validated = validate_now(&text, &leaf.key_pem()).unwrap();
+    assert_eq!(validated.intermediates, expected);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn an_authority_that_signs_under_its_own_name() {
     let (root, stranger) = (root("www.example.com"), root("www.example.com"));
     let leaf = root.leaf("www.example.com");
     assert_eq!(serves(&[&leaf, &root], &leaf, &[]), []);
-    let got = admit_now(&concat(&[&leaf, &stranger]), &leaf.key_pem());
+    let got = validate_now(&concat(&[&leaf, &stranger]), &leaf.key_pem());
     assert!(matches!(
         got,
         Err(InvalidCertificate::Chain(
@@ -152,7 +152,7 @@ fn a_broken_path_matters_only_if_it_is_the_only_one() {
         &CHAIN.root,
     ];
     assert_eq!(serves(&chain, &CHAIN.leaf, &[&CHAIN.intermediate]), []);
-    let got = admit_now(
+    let got = validate_now(
         &concat(&[&CHAIN.leaf, &twin, &impostor]),
         &CHAIN.leaf.key_pem(),
     );
@@ -168,7 +168,7 @@ fn two_certificates_of_one_key_under_one_issuer_are_two_leaves() {
     let renewed = CHAIN.intermediate.leaf_with("www.example.com", key, |_| {});
     let chain = concat(&[&CHAIN.leaf, &renewed, &CHAIN.intermediate]);
     assert!(matches!(
-        admit_now(&chain, &CHAIN.leaf.key_pem()),
+        validate_now(&chain, &CHAIN.leaf.key_pem()),
         Err(InvalidCertificate::Chain(InvalidChain::TwoLeaves { first, second }))
             if (first.block, second.block) == (1, 2)
     ));

@@ -11,7 +11,7 @@ pub(super) use edgeseal_testing::{
 use rcgen::{CertificateParams, KeyPair};
 use time::OffsetDateTime;
 
-use super::{BlockRef, Certificate, InvalidCertificate, admit};
+use super::{BlockRef, Certificate, InvalidCertificate, validate_upload};
 use crate::Timestamp;
 
 /// The time of every test unless it sets another: 2026-06-01.
@@ -98,13 +98,13 @@ pub(super) fn patch(der: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     patched
 }
 
-/// Admits, and fails the test if the refusal contains any eight characters of the key.
-pub(super) fn admit_now(chain: &str, key: &str) -> Result<Certificate, InvalidCertificate> {
-    let admitted = admit(chain, key, NOW);
-    if let Err(why) = &admitted {
+/// Validates, and fails the test if the refusal contains any eight characters of the key.
+pub(super) fn validate_now(chain: &str, key: &str) -> Result<Certificate, InvalidCertificate> {
+    let validated = validate_upload(chain, key, NOW);
+    if let Err(why) = &validated {
         assert_shows_nothing_of(key, why);
     }
-    admitted
+    validated
 }
 
 pub(super) fn assert_shows_nothing_of(key: &str, why: &InvalidCertificate) {
@@ -126,7 +126,7 @@ pub(super) fn refused(
     leaf: &CertificateWithKey,
     why: InvalidCertificate,
 ) {
-    let got = admit_now(&chain, &leaf.key_pem()).map(|_| ());
+    let got = validate_now(&chain, &leaf.key_pem()).map(|_| ());
     assert_eq!(got, Err(why), "{what}");
 }
 
@@ -134,7 +134,7 @@ pub(super) fn refused(
 #[track_caller]
 pub(super) fn key_refused(what: &str, key: String, why: InvalidCertificate) {
     let chain = concat(&[&CHAIN.leaf, &CHAIN.intermediate]);
-    let got = admit_now(&chain, &key).map(|_| ());
+    let got = validate_now(&chain, &key).map(|_| ());
     assert_eq!(got, Err(why), "{what}");
 }
 

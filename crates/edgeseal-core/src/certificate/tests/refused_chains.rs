@@ -2,7 +2,7 @@
 
 use rcgen::{CustomExtension, KeyPair, SanType};
 
-use super::pki::{CHAIN, RSA, admit_now, concat, named, openssl, patch, pem_encode, refused};
+use super::pki::{CHAIN, RSA, concat, named, openssl, patch, pem_encode, refused, validate_now};
 use crate::certificate::{
     Base64Error, BlockName, InvalidBase64, InvalidCertificate as Invalid, InvalidChain,
     InvalidFormat, InvalidPemBoundary, InvalidPemCharacter, TooLong, UnexpectedContent, Untrusted,
@@ -26,8 +26,8 @@ fn many_names() {
             })
     };
     let most = with(250);
-    let admitted = admit_now(&most.pem(), &most.key_pem()).unwrap();
-    assert_eq!(admitted.info.names.len(), 250);
+    let validated = validate_now(&most.pem(), &most.key_pem()).unwrap();
+    assert_eq!(validated.info.names.len(), 250);
     let more = with(251);
     let count = 251;
     refused(
@@ -292,14 +292,14 @@ fn made_by_openssl() {
         (format!("-sha1 {pss}"), &rsa),
     ] {
         let chain = openssl(&format!("{self_sign} {options}"), key);
-        let got = admit_now(&chain, key).map(|_| ());
+        let got = validate_now(&chain, key).map(|_| ());
         assert_eq!(got, Err(Invalid::Format(weak.clone())), "{options}");
     }
     let compressed = openssl("ec -conv_form compressed", &ec);
     let chain = openssl(self_sign, &compressed);
     let certificate = certificate();
     let why = Invalid::Format(InvalidFormat::CompressedKey { certificate });
-    assert_eq!(admit_now(&chain, &ec).map(|_| ()), Err(why));
+    assert_eq!(validate_now(&chain, &ec).map(|_| ()), Err(why));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::pki::{
 use crate::{
     Timestamp,
     certificate::{
-        BlockRef, InvalidCertificate as Invalid, InvalidChain, NotACa, Untrusted, admit,
+        BlockRef, InvalidCertificate as Invalid, InvalidChain, NotACa, Untrusted, validate_upload,
     },
 };
 
@@ -212,11 +212,11 @@ fn times() {
     // The last second is still valid (RFC 5280 §4.1.2.5).
     let end = old.params.not_after.unix_timestamp();
     let at = |ms| Timestamp::from_unix_seconds(end).plus_ms(ms);
-    assert!(admit(&old.pem(), &old.key_pem(), at(999)).is_ok());
-    assert!(admit(&old.pem(), &old.key_pem(), at(1000)).is_err());
+    assert!(validate_upload(&old.pem(), &old.key_pem(), at(999)).is_ok());
+    assert!(validate_upload(&old.pem(), &old.key_pem(), at(1000)).is_err());
     let start = Timestamp::from_unix_seconds(new.params.not_before.unix_timestamp());
-    assert!(admit(&new.pem(), &new.key_pem(), start).is_ok());
-    assert!(admit(&new.pem(), &new.key_pem(), start.plus_ms(-1)).is_err());
+    assert!(validate_upload(&new.pem(), &new.key_pem(), start).is_ok());
+    assert!(validate_upload(&new.pem(), &new.key_pem(), start.plus_ms(-1)).is_err());
 }
 
 /// With two faults at once, the first one in the documented order is reported.
@@ -224,7 +224,7 @@ fn times() {
 fn the_order_of_refusals() {
     let leaf = &CHAIN.leaf;
     let long = "x".repeat(33 * 1024);
-    let kind = |chain: &str, key: &str| match admit(chain, key, NOW) {
+    let kind = |chain: &str, key: &str| match validate_upload(chain, key, NOW) {
         Err(why) => why,
         Ok(_) => panic!("accepted"),
     };

@@ -93,7 +93,7 @@ fn a_critical_extension_that_the_tls_library_does_not_know() {
             params.custom_extensions.push(extension);
         });
     let chain = concat(&[&leaf, &CHAIN.intermediate]);
-    let refused = super::pki::admit_now(&chain, &leaf.key_pem()).unwrap_err();
+    let refused = super::pki::validate_now(&chain, &leaf.key_pem()).unwrap_err();
     let InvalidCertificate::Format(InvalidFormat::Unservable { certificate, .. }) = &refused else {
         panic!("{refused:?}")
     };
@@ -107,7 +107,7 @@ fn bare_base64_from_its_length_on() {
         (100, UnexpectedContent::Nothing),
         (101, UnexpectedContent::BareBase64),
     ] {
-        let got = super::pki::admit_now(&"A".repeat(length), &CHAIN.leaf.key_pem()).unwrap_err();
+        let got = super::pki::validate_now(&"A".repeat(length), &CHAIN.leaf.key_pem()).unwrap_err();
         let none = InvalidChain::NoCertificate { found: expected };
         assert_eq!(got, InvalidCertificate::Chain(none), "{length}");
     }
@@ -116,7 +116,7 @@ fn bare_base64_from_its_length_on() {
 #[test]
 fn an_unknown_algorithm_by_its_number() {
     let chain = concat(&[&CHAIN.leaf, &CHAIN.intermediate]);
-    let refused = super::pki::admit_now(&chain, &of_unknown_algorithm()).unwrap_err();
+    let refused = super::pki::validate_now(&chain, &of_unknown_algorithm()).unwrap_err();
     let number = format!("1.2{}", ".1".repeat(31).get(..61).unwrap());
     assert_eq!(number.len(), 64);
     let text = refused.to_string();

@@ -7,7 +7,7 @@ use x509_parser::{asn1_rs::Oid, x509::AlgorithmIdentifier};
 use super::pki::{CHAIN, openssl, root_with};
 use crate::{
     Timestamp,
-    certificate::{admit, signature::weak_hash},
+    certificate::{signature::weak_hash, validate_upload},
 };
 
 #[test]
@@ -61,9 +61,9 @@ fn ecdsa_with_any_hash_of_sha_2() {
             "x509 -req -CA {ca} -CAkey {ca_key} -CAcreateserial -extfile {extensions} -days 90 -{hash}"
         );
         let chain = openssl(&sign, &request) + &root.pem();
-        let admitted = admit(&chain, &CHAIN.leaf.key_pem(), now);
-        let admitted = admitted.unwrap_or_else(|why| panic!("{curve:?} with {hash}: {why}"));
-        assert_eq!(admitted.warnings, [], "{curve:?} with {hash}");
+        let validated = validate_upload(&chain, &CHAIN.leaf.key_pem(), now);
+        let validated = validated.unwrap_or_else(|why| panic!("{curve:?} with {hash}: {why}"));
+        assert_eq!(validated.warnings, [], "{curve:?} with {hash}");
     }
     std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -3,7 +3,7 @@
 
 use rcgen::{DistinguishedName, DnType, KeyPair};
 
-use super::pki::{CHAIN, admit_now, concat};
+use super::pki::{CHAIN, concat, validate_now};
 use crate::certificate::{
     BlockName, InvalidCertificate, InvalidChain, InvalidPemBoundary, UnexpectedContent, inspect,
 };
@@ -36,7 +36,7 @@ fn boundaries_that_are_nearly_right() {
             InvalidPemBoundary::UrlEncoded { line: lines },
         ),
     ] {
-        let got = admit_now(&text, &CHAIN.leaf.key_pem()).unwrap_err();
+        let got = validate_now(&text, &CHAIN.leaf.key_pem()).unwrap_err();
         let expected = InvalidCertificate::Chain(InvalidChain::Boundary(expected));
         assert_eq!(got, expected, "{text}");
     }
@@ -45,7 +45,7 @@ fn boundaries_that_are_nearly_right() {
 #[test]
 fn text_around_that_only_talks_of_certificates() {
     let chain = format!("my self-signed CERTIFICATE\n{}", CHAIN.leaf.pem());
-    assert!(admit_now(&chain, &CHAIN.leaf.key_pem()).is_ok());
+    assert!(validate_now(&chain, &CHAIN.leaf.key_pem()).is_ok());
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn names_of_certificates() {
         ),
     ] {
         let leaf = with(parts);
-        let why = admit_now(&leaf.pem(), &CHAIN.root.key_pem()).unwrap_err();
+        let why = validate_now(&leaf.pem(), &CHAIN.root.key_pem()).unwrap_err();
         let InvalidCertificate::Mismatch { leaf, .. } = why else {
             panic!("{why:?}")
         };

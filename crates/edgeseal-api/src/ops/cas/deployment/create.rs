@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::{CERTIFICATES_MAX, JOB_TYPE, JobError, job_id, parse_ids};
 use crate::{
-    admit,
     authorize::{Authorized, Unauthorized},
     context::Context,
     error::{ApiError, StoreError, api_error, from_change_error},
@@ -22,6 +21,7 @@ use crate::{
         },
         certificate_lookup::{self, CertificateError},
     },
+    rate_limit,
     sanitize::sanitize,
     warning::Warning,
 };
@@ -186,7 +186,7 @@ impl Operation for CreateDeploymentJob {
                     domains: Vec::with_capacity(targets.len()),
                     created: call.now(),
                     changed: call.now(),
-                    created_by: admit::principal_key(call.principal()),
+                    created_by: rate_limit::principal_key(call.principal()),
                 };
                 let mut warnings = Vec::new();
                 for target in targets {

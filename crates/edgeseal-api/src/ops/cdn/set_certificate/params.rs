@@ -2,7 +2,7 @@
 
 use edgeseal_core::{
     Timestamp,
-    certificate::{CertificateId, admit},
+    certificate::{CertificateId, validate_upload},
     domain::Environment,
 };
 use edgeseal_store::record::CertificateSource;
@@ -198,7 +198,7 @@ impl Params {
         let ParamNames { chain, key, .. } = self.names;
         let key = self.key.ok_or(Error::NoKey { param: key })?;
         let chain = self.chain.ok_or(Error::NoChain { param: chain })?;
-        let certificate = admit(&chain, &key, now)?;
+        let certificate = validate_upload(&chain, &key, now)?;
         Ok(UploadedCertificate {
             certificate,
             name: self.name,

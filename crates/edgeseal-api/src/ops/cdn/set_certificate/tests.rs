@@ -146,7 +146,7 @@ async fn an_upload_into_the_centre_needs_the_right_to_upload_there() {
 #[tokio::test]
 async fn refused_uploads_into_the_centre_count_as_calls_without_permission() {
     let mut world = world().await;
-    world.context.denials = crate::admit::DenialLimiter::new(edgeseal_core::rate::RateLimit {
+    world.context.denials = crate::rate_limit::DenialLimiter::new(edgeseal_core::rate::RateLimit {
         calls: 2,
         per_ms: 60_000,
     });

@@ -246,7 +246,7 @@ async fn guesses_count_against_the_address_and_never_against_the_account() {
         calls: 2,
         per_ms: 60_000,
     };
-    federation.world.context.auth_failures = crate::admit::AuthFailureLimiter::new(limit);
+    federation.world.context.auth_failures = crate::rate_limit::AuthFailureLimiter::new(limit);
     let code = |(_, response): (u16, Value)| response["Code"].as_str().map(str::to_owned);
     for expected in [
         "AuthenticationFail.OIDCToken.Invalid",

@@ -28,7 +28,7 @@ const SOURCES_MAX: usize = 1 << 16;
 const PURGE_THRESHOLD: usize = 4096;
 
 /// A caller within its rate; only this module constructs it.
-pub struct Admitted(pub(crate) Caller);
+pub struct WithinRate(pub(crate) Caller);
 
 /// A caller over its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,15 +46,15 @@ pub struct RateLimited {
     pub first: bool,
 }
 
-/// Admits a caller within the rate of its account and action.
+/// Checks a caller against the rate of its account and action.
 ///
 /// # Errors
 /// [`RateLimited`] with the time to wait.
-pub fn admit(context: &Context, caller: Caller) -> Result<Admitted, RateLimited> {
+pub fn check_rates(context: &Context, caller: Caller) -> Result<WithinRate, RateLimited> {
     context.denials.check(&caller.principal, caller.now)?;
     let account = caller.principal.account_id();
     check_rate(context, account, caller.action, caller.now)?;
-    Ok(Admitted(caller))
+    Ok(WithinRate(caller))
 }
 
 /// Charges a denied call to its principal and refunds it to the account, whose other keys are not

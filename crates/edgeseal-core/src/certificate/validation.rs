@@ -18,7 +18,7 @@ use super::{
 use crate::{Secret, Timestamp};
 use zeroize::Zeroizing;
 
-/// Admits an uploaded chain and key.
+/// Validates an uploaded chain and key.
 ///
 /// The first of these checks that fails is reported; where a check applies to both texts, the chain
 /// goes first:
@@ -50,7 +50,7 @@ use zeroize::Zeroizing;
 /// # Errors
 /// [`InvalidCertificate`], whose message is written for the uploader and contains no part of the
 /// key.
-pub fn admit(
+pub fn validate_upload(
     chain_pem: &str,
     key_pem: &str,
     now: Timestamp,
@@ -97,10 +97,10 @@ fn is_kept(text: &str, printed: &str) -> bool {
 }
 
 /// Reads the leaf out of a chain without a key. Checks and errors are those of steps 2 to 9 of
-/// [`admit`], for the chain; no signature and no validity period is checked.
+/// [`validate_upload`], for the chain; no signature and no validity period is checked.
 ///
 /// # Errors
-/// [`InvalidCertificate`], as [`admit`].
+/// [`InvalidCertificate`], as [`validate_upload`].
 pub fn inspect(chain_pem: &str) -> Result<Leaf, InvalidCertificate> {
     let text = PemDocument::scan(chain_pem);
     check_lengths(chain_pem, &text, "")?;
@@ -126,7 +126,7 @@ fn decode_certificates(chain: &PemDocument<'_>) -> Result<Vec<Zeroizing<Vec<u8>>
         .collect()
 }
 
-/// Steps 5 to 9 of [`admit`].
+/// Steps 5 to 9 of [`validate_upload`].
 fn read_chain<'a>(
     text: &PemDocument<'_>,
     ders: &'a [Zeroizing<Vec<u8>>],

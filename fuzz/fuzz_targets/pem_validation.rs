@@ -1,13 +1,13 @@
 //! A chain and a key, separated by the first byte 0xff, which no text contains.
 //!
-//! Admission never panics; every error is printable; an admitted certificate is admitted again,
+//! Validation never panics; every error is printable; a valid certificate is valid again,
 //! unchanged, in its serialized form.
 
 #![no_main]
 
 use edgeseal_core::{
     Timestamp,
-    certificate::{admit, chain_to_pem},
+    certificate::{chain_to_pem, validate_upload},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -21,7 +21,7 @@ fuzz_target!(|input: &[u8]| {
         None => (input, input),
     };
     let (chain, key) = (String::from_utf8_lossy(chain), String::from_utf8_lossy(key));
-    match admit(&chain, &key, NOW) {
+    match validate_upload(&chain, &key, NOW) {
         Err(why) => {
             let why = why.to_string();
             assert!(
@@ -31,7 +31,8 @@ fuzz_target!(|input: &[u8]| {
         }
         Ok(first) => {
             let printed = chain_to_pem(&first.leaf, &first.intermediates);
-            let again = admit(&printed, &key, NOW).expect("what was let in is let in again");
+            let again =
+                validate_upload(&printed, &key, NOW).expect("what was let in is let in again");
             assert_eq!(first.leaf, again.leaf);
             assert_eq!(first.intermediates, again.intermediates);
             assert!(first.key == again.key);
