@@ -51,7 +51,7 @@ pub type BatchAddDcdnDomain = AddDomain<Dcdn, Each>;
 pub struct AddDomain<P, N>(PhantomData<(P, N)>);
 
 /// How a product's actions specify the content of a new domain.
-pub trait AddDialect: 'static {
+pub trait AddVariant: 'static {
     /// Reads the type of content that the domain delivers.
     ///
     /// # Errors
@@ -183,7 +183,7 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-impl<P: AddDialect, N: DomainNames> Operation for AddDomain<P, N> {
+impl<P: AddVariant, N: DomainNames> Operation for AddDomain<P, N> {
     type Params = Params;
     type Reply = EmptyReply;
     type Error = Error;
@@ -213,7 +213,7 @@ impl<P: AddDialect, N: DomainNames> Operation for AddDomain<P, N> {
     }
 }
 
-impl AddDialect for Cdn {
+impl AddVariant for Cdn {
     fn service(params: &ParamMap, _: bool) -> Result<ServiceType, Error> {
         let given = params.get_non_empty("CdnType").ok_or(Error::NoService)?;
         ServiceType::from_wire_name(given).ok_or_else(|| Error::Service {
@@ -222,7 +222,7 @@ impl AddDialect for Cdn {
     }
 }
 
-impl AddDialect for Dcdn {
+impl AddVariant for Dcdn {
     fn service(params: &ParamMap, batch: bool) -> Result<ServiceType, Error> {
         let given = |param| params.get_non_empty(param).filter(|_| !batch).map(sanitize);
         if let Some(given) = given("FunctionType") {

@@ -5,11 +5,11 @@
 //! that order.
 
 mod binding_warnings;
-mod dialects;
 mod error;
 mod legacy;
 mod params;
 mod source;
+mod variants;
 
 use std::slice;
 
@@ -33,15 +33,15 @@ use crate::{
 };
 
 pub(super) use binding_warnings::{new_binding_warnings, replaced_binding_warnings};
-pub use dialects::{
-    BatchSetCdnDomainServerCertificate, BatchSetDcdnDomainCertificate, SetCdnDomainSslCertificate,
-    SetDcdnDomainCertificate, SetDomainServerCertificate,
-};
 pub(in crate::ops) use error::Error;
 pub(super) use params::BindingRole;
 use params::Params;
 use source::Reference;
 pub(super) use source::{CertificateInput, UploadedCertificate, check_covers};
+pub use variants::{
+    BatchSetCdnDomainServerCertificate, BatchSetDcdnDomainCertificate, SetCdnDomainSslCertificate,
+    SetDcdnDomainCertificate, SetDomainServerCertificate,
+};
 
 /// The permission to add a certificate to CAS: the same as for any other upload.
 const UPLOAD: &str = "yundun-cert:UploadUserCertificate";

@@ -43,10 +43,10 @@ pub type SetDcdnDomainCertificate = SetCertificate<LegacyDcdn, One>;
 pub type BatchSetDcdnDomainCertificate = SetCertificate<LegacyDcdn, Each>;
 
 /// Enables HTTPS of domains with a certificate, or disables it.
-pub struct SetCertificate<D, N>(PhantomData<(D, N)>);
+pub struct SetCertificate<V, N>(PhantomData<(V, N)>);
 
 /// The parameter names and error codes of an action.
-pub trait Dialect: 'static {
+pub trait Variant: 'static {
     /// Names of the parameters.
     const PARAM_NAMES: ParamNames;
 
@@ -72,7 +72,7 @@ const LEGACY_PARAM_NAMES: ParamNames = ParamNames {
     ..Current::PARAM_NAMES
 };
 
-impl Dialect for Current {
+impl Variant for Current {
     const PARAM_NAMES: ParamNames = ParamNames {
         enabled: "SSLProtocol",
         chain: "SSLPub",
@@ -84,13 +84,13 @@ impl Dialect for Current {
     type Error = Error;
 }
 
-impl Dialect for Legacy {
+impl Variant for Legacy {
     const PARAM_NAMES: ParamNames = LEGACY_PARAM_NAMES;
 
     type Error = LegacyError;
 }
 
-impl Dialect for Legacy2014 {
+impl Variant for Legacy2014 {
     const PARAM_NAMES: ParamNames = ParamNames {
         enabled: "ServerCertificateStatus",
         chain: "ServerCertificate",
@@ -101,27 +101,27 @@ impl Dialect for Legacy2014 {
     type Error = LegacyError;
 }
 
-impl Dialect for LegacyDcdn {
+impl Variant for LegacyDcdn {
     const PARAM_NAMES: ParamNames = LEGACY_PARAM_NAMES;
 
     type Error = LegacyDcdnError;
 }
 
-impl<D: Dialect, N: DomainNames> Operation for SetCertificate<D, N> {
+impl<V: Variant, N: DomainNames> Operation for SetCertificate<V, N> {
     type Params = (Vec<DomainPattern>, Params);
     type Reply = EmptyReply;
-    type Error = D::Error;
+    type Error = V::Error;
 
-    fn parse(input: Input<'_>) -> Result<(Vec<DomainPattern>, Params), D::Error> {
+    fn parse(input: Input<'_>) -> Result<(Vec<DomainPattern>, Params), V::Error> {
         let names = N::parse(input).map_err(Error::from)?;
-        Ok((names, Params::parse(input.params, D::PARAM_NAMES)))
+        Ok((names, Params::parse(input.params, V::PARAM_NAMES)))
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
         (names, params): (Vec<DomainPattern>, Params),
-    ) -> Result<Success<EmptyReply>, D::Error> {
+    ) -> Result<Success<EmptyReply>, V::Error> {
         Ok(super::set(context, call, &names, params).await?)
     }
 }
