@@ -183,10 +183,8 @@ impl Server {
                 return telemetry::shed(Shed::ProxyHeader);
             };
             drop(permit);
-            match self
-                .limiter
-                .acquire(client.ip(), protocol == Protocol::Https)
-            {
+            let handshake = protocol == Protocol::Https;
+            match self.limiter.acquire(client.ip(), handshake) {
                 Ok(permit) => (client, permit),
                 Err(reason) => return telemetry::shed(reason),
             }
@@ -196,14 +194,15 @@ impl Server {
         let permit = Arc::new(permit);
         // Each stage has its own allocation while it lasts: an idle connection does not keep what
         // its handshake needed.
-        let opening = Box::pin(self.open(stream, peer, protocol, token, Arc::clone(&permit)));
-        if let Some(Some(rest)) = unless_evicted(&permit, opening).await {
-            unless_evicted(&permit, rest).await;
+        let http = Box::pin(self.establish(stream, peer, protocol, token, Arc::clone(&permit)));
+        if let Some(Some(http)) = unless_evicted(&permit, http).await {
+            unless_evicted(&permit, http).await;
         }
     }
 
-    /// Everything before HTTP, and then HTTP; `None` if the client is not to be served.
-    async fn open(
+    /// Does the TLS handshake, if there is one; returns the future that serves HTTP. `None` if the
+    /// client is not to be served.
+    async fn establish(
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
