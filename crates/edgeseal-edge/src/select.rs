@@ -36,9 +36,9 @@ pub enum NoCertificate {
     HttpsOff,
 }
 
-/// The result of the selection.
+/// The domain that was selected, with what the handshake needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selected<'a, M> {
+pub struct SelectedDomain<'a, M> {
     /// The certificate and key.
     pub material: M,
     /// The domain's delivery settings for the handshake.
@@ -47,14 +47,14 @@ pub struct Selected<'a, M> {
     pub domain: MatchedDomain<'a>,
 }
 
-/// Selects by SNI.
+/// Selects a domain by SNI.
 ///
 /// # Errors
 /// [`NoCertificate`], in the order of the module documentation.
 pub fn select<'a, M: Clone>(
     index: &Index<ServedDomain<M>>,
     sni: Option<&'a str>,
-) -> Result<Selected<'a, M>, NoCertificate> {
+) -> Result<SelectedDomain<'a, M>, NoCertificate> {
     let sni = sni.ok_or(NoCertificate::NoSni)?;
     let host = Host::parse(sni).ok_or(NoCertificate::UnknownName)?;
     let (entry, found) = index.find(&host).ok_or(NoCertificate::UnknownName)?;
@@ -63,7 +63,7 @@ pub fn select<'a, M: Clone>(
     }
     match entry.https {
         Https::Off => Err(NoCertificate::HttpsOff),
-        Https::On(material) => Ok(Selected {
+        Https::On(material) => Ok(SelectedDomain {
             material,
             delivery: entry.delivery,
             domain: MatchedDomain {

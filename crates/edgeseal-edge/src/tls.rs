@@ -171,24 +171,24 @@ impl Terminator {
         let (accepted, bytes) = self.client_hello(&mut stream, draining).await?;
         self.limiter.wait_turn().await?;
         let hello = accepted.client_hello();
-        let chosen = match self.choose(hello.server_name()) {
-            Ok(chosen) => chosen,
+        let selected = match self.select(hello.server_name()) {
+            Ok(selected) => selected,
             Err(SelectError::None(reason)) => return Err(refuse(stream, reason).await),
             Err(SelectError::Unusable(domain, reason)) => {
                 return Err(refuse_unusable(stream, domain, reason).await);
             }
         };
-        let can_sign = |offered: &[_]| chosen.resolver.can_sign(offered);
+        let can_sign = |offered: &[_]| selected.resolver.can_sign(offered);
         let read = ParsedClientHello::read(&bytes).unwrap_or_default();
         let schemes = hello.signature_schemes();
-        if let Some(alert) = read.incompatibility_alert(chosen.delivery.tls, schemes, can_sign) {
+        if let Some(alert) = read.incompatibility_alert(selected.delivery.tls, schemes, can_sign) {
             send_alert_and_close(&mut stream, alert).await;
             return Err(invalid("the client has nothing in common with the domain").into());
         }
         let config = self.configs.config_for(
-            chosen.domain.domain_id,
-            &chosen.delivery,
-            Arc::clone(&chosen.resolver),
+            selected.domain.domain_id,
+            &selected.delivery,
+            Arc::clone(&selected.resolver),
             hello.cipher_suites(),
         );
         drop(accepted);
@@ -196,7 +196,7 @@ impl Terminator {
         let stream = timeout_at(deadline, TlsStream::accept(stream, bytes, config.into()))
             .await
             .map_err(|_| AcceptError::TimedOut)?;
-        let terminated = chosen.into_connection(stream)?;
+        let terminated = selected.into_connection(stream)?;
         telemetry::session(terminated.is_resumed());
         Ok(terminated)
     }
@@ -226,8 +226,8 @@ impl Terminator {
         }
     }
 
-    /// Selects for a client that named this host, if any.
-    fn choose(&self, named: Option<&str>) -> Result<Selection, SelectError> {
+    /// Selects the domain for a client that named this host, if any.
+    fn select(&self, named: Option<&str>) -> Result<Selection, SelectError> {
         let sni = named.or(self.default_host.as_deref());
         let selected = select(&self.index, sni).map_err(SelectError::None)?;
         let resolver = CertResolver::of(&self.keys, &selected.material)
@@ -240,7 +240,7 @@ impl Terminator {
     }
 }
 
-/// What a ClientHello gets.
+/// The selected domain, with the resolver that chooses its certificate.
 struct Selection {
     resolver: Arc<CertResolver>,
     domain: MatchedDomain<'static>,

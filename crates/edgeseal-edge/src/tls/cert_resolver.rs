@@ -57,8 +57,8 @@ impl CertResolver {
     ) -> Result<Self, MaterialError> {
         let (ecdsa, rsa) = match certificates.as_set() {
             CertificateSet::Single(material) => {
-                let usable = keys.get(&material)?;
-                return Ok(Self::with(*material.digest(), usable));
+                let key = keys.get(&material)?;
+                return Ok(Self::with(*material.digest(), key));
             }
             CertificateSet::Pair { ecdsa, rsa, .. } => (ecdsa, rsa),
         };
@@ -90,10 +90,10 @@ impl CertResolver {
     }
 
     /// Whether this is one of the certificates.
-    pub(super) fn has(&self, digest: &Digest) -> bool {
-        let otherwise = self.fallback.as_ref();
+    pub(super) fn includes(&self, digest: &Digest) -> bool {
+        let fallback = self.fallback.as_ref();
         self.preferred.0 == *digest
-            || otherwise.is_some_and(|otherwise| otherwise.material.digest() == digest)
+            || fallback.is_some_and(|fallback| fallback.material.digest() == digest)
     }
 
     /// The chosen certificate; `None` before the client was considered.
@@ -104,19 +104,19 @@ impl CertResolver {
     /// Whether one of the keys supports a scheme that the client offers. A key that cannot be used
     /// counts as supporting all: its failure is not decided here.
     pub(super) fn can_sign(&self, offered: &[SignatureScheme]) -> bool {
-        let signs = |usable: &ServingKey| usable.key.key.choose_scheme(offered).is_some();
+        let signs = |key: &ServingKey| key.certified.key.choose_scheme(offered).is_some();
         signs(&self.preferred.1)
-            || self.fallback.as_ref().is_some_and(|otherwise| {
-                let usable = otherwise.keys.get(&otherwise.material);
-                usable.map_or(true, |usable| signs(&usable))
+            || self.fallback.as_ref().is_some_and(|fallback| {
+                let key = fallback.keys.get(&fallback.material);
+                key.map_or(true, |key| signs(&key))
             })
     }
 
-    fn choose(&self, digest: Digest, usable: ServingKey) -> Arc<CertifiedKey> {
-        let not_after = usable.not_after;
+    fn choose(&self, digest: Digest, key: ServingKey) -> Arc<CertifiedKey> {
+        let not_after = key.not_after;
         // A second ClientHello chooses the same.
         let _ = self.chosen.set(ChosenCertificate { digest, not_after });
-        usable.key
+        key.certified
     }
 
     /// Why one of two certificates could not be used, if that was found.
@@ -129,19 +129,25 @@ impl ResolvesServerCert for CertResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let offered = hello.signature_schemes();
         let preferred = || {
-            let (digest, usable) = &self.preferred;
-            Some(self.choose(*digest, usable.clone()))
+            let (digest, key) = &self.preferred;
+            Some(self.choose(*digest, key.clone()))
         };
-        let Some(otherwise) = &self.fallback else {
+        let Some(fallback) = &self.fallback else {
             return preferred();
         };
-        let taken = self.preferred.1.key.key.choose_scheme(offered).is_some();
+        let taken = self
+            .preferred
+            .1
+            .certified
+            .key
+            .choose_scheme(offered)
+            .is_some();
         if taken && !is_for_rsa_only(hello.cipher_suites()) {
             return preferred();
         }
-        match otherwise.keys.get(&otherwise.material) {
-            Ok(usable) if usable.key.key.choose_scheme(offered).is_some() => {
-                Some(self.choose(*otherwise.material.digest(), usable))
+        match fallback.keys.get(&fallback.material) {
+            Ok(key) if key.certified.key.choose_scheme(offered).is_some() => {
+                Some(self.choose(*fallback.material.digest(), key))
             }
             Ok(_) => preferred(),
             Err(reason) => {

@@ -26,7 +26,7 @@ pub(crate) struct KeyCache {
 /// A certificate with its parsed key.
 #[derive(Clone, Debug)]
 pub(super) struct ServingKey {
-    pub(super) key: Arc<CertifiedKey>,
+    pub(super) certified: Arc<CertifiedKey>,
     /// End of the certificate's validity.
     pub(super) not_after: Timestamp,
 }
@@ -69,7 +69,7 @@ impl KeyCache {
             return Ok(parsed);
         }
         let parsed = ServingKey {
-            key: Arc::new(self.open(material)?),
+            certified: Arc::new(self.open(material)?),
             not_after: not_after(material.leaf()),
         };
         self.cache.insert(*material.digest(), parsed.clone());
@@ -93,7 +93,7 @@ impl KeyCache {
     /// The kind of a key; `None` if a pair cannot contain its kind, or if it cannot be used.
     pub(crate) fn kind(&self, material: &Material) -> Option<KeyKind> {
         let cached = self.cache.get(material.digest());
-        let cached = cached.map(|parsed| parsed.key);
+        let cached = cached.map(|parsed| parsed.certified);
         let key = cached.or_else(|| Some(Arc::new(self.open(material).ok()?)))?;
         match key.key.algorithm() {
             SignatureAlgorithm::ECDSA => Some(KeyKind::Ecdsa),

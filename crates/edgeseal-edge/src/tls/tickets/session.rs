@@ -130,7 +130,8 @@ impl ProducesTickets for SessionTicketer {
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let opened = self.tickets.open(self.domain_id, ticket)?;
         let (session, plain) = Session::decode(&opened)?;
-        if session.left_ms(self.tickets.now()) == 0 || !self.resolver.has(&session.certificate) {
+        if session.left_ms(self.tickets.now()) == 0 || !self.resolver.includes(&session.certificate)
+        {
             return None;
         }
         *self.resumed.lock() = Some(session);
