@@ -194,7 +194,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
                 log::init(config.log_format.0, "info")?;
                 config::warn_of_unknown_variables(&config);
                 admin::install_recorder();
-                Ok(serve::serve(&config, flags.take_over, |_| {}).await?)
+                Ok(serve::serve(&config, flags.hand_over, |_| {}).await?)
             }
             Command::Takeover(flags) => {
                 let config = load(&flags.serve)?;

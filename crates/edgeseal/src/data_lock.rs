@@ -24,7 +24,7 @@ pub(crate) enum DataLockError {
     /// Another process holds the lock.
     #[error(
         "{} is in use by {}: one process owns a data directory; stop that one, give this one another --data, or \
-         start with --take-over",
+         start with --hand-over",
         data.display(),
         holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
     )]

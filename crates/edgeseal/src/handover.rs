@@ -6,7 +6,7 @@
 //!
 //! | successor | running process | then |
 //! |---|---|---|
-//! | `take-over 1` | | |
+//! | `hand-over 1` | | |
 //! | | `sockets …`, with the sockets | the successor loads the replica and binds missing sockets |
 //! | `loaded` | | the running process finishes calls and releases store and replica; its edge serves |
 //! | | `released` | the successor opens them, catches up, and accepts HTTPS connections |
@@ -77,7 +77,7 @@ pub(crate) struct Predecessor {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandoverError {
     /// No process listens.
-    #[error("no process serves {} that could be taken over from ({cause}); start without --take-over", path.display())]
+    #[error("no process serves {} that could be taken over from ({cause}); start without --hand-over", path.display())]
     NotRunning {
         /// The data directory.
         path: PathBuf,
@@ -113,7 +113,7 @@ impl From<io::Error> for HandoverError {
     }
 }
 
-const TAKE_OVER: &str = "take-over 1";
+const HAND_OVER: &str = "hand-over 1";
 const LOADED: &str = "loaded";
 const RELEASED: &str = "released";
 const SERVING: &str = "serving";
@@ -162,7 +162,7 @@ impl HandoverListener {
         let (stream, _) = self.listener.accept().await?;
         check_user(&stream)?;
         let mut stream = HandoverStream::new(stream);
-        stream.expect(TAKE_OVER, REPLY_TIMEOUT).await?;
+        stream.expect(HAND_OVER, REPLY_TIMEOUT).await?;
         Ok(Successor(stream))
     }
 }
@@ -233,7 +233,7 @@ impl Predecessor {
     }
 
     async fn receive_sockets(&mut self, sockets: &mut Sockets) -> Result<(), HandoverError> {
-        self.stream.send(TAKE_OVER).await?;
+        self.stream.send(HAND_OVER).await?;
         let received = self.stream.receive(REPLY_TIMEOUT).await?;
         let unexpected = || HandoverError::UnexpectedMessage {
             received: received.clone(),

@@ -59,13 +59,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts everything; returns once all sockets listen. With `take_over`, this process replaces
+    /// Starts everything; returns once all sockets listen. With `hand_over`, this process replaces
     /// the one that serves the data directory; if the start fails, that one keeps serving.
     ///
     /// # Errors
     /// [`StartError`] says what prevents the start.
-    pub(crate) async fn start(config: &Config, take_over: bool) -> Result<Self, StartError> {
-        startup::start(config, take_over).await
+    pub(crate) async fn start(config: &Config, hand_over: bool) -> Result<Self, StartError> {
+        startup::start(config, hand_over).await
     }
 
     /// Where everything listens.

@@ -43,20 +43,20 @@ impl ShutdownSignals {
 }
 
 /// Serves until SIGTERM or SIGINT, or until another process takes over; a second signal exits at
-/// once. With `take_over` this process takes over from the running one. `on_ready` is called once
+/// once. With `hand_over` this process takes over from the running one. `on_ready` is called once
 /// all sockets listen, after the line `ready`.
 ///
 /// # Errors
 /// [`StartError`] says what prevents the start.
 pub(crate) async fn serve(
     config: &Config,
-    take_over: bool,
+    hand_over: bool,
     on_ready: impl FnOnce(&Addresses),
 ) -> Result<ExitCode, StartError> {
     resources::enable_background_purge();
     // Installed first: a SIGHUP during startup must not terminate the process.
     let mut reloads = ReloadSignal(signal(SignalKind::hangup())?);
-    let mut node = Node::start(config, take_over).await?;
+    let mut node = Node::start(config, hand_over).await?;
     let addresses = node.addresses();
     tracing::info!(
         api = %addresses.api,

@@ -100,7 +100,7 @@ pub(crate) async fn run(mut config: Config, flags: &Flags) -> Result<ExitCode, T
         let bound = addresses.api_tls.unwrap_or(address);
         print(&recipe(&authority, bound, true));
     };
-    serve::serve(&config, flags.serve.take_over, tell)
+    serve::serve(&config, flags.serve.hand_over, tell)
         .await
         .map_err(explain_permission)
 }

@@ -1,4 +1,4 @@
-//! The flags of `edgeseal serve`: `--config`, `--take-over`, and the settings that are flags as
+//! The flags of `edgeseal serve`: `--config`, `--hand-over`, and the settings that are flags as
 //! well.
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -26,7 +26,7 @@ pub(crate) struct Flags {
     pub(crate) config: Option<PathBuf>,
     /// Take over from the process that serves this data directory, without refusing a connection
     #[arg(long)]
-    pub(crate) take_over: bool,
+    pub(crate) hand_over: bool,
     #[command(flatten)]
     settings: SettingFlags,
 }

@@ -25,7 +25,7 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Store(#[from] OpenError),
     /// Another process has the store open.
-    #[error("{0}; to take over from it, start with --take-over")]
+    #[error("{0}; to take over from it, start with --hand-over")]
     StoreInUse(#[source] OpenError),
     /// The running process does not hand over.
     #[error(transparent)]

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// See [`Node::start`].
-pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, StartError> {
+pub(super) async fn start(config: &Config, hand_over: bool) -> Result<Node, StartError> {
     let mut settings = config.settings()?;
     let mut options = edge_options(config);
     let descriptors = allocate_descriptors(config)?;
@@ -32,7 +32,7 @@ pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, Star
     settings.connection_limits.total = descriptors.api_connections;
     let mut sockets = Sockets::from_service_manager()?;
     options.own_listeners = sockets.own_addresses();
-    let predecessor = connect_predecessor(config, take_over, &mut sockets).await?;
+    let predecessor = connect_predecessor(config, hand_over, &mut sockets).await?;
     private_files::create_private_dir(&config.data)?;
     let Some(predecessor) = predecessor else {
         let lock = DataLock::acquire(&config.data)?;
@@ -53,10 +53,10 @@ pub(super) async fn start(config: &Config, take_over: bool) -> Result<Node, Star
 /// The process to take over from, with its sockets. `None` if it ends meanwhile.
 async fn connect_predecessor(
     config: &Config,
-    take_over: bool,
+    hand_over: bool,
     sockets: &mut Sockets,
 ) -> Result<Option<Predecessor>, StartError> {
-    if !take_over {
+    if !hand_over {
         return Ok(None);
     }
     if config.store_url() == StoreUrl::Memory {

@@ -45,7 +45,7 @@ impl Authority {
         let absolute = data.canonicalize();
         let data = absolute.map_err(PrivateFileError::of("read", data))?;
         let directory = data.join("takeover");
-        let name = format!("Edgeseal take-over of {}", hosts::DOMAIN);
+        let name = format!("Edgeseal takeover of {}", hosts::DOMAIN);
         let ca = LocalCa::open_or_create(&directory, &name, Some(name_constraints()), now)?;
         let params = LeafParams {
             names: &hosts::names(),

@@ -323,7 +323,7 @@ async fn assert_all_is_well(server: &Server, when: &str) {
 async fn connect_as_successor(server: &Server) -> BufReader<UnixStream> {
     let path = server.data().join("handover/socket");
     let mut stream = BufReader::new(UnixStream::connect(path).await.unwrap());
-    stream.write_all(b"take-over 1\n").await.unwrap();
+    stream.write_all(b"hand-over 1\n").await.unwrap();
     assert_eq!(
         read_message(&mut stream).await,
         "sockets https http api admin"
@@ -350,7 +350,7 @@ async fn a_successor_that_exits_at_any_step_changes_nothing() {
     let visitor = Client::start("visits", &met, move || get_page(https, "http/1.1"));
 
     let mut stranger = UnixStream::connect(directory.join("socket")).await.unwrap();
-    stranger.write_all(b"take-over 99\n").await.unwrap();
+    stranger.write_all(b"hand-over 99\n").await.unwrap();
     assert_eq!(
         stranger.read(&mut [0; 8]).await.unwrap(),
         0,
@@ -411,7 +411,7 @@ async fn a_killed_successor_leaves_the_predecessor_serving() {
     let (mut server, _) = serving().await;
     for delay in [0, 20, 40, 60, 80, 120, 180] {
         let mut command = server.command();
-        command.arg("--take-over").stderr(Stdio::null());
+        command.arg("--hand-over").stderr(Stdio::null());
         let mut next = command.spawn().unwrap();
         sleep(Duration::from_millis(delay)).await;
         next.kill().unwrap();
@@ -456,27 +456,27 @@ async fn failed_hand_overs_are_reported_and_change_nothing() {
         said
     };
     let said = says(&mut server.command());
-    assert!(said.contains("start with --take-over"), "{said}");
+    assert!(said.contains("start with --hand-over"), "{said}");
 
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = taken.local_addr().map(|at| (taken, at)).unwrap();
     let mut command = server.command_at(&[("--http", taken.1)]);
-    let said = says(command.arg("--take-over"));
+    let said = says(command.arg("--hand-over"));
     assert!(said.contains("cannot listen"), "{said}");
     assert_all_is_well(&server, "after the port was in use").await;
 
     let key = fs::read(server.data().join("kek")).unwrap();
     fs::remove_file(server.data().join("kek")).unwrap();
-    let said = says(server.command().arg("--take-over"));
+    let said = says(server.command().arg("--hand-over"));
     assert!(said.contains("key-encryption keys"), "{said}");
     fs::write(server.data().join("kek"), key).unwrap();
     assert_all_is_well(&server, "after the keys were missing").await;
 
     let status = server.terminate();
     assert_eq!(status.code(), Some(0));
-    let said = says(server.command().arg("--take-over"));
+    let said = says(server.command().arg("--hand-over"));
     assert!(said.contains("no process serves"), "{said}");
-    let said = says(server.command().args(["--take-over", "--store", "memory:"]));
+    let said = says(server.command().args(["--hand-over", "--store", "memory:"]));
     assert!(said.contains("a store in memory"), "{said}");
     server.launch();
     server.stop();
@@ -506,7 +506,7 @@ async fn a_predecessor_killed_in_a_hand_over_leaves_the_successor_serving() {
     let (mut server, _) = serving().await;
     // The predecessor is asked and does not respond: it hands over nothing.
     server.signal("STOP");
-    let next = server.spawn(&["--take-over"]);
+    let next = server.spawn(&["--hand-over"]);
     let asked = format!("/proc/{}/net/unix", next.id());
     eventually("the hand-over request is queued", async || {
         let sockets = fs::read_to_string(&asked).ok()?;
@@ -520,7 +520,7 @@ async fn a_predecessor_killed_in_a_hand_over_leaves_the_successor_serving() {
     let told = "exited during the hand-over";
     assert!(server.log().contains(told), "{}", server.log());
     for delay in [0, 10, 20, 40, 80, 160] {
-        let next = server.spawn(&["--take-over"]);
+        let next = server.spawn(&["--hand-over"]);
         sleep(Duration::from_millis(delay)).await;
         assert_continues_alone(&mut server, next, &format!("killed after {delay} ms")).await;
     }
@@ -534,10 +534,10 @@ async fn a_live_predecessor_that_aborts_keeps_serving() {
     assert_eq!(server.terminate().code(), Some(0));
     let path = server.data().join("handover/socket");
     let other = tokio::net::UnixListener::bind(&path).unwrap();
-    let mut next = server.spawn(&["--take-over"]);
+    let mut next = server.spawn(&["--hand-over"]);
     let (stream, _) = other.accept().await.unwrap();
     let mut stream = BufReader::new(stream);
-    assert_eq!(read_message(&mut stream).await, "take-over 1");
+    assert_eq!(read_message(&mut stream).await, "hand-over 1");
     drop(stream);
     let status = tokio::task::spawn_blocking(move || wait_for_exit(&mut next)).await;
     assert_eq!(status.unwrap().code(), Some(64), "{}", server.log());

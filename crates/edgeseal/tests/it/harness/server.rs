@@ -123,7 +123,7 @@ impl Server {
     pub(crate) fn hand_over(&mut self) -> Child {
         let before = self.process.take().expect("it runs");
         let mut command = self.command();
-        command.arg("--take-over");
+        command.arg("--hand-over");
         self.launch_with(command);
         before
     }
