@@ -1,8 +1,12 @@
 //! Enables HTTPS of domains with a certificate, or disables it: shared by all operations that do
 //! so.
 //!
-//! The order of refusals is part of the API contract; [`set`], [`params`] and [`source`] follow
-//! that order.
+//! - [`set_from_params`]: the actions of [`variants`], from their parameters;
+//! - [`bind`]: other actions, in a transaction of its own;
+//! - [`bind_in`], [`bind_stored`]: part of the caller's transaction.
+//!
+//! All of them run a [`CertificateChange`]. The order of refusals is part of the API contract;
+//! [`set_from_params`], [`params`] and [`source`] follow that order.
 
 mod binding_warnings;
 mod error;
@@ -50,7 +54,7 @@ const UPLOAD: &str = "yundun-cert:UploadUserCertificate";
 ///
 /// # Errors
 /// [`Error`] of the first domain that has one.
-async fn set(
+async fn set_from_params(
     context: &Context,
     call: &Authorized,
     names: &[DomainPattern],
@@ -127,7 +131,7 @@ pub(super) async fn bind_in(
         source: Some((source, BindingRole::Primary)),
         warnings: &[],
     };
-    change.decide(draft).await
+    change.run_in(draft).await
 }
 
 /// Binds a stored certificate of the caller's account to a domain inside a transaction; returns the
@@ -170,14 +174,15 @@ impl CertificateChange<'_> {
         let changed = self
             .context
             .catalog
-            .transact(&self.call.audit, |draft| self.decide(draft))
+            .transact(&self.call.audit, |draft| self.run_in(draft))
             .await;
         let Committed { value, revision } =
             changed.map_err(|error| Error::from_change(error, self.source.is_some()))?;
         Ok(Success::served(revision, self.environment).with_warnings(value))
     }
 
-    async fn decide(self, mut draft: Draft) -> Result<(Draft, Vec<Warning>), ChangeError<Error>> {
+    /// Makes the change inside a transaction; returns the warnings.
+    async fn run_in(self, mut draft: Draft) -> Result<(Draft, Vec<Warning>), ChangeError<Error>> {
         let refused = |error| ChangeError::Refused(error);
         let mut domains = Vec::with_capacity(self.names.len());
         for name in self.names {

@@ -9,7 +9,7 @@ use crate::{
     ops::cdn::{domain_list_error::DomainListError, domain_lookup::DomainError},
 };
 
-/// Errors of the legacy actions of the CDN.
+/// Errors of the legacy actions of the CDN. One variant, so that `api_error!` applies.
 #[derive(Debug, thiserror::Error)]
 pub enum LegacyError {
     /// Any cause.
@@ -17,7 +17,7 @@ pub enum LegacyError {
     Set(#[from] Error),
 }
 
-/// Errors of the legacy actions of the DCDN.
+/// Errors of the legacy actions of the DCDN. One variant, so that `api_error!` applies.
 #[derive(Debug, thiserror::Error)]
 pub enum LegacyDcdnError {
     /// Any cause.

@@ -122,6 +122,6 @@ impl<V: Variant, N: DomainNames> Operation for SetCertificate<V, N> {
         call: &Authorized,
         (names, params): (Vec<DomainPattern>, Params),
     ) -> Result<Success<EmptyReply>, V::Error> {
-        Ok(super::set(context, call, &names, params).await?)
+        Ok(super::set_from_params(context, call, &names, params).await?)
     }
 }
