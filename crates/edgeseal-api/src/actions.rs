@@ -1,4 +1,5 @@
-//! The table of actions: one row each, with everything that the steps before the operation need.
+//! Step 2 of a call: the table of actions, one row each, with everything that the steps before the
+//! operation need.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -5,7 +5,8 @@
 //! [`rate_limit`] → [`authorize`] (permissions) → [`ops`] (the operation) → [`render`] (bytes
 //! again). [`pipeline`] is that list as one function. [`authenticate`], [`rate_limit`] and
 //! [`authorize`] each return a value that only they can construct and that the next step requires,
-//! so no signed call can skip one of them.
+//! so no signed call can skip one of them. Steps
+//! have the numbers of the table in `ARCHITECTURE.md`.
 //!
 //! The cloud's terms appear only in this crate: the crates below know domains, certificates and
 //! revisions, not `SSLPub`. Each operation has typed errors; each error maps to one row of [`code`]

@@ -18,7 +18,7 @@ use crate::{
     warning::Warning,
 };
 
-/// One action, or several that differ in spelling only: five items, in this order. `Call` is
+/// One action, or several that differ in spelling only ([`ops`](crate::ops)). `Call` is
 /// [`UnsignedCall`] for an action that is authenticated by a parameter instead of a signature.
 pub trait Operation<Call: 'static = Authorized>: 'static {
     /// The typed parameters.

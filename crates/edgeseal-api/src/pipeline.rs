@@ -169,6 +169,7 @@ async fn process(
     let within_rate = check_rates(context, caller).map_err(boxed)?;
     let call = authorize(context, within_rate).await.map_err(boxed)?;
     state.wait = call.prefer_wait().map(|wait| (wait, call.domain_names()));
+    // `operation::handle`, for the operation in the row of the action.
     run(context, &call).await
 }
 

@@ -1,4 +1,4 @@
-//! Renders responses: the only place that writes an envelope.
+//! Step 9 of a call: renders the response. The only place that writes an envelope.
 //!
 //! Clients require that success bodies hold no `Code` and no `Message`, not even below `Warnings`;
 //! that JSON has no space after a colon (shell scripts search for `"Message":"`); and exactly these

@@ -1,4 +1,4 @@
-//! Requests as received, and their decoded parameters.
+//! Step 1 of a call: the request as received, and its decoded parameters.
 
 use std::{net::IpAddr, ops::Deref, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Waits for the edge in this process to apply a change, and for all edges to prove it.
+//! Step 9 of a call: waits for the edge in this process to apply a change, and for all edges to
+//! prove it.
 
 use std::time::Duration;
 
