@@ -1,4 +1,8 @@
 //! Sockets: accept, handshake, HTTP, and the graceful end of connections.
+//!
+//! [`Server::spawn_connection`] acquires a permit, [`Server::establish`] does the handshake
+//! ([`Terminator::accept`]: ClientHello, domain, certificate), and [`http1`] or [`http2`] passes
+//! each request to [`Proxy::serve`].
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 

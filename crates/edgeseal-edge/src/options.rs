@@ -11,8 +11,7 @@ use ipnet::IpNet;
 
 use crate::{AccessLog, Limits, MemoryUse, OwnListeners, Timeouts};
 
-/// The group whose edges serve the staging environment.
-pub const STAGING: &str = "staging";
+pub use edgeseal_store::rollout::STAGING_GROUP as STAGING;
 
 /// The options of an edge.
 #[derive(Clone, Debug)]

@@ -259,7 +259,7 @@ impl Follower {
             .await
     }
 
-    /// Serves what was prepared, and returns what is to be proven.
+    /// Serves what was prepared and written to the replica; returns what is to be proven.
     fn apply(&self, prepared: Vec<Prepared>) -> Vec<AppliedChange> {
         let changed = prepared.iter().filter_map(Prepared::applied_change);
         let changed = changed.collect();

@@ -25,7 +25,7 @@ pub const SILENT_AFTER_MS: i64 = 3 * HEARTBEAT_MS;
 /// The store may remove the last report of an edge after a day without another.
 pub const REPORT_TTL_MS: i64 = 24 * 60 * HEARTBEAT_MS;
 
-/// The group whose edges serve staged certificates.
+/// The group whose edges serve the staging environment.
 pub const STAGING_GROUP: &str = "staging";
 
 /// A state of a domain that edges must serve.
