@@ -1,8 +1,8 @@
 //! Any text as a policy document, of an identity or of the trust of a role.
 //!
-//! Parsing never panics; every error is printable; a parsed policy serializes to an equal one. For any
-//! policy: a session policy that allows everything changes no decision, an additional policy that
-//! denies everything decides, and accounts themselves cannot assume a role.
+//! Parsing never panics; every error is printable; a parsed policy serializes to an equal one. For
+//! any policy: a session policy that allows everything changes no decision, an additional policy
+//! that denies everything decides, and accounts themselves cannot assume a role.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -7,8 +7,8 @@
 //! EdgeContext        from load to the end of the drain: options, ServingState (index, keys,
 //!                    quarantine, interned values), proof queue, ticket keys, access log; each
 //!                    EdgeHandle shares some of these, and so do:
-//! ReplicationTasks   from serve or resume_replication to stop_replication or drain: store, follower
-//!                    (which owns the replica's writer), ticket key follower, prover
+//! ReplicationTasks   from serve or resume_replication to stop_replication or drain: store,
+//!                    follower (which owns the replica's writer), ticket key follower, prover
 //! Server             from serve to the last connection: terminator, proxy, limiter; held by the
 //!                    accept tasks and each connection, not by the edge
 //! connection         its permit, drain token, stall monitor and request budget

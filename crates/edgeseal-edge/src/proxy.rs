@@ -332,7 +332,8 @@ impl Proxy {
     }
 }
 
-/// Checks the head of an origin's response and removes what belongs to the connection to the origin.
+/// Checks the head of an origin's response and removes what belongs to the connection to the
+/// origin.
 fn prepare_response(
     response: &mut Response<Incoming>,
     over_http2: Option<&WebSocketHandshake>,

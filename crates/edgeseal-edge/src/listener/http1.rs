@@ -216,8 +216,8 @@ where
     }
 }
 
-/// How much of what the client still sends is read after the response, so that closing the connection
-/// does not destroy it. `None`: nothing.
+/// How much of what the client still sends is read after the response, so that closing the
+/// connection does not destroy it. `None`: nothing.
 fn bytes_to_discard(ended: &hyper::Result<()>, unread: &UnreadBody) -> Option<u64> {
     match ended {
         Ok(()) => unread.may_come().then_some(u64::MAX),

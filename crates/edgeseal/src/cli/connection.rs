@@ -18,10 +18,12 @@ const THROTTLE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Flags of every command that calls the API.
 #[derive(Args)]
 pub(super) struct Connection {
-    /// The API's address [default: that of the Edgeseal in the data directory, else http://127.0.0.1:7080]
+    /// The API's address [default: that of the Edgeseal in the data directory, else
+    /// http://127.0.0.1:7080]
     #[arg(long, env = "EDGESEAL_ENDPOINT", value_name = "URL")]
     endpoint: Option<String>,
-    /// Trusted CAs of an https:// endpoint, in PEM [default: the system's, or those of SSL_CERT_FILE]
+    /// Trusted CAs of an https:// endpoint, in PEM [default: the system's, or those of
+    /// SSL_CERT_FILE]
     #[arg(long, env = "EDGESEAL_CACERT", value_name = "FILE")]
     cacert: Option<PathBuf>,
     /// Access key to sign with [default: that of the profile, else of DATA/credentials.json]

@@ -65,8 +65,8 @@ const ARGUMENTS_MAX: usize = 16 * 1024;
 /// even if the staged settings are as long.
 const ALL_ARGUMENTS_MAX: usize = 64 * 1024;
 
-/// Most bytes of the names and values of the response headers that a domain changes: they are in the
-/// memory of every edge, and in every response.
+/// Most bytes of the names and values of the response headers that a domain changes: they are in
+/// the memory of every edge, and in every response.
 const RESPONSE_HEADERS_MAX: usize = 4 * 1024;
 
 /// A function to set.
@@ -186,9 +186,9 @@ fn is_invalid(function: &SupportedFunction, arguments: Arguments<'_>) -> bool {
     (function.apply)(arguments, &mut DeliveryConfig::default()).is_err()
 }
 
-/// What the edge applies of these settings. Those with arguments that the edge does not support have
-/// no effect: [`set`] refuses them, but they may have been stored before the edge supported the
-/// function, and must not prevent other changes.
+/// What the edge applies of these settings. Those with arguments that the edge does not support
+/// have no effect: [`set`] refuses them, but they may have been stored before the edge supported
+/// the function, and must not prevent other changes.
 ///
 /// # Errors
 /// The settings are too many or too long in total.
