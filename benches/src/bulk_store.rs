@@ -279,6 +279,7 @@ impl DomainGenerator {
             staged_settings: Vec::new(),
             delivery: DeliveryConfig::default(),
             staged_delivery: None,
+            managed: Vec::new(),
         })
     }
 }

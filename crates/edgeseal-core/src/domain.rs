@@ -62,6 +62,10 @@ pub struct Domain {
     /// Derived from `settings` overlaid with `staged_settings`; absent if nothing is staged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged_delivery: Option<DeliveryConfig>,
+    /// The environments whose certificate is ordered and renewed here; see
+    /// [`crate::managed_certificate`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managed: Vec<Environment>,
 }
 
 /// The certificate of a domain in one environment.
@@ -249,6 +253,17 @@ pub enum CompanionError {
 #[error("the domain has no staged certificate and no staged settings")]
 pub struct NothingStaged;
 
+impl Environment {
+    /// The name in records and keys of the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Staging => "staging",
+        }
+    }
+}
+
 impl DomainMode {
     /// Whether the owner may change the certificate, or delete the domain: deleting and adding it
     /// again would change the certificate too.
@@ -314,12 +329,44 @@ impl Domain {
     }
 
     /// Binds a certificate and switches HTTPS on. The binding replaces both earlier certificates; a
-    /// production binding also discards a staged one.
+    /// production binding also discards a staged one. What is bound so is no longer managed.
     pub fn bind(&mut self, binding: Binding, environment: Environment, now: Timestamp) {
+        self.end_management(environment);
+        self.put_binding(binding, environment, now);
+    }
+
+    /// Binds a certificate that was ordered here, as [`bind`](Self::bind) does, and keeps managing
+    /// it.
+    pub fn bind_managed(&mut self, binding: Binding, environment: Environment, now: Timestamp) {
+        self.manage(environment, now);
+        self.put_binding(binding, environment, now);
+    }
+
+    /// Whether the certificate is ordered and renewed here.
+    #[must_use]
+    pub fn is_managed(&self, environment: Environment) -> bool {
+        self.managed.contains(&environment)
+    }
+
+    /// Has the certificate ordered and renewed from now on. What is bound stays bound until another
+    /// certificate is issued.
+    pub fn manage(&mut self, environment: Environment, now: Timestamp) {
+        if !self.is_managed(environment) {
+            self.managed.push(environment);
+        }
+        self.modified = now;
+    }
+
+    fn end_management(&mut self, environment: Environment) {
+        self.managed.retain(|managed| *managed != environment);
+    }
+
+    fn put_binding(&mut self, binding: Binding, environment: Environment, now: Timestamp) {
         match environment {
             Environment::Production => {
                 self.production = Some(binding);
                 self.staging = None;
+                self.end_management(Environment::Staging);
             }
             Environment::Staging => self.staging = Some(binding),
         }
@@ -366,12 +413,14 @@ impl Domain {
             }
         }
         joined.companion = Some(companion);
-        self.bind(joined, environment, now);
+        self.put_binding(joined, environment, now);
         Ok(())
     }
 
-    /// Switches HTTPS off and keeps the binding. Does nothing if nothing is bound.
+    /// Switches HTTPS off and keeps the binding, which is no longer managed. Does nothing else if
+    /// nothing is bound.
     pub fn disable_https(&mut self, environment: Environment, now: Timestamp) {
+        self.end_management(environment);
         let Some(mut off) = self.binding(environment).cloned() else {
             return;
         };
@@ -430,6 +479,10 @@ impl Domain {
         }
         if let Some(mut staged) = binding {
             staged.updated = now;
+            self.managed = match self.is_managed(Environment::Staging) {
+                true => vec![Environment::Production],
+                false => Vec::new(),
+            };
             self.production = Some(staged);
         }
         if let Some(staged) = delivery {
@@ -451,6 +504,7 @@ impl Domain {
         if binding.is_none() && delivery.is_none() {
             return Err(NothingStaged);
         }
+        self.end_management(Environment::Staging);
         self.staged_settings.clear();
         self.modified = now;
         Ok(())

@@ -16,6 +16,7 @@ pub mod delivery;
 pub mod domain;
 pub mod fairness;
 pub mod identity;
+pub mod managed_certificate;
 pub mod name;
 pub mod oidc;
 pub mod policy;

@@ -18,6 +18,7 @@ mod identities;
 mod ids;
 mod key_uses;
 mod listing;
+mod managed_certificates;
 mod origin_permissions;
 mod original_pem;
 mod queues;

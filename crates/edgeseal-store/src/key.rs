@@ -46,6 +46,10 @@ pub const ORIGINAL_KEYS: &str = "keytext/";
 pub const MATERIALS: &str = "material/";
 /// All signing requests.
 pub const SIGNING_REQUESTS: &str = "csr/";
+/// The state of all managed certificates.
+pub const MANAGED_CERTIFICATES: &str = "managed/";
+/// The private keys of all orders in progress.
+pub const ORDER_KEYS: &str = "orderkey/";
 /// The history of all domains.
 pub const HISTORY: &str = "history/";
 /// All audit records.
@@ -310,11 +314,7 @@ pub fn account_audit_links(account: &AccountId) -> String {
 /// Prefix of [`Key::ticket_key`].
 #[must_use]
 pub fn ticket_keys(environment: Environment) -> String {
-    let environment = match environment {
-        Environment::Production => "production",
-        Environment::Staging => "staging",
-    };
-    format!("{TICKET_KEYS}{environment}/")
+    format!("{TICKET_KEYS}{}/", environment.as_str())
 }
 
 fn shard(bytes: &[u8]) -> String {

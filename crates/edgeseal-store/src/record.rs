@@ -149,6 +149,13 @@ pub struct SigningRequestRecord {
     pub created: Timestamp,
 }
 
+/// The private key of an order for a managed certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderKeyRecord {
+    /// The private key (PKCS#8 DER), sealed for [`crate::Key::order_key`]; base64.
+    pub sealed_key: String,
+}
+
 /// A point in time, with nothing else to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimestampRecord {
@@ -162,6 +169,8 @@ pub struct TimestampRecord {
 pub enum CertificateSource {
     /// With the call that bound it to a domain.
     Upload,
+    /// Not uploaded, but ordered from an issuer for one domain.
+    Issued,
     /// To CAS, the certificate service.
     #[serde(rename = "centre")]
     Cas,

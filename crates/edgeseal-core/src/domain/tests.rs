@@ -24,6 +24,7 @@ fn domain() -> Domain {
         staged_settings: Vec::new(),
         delivery: DeliveryConfig::default(),
         staged_delivery: None,
+        managed: Vec::new(),
     }
 }
 

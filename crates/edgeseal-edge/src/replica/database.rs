@@ -122,7 +122,7 @@ impl Database {
             unwritable: None,
         };
         database.write_or_verify_meta("format", FORMAT)?;
-        database.write_or_verify_meta("environment", name_of(environment))?;
+        database.write_or_verify_meta("environment", environment.as_str())?;
         database.status = read_status(&database.connection)?;
         Ok(database)
     }
@@ -236,7 +236,7 @@ impl Database {
 
     /// Fails if it was written for another environment or by another release.
     fn verify_meta(&self, environment: Environment) -> Result<(), ReplicaError> {
-        for (key, wanted) in [("format", FORMAT), ("environment", name_of(environment))] {
+        for (key, wanted) in [("format", FORMAT), ("environment", environment.as_str())] {
             let found = self.meta::<String>(key)?.unwrap_or_default();
             if found != wanted {
                 return Err(foreign(key, &found, wanted));
@@ -414,13 +414,6 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // Values sealed under a retired key must not remain in free pages.
     connection.pragma_update(None, "secure_delete", true)
-}
-
-const fn name_of(environment: Environment) -> &'static str {
-    match environment {
-        Environment::Production => "production",
-        Environment::Staging => "staging",
-    }
 }
 
 fn foreign(key: &str, found: &str, wanted: &str) -> ReplicaError {

@@ -181,6 +181,7 @@ pub(crate) fn domain(name: &str) -> Domain {
         staged_settings: Vec::new(),
         delivery: DeliveryConfig::default(),
         staged_delivery: None,
+        managed: Vec::new(),
     }
 }
 

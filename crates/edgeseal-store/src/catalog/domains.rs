@@ -96,9 +96,31 @@ impl Draft {
         self.put_domain(Some(before), after).await
     }
 
+    /// As [`change_domain`](Self::change_domain), with a history entry about `environment`.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn change_domain_with_history(
+        &mut self,
+        audit: &AuditContext,
+        environment: Environment,
+        before: &Domain,
+        after: &Domain,
+    ) -> Result<(), Fault> {
+        let leaves = (
+            self.leaves(before, environment).await?,
+            self.leaves(after, environment).await?,
+        );
+        self.add_history(after, Some(environment), leaves, audit)?;
+        self.change_domain(before, after).await
+    }
+
     async fn put_domain(&mut self, before: Option<&Domain>, after: &Domain) -> Result<(), Fault> {
         // First: certificates that are released below may be deleted.
         self.note_bindings(before, Some(after)).await?;
+        if let Some(before) = before {
+            self.reconcile_managed(before, Some(after)).await?;
+        }
         let had = before.map(bound_certificates).unwrap_or_default();
         let has = bound_certificates(after);
         for id in has.iter().filter(|id| !had.contains(id)) {
@@ -223,6 +245,7 @@ impl Draft {
         self.decrement_count(&domain.account, QuotaKind::Domains)
             .await?;
         self.note_bindings(Some(domain), None).await?;
+        self.reconcile_managed(domain, None).await?;
         for id in bound_certificates(domain) {
             self.release_certificate(id, &domain.name).await?;
         }

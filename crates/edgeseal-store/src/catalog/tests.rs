@@ -129,6 +129,7 @@ fn domain(name: &str, bound: Option<&CertificateRecord>) -> Domain {
         staged_settings: Vec::new(),
         delivery: DeliveryConfig::default(),
         staged_delivery: None,
+        managed: Vec::new(),
     }
 }
 

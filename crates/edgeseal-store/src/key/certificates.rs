@@ -3,12 +3,14 @@
 use edgeseal_core::{
     AccountId, DomainPattern,
     certificate::{CertificateId, Digest},
+    domain::Environment,
+    managed_certificate::KeyType,
 };
 
 use super::{
     CERTIFICATE_CONTENTS, CERTIFICATE_NAMES, CERTIFICATE_SUMMARIES, CERTIFICATE_USES, CERTIFICATES,
-    ISSUER_USES, Key, MATERIAL_USES, MATERIALS, ORIGINAL_CHAINS, ORIGINAL_KEYS, SIGNING_REQUESTS,
-    SUPERSEDED, hash, shard,
+    ISSUER_USES, Key, MANAGED_CERTIFICATES, MATERIAL_USES, MATERIALS, ORDER_KEYS, ORIGINAL_CHAINS,
+    ORIGINAL_KEYS, SIGNING_REQUESTS, SUPERSEDED, hash, shard,
 };
 
 impl Key {
@@ -86,6 +88,21 @@ impl Key {
     #[must_use]
     pub fn signing_request(account: &AccountId, public_key: &Digest) -> Self {
         Self(format!("{}{public_key}", signing_requests(account)).into())
+    }
+
+    /// The state of a domain's managed certificate in one environment.
+    #[must_use]
+    pub fn managed_certificate(name: &DomainPattern, environment: Environment) -> Self {
+        let (name, environment) = (name.to_string(), environment.as_str());
+        let shard = shard(name.as_bytes());
+        Self(format!("{MANAGED_CERTIFICATES}{shard}/{name}/{environment}").into())
+    }
+
+    /// The private key of an order for a managed certificate.
+    #[must_use]
+    pub fn order_key(name: &DomainPattern, environment: Environment, key_type: KeyType) -> Self {
+        let environment = environment.as_str();
+        Self(format!("{ORDER_KEYS}{name}/{environment}/{key_type}").into())
     }
 
     /// Leaf and sealed key.

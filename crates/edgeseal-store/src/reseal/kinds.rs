@@ -64,6 +64,12 @@ pub static SEALED_KINDS: &[SealedKind] = &[
         expires: None,
     },
     SealedKind {
+        name: "keys of orders",
+        prefix: key::ORDER_KEYS,
+        form: SealedLocation::Field("sealed_key"),
+        expires: None,
+    },
+    SealedKind {
         name: "session ticket keys",
         prefix: key::TICKET_KEYS,
         form: SealedLocation::Field("sealed_key"),

@@ -367,6 +367,7 @@ impl Params {
             staged_settings: Vec::new(),
             delivery: DeliveryConfig::default(),
             staged_delivery: None,
+            managed: Vec::new(),
         }
     }
 }

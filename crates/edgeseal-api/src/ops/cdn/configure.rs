@@ -185,7 +185,9 @@ async fn write(
     after
         .configure(settings, staged, functions::derive, call.now())
         .map_err(|error| ChangeError::Refused(Error::from(error)))?;
-    domain_lookup::write_change(draft, &call.audit, environment, before, &after).await?;
+    draft
+        .change_domain_with_history(&call.audit, environment, before, &after)
+        .await?;
     Ok(())
 }
 

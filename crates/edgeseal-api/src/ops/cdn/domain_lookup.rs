@@ -114,7 +114,9 @@ where
             let before = found.map_err(|error| ChangeError::Refused(error.into()))?;
             let mut after = before.clone();
             decide(&mut after, audit.now).map_err(ChangeError::Refused)?;
-            write_change(&mut draft, audit, environment, &before, &after).await?;
+            draft
+                .change_domain_with_history(audit, environment, &before, &after)
+                .await?;
         }
         Ok((draft, ()))
     });
@@ -122,25 +124,6 @@ where
         .await
         .map(|committed| committed.revision)
         .map_err(from_change_error)
-}
-
-/// Writes a changed domain and its history entry.
-///
-/// # Errors
-/// A [`Fault`] if the store failed.
-pub(crate) async fn write_change(
-    draft: &mut Draft,
-    audit: &AuditContext,
-    environment: Environment,
-    before: &Domain,
-    after: &Domain,
-) -> Result<(), Fault> {
-    let leaves = (
-        draft.leaves(before, environment).await?,
-        draft.leaves(after, environment).await?,
-    );
-    draft.add_history(after, Some(environment), leaves, audit)?;
-    draft.change_domain(before, after).await
 }
 
 async fn find_any_in(draft: &mut Draft, name: &DomainPattern) -> Result<Domain, DomainError> {

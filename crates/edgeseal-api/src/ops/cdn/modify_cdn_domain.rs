@@ -139,7 +139,9 @@ async fn modify_one(
     }
     after.modified = call.now();
     let environment = Environment::Production;
-    domain_lookup::write_change(draft, &call.audit, environment, &before, &after).await?;
+    draft
+        .change_domain_with_history(&call.audit, environment, &before, &after)
+        .await?;
     Ok(())
 }
 

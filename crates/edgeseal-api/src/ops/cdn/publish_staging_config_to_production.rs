@@ -63,6 +63,8 @@ async fn publish(
     for warning in &warnings {
         draft.note(warning.detail.clone());
     }
-    domain_lookup::write_change(&mut draft, &call.audit, environment, &before, &after).await?;
+    draft
+        .change_domain_with_history(&call.audit, environment, &before, &after)
+        .await?;
     Ok((draft, warnings))
 }

@@ -251,7 +251,9 @@ impl CertificateChange<'_> {
             }
         }
         let audit = &self.call.audit;
-        domain_lookup::write_change(draft, audit, self.environment, before, &after).await?;
+        draft
+            .change_domain_with_history(audit, self.environment, before, &after)
+            .await?;
         Ok(warnings)
     }
 

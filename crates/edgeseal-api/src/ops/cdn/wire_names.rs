@@ -81,8 +81,11 @@ impl WireName for OriginKind {
 }
 
 impl WireName for CertificateSource {
-    const WIRE_NAMES: &'static [(Self, &'static str)] =
-        &[(Self::Upload, "upload"), (Self::Cas, "cas")];
+    const WIRE_NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Upload, "upload"),
+        (Self::Cas, "cas"),
+        (Self::Issued, "free"),
+    ];
 }
 
 impl WireName for KeyAlgorithm {

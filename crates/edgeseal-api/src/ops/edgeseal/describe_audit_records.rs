@@ -269,10 +269,7 @@ impl Row {
     fn of(record: AuditRecord) -> Self {
         let bindings = record.bindings.into_iter().map(|change| BindingChangeRow {
             domain_name: change.domain.to_string(),
-            environment: match change.environment {
-                Environment::Production => "production",
-                Environment::Staging => "staging",
-            },
+            environment: change.environment.as_str(),
             before_sha256: change.before.unwrap_or_default(),
             after_sha256: change.after.unwrap_or_default(),
             before_companion_sha256: change.before_companion,

@@ -258,7 +258,7 @@ impl Rollout {
         let took: Option<Vec<i64>> = live().map(|row| row.took_ms).collect();
         Self {
             domain_name: target.domain.to_string(),
-            env: env(environment),
+            env: environment.as_str(),
             revision: target.revision.0,
             changed_at: changed.to_string(),
             changed_at_ms: changed.unix_ms(),
@@ -270,13 +270,6 @@ impl Rollout {
             took_ms: took.and_then(|took| took.into_iter().max()),
             edges,
         }
-    }
-}
-
-const fn env(environment: Environment) -> &'static str {
-    match environment {
-        Environment::Production => "production",
-        Environment::Staging => "staging",
     }
 }
 

@@ -73,14 +73,9 @@ impl Operation for SetDomainMode {
             let mut after = before.clone();
             after.mode = mode;
             after.modified = audit.now;
-            domain_lookup::write_change(
-                &mut draft,
-                audit,
-                Environment::Production,
-                &before,
-                &after,
-            )
-            .await?;
+            draft
+                .change_domain_with_history(audit, Environment::Production, &before, &after)
+                .await?;
             draft.note(format!(
                 "mode {}, before {}",
                 mode_name(mode),

@@ -54,6 +54,7 @@ fn row(number: u64) -> DomainWrite {
         staged_settings: Vec::new(),
         delivery: DeliveryConfig::default(),
         staged_delivery: None,
+        managed: Vec::new(),
     };
     DomainWrite {
         name,

@@ -262,7 +262,7 @@ impl UploadedCertificate {
             region: self.region.to_owned(),
             uploaded_for: match self.source {
                 CertificateSource::Upload => domains.first().cloned(),
-                CertificateSource::Cas => None,
+                CertificateSource::Cas | CertificateSource::Issued => None,
             },
             material: self.certificate.digest(),
             has_key: true,

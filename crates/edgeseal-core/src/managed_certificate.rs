@@ -1,0 +1,177 @@
+//! A certificate that is ordered and renewed by ACME (RFC 8555) for one domain, as opposed to one
+//! that its owner uploads.
+//!
+//! A [`Domain`](crate::domain::Domain) says for which environments its certificate is managed; the
+//! state of that is a [`ManagedCertificate`], apart from the domain, because edges do not need it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AccountId, DomainPattern, Timestamp, certificate::CertificateId, domain::Environment};
+
+/// The certificate that is managed for a domain in one environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedCertificate {
+    /// The domain.
+    pub domain: DomainPattern,
+    /// Its ID: a domain that was deleted and added again is another one.
+    pub domain_id: i64,
+    /// The account that owns the domain.
+    pub account: AccountId,
+    /// The edges that serve the certificate.
+    pub environment: Environment,
+    /// Who asked for it, and when.
+    pub requested: OrderRequest,
+    /// The state of the last order.
+    pub status: OrderStatus,
+    /// Why the last order failed, until one succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<OrderFailure>,
+    /// Orders in progress, one for each key algorithm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<Order>,
+    /// Consecutive failures.
+    #[serde(default)]
+    pub failures: u32,
+    /// When to do something next: begin an order, continue one, or look whether to renew.
+    pub due: Timestamp,
+    /// What was issued last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<IssuedCertificate>,
+}
+
+/// The call that asked for a managed certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderRequest {
+    /// When it was received.
+    pub at: Timestamp,
+    /// The access key that signed it.
+    pub access_key: String,
+    /// Its action.
+    pub action: String,
+    /// Its ID.
+    pub request_id: String,
+}
+
+/// The state of the last order for a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrderStatus {
+    /// The first certificate is being ordered.
+    Applying,
+    /// A certificate was issued and bound. It stays so while it is renewed, even if a renewal
+    /// fails: the certificate is served.
+    Success,
+    /// The last attempt to get the first certificate failed; there will be another.
+    Failed,
+}
+
+/// Why an order failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderFailure {
+    /// When.
+    pub at: Timestamp,
+    /// The issuer, by the name in the configuration; empty if none was asked.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub issuer: String,
+    /// A sentence for the owner of the domain, without control characters and bounded.
+    pub reason: String,
+}
+
+/// An order at an issuer that is not finished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The issuer, by the name in the configuration.
+    pub issuer: String,
+    /// The algorithm of the key, whose private part is stored apart, sealed.
+    pub key: KeyType,
+    /// The URL of the order (RFC 8555 §7.1.3).
+    pub url: String,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// The algorithm and size of the key of a managed certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyType {
+    /// ECDSA with P-256.
+    P256,
+    /// RSA with 2048 bits.
+    Rsa2048,
+}
+
+/// A certificate that an issuer has issued, and when to renew it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedCertificate {
+    /// The primary certificate.
+    pub certificate: CertificateId,
+    /// The companion, whose key has the other algorithm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub companion: Option<CertificateId>,
+    /// The issuer, by the name in the configuration.
+    pub issuer: String,
+    /// Begin of validity.
+    pub not_before: Timestamp,
+    /// End of validity; of two certificates the earlier.
+    pub not_after: Timestamp,
+    /// When to renew it.
+    pub renew_at: Timestamp,
+}
+
+impl ManagedCertificate {
+    /// A managed certificate that was just requested, due at once.
+    #[must_use]
+    pub fn requested(
+        (domain, domain_id): (DomainPattern, i64),
+        account: AccountId,
+        environment: Environment,
+        requested: OrderRequest,
+    ) -> Self {
+        Self {
+            domain,
+            domain_id,
+            account,
+            environment,
+            due: requested.at,
+            requested,
+            status: OrderStatus::Applying,
+            failure: None,
+            orders: Vec::new(),
+            failures: 0,
+            issued: None,
+        }
+    }
+
+    /// Asks again, because a call did: one that waits after a failure is tried at once. Returns
+    /// whether that changes anything.
+    pub fn request_again(&mut self, now: Timestamp) -> bool {
+        if self.failure.is_none() {
+            return false;
+        }
+        self.failures = 0;
+        self.due = now;
+        if self.status == OrderStatus::Failed {
+            self.status = OrderStatus::Applying;
+        }
+        true
+    }
+}
+
+impl KeyType {
+    /// The name in the configuration and in keys of the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::P256 => "p256",
+            Self::Rsa2048 => "rsa2048",
+        }
+    }
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
