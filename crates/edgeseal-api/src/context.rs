@@ -111,11 +111,22 @@ pub struct Settings {
     pub ownership_verifier: Option<OwnershipVerifier>,
     /// OIDC providers whose tokens can assume roles.
     pub oidc_providers: OidcProviders,
+    /// What certificates can be ordered.
+    pub orders: CertificateOrders,
     /// Suffix of the CNAME of a domain.
     pub cname_suffix: String,
     /// How long a change waits for the edge in this process to serve it before the response is
     /// sent.
     pub settle_timeout: Duration,
+}
+
+/// What certificates can be ordered, by the operator's configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CertificateOrders {
+    /// Whether there is an issuer.
+    pub has_issuers: bool,
+    /// Whether the challenge dns-01 (RFC 8555 §8.4) can be met, which wildcards need.
+    pub has_dns_challenge: bool,
 }
 
 /// What happens to a certificate that does not cover its domain.
@@ -174,6 +185,7 @@ impl Default for Settings {
             quotas: Quotas::default(),
             ownership_verifier: None,
             oidc_providers: OidcProviders::default(),
+            orders: CertificateOrders::default(),
             cname_suffix: "w.edgeseal.example".to_owned(),
             settle_timeout: Duration::from_secs(1),
         }

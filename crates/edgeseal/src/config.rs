@@ -3,6 +3,7 @@
 //! A setting is one row of [`table`]: the key of the file, the variable, the flag and the reference
 //! (`docs/reference/configuration.md`) follow from it.
 
+mod acme;
 #[cfg(test)]
 mod docs;
 mod errors;
@@ -22,6 +23,7 @@ use std::{
 use edgeseal_api::{
     Settings,
     actions::ACTIONS,
+    context::CertificateOrders,
     http::{ConnectionLimits, MemoryLimit},
     ownership::{self, OwnershipVerifier},
 };
@@ -120,6 +122,7 @@ impl Config {
                 expected: "given alone: kek_file says the same",
             });
         }
+        acme::validate(&self.acme)?;
         self.validate_rate_limits()
     }
 
@@ -165,6 +168,10 @@ impl Config {
             },
             ownership_verifier: self.ownership_verifier()?,
             oidc_providers: oidc::providers(&self.oidc_provider)?,
+            orders: CertificateOrders {
+                has_issuers: !self.acme.is_empty(),
+                has_dns_challenge: false,
+            },
             cname_suffix: self.cname_suffix.clone(),
             settle_timeout: self.settle_timeout_ms.0,
         })

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::{
+    acme::AcmeIssuer,
     oidc::OidcProvider,
     types::{LogFormat, LostKeys, Millis, SettingType, Text},
 };
@@ -149,6 +150,9 @@ settings! {
         quota_certificates: Quota = Settings::default().quotas.certificates, "Its certificates";
         quota_csr_keys: Quota = Settings::default().quotas.csr_keys, "Its signing requests whose keys are stored";
         oidc_provider: Vec<OidcProvider> = Vec::new(), "[Identity providers](../guides/ci-tokens.md#tokens-of-ci-systems) whose tokens can assume roles", is_table: true;
+    }
+    "Certificates" {
+        acme: Vec<AcmeIssuer> = Vec::new(), "[Issuers](../guides/ordered-certificates.md) from which certificates are ordered, in order of preference", is_table: true;
     }
     "Edge" {
         default_domain: Option<Text<DomainName>> = None, "The domain that clients without SNI get";

@@ -16,7 +16,7 @@ use serde::{
     de::{Error as _, Unexpected},
 };
 
-use super::oidc::OidcProvider;
+use super::{acme::AcmeIssuer, oidc::OidcProvider};
 use crate::kek::KekSources;
 
 /// A type of settings.
@@ -174,6 +174,7 @@ setting_types! {
     StoreUrl: "URL", ToString::to_string;
     KekSources: "source, or list of sources";
     OidcProvider: "table";
+    AcmeIssuer: "table";
     HashMap<String, u32>: "table";
 }
 

@@ -1,7 +1,12 @@
 //! `DescribeDomainCertificateInfo`: the certificates bound to one domain.
 
-use edgeseal_core::{Timestamp, certificate::CertificateId, domain::Domain};
-use edgeseal_store::{Catalog, Fault};
+use edgeseal_core::{
+    Timestamp,
+    certificate::CertificateId,
+    domain::{Domain, Environment},
+    managed_certificate::{ManagedCertificate, OrderStatus},
+};
+use edgeseal_store::{Catalog, Fault, record::CertificateSource};
 use serde::Serialize;
 
 use super::{
@@ -39,6 +44,18 @@ struct CertInfo {
     server_certificate_status: &'static str,
     #[serde(flatten)]
     bound: Option<BoundCertificate>,
+    #[serde(flatten)]
+    order: Option<OrderView>,
+}
+
+/// The order for a domain with a managed certificate (`CertType=free`) that serves none yet.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::ops) struct OrderView {
+    cert_type: &'static str,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_failure: Option<String>,
 }
 
 /// Members that are present only if a certificate is served. All values are strings on the wire.
@@ -57,6 +74,10 @@ pub(in crate::ops) struct BoundCertificate {
     pub(in crate::ops) cert_update_time: String,
     pub(in crate::ops) server_certificate: String,
     pub(in crate::ops) status: &'static str,
+    /// An addition of Edgeseal: why the last order of a managed certificate failed; otherwise
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::ops) order_failure: Option<String>,
     /// An addition of Edgeseal: `ok`, `mismatch`, `expired` or `expire_soon`, as in
     /// `DescribeCdnHttpsDomainList`.
     pub(in crate::ops) cert_status: &'static str,
@@ -69,10 +90,12 @@ pub(in crate::ops) struct BoundCertificate {
 impl DomainReply for Reply {
     async fn of(context: &Context, call: &Authorized, domain: Domain) -> Result<Self, StoreError> {
         let bound = BoundCertificate::of_domain(&context.catalog, &domain, call.now()).await?;
+        let mut order = OrderView::of_unserved(&context.catalog, &domain).await?;
         let infos = entries_or_empty_one(bound, |bound| CertInfo {
             domain_name: domain.name.to_string(),
             server_certificate_status: on_off(domain.is_https_on()),
             bound,
+            order: order.take(),
         });
         Ok(Self {
             cert_infos: CertInfos { cert_info: infos },
@@ -89,6 +112,34 @@ pub(in crate::ops) fn entries_or_empty_one<T>(
         return std::iter::once(None).map(entry).collect();
     }
     bound.into_iter().map(Some).map(entry).collect()
+}
+
+impl OrderView {
+    /// `None` if the production edges serve a certificate, or the domain's is not managed.
+    pub(in crate::ops) async fn of_unserved(
+        catalog: &Catalog,
+        domain: &Domain,
+    ) -> Result<Option<Self>, Fault> {
+        if domain.is_https_on() {
+            return Ok(None);
+        }
+        let managed = managed(catalog, domain).await?;
+        Ok(managed.map(|managed| Self {
+            cert_type: CertificateSource::Issued.wire_name(),
+            status: managed.status.wire_name(),
+            order_failure: managed.failure.map(|failure| failure.reason),
+        }))
+    }
+}
+
+/// The state of the certificate that is managed for the production edges.
+async fn managed(catalog: &Catalog, domain: &Domain) -> Result<Option<ManagedCertificate>, Fault> {
+    if !domain.is_managed(Environment::Production) {
+        return Ok(None);
+    }
+    catalog
+        .managed_certificate(&domain.name, Environment::Production)
+        .await
 }
 
 impl BoundCertificate {
@@ -113,6 +164,12 @@ impl BoundCertificate {
                 companion: Some("true"),
                 ..found
             }));
+        }
+        if let Some(managed) = managed(catalog, domain).await? {
+            for bound in &mut all {
+                bound.status = managed.status.wire_name();
+                bound.order_failure = managed.failure.as_ref().map(|it| it.reason.clone());
+            }
         }
         Ok(all)
     }
@@ -142,7 +199,8 @@ impl BoundCertificate {
             cert_expire_time: facts.not_after.to_string(),
             cert_update_time: updated.to_string(),
             server_certificate,
-            status: "success",
+            status: OrderStatus::Success.wire_name(),
+            order_failure: None,
             cert_status,
             domain_cname_status: "ok",
             companion: None,

@@ -11,6 +11,7 @@
 mod binding_warnings;
 mod error;
 mod legacy;
+mod order;
 mod params;
 mod source;
 mod variants;
@@ -71,6 +72,10 @@ async fn set_from_params(
     }
     let source = if on {
         let role = params.binding_role()?;
+        if params.is_order()? {
+            order::check(context, names, role)?;
+            return order::request(context, call, names, environment, unknown.as_slice()).await;
+        }
         if params.uploads_to_cas() {
             call.check_in_cas(context, UPLOAD).await?;
         }

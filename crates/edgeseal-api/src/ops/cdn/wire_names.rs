@@ -4,6 +4,7 @@ use edgeseal_core::{
     DomainPattern,
     certificate::KeyAlgorithm,
     domain::{Coverage, DomainState, OriginKind, ServiceType},
+    managed_certificate::OrderStatus,
 };
 use edgeseal_store::record::CertificateSource;
 
@@ -85,6 +86,14 @@ impl WireName for CertificateSource {
         (Self::Upload, "upload"),
         (Self::Cas, "cas"),
         (Self::Issued, "free"),
+    ];
+}
+
+impl WireName for OrderStatus {
+    const WIRE_NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Applying, "applying"),
+        (Self::Success, "success"),
+        (Self::Failed, "failed"),
     ];
 }
 

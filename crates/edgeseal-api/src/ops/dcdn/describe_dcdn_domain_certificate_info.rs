@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     error::StoreError,
     ops::cdn::{
-        describe_domain_certificate_info::{BoundCertificate, entries_or_empty_one},
+        describe_domain_certificate_info::{BoundCertificate, OrderView, entries_or_empty_one},
         domain_reply::{DescribeDomain, DomainReply},
         wire_names::on_off,
     },
@@ -38,6 +38,8 @@ struct CertInfo {
     ssl_protocol: &'static str,
     #[serde(flatten)]
     bound: Option<BoundView>,
+    #[serde(flatten)]
+    order: Option<OrderView>,
 }
 
 /// Members that are present only if a certificate is bound. All values are strings on the wire.
@@ -56,16 +58,20 @@ struct BoundView {
     ssl_pub: String,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    order_failure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     companion: Option<&'static str>,
 }
 
 impl DomainReply for Reply {
     async fn of(context: &Context, call: &Authorized, domain: Domain) -> Result<Self, StoreError> {
         let bound = BoundCertificate::of_domain(&context.catalog, &domain, call.now()).await?;
+        let mut order = OrderView::of_unserved(&context.catalog, &domain).await?;
         let infos = entries_or_empty_one(bound, |bound| CertInfo {
             domain_name: domain.name.to_string(),
             ssl_protocol: on_off(domain.is_https_on()),
             bound: bound.map(BoundView::from),
+            order: order.take(),
         });
         Ok(Self {
             cert_infos: CertInfos { cert_info: infos },
@@ -86,6 +92,7 @@ impl From<BoundCertificate> for BoundView {
             cert_expire_time: bound.cert_expire_time,
             ssl_pub: bound.server_certificate,
             status: bound.status,
+            order_failure: bound.order_failure,
             companion: bound.companion,
         }
     }

@@ -1,6 +1,6 @@
 //! `DescribeAuditRecords`: the changes and refused calls in the caller's account, by whom and when.
 
-use edgeseal_core::{Timestamp, domain::Environment};
+use edgeseal_core::Timestamp;
 use edgeseal_store::{
     Fault,
     catalog::{AuditPage, AuditQuery},

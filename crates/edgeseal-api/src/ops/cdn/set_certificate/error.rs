@@ -74,16 +74,32 @@ pub enum Error {
     #[error("CertName has control characters, perhaps a line break")]
     NameControl,
     /// No such certificate type.
-    #[error("CertType is {given:?}; use upload or cas")]
+    #[error("CertType is {given:?}; use upload, cas or free")]
     Kind {
         /// The value given.
         given: String,
     },
-    /// Free certificates cannot be ordered.
+    /// No certificate can be ordered.
     #[error(
-        "CertType is free, but no certificate authority is configured to order from; use upload or cas"
+        "CertType is free, but there is no issuer to order from: the operator adds one as [[acme]] to the \
+         configuration; or use upload or cas"
     )]
-    Free,
+    NoIssuer,
+    /// Certificates for wildcards cannot be ordered.
+    #[error(
+        "{}: CertType is free, and certificates for wildcards need the challenge dns-01: the operator \
+         configures it in [acme_dns]; or use upload or cas", domain.to_san()
+    )]
+    NoDnsChallenge {
+        /// The domain.
+        domain: DomainPattern,
+    },
+    /// A companion was to be ordered.
+    #[error(
+        "Companion is true, but certificates with CertType=free get their companion by the operator's setting \
+         (key = \"both\" in [[acme]])"
+    )]
+    OrderedCompanion,
     /// No such region.
     #[error("{param} is {given:?}; use cn-hangzhou or ap-southeast-1")]
     Region {
@@ -254,7 +270,8 @@ api_error!(Error {
     Environment => InvalidEnv,
     Locked(CertificateLocked),
     NameTooLong => CertNameTooLong,
-    Companion | NoCompanion | NameControl | Kind | Free | Id => SetCertificateParameter,
+    Companion | NoCompanion | NameControl | Kind | Id => SetCertificateParameter,
+    NoIssuer | NoDnsChallenge | OrderedCompanion => SetCertificateParameter,
     Region => InvalidCertRegion,
     NoReference => CertNameMissing,
     NoCertificate => CertificateNotFound,

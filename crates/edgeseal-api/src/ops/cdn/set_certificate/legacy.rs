@@ -67,7 +67,9 @@ api_error!(LegacyError {
     Set(Error::Unauthorized(error)) => error: Unauthorized,
     Set(Error::Store(error)) => error: StoreError,
     Set(Error::Switch { .. } | Error::Environment { .. } | Error::Kind { .. }) => LegacyParameter,
-    Set(Error::Companion { .. } | Error::NoCompanion { .. } | Error::Free) => LegacyParameter,
+    Set(Error::Companion { .. } | Error::NoCompanion { .. }) => LegacyParameter,
+    Set(Error::NoIssuer | Error::NoDnsChallenge { .. }) => LegacyParameter,
+    Set(Error::OrderedCompanion) => LegacyParameter,
     Set(Error::NameControl | Error::NoReference) => LegacyParameter,
     Set(Error::Region { .. } | Error::Id { .. }) => LegacyParameter,
 });

@@ -131,6 +131,14 @@ impl Params {
         self.kind.as_deref() == Some("cas") && self.has_new_material()
     }
 
+    /// Whether the certificate is to be ordered.
+    pub(super) fn is_order(&self) -> Result<bool, Error> {
+        if let Some(name) = &self.name {
+            check_name(name)?;
+        }
+        Ok(self.kind.as_deref() == Some("free"))
+    }
+
     /// The source of the certificate; an uploaded one is validated here.
     pub(super) fn source(self, now: Timestamp) -> Result<CertificateInput, Error> {
         if let Some(name) = &self.name {
@@ -155,7 +163,6 @@ impl Params {
                 Ok(CertificateInput::Upload(Box::new(upload)))
             }
             "cas" => self.reference().map(CertificateInput::Stored),
-            "free" => Err(Error::Free),
             other => Err(Error::Kind {
                 given: sanitize(other),
             }),

@@ -100,7 +100,7 @@ impl Row {
         Self {
             edge_id: edge.id.clone(),
             group: edge.group.clone(),
-            env: super::env(edge.environment()),
+            env: edge.environment().as_str(),
             state: state.to_string(),
             revision: edge.revision,
             reported_at: edge.at.to_string(),

@@ -1,0 +1,168 @@
+//! Has certificates ordered and renewed (`CertType=free`): the call answers at once, the order runs
+//! in the background.
+
+use edgeseal_core::{
+    DomainPattern, Timestamp,
+    domain::{Binding, Domain, Environment},
+    managed_certificate::{IssuedCertificate, ManagedCertificate, OrderRequest, OrderStatus},
+};
+use edgeseal_store::{
+    catalog::{ChangeError, Committed, Draft},
+    record::{CertificateRecord, CertificateSource},
+};
+
+use super::{error::Error, params::BindingRole};
+use crate::{
+    authorize::Authorized,
+    context::Context,
+    operation::{EmptyReply, Success},
+    ops::cdn::domain_lookup,
+    warning::Warning,
+};
+
+/// Whether certificates can be ordered for these domains.
+///
+/// # Errors
+/// [`Error::NoIssuer`], [`Error::NoDnsChallenge`] or [`Error::OrderedCompanion`].
+pub(super) fn check(
+    context: &Context,
+    names: &[DomainPattern],
+    role: BindingRole,
+) -> Result<(), Error> {
+    let orders = &context.settings.orders;
+    if !orders.has_issuers {
+        return Err(Error::NoIssuer);
+    }
+    let wildcard = names.iter().find(|name| name.is_wildcard());
+    if let Some(domain) = wildcard.filter(|_| !orders.has_dns_challenge) {
+        let domain = domain.clone();
+        return Err(Error::NoDnsChallenge { domain });
+    }
+    match role {
+        BindingRole::Primary => Ok(()),
+        BindingRole::Companion => Err(Error::OrderedCompanion),
+    }
+}
+
+/// Has the certificates of all of these domains managed from now on, or of none.
+///
+/// # Errors
+/// [`Error`] of the first domain that has one.
+pub(super) async fn request(
+    context: &Context,
+    call: &Authorized,
+    names: &[DomainPattern],
+    environment: Environment,
+    warnings: &[Warning],
+) -> Result<Success<EmptyReply>, Error> {
+    let requested = context.catalog.transact(&call.audit, async |mut draft| {
+        for name in names {
+            let found = domain_lookup::find_in(&mut draft, call.account(), name).await;
+            let domain = found.map_err(|error| ChangeError::Refused(Error::from(error)))?;
+            // This was checked before, but a concurrent call may have changed it.
+            domain
+                .check_certificate_change()
+                .map_err(|locked| ChangeError::Refused(Error::from(locked)))?;
+            manage(&mut draft, call, &domain, environment).await?;
+        }
+        for warning in warnings {
+            draft.note(warning.detail.clone());
+        }
+        Ok((draft, ()))
+    });
+    let Committed { revision, .. } = requested
+        .await
+        .map_err(|error| Error::from_change(error, true))?;
+    Ok(Success::served(revision, environment).with_warnings(warnings.to_vec()))
+}
+
+/// A domain that is managed stays as it is; only an order that failed is tried at once. Otherwise
+/// an order begins, unless an earlier one has left a certificate that is still good.
+async fn manage(
+    draft: &mut Draft,
+    call: &Authorized,
+    domain: &Domain,
+    environment: Environment,
+) -> Result<(), ChangeError<Error>> {
+    let now = call.now();
+    let mut after = domain.clone();
+    let known = draft.managed_certificate(&domain.name, environment).await?;
+    let managed = match known.filter(|_| domain.is_managed(environment)) {
+        Some(mut managed) => {
+            managed.request_again(now);
+            managed
+        }
+        None => {
+            let requested = OrderRequest {
+                at: now,
+                access_key: call.audit.access_key.clone(),
+                action: call.audit.action.clone(),
+                request_id: call.audit.request_id.clone(),
+            };
+            let of = (domain.name.clone(), domain.id);
+            let account = domain.account.clone();
+            let mut managed = ManagedCertificate::requested(of, account, environment, requested);
+            match reusable(draft, domain, environment, now).await? {
+                Some((binding, issued)) => {
+                    managed.status = OrderStatus::Success;
+                    managed.issued = Some(issued);
+                    after.bind_managed(binding, environment, now);
+                }
+                None => after.manage(environment, now),
+            }
+            managed
+        }
+    };
+    draft.put_managed_certificate(&managed)?;
+    draft
+        .change_domain_with_history(&call.audit, environment, domain, &after)
+        .await?;
+    Ok(())
+}
+
+/// The binding of a certificate that was ordered before HTTPS was switched off, if it would not be
+/// renewed yet.
+async fn reusable(
+    draft: &mut Draft,
+    domain: &Domain,
+    environment: Environment,
+    now: Timestamp,
+) -> Result<Option<(Binding, IssuedCertificate)>, ChangeError<Error>> {
+    let Some(binding) = domain.binding(environment).filter(|it| it.covers) else {
+        return Ok(None);
+    };
+    let mut lives = Vec::new();
+    for (id, _) in binding.certificates() {
+        let certificate = draft.certificate(id).await?;
+        let Some(certificate) = certificate.filter(is_reusable) else {
+            return Ok(None);
+        };
+        lives.push((certificate.info.not_after, certificate.info.not_before));
+    }
+    // The one that expires first.
+    let Some((not_after, not_before)) = lives.into_iter().min() else {
+        return Ok(None);
+    };
+    let renew_at = not_before.plus_ms(not_after.since_ms(not_before) / 3 * 2);
+    if renew_at <= now {
+        return Ok(None);
+    }
+    let issued = IssuedCertificate {
+        certificate: binding.certificate,
+        companion: binding.companion.as_ref().map(|it| it.certificate),
+        issuer: String::new(),
+        not_before,
+        not_after,
+        renew_at,
+    };
+    let binding = Binding {
+        enabled: true,
+        updated: now,
+        ..binding.clone()
+    };
+    Ok(Some((binding, issued)))
+}
+
+fn is_reusable(certificate: &CertificateRecord) -> bool {
+    certificate.source == CertificateSource::Issued && !certificate.revoked && !certificate.removed
+}

@@ -1,0 +1,225 @@
+//! Issuers of certificates: the tables `[[acme]]`.
+
+use std::path::{Path, PathBuf};
+
+use edgeseal_core::{Secret, managed_certificate::KeyType};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::ConfigError;
+
+/// One issuer. They are tried in this order.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AcmeIssuer {
+    /// Its name here, unique.
+    pub(crate) name: String,
+    /// The URL of its directory (RFC 8555 §7.1.1).
+    pub(crate) directory: String,
+    /// `mailto:` URLs at which it may reach the operator.
+    #[serde(default)]
+    pub(crate) contact: Vec<String>,
+    /// Whether the operator accepts its terms of service.
+    #[serde(default)]
+    pub(crate) accept_terms: bool,
+    /// PEM file of the CA of its directory's own certificate; `None`: the public ones.
+    pub(crate) root_file: Option<PathBuf>,
+    /// The profile to ask for.
+    pub(crate) profile: Option<String>,
+    /// The account of the operator with the issuer, where it demands one (RFC 8555 §7.3.4).
+    pub(crate) external_account: Option<ExternalAccount>,
+    /// The keys of its certificates.
+    #[serde(default)]
+    pub(crate) key: Keys,
+    /// Whether a renewal keeps the key.
+    #[serde(default)]
+    pub(crate) keep_key: bool,
+}
+
+/// An account outside of ACME.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExternalAccount {
+    /// Its key identifier.
+    pub(crate) key_id: String,
+    /// File with its HMAC key, in base64url.
+    pub(crate) hmac_key_file: PathBuf,
+}
+
+/// The keys of certificates that are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Keys {
+    /// ECDSA with P-256.
+    #[default]
+    P256,
+    /// RSA with 2048 bits.
+    Rsa2048,
+    /// Two certificates: one with P-256, and one with RSA beside it.
+    Both,
+}
+
+impl Keys {
+    /// The type of the primary certificate's key, then that of the companion's.
+    pub(crate) const fn types(self) -> &'static [KeyType] {
+        match self {
+            Self::P256 => &[KeyType::P256],
+            Self::Rsa2048 => &[KeyType::Rsa2048],
+            Self::Both => &[KeyType::P256, KeyType::Rsa2048],
+        }
+    }
+}
+
+/// Checks the tables, and that their files can be read.
+///
+/// # Errors
+/// [`ConfigError::InvalidValue`] for the first invalid value.
+pub(super) fn validate(issuers: &[AcmeIssuer]) -> Result<(), ConfigError> {
+    for (n, issuer) in issuers.iter().enumerate() {
+        issuer.validate()?;
+        if issuers[..n].iter().any(|other| other.name == issuer.name) {
+            return Err(invalid_value("acme.name", &issuer.name, "unique"));
+        }
+    }
+    Ok(())
+}
+
+impl AcmeIssuer {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let good = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+        if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(good) {
+            let expected = "a name of 1 to 64 letters, digits and . - _";
+            return Err(invalid_value("acme.name", &self.name, expected));
+        }
+        if !self.directory.starts_with("https://") {
+            let expected = "an address that begins with https:// (RFC 8555 §6.1)";
+            return Err(invalid_value("acme.directory", &self.directory, expected));
+        }
+        if let Some(contact) = self.contact.iter().find(|it| !it.starts_with("mailto:")) {
+            let expected = "a list of addresses as mailto:ops@example.com";
+            return Err(invalid_value("acme.contact", contact, expected));
+        }
+        if !self.accept_terms {
+            let expected = "true, after the terms of service of the issuer were read";
+            return Err(invalid_value("acme.accept_terms", "false", expected));
+        }
+        self.roots()?;
+        self.hmac_key()?;
+        Ok(())
+    }
+
+    /// The CA certificates of `root_file`; empty if there is no such file.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidValue`] unless it holds certificates in PEM.
+    pub(crate) fn roots(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        let Some(file) = &self.root_file else {
+            return Ok(Vec::new());
+        };
+        let roots = CertificateDer::pem_file_iter(file)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .ok()
+            .filter(|roots| !roots.is_empty());
+        let expected = "a readable file with certificates in PEM";
+        roots.ok_or_else(|| invalid_file("acme.root_file", file, expected))
+    }
+
+    /// Key identifier and HMAC key (in base64url) of the external account, if there is one.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidValue`] if the file cannot be read.
+    pub(crate) fn hmac_key(&self) -> Result<Option<(&str, Secret)>, ConfigError> {
+        let Some(account) = &self.external_account else {
+            return Ok(None);
+        };
+        let file = &account.hmac_key_file;
+        let text = std::fs::read_to_string(file).ok();
+        let text = text
+            .map(Zeroizing::new)
+            .filter(|text| !text.trim().is_empty());
+        let expected = "a readable file with the HMAC key in base64url";
+        let text = text
+            .ok_or_else(|| invalid_file("acme.external_account.hmac_key_file", file, expected))?;
+        let key = Secret::new(text.trim().as_bytes().to_vec());
+        Ok(Some((&account.key_id, key)))
+    }
+}
+
+fn invalid_file(key: &'static str, file: &Path, expected: &'static str) -> ConfigError {
+    invalid_value(key, &file.display().to_string(), expected)
+}
+
+fn invalid_value(key: &'static str, given: &str, expected: &'static str) -> ConfigError {
+    ConfigError::InvalidValue {
+        key,
+        value: given.to_owned(),
+        expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use figment::{
+        Figment,
+        providers::{Format as _, Toml},
+    };
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Tables {
+        acme: Vec<AcmeIssuer>,
+    }
+
+    const GOOD: &str = r#"
+        name = "pebble"
+        directory = "https://127.0.0.1:14000/dir"
+        contact = ["mailto:ops@example.com"]
+        accept_terms = true
+    "#;
+
+    fn read(table: &str, more: &str) -> Result<Vec<AcmeIssuer>, String> {
+        let text = format!("[[acme]]\n{table}\n{more}");
+        let tables = Figment::from(Toml::string(&text)).extract::<Tables>();
+        let tables = tables.map_err(|error| error.to_string())?;
+        validate(&tables.acme).map_err(|error| error.to_string())?;
+        Ok(tables.acme)
+    }
+
+    #[test]
+    fn a_table_is_an_issuer() {
+        let issuers = read(GOOD, "").unwrap();
+        assert_eq!(issuers[0].key.types(), [KeyType::P256]);
+        let issuers = read(GOOD, "key = \"both\"\nprofile = \"shortlived\"").unwrap();
+        assert_eq!(issuers[0].key.types(), [KeyType::P256, KeyType::Rsa2048]);
+        assert_eq!(issuers[0].profile.as_deref(), Some("shortlived"));
+    }
+
+    #[test]
+    fn what_cannot_be_names_its_key() {
+        for (from, to, key) in [
+            ("\"pebble\"", "\"\"", "acme.name"),
+            ("\"pebble\"", "\"a b\"", "acme.name"),
+            ("https://127", "http://127", "acme.directory"),
+            ("mailto:ops", "ops", "acme.contact"),
+            ("accept_terms = true", "", "acme.accept_terms"),
+            ("name =", "nam =", "nam"),
+        ] {
+            let refused = read(&GOOD.replacen(from, to, 1), "").unwrap_err();
+            assert!(refused.contains(key), "{to}: {refused}");
+        }
+        for (more, key) in [
+            ("root_file = \"/nowhere\"", "acme.root_file"),
+            ("key = \"p521\"", "p521"),
+            (
+                "external_account = { key_id = \"a\", hmac_key_file = \"/nowhere\" }",
+                "acme.external_account.hmac_key_file",
+            ),
+            (&format!("[[acme]]\n{GOOD}"), "acme.name"),
+        ] {
+            let refused = read(GOOD, more).unwrap_err();
+            assert!(refused.contains(key), "{more}: {refused}");
+        }
+    }
+}
