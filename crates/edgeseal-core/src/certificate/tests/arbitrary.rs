@@ -6,7 +6,7 @@ use super::pki::{CHAIN, NOW, RSA, assert_shows_nothing_of, pem_encode};
 use crate::certificate::{Warning, validate_upload};
 
 /// Validates the input; a refusal must have a message without any part of the key.
-fn admit_without_panic(chain: &str, key: &str) {
+fn validate_without_panic(chain: &str, key: &str) {
     match validate_upload(chain, key, NOW) {
         Ok(validated) => assert!(!validated.leaf.is_empty()),
         Err(why) => {
@@ -47,30 +47,30 @@ fn without_line(text: &str, at: &Index) -> String {
 proptest! {
     #[test]
     fn any_text(chain in any::<String>(), key in any::<String>()) {
-        admit_without_panic(&chain, &key);
-        admit_without_panic(&chain, &CHAIN.leaf.key_pem());
-        admit_without_panic(&CHAIN.leaf.pem(), &key);
+        validate_without_panic(&chain, &key);
+        validate_without_panic(&chain, &CHAIN.leaf.key_pem());
+        validate_without_panic(&CHAIN.leaf.pem(), &key);
     }
 
     #[test]
     fn any_lines(lines in prop::collection::vec("(-----(BEGIN|END) (CERTIFICATE|EC PRIVATE KEY|X)-----|[A-Za-z0-9+/=]{0,8}|Proc-Type: 4,ENCRYPTED|)", 0..12)) {
         let text = lines.join("\n");
-        admit_without_panic(&text, &text);
-        admit_without_panic(&text, &CHAIN.leaf.key_pem());
-        admit_without_panic(&CHAIN.leaf.pem(), &text);
+        validate_without_panic(&text, &text);
+        validate_without_panic(&text, &CHAIN.leaf.key_pem());
+        validate_without_panic(&CHAIN.leaf.pem(), &text);
     }
 
     #[test]
     fn arbitrary_bytes_in_a_block(der in prop::collection::vec(any::<u8>(), 0..200)) {
-        admit_without_panic(&pem_encode("CERTIFICATE", &der), &CHAIN.leaf.key_pem());
-        admit_without_panic(&CHAIN.leaf.pem(), &pem_encode("PRIVATE KEY", &der));
+        validate_without_panic(&pem_encode("CERTIFICATE", &der), &CHAIN.leaf.key_pem());
+        validate_without_panic(&CHAIN.leaf.pem(), &pem_encode("PRIVATE KEY", &der));
     }
 
     #[test]
     fn a_changed_character(at in any::<Index>(), to in prop_oneof![any::<char>(), "[A-Za-z0-9+/= -]".prop_map(|s| s.chars().next().unwrap())]) {
         let (chain, key) = (blocks().concat(), CHAIN.leaf.key_pem());
-        admit_without_panic(&change(&chain, &at, to), &key);
-        admit_without_panic(&chain, &change(&key, &at, to));
+        validate_without_panic(&change(&chain, &at, to), &key);
+        validate_without_panic(&chain, &change(&key, &at, to));
     }
 
     #[test]
@@ -83,20 +83,20 @@ proptest! {
         };
         let chain = &*CHAIN;
         let leaf = pem_encode("CERTIFICATE", &flip(&chain.leaf.der));
-        admit_without_panic(&(leaf + &chain.intermediate.pem()), &chain.leaf.key_pem());
+        validate_without_panic(&(leaf + &chain.intermediate.pem()), &chain.leaf.key_pem());
         let issuer = pem_encode("CERTIFICATE", &flip(&chain.intermediate.der));
-        admit_without_panic(&(chain.leaf.pem() + &issuer), &chain.leaf.key_pem());
+        validate_without_panic(&(chain.leaf.pem() + &issuer), &chain.leaf.key_pem());
         let key = pem_encode("PRIVATE KEY", &flip(chain.leaf.key.serialized_der()));
-        admit_without_panic(&chain.leaf.pem(), &key);
+        validate_without_panic(&chain.leaf.pem(), &key);
         let key = pem_encode("PRIVATE KEY", &flip(RSA.leaf.key.serialized_der()));
-        admit_without_panic(&RSA.leaf.pem(), &key);
+        validate_without_panic(&RSA.leaf.pem(), &key);
     }
 
     #[test]
     fn a_lost_line(at in any::<Index>()) {
         let (chain, key) = (blocks().concat(), CHAIN.leaf.key_pem());
-        admit_without_panic(&without_line(&chain, &at), &key);
-        admit_without_panic(&chain, &without_line(&key, &at));
+        validate_without_panic(&without_line(&chain, &at), &key);
+        validate_without_panic(&chain, &without_line(&key, &at));
     }
 
     #[test]
