@@ -12,6 +12,7 @@
 pub mod account;
 pub mod address;
 pub mod certificate;
+pub mod challenge;
 pub mod delivery;
 pub mod domain;
 pub mod fairness;

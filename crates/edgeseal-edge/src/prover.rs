@@ -128,6 +128,7 @@ impl Prover {
                 id: id.to_owned(),
                 group: group.to_owned(),
                 revision: 0,
+                challenge_revision: 0,
                 at: Timestamp::default(),
                 domains: 0,
                 quarantined: Vec::new(),

@@ -9,6 +9,7 @@ mod accounts;
 mod audit;
 mod audit_context;
 mod certificates;
+mod challenges;
 mod counts;
 mod deployments;
 mod domains;
@@ -39,6 +40,7 @@ pub use accounts::{AccountError, KeyOwner, NewAccessKey, ROOT_ACCOUNT_NAME, rand
 pub use audit::{AuditPage, AuditQuery};
 pub use audit_context::{AuditContext, NonceUse};
 pub(crate) use certificates::Pointer;
+pub use challenges::{CONFIRM_WITHIN_MS, ChallengeConfirmation};
 pub use counts::{AddError, CountCorrection};
 pub use deployments::DEPLOYMENTS_MAX;
 pub(crate) use domains::{bound_certificates, subdomain_key};

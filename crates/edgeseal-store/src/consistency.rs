@@ -17,7 +17,8 @@ use crate::{
     catalog::{Pointer, access_key_index, subdomain_key},
     key,
     record::{
-        self, AccessKeyRecord, BindingSummary, CertificateRecord, CertificateSummary, DomainSummary,
+        self, AccessKeyRecord, BindingSummary, CertificateRecord, CertificateSummary,
+        ChallengeRecord, DomainSummary,
     },
 };
 
@@ -90,6 +91,7 @@ pub async fn check(store: &dyn Store) -> Result<ConsistencyReport, Fault> {
     }
     check.each(key::ISSUER_USES, Checker::issuer_use).await?;
     check.each(key::COUNTS, Checker::count).await?;
+    check.each(key::CHALLENGES, Checker::challenge).await?;
     Ok(check.found)
 }
 
@@ -121,7 +123,7 @@ impl Checker<'_> {
         match prefix {
             key::DOMAINS => self.found.domains += count,
             key::CERTIFICATES => self.found.certificates += count,
-            key::ACCOUNTS | key::ACCESS_KEYS | key::MATERIALS | key::COUNTS => {}
+            key::ACCOUNTS | key::ACCESS_KEYS | key::MATERIALS | key::COUNTS | key::CHALLENGES => {}
             _ => self.found.indexed += count,
         }
         Ok(())
@@ -300,6 +302,15 @@ impl Checker<'_> {
             }
         }
         Ok(wrong)
+    }
+
+    /// One that is left over is no finding: it expires.
+    #[expect(clippy::unused_async, reason = "of the form of the other checks")]
+    async fn challenge(&self, entry: &Entry) -> Result<Problems, Fault> {
+        Ok(match decode::<ChallengeRecord>(entry) {
+            Ok(challenge) => check_own_key(entry, &challenge.key()),
+            Err(wrong) => wrong,
+        })
     }
 
     /// A record; `None` also if it cannot be decoded, which is reported at its own key.

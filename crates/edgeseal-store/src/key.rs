@@ -12,6 +12,7 @@ use edgeseal_core::{
 };
 
 mod accounts;
+mod acme;
 mod certificates;
 
 pub use accounts::{
@@ -90,6 +91,8 @@ pub const MATERIAL_USES: &str = "materialuse/";
 pub const ISSUER_USES: &str = "issueruse/";
 /// The links of all audit chains.
 pub const AUDIT_LINKS: &str = "auditlink/";
+/// All challenges of ACME orders.
+pub const CHALLENGES: &str = "challenge/";
 /// All session-ticket keys.
 pub const TICKET_KEYS: &str = "ticketkey/";
 

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::Fault;
 
+mod acme;
 mod summary;
 
+pub use acme::{ChallengeRecord, ChallengeResponse};
 pub use summary::{
     BindingSummary, CertificateSummary, DomainSummary, decode_summary, encode_summary,
     is_summary_current,
@@ -314,6 +316,10 @@ pub struct EdgeRecord {
     pub group: String,
     /// Every change up to this revision is applied.
     pub revision: u64,
+    /// Every change of a challenge up to this revision is applied; 0 in reports of releases that
+    /// answer none.
+    #[serde(default)]
+    pub challenge_revision: u64,
     /// When it reported.
     pub at: Timestamp,
     /// The number of domains that it serves.

@@ -31,6 +31,7 @@ async fn report(store: &dyn Store, revision: u64) {
         id: "one".to_owned(),
         group: "production".to_owned(),
         revision,
+        challenge_revision: 0,
         at: NOW,
         domains: 0,
         quarantined: Vec::new(),

@@ -1,6 +1,7 @@
 //! What happens to removed certificates, and what listings show.
 
 mod assume_absent;
+mod challenges;
 mod companion;
 mod counts;
 mod deployments;

@@ -13,6 +13,7 @@ fn edge(revision: u64) -> EdgeRecord {
         id: "e1".to_owned(),
         group: "default".to_owned(),
         revision,
+        challenge_revision: 0,
         at: NOW,
         domains: 1,
         quarantined: Vec::new(),
