@@ -38,19 +38,6 @@ const LOOKUPS_MAX: usize = 64;
 /// Concurrent lookups of one account.
 const LOOKUPS_PER_ACCOUNT_MAX: usize = 8;
 
-/// The registrable domain: the public suffix (<https://publicsuffix.org>, private section included)
-/// and one label.
-///
-/// An unknown top-level domain is a suffix of one label. A name that is itself a public suffix is
-/// its own root.
-#[must_use]
-pub fn registrable_domain(name: &DomainPattern) -> DomainName {
-    let base = name.base();
-    psl::domain_str(base.as_str())
-        .and_then(|root| DomainName::parse(root).ok())
-        .unwrap_or_else(|| base.clone())
-}
-
 /// What the owner of `root` publishes to consent to `account`: `verify_` and 32 hexadecimal digits.
 ///
 /// It differs by account and root, never changes and is not secret.

@@ -139,6 +139,17 @@ impl DomainPattern {
         }
     }
 
+    /// The registrable domain: the public suffix (<https://publicsuffix.org>, private section
+    /// included) and one label.
+    ///
+    /// An unknown top-level domain is a suffix of one label. A name that is itself a public suffix
+    /// is its own root.
+    #[must_use]
+    pub fn registrable_domain(&self) -> DomainName {
+        let base = self.base();
+        psl::domain_str(base.as_str()).map_or_else(|| base.clone(), |root| DomainName(root.into()))
+    }
+
     /// Whether the pattern matches `host`.
     #[must_use]
     pub fn matches(&self, host: &DomainName) -> bool {

@@ -122,6 +122,34 @@ fn parents() {
     assert_eq!(name("b.com").parent(), None);
 }
 
+#[test]
+fn registrable_domains() {
+    for (name, root) in [
+        ("example.com", "example.com"),
+        ("www.example.com", "example.com"),
+        ("a.b.c.example.com", "example.com"),
+        ("*.example.com", "example.com"),
+        ("*.www.example.com", "example.com"),
+        ("www.example.co.uk", "example.co.uk"),
+        ("www.example.com.cn", "example.com.cn"),
+        // Rules with a wildcard and its exception.
+        ("a.b.c.ck", "b.c.ck"),
+        ("a.www.ck", "www.ck"),
+        // Rules in other scripts apply to A-labels.
+        ("www.食狮.公司.cn", "xn--85x722f.xn--55qx5d.cn"),
+        // Private section: each name below has its own owner.
+        ("a.user.github.io", "user.github.io"),
+        // No such top-level domain.
+        ("a.b.internal-thing", "b.internal-thing"),
+        // Suffixes themselves.
+        ("co.uk", "co.uk"),
+        ("*.co.uk", "co.uk"),
+        ("github.io", "github.io"),
+    ] {
+        assert_eq!(pattern(name).registrable_domain().as_str(), root, "{name}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_parses_or_is_refused(text in "\\PC{0,80}") {

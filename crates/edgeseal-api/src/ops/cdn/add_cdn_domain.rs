@@ -30,7 +30,6 @@ use crate::{
     error::{StoreError, api_error, from_change_error},
     operation::{EmptyReply, Input, Operation, Success},
     ops::quota,
-    ownership,
     request::ParamMap,
     sanitize::sanitize,
 };
@@ -290,7 +289,7 @@ pub(super) async fn check_ownership(
         return Ok(());
     }
     for name in names {
-        let root = ownership::registrable_domain(name);
+        let root = name.registrable_domain();
         let since = context.catalog.ownership_since(call.account(), &root).await;
         if since.map_err(StoreError::from)?.is_none() {
             return Err(Error::NotOwned { root });

@@ -124,7 +124,7 @@ impl Operation for VerifyDomainOwner {
         (name, way): (DomainPattern, VerifyMethod),
     ) -> Result<Success<EmptyReply>, Error> {
         check(context, call, &name, way).await?;
-        let root = &ownership::registrable_domain(&name);
+        let root = &name.registrable_domain();
         let kept = context
             .catalog
             .transact(&call.audit, |mut draft| async move {
@@ -147,7 +147,7 @@ async fn check(
     let asked = asked
         .filter(|_| settings.require_ownership)
         .ok_or(Error::Disabled)?;
-    let root = ownership::registrable_domain(name);
+    let root = name.registrable_domain();
     let account = call.account();
     let content = ownership::verification_content(account, &root);
     match way {
@@ -184,7 +184,7 @@ impl Operation for DescribeVerifyContent {
         call: &Authorized,
         name: DomainPattern,
     ) -> Result<Success<Content>, DomainError> {
-        let root = ownership::registrable_domain(&name);
+        let root = name.registrable_domain();
         let content = ownership::verification_content(call.account(), &root);
         Ok(Success::read(Content { content }))
     }
@@ -204,7 +204,7 @@ impl Operation for DescribeDomainVerifyData {
         call: &Authorized,
         name: DomainPattern,
     ) -> Result<Success<Data>, DomainError> {
-        let root = ownership::registrable_domain(&name);
+        let root = name.registrable_domain();
         Ok(Success::read(Data {
             content: VerifyData {
                 key: "verification",
