@@ -10,6 +10,7 @@
 //! delivered).
 
 pub mod account;
+pub mod acme;
 pub mod address;
 pub mod certificate;
 pub mod challenge;

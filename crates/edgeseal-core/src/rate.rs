@@ -1,9 +1,11 @@
 //! Rate limits: the generic cell rate algorithm (ITU-T I.371, Annex A) as a function.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Timestamp;
 
 /// Calls allowed per period; all of them may come at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateLimit {
     /// Calls in [`RateLimit::per_ms`]; also the size of a burst. Zero refuses every call.
     pub calls: u32,
@@ -13,7 +15,8 @@ pub struct RateLimit {
 
 /// What a caller has used up: the theoretical arrival time of its next call, in microseconds of the
 /// same clock as `now`. The default is a caller that was never seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct GcraState(i64);
 
 /// The decision on one call.

@@ -1,0 +1,316 @@
+//! What is to be ordered, and in which order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    Backoff, Seed, Validity,
+    renewal::{REVOCATION_NOTICE_MS, Renewal, RenewalCause},
+};
+use crate::{DomainPattern, Timestamp};
+
+/// Every n-th start belongs to a first order, if one waits and anything is urgent: somebody waits
+/// for it, and urgent renewals may be very many.
+const FIRST_ORDER_SHARE: u32 = 4;
+
+/// How an issuer counts an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OrderKind {
+    /// The first certificate of these names by this issuer.
+    First,
+    /// Another certificate with the same names.
+    Renewal,
+    /// The same, naming the certificate that it `replaces` (RFC 9773 §5).
+    Replacement,
+}
+
+/// How urgent a task is; the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Urgency {
+    /// Half of the time between the renewal and the expiry has passed, or the certificate is about
+    /// to be revoked. Earliest deadline first.
+    Urgent,
+    /// Nothing is served yet and somebody waits. First come, first served.
+    First,
+    /// A renewal that is due. The one that becomes urgent next goes first.
+    Routine,
+}
+
+/// Who issued the certificate that a task renews.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IssuedBy {
+    /// The position of the issuer in the list.
+    pub issuer: usize,
+    /// Whether the order names the certificate that it replaces: the issuer has renewal
+    /// information, and the certificate was not replaced before.
+    pub replaces: bool,
+}
+
+/// One domain's next order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Not before this point.
+    pub ready_at: Timestamp,
+    /// From here on it is urgent; `None` for a first order, which never is.
+    urgent_at: Option<Timestamp>,
+    /// Its place among tasks that are as urgent: when it was requested, or its deadline.
+    deadline: Timestamp,
+    /// Who issued the present certificate, if that issuer is still in the list.
+    issued_by: Option<IssuedBy>,
+    /// Orders that it takes: two for a domain with an RSA and an ECDSA certificate.
+    pub orders: u32,
+    /// Millionths of an order a day that it takes in the long run.
+    micro_orders_per_day: u64,
+}
+
+/// Tasks that cannot be told apart but by their place: what holds one up for a whole issuer holds
+/// up all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Lane {
+    pub(super) urgency: Urgency,
+    issued_by: Option<IssuedBy>,
+    orders: u32,
+}
+
+type Ready = BTreeSet<(Timestamp, Arc<DomainPattern>)>;
+
+/// Tasks in order. A task that is not ready or whose lane is held costs nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Queue {
+    tasks: BTreeMap<Arc<DomainPattern>, Task>,
+    waiting: Ready,
+    ready: BTreeMap<Lane, Ready>,
+    held: BTreeMap<Lane, Timestamp>,
+    micro_orders_per_day: u64,
+    starts: u32,
+}
+
+impl Task {
+    /// The order for a domain that has no certificate by ACME yet.
+    #[must_use]
+    pub fn first(requested_at: Timestamp, orders: u32, backoff: Backoff) -> Self {
+        Self {
+            ready_at: requested_at.max(backoff.next_attempt),
+            urgent_at: None,
+            deadline: requested_at,
+            issued_by: None,
+            orders,
+            micro_orders_per_day: 0,
+        }
+    }
+
+    /// The renewal of a certificate: `renewal` is what [`super::renewal::renewal`] returns.
+    #[must_use]
+    pub fn renewal(
+        validity: Validity,
+        renewal: Renewal,
+        issued_by: Option<IssuedBy>,
+        orders: u32,
+        backoff: Backoff,
+    ) -> Self {
+        let (urgent_at, deadline) = if renewal.cause == RenewalCause::AtOnce {
+            let revoked_at = renewal.at.plus_ms(REVOCATION_NOTICE_MS);
+            (renewal.at, revoked_at.min(validity.not_after))
+        } else {
+            let slack_ms = validity.not_after.since_ms(renewal.at);
+            (renewal.at.plus_ms(slack_ms / 2), validity.not_after)
+        };
+        let due_ms = validity.due_by_age(Seed::from_random(u64::MAX / 2));
+        let period_ms = due_ms.since_ms(validity.not_before).max(1);
+        let micro = u64::from(orders) * 86_400_000 * 1_000_000;
+        Self {
+            ready_at: renewal.at.max(backoff.next_attempt),
+            urgent_at: Some(urgent_at),
+            deadline,
+            issued_by,
+            orders,
+            micro_orders_per_day: micro / period_ms.unsigned_abs(),
+        }
+    }
+
+    /// The end of what it renews, or of the time until that is revoked; for a first order when it
+    /// was requested.
+    #[must_use]
+    pub const fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    /// How urgent it is at `now`.
+    #[must_use]
+    pub fn urgency(&self, now: Timestamp) -> Urgency {
+        match self.urgent_at {
+            None => Urgency::First,
+            Some(at) if at <= now => Urgency::Urgent,
+            Some(_) => Urgency::Routine,
+        }
+    }
+
+    /// How the issuer at position `issuer` counts the order.
+    #[must_use]
+    pub fn kind_at(&self, issuer: usize) -> OrderKind {
+        match self.issued_by {
+            Some(by) if by.issuer == issuer && by.replaces => OrderKind::Replacement,
+            Some(by) if by.issuer == issuer => OrderKind::Renewal,
+            _ => OrderKind::First,
+        }
+    }
+
+    fn lane(&self, urgency: Urgency) -> Lane {
+        Lane {
+            urgency,
+            issued_by: self.issued_by,
+            orders: self.orders,
+        }
+    }
+
+    /// Its place in the lane of `urgency`.
+    fn place(&self, urgency: Urgency) -> Timestamp {
+        match urgency {
+            Urgency::Routine => self.urgent_at.unwrap_or(self.deadline),
+            Urgency::Urgent | Urgency::First => self.deadline,
+        }
+    }
+}
+
+impl Queue {
+    /// Adds a task, or replaces that of its domain.
+    pub(super) fn set(&mut self, domain: Arc<DomainPattern>, task: Task) {
+        self.remove(&domain);
+        self.micro_orders_per_day += task.micro_orders_per_day;
+        self.waiting.insert((task.ready_at, domain.clone()));
+        self.tasks.insert(domain, task);
+    }
+
+    /// Removes the task of a domain.
+    pub(super) fn remove(&mut self, domain: &Arc<DomainPattern>) -> Option<Task> {
+        let task = self.tasks.remove(domain)?;
+        self.micro_orders_per_day -= task.micro_orders_per_day;
+        if !self.waiting.remove(&(task.ready_at, domain.clone())) {
+            for urgency in [Urgency::Urgent, Urgency::First, Urgency::Routine] {
+                let place = (task.place(urgency), domain.clone());
+                if let Some(lane) = self.ready.get_mut(&task.lane(urgency))
+                    && lane.remove(&place)
+                {
+                    break;
+                }
+            }
+        }
+        Some(task)
+    }
+
+    /// The task that goes first at `now`, with its lane.
+    pub(super) fn first(&mut self, now: Timestamp) -> Option<(Arc<DomainPattern>, Task, Lane)> {
+        self.wake(now);
+        let orders_first = self.starts % FIRST_ORDER_SHARE == FIRST_ORDER_SHARE - 1;
+        let urgencies = if orders_first {
+            [Urgency::First, Urgency::Urgent, Urgency::Routine]
+        } else {
+            [Urgency::Urgent, Urgency::First, Urgency::Routine]
+        };
+        urgencies.into_iter().find_map(|urgency| {
+            let lanes = self.ready.iter().filter(|(lane, _)| {
+                let held = self.held.get(lane).copied().unwrap_or_default();
+                lane.urgency == urgency && held <= now
+            });
+            let heads = lanes.filter_map(|(lane, ready)| Some((ready.first()?, *lane)));
+            let ((_, domain), lane) = heads.min()?;
+            let task = self.tasks.get(domain)?;
+            Some((domain.clone(), *task, lane))
+        })
+    }
+
+    /// Takes a task out for an order that starts.
+    pub(super) fn start(&mut self, domain: &Arc<DomainPattern>) {
+        self.remove(domain);
+        self.starts = self.starts.wrapping_add(1);
+    }
+
+    /// Lets one task wait until `until`.
+    pub(super) fn postpone(&mut self, domain: Arc<DomainPattern>, until: Timestamp) {
+        if let Some(task) = self.remove(&domain) {
+            let ready_at = until;
+            self.set(domain, Task { ready_at, ..task });
+        }
+    }
+
+    /// Lets all tasks of a lane wait until `until`.
+    pub(super) fn hold(&mut self, lane: Lane, until: Timestamp) {
+        self.held.insert(lane, until);
+    }
+
+    /// Lets no lane wait: something has changed for the better.
+    pub(super) fn release(&mut self) {
+        self.held.clear();
+    }
+
+    /// When [`Queue::first`] may next return something that it does not return now.
+    pub(super) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let waiting = self.waiting.first().map(|(at, _)| *at);
+        let lanes = self.ready.iter().filter_map(|(lane, ready)| {
+            let (place, _) = ready.first()?;
+            let held = self.held.get(lane).copied().unwrap_or(now);
+            // What becomes urgent changes its lane.
+            let is_routine = lane.urgency == Urgency::Routine;
+            Some(if is_routine { held.min(*place) } else { held })
+        });
+        waiting.into_iter().chain(lanes).min()
+    }
+
+    /// Orders a day, in millionths, that all tasks take in the long run.
+    pub(super) const fn micro_orders_per_day(&self) -> u64 {
+        self.micro_orders_per_day
+    }
+
+    /// Tasks, and those of them that are ready.
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.tasks.len(), self.tasks.len() - self.waiting.len())
+    }
+
+    /// Moves tasks that have become ready or urgent into their lanes.
+    fn wake(&mut self, now: Timestamp) {
+        while let Some((at, domain)) = self.waiting.pop_first_if(now) {
+            debug_assert!(at <= now, "a task is ready before its time");
+            if let Some(task) = self.tasks.get(&domain) {
+                let urgency = task.urgency(now);
+                let place = (task.place(urgency), domain);
+                self.ready
+                    .entry(task.lane(urgency))
+                    .or_default()
+                    .insert(place);
+            }
+        }
+        let mut urgent = Vec::new();
+        for (lane, ready) in &mut self.ready {
+            while lane.urgency == Urgency::Routine
+                && let Some((_, domain)) = ready.pop_first_if(now)
+            {
+                urgent.push(domain);
+            }
+        }
+        for domain in urgent {
+            if let Some(task) = self.tasks.get(&domain) {
+                let place = (task.place(Urgency::Urgent), domain);
+                self.ready
+                    .entry(task.lane(Urgency::Urgent))
+                    .or_default()
+                    .insert(place);
+            }
+        }
+        self.ready.retain(|_, ready| !ready.is_empty());
+        self.held.retain(|_, until| *until > now);
+    }
+}
+
+trait PopFirstIf {
+    /// The first, if its time has come.
+    fn pop_first_if(&mut self, now: Timestamp) -> Option<(Timestamp, Arc<DomainPattern>)>;
+}
+
+impl PopFirstIf for Ready {
+    fn pop_first_if(&mut self, now: Timestamp) -> Option<(Timestamp, Arc<DomainPattern>)> {
+        let is_due = self.first().is_some_and(|(at, _)| *at <= now);
+        if is_due { self.pop_first() } else { None }
+    }
+}

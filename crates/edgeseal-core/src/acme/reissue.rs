@@ -1,0 +1,174 @@
+//! The replacement of many certificates: how long it will take, and how far it is.
+
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Scheduler, Task};
+use crate::{DomainPattern, Timestamp};
+
+/// What a forecast supposes about the order driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throughput {
+    /// Orders in progress at the same time; at least 1.
+    pub parallel: usize,
+    /// Milliseconds that an order takes, from its start to the issued certificate.
+    pub order_ms: i64,
+}
+
+/// When the replacements of a batch would be issued.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forecast {
+    /// By issuer, in the order of preference.
+    pub issuers: Vec<IssuerShare>,
+    /// When the last one would be issued.
+    pub finished_at: Timestamp,
+    /// Domains whose replacement would come after the deadline of their task.
+    pub late: usize,
+    /// Domains that would never start: no issuer takes them within [`HORIZON_MS`].
+    pub never: usize,
+}
+
+/// What one issuer would issue of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IssuerShare {
+    /// Domains.
+    pub domains: usize,
+    /// When the last of them would be issued.
+    pub finished_at: Timestamp,
+}
+
+/// The longest future that is forecast, in milliseconds: a year.
+pub const HORIZON_MS: i64 = 365 * super::DAY_MS;
+
+/// A replacement of many certificates, as it is stored: what was asked for, and how far it is.
+/// Which domains are left is with the domains.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reissue {
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// Domains that it concerned at first.
+    pub total: u64,
+    /// Domains whose replacement is proved.
+    pub replaced: u64,
+    /// Domains whose last attempt failed; they are tried again.
+    pub failing: u64,
+    /// Milliseconds during which it was stopped, before the present stop.
+    pub stopped_ms: i64,
+    /// Since when it has been stopped; `None` while it runs.
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// How far a replacement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Domains that are left.
+    pub left: u64,
+    /// Hundredths that are done, rounded down.
+    pub percent: u64,
+    /// When it will be done at the pace so far; `None` while it is stopped, or before the first
+    /// replacement.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Reissue {
+    /// A replacement that starts at `now`.
+    #[must_use]
+    pub const fn new(total: u64, now: Timestamp) -> Self {
+        Self {
+            requested_at: now,
+            total,
+            replaced: 0,
+            failing: 0,
+            stopped_ms: 0,
+            stopped_at: None,
+        }
+    }
+
+    /// Stops it: orders in progress end, no other starts.
+    pub fn stop(&mut self, now: Timestamp) {
+        self.stopped_at.get_or_insert(now);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&mut self, now: Timestamp) {
+        if let Some(at) = self.stopped_at.take() {
+            self.stopped_ms += now.since_ms(at).max(0);
+        }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self, now: Timestamp) -> Progress {
+        let left = self.total.saturating_sub(self.replaced);
+        let ran_ms = now.since_ms(self.requested_at) - self.stopped_ms;
+        let needs_ms = i128::from(ran_ms.max(0)) * i128::from(left);
+        let finished_at = match self.stopped_at {
+            None if left == 0 => Some(now),
+            None if self.replaced > 0 => {
+                let needs_ms = needs_ms / i128::from(self.replaced);
+                Some(now.plus_ms(i64::try_from(needs_ms).unwrap_or(i64::MAX)))
+            }
+            _ => None,
+        };
+        Progress {
+            left,
+            percent: (self.total - left) * 100 / self.total.max(1),
+            finished_at,
+        }
+    }
+}
+
+/// What would become of `batch`, beside everything that `scheduler` already holds, if it was added
+/// at `now`: the scheduler runs in virtual time, with the limits, what was used up of them, and the
+/// pauses that it has now. Nothing fails in a forecast.
+#[must_use]
+pub fn forecast(
+    scheduler: &Scheduler,
+    batch: impl IntoIterator<Item = (Arc<DomainPattern>, Task)>,
+    throughput: Throughput,
+    now: Timestamp,
+) -> Forecast {
+    let mut scheduler = scheduler.clone();
+    let mut left = std::collections::BTreeSet::new();
+    for (domain, task) in batch {
+        scheduler.set(domain.clone(), task);
+        left.insert(domain);
+    }
+    let mut forecast = Forecast {
+        issuers: vec![IssuerShare::default(); scheduler.issuers().len()],
+        finished_at: now,
+        ..Forecast::default()
+    };
+    let end = now.plus_ms(HORIZON_MS);
+    let mut time = now;
+    let mut running = BinaryHeap::new();
+    while !left.is_empty() && time < end {
+        while running.len() < throughput.parallel.max(1)
+            && let Some(start) = scheduler.next(time)
+        {
+            let ends_at = time.plus_ms(throughput.order_ms);
+            running.push(Reverse(ends_at));
+            if left.remove(&start.domain) {
+                forecast.late += usize::from(ends_at > start.task.deadline());
+                let share = &mut forecast.issuers[start.issuer];
+                share.domains += 1;
+                share.finished_at = ends_at;
+                forecast.finished_at = forecast.finished_at.max(ends_at);
+            }
+        }
+        let ends_at = running.peek().map(|Reverse(at)| *at);
+        let is_full = running.len() >= throughput.parallel.max(1);
+        let next = scheduler.next_at(time).filter(|_| !is_full);
+        let Some(next) = ends_at.into_iter().chain(next).min() else {
+            break;
+        };
+        // A step of at least a millisecond, so that virtual time always ends.
+        time = next.max(time.plus_ms(1));
+        while running.peek().is_some_and(|Reverse(at)| *at <= time) {
+            running.pop();
+        }
+    }
+    forecast.never = left.len();
+    forecast
+}
