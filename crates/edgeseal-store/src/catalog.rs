@@ -45,7 +45,7 @@ pub use counts::{AddError, CountCorrection};
 pub use deployments::DEPLOYMENTS_MAX;
 pub(crate) use domains::{bound_certificates, subdomain_key};
 pub use draft::Draft;
-pub use identities::{IdentityError, IdentitySnapshot, random_identity_id};
+pub use identities::{IdentityError, IdentitySnapshot, PolicyHolders, random_identity_id};
 pub use ids::IdAllocator;
 pub use listing::Pagination;
 pub use origin_permissions::{AccountUpdate, PrivateOriginsOverride};

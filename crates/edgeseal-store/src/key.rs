@@ -16,8 +16,7 @@ mod acme;
 mod certificates;
 
 pub use accounts::{
-    account_access_keys, counted_prefix, identities, identities_with_policy, policies,
-    user_access_keys, with_policy,
+    account_access_keys, counted_prefix, identities, policies, user_access_keys, with_policy,
 };
 pub use certificates::{
     account_certificates, certificate_uses, issuer_uses, material_uses, regional_certificates,

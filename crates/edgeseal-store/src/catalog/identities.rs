@@ -15,6 +15,8 @@ use edgeseal_core::{
 };
 use serde::de::DeserializeOwned;
 
+pub use attachments::PolicyHolders;
+
 use super::{Catalog, ChangeError, Committed, Draft};
 use crate::{Entry, Fault, Key, Revision, random, record};
 

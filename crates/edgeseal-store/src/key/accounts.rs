@@ -78,8 +78,8 @@ impl Key {
         policy: &PolicyRef,
         name: &N,
     ) -> Self {
-        let prefix = identities_with_policy(account, policy, N::KIND);
-        Self(format!("{prefix}{name}").into())
+        let kind = N::KIND;
+        Self(format!("{}{kind}/{name}", with_policy(account, policy)).into())
     }
 
     /// Written by every change of the permissions of an account's users and roles, so that caches
@@ -143,16 +143,6 @@ pub fn identities(account: &AccountId, kind: IdentityKind) -> String {
 #[must_use]
 pub fn policies(account: &AccountId) -> String {
     format!("policy/{account}/")
-}
-
-/// Prefix of [`Key::identity_with_policy`] for one kind.
-#[must_use]
-pub fn identities_with_policy(
-    account: &AccountId,
-    policy: &PolicyRef,
-    kind: IdentityKind,
-) -> String {
-    format!("{}{kind}/", with_policy(account, policy))
 }
 
 /// Prefix of [`Key::identity_with_policy`].

@@ -4,7 +4,7 @@ use edgeseal_core::{
     AccountId, Timestamp,
     identity::{Identity, IdentityName, PolicyRef, Role, User},
 };
-use edgeseal_store::{Catalog, Fault};
+use edgeseal_store::Catalog;
 use futures_util::future::try_join_all;
 use serde::Serialize;
 
@@ -81,32 +81,32 @@ impl Operation for ListEntitiesForPolicy {
     ) -> Result<Success<Reply>, Error> {
         let (catalog, account) = (&context.catalog, call.account());
         AnyPolicy::find(catalog, account, &policy).await?;
-        let users = with_policy(catalog, account, &policy, HolderUser::of).await;
+        let holders = catalog.policy_holders(account, &policy).await;
+        let holders = holders.map_err(StoreError::from)?;
         let role = |role, at| HolderRole::of(account, role, at);
-        let roles = with_policy(catalog, account, &policy, role).await;
         Ok(Success::read(Reply {
             users: Users {
-                user: users.map_err(StoreError::from)?,
+                user: shown(catalog, account, holders.users, HolderUser::of).await?,
             },
             roles: Roles {
-                role: roles.map_err(StoreError::from)?,
+                role: shown(catalog, account, holders.roles, role).await?,
             },
             groups: Groups { group: [] },
         }))
     }
 }
 
-async fn with_policy<N: IdentityName, V>(
+/// Shows those of the holders that still exist.
+async fn shown<N: IdentityName, V>(
     catalog: &Catalog,
     account: &AccountId,
-    policy: &PolicyRef,
+    holders: Vec<(N, Timestamp)>,
     view: impl Fn(Identity<N>, Timestamp) -> V,
-) -> Result<Vec<V>, Fault> {
-    let names = catalog.identities_with_policy(account, policy).await?;
-    let found = names
+) -> Result<Vec<V>, StoreError> {
+    let found = holders
         .iter()
         .map(|(name, _)| catalog.identity(account, name));
-    let found = try_join_all(found).await?.into_iter().zip(&names);
+    let found = try_join_all(found).await?.into_iter().zip(&holders);
     Ok(found
         .filter_map(|(identity, (_, at))| Some(view(identity?, *at)))
         .collect())

@@ -2,36 +2,45 @@
 
 use edgeseal_core::{
     AccountId, Timestamp,
-    identity::{ATTACHED_POLICIES_MAX, Attachment, IdentityName, PolicyKind, PolicyRef},
+    identity::{
+        ATTACHED_POLICIES_MAX, Attachment, IdentityName, PolicyKind, PolicyRef, RoleName, UserName,
+    },
     policy::system,
 };
 
 use super::{Changed, IdentityError, refused};
 use crate::{
-    Fault, Key,
+    Entry, Fault, Key,
     catalog::{AuditContext, Catalog, ChangeError, Draft},
     key,
     record::{self, TimestampRecord},
 };
 
+/// What a policy is attached to, each with the time of the attachment, in byte order of the names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyHolders {
+    /// The users.
+    pub users: Vec<(UserName, Timestamp)>,
+    /// The roles.
+    pub roles: Vec<(RoleName, Timestamp)>,
+}
+
 impl Catalog {
-    /// The users or the roles of an account that a policy is attached to, and since when.
+    /// The users and roles of an account that a policy is attached to, in one snapshot.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn identities_with_policy<N: IdentityName>(
+    pub async fn policy_holders(
         &self,
         account: &AccountId,
         policy: &PolicyRef,
-    ) -> Result<Vec<(N, Timestamp)>, Fault> {
-        let prefix = key::identities_with_policy(account, policy, N::KIND);
-        let page = self.store.list(&prefix, None, usize::MAX).await?;
-        let entries = page.entries.iter().map(|entry| {
-            let name = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
-            let name = N::parse(name).map_err(Fault::of("read who has a policy"))?;
-            Ok((name, record::decode::<TimestampRecord>(&entry.value)?.at))
-        });
-        entries.collect()
+    ) -> Result<PolicyHolders, Fault> {
+        let prefix = key::with_policy(account, policy);
+        let entries = self.store.list(&prefix, None, usize::MAX).await?.entries;
+        Ok(PolicyHolders {
+            users: holders(&entries, &prefix)?,
+            roles: holders(&entries, &prefix)?,
+        })
     }
 
     /// The number of users and roles of an account that a policy is attached to.
@@ -136,6 +145,21 @@ impl Draft {
             }
         }
     }
+}
+
+/// The holders of one kind among entries under `prefix`.
+fn holders<'a, N: IdentityName>(
+    entries: &'a [Entry],
+    prefix: &str,
+) -> Result<Vec<(N, Timestamp)>, Fault> {
+    let prefix = format!("{prefix}{}/", N::KIND);
+    let named = |entry: &'a Entry| Some((entry.key.as_str().strip_prefix(&prefix)?, &entry.value));
+    let named = entries.iter().filter_map(named);
+    let decoded = named.map(|(name, value)| {
+        let name = N::parse(name).map_err(Fault::of("read who has a policy"))?;
+        Ok((name, record::decode::<TimestampRecord>(value)?.at))
+    });
+    decoded.collect()
 }
 
 fn has(attachments: &[Attachment], policy: &PolicyRef) -> bool {

@@ -4,7 +4,7 @@ use edgeseal_core::{
     AccountId,
     identity::{
         Attachment, IdentityName as _, POLICIES_MAX, POLICY_VERSIONS_MAX, Policy, PolicyKind,
-        PolicyName, PolicyRef, PolicyVersion, RoleName, UserName,
+        PolicyName, PolicyRef, PolicyVersion,
     },
     policy::system,
 };
@@ -219,15 +219,10 @@ impl Catalog {
             let reference = custom(name);
             let (key, policy) = draft.policy(account, name).await?;
             // Attaching rewrites the policy, so a concurrent attachment conflicts.
-            let users = self.identities_with_policy(account, &reference).await?;
-            let roles = self.identities_with_policy(account, &reference).await?;
-            let users = users
-                .iter()
-                .map(|(name, _): &(UserName, _)| name.identity_ref());
-            let roles = roles
-                .iter()
-                .map(|(name, _): &(RoleName, _)| name.identity_ref());
-            if let Some(identity) = users.chain(roles).next() {
+            let holders = self.policy_holders(account, &reference).await?;
+            let user = holders.users.first().map(|(name, _)| name.identity_ref());
+            let role = holders.roles.first().map(|(name, _)| name.identity_ref());
+            if let Some(identity) = user.or(role) {
                 return refused(IdentityError::PolicyAttached {
                     policy: reference,
                     identity,

@@ -200,8 +200,8 @@ async fn a_renamed_user_keeps_what_it_has() {
         1
     );
     assert_eq!(catalog.identity(account, &old).await.unwrap(), None);
-    let users = catalog.identities_with_policy::<UserName>(account, &policy);
-    assert_eq!(users.await.unwrap(), [(new.clone(), NOW)]);
+    let holders = catalog.policy_holders(account, &policy).await.unwrap();
+    assert_eq!(holders.users, [(new.clone(), NOW)]);
     let (found, _) = catalog.access_key(&key.key.id).await.unwrap().unwrap();
     assert_eq!(found.user, Some(new.clone()));
     let keys = catalog.access_keys_of(account, Some(&new)).await.unwrap();
