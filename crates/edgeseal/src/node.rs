@@ -109,10 +109,12 @@ impl Node {
         self.store.replace(Err(reason)).await;
         self.stop_control_plane().await;
         self.restart_control_plane().await;
+        self.store.log_unavailable(None);
     }
 
     /// Reattaches the store, if it can be used. The edge keeps serving meanwhile; calls wait.
     pub(crate) async fn attach_store(&mut self) {
+        let logged = self.store.unavailable_reason();
         let opened = self.context.open_store().await;
         match opened.unwrap_or_else(|error| Err(UnavailableStore::because(&error))) {
             Ok(store) => {
@@ -123,8 +125,9 @@ impl Node {
                     tracing::info!("the store is available again");
                 }
             }
-            Err(reason) => self.stay_unavailable(reason).await,
+            Err(reason) => self.store.replace(Err(reason)).await,
         }
+        self.store.log_unavailable(logged.as_ref());
     }
 
     async fn stop_control_plane(&mut self) {
@@ -146,17 +149,9 @@ impl Node {
     /// store.
     async fn restart_control_plane(&mut self) {
         if let Err(error) = self.start_control_plane().await {
-            self.stay_unavailable(UnavailableStore::because(&error))
-                .await;
+            let reason = UnavailableStore::because(&error);
+            self.store.replace(Err(reason)).await;
         }
-    }
-
-    /// Revokes the store and logs why, once per reason.
-    async fn stay_unavailable(&self, reason: UnavailableStore) {
-        if self.store.unavailable_reason().as_ref() != Some(&reason) {
-            tracing::error!(%reason, "the store is still unavailable");
-        }
-        self.store.replace(Err(reason)).await;
     }
 
     /// Waits until another process asks for a hand-over.
@@ -227,7 +222,9 @@ impl Node {
         self.store.replace(store).await;
         let store = Arc::clone(&self.store) as SharedStore;
         self.edge.resume_replication(store).await?;
-        self.start_control_plane().await
+        self.start_control_plane().await?;
+        self.store.log_unavailable(None);
+        Ok(())
     }
 
     /// Waits until all connections are closed, after another process has taken over.

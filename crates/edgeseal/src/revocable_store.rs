@@ -85,6 +85,19 @@ impl RevocableStore {
         store.as_ref().err().cloned()
     }
 
+    /// Logs why the store is unavailable, if it is and `logged` is another reason.
+    pub(crate) fn log_unavailable(&self, logged: Option<&UnavailableStore>) {
+        if let Some(reason) = self.unavailable_reason()
+            && logged != Some(&reason)
+        {
+            tracing::error!(
+                %reason,
+                "the store is unavailable: the edge serves its last good state, the API refuses every call; polling \
+                 for the store"
+            );
+        }
+    }
+
     /// Why the last commit of an available store failed, as on a full disk. Each sweep then tries
     /// a commit that changes nothing, so that a recovery is noticed.
     pub(crate) fn commit_failure(&self) -> Option<String> {

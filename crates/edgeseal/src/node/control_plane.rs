@@ -54,11 +54,6 @@ impl ControlPlane {
                 started => return started,
             }
         }
-        tracing::error!(
-            reason = store.unavailable_reason().map(tracing::field::display),
-            "the store is unavailable: the edge serves its last good state, the API refuses every call; polling \
-             for the store"
-        );
         Self::start_tasks(node, store, edge, sockets).await
     }
 

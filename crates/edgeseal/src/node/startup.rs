@@ -86,6 +86,7 @@ async fn start_as_owner(
     let listeners = || context.bind_edge_listeners(&mut sockets);
     let mut edge = loaded.serve(Arc::clone(&store), listeners).await?;
     let mut control = ControlPlane::start(&context, &revocable, &edge, &sockets).await?;
+    revocable.log_unavailable(None);
     let (draining, draining_rx) = watch::channel(false);
     let health = AdminState {
         catalog: Catalog::new(store, context.keyring.clone()),
