@@ -12,6 +12,7 @@
 pub mod account;
 pub mod acme;
 pub mod address;
+pub mod backoff;
 pub mod certificate;
 pub mod challenge;
 pub mod delivery;
@@ -30,6 +31,7 @@ pub mod ticket;
 pub mod timestamp;
 
 pub use account::AccountId;
+pub use backoff::Backoff;
 pub use name::{DomainName, DomainPattern};
 pub use secret::Secret;
 pub use timestamp::Timestamp;

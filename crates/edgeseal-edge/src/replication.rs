@@ -13,7 +13,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use edgeseal_core::DomainPattern;
+use edgeseal_core::{Backoff, DomainPattern};
 use edgeseal_store::{
     Change, Entry as StoredEntry, Fault, Key, Revision, SharedStore,
     feed::{Event, Feed},
@@ -231,8 +231,9 @@ impl Follower {
 
     /// Prepares changes in order. Retries for as long as the store fails.
     async fn prepare_with_retry(&self, changes: Vec<Change>) -> Vec<Prepared> {
-        const PAUSE_MAX: Duration = Duration::from_secs(10);
-        let mut pause = Duration::from_millis(100);
+        const BACKOFF: Backoff =
+            Backoff::doubling(Duration::from_millis(100), Duration::from_secs(10));
+        let mut retries = 0;
         loop {
             match self.prepare_all(&changes).await {
                 Ok(prepared) => return prepared,
@@ -241,8 +242,8 @@ impl Follower {
                         error = &fault as &dyn std::error::Error,
                         "fetching material from the store failed; retrying"
                     );
-                    sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    sleep(BACKOFF.delay(retries)).await;
+                    retries += 1;
                 }
             }
         }

@@ -28,7 +28,12 @@
 
 use std::time::Duration;
 
+use edgeseal_core::Backoff;
+
 use crate::{Changes, ChangesError, Entry, Fault, Key, Page, Revision, SharedStore};
+
+/// Delays of retries while the store fails.
+const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(30));
 
 /// An event for a follower. The [module](self) has the rules for applying it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,7 +229,7 @@ impl Feed {
     }
 
     async fn back_off(&mut self, fault: &Fault) {
-        let delay = backoff_delay(self.failures);
+        let delay = BACKOFF.delay(self.failures);
         self.failures = self.failures.saturating_add(1);
         tracing::warn!(
             error = fault as &(dyn std::error::Error + 'static),
@@ -233,15 +238,6 @@ impl Feed {
             "the store failed; trying again"
         );
         tokio::time::sleep(delay).await;
-    }
-}
-
-/// How long to wait after this many earlier failures.
-fn backoff_delay(failures: u32) -> Duration {
-    match failures {
-        0 => Duration::from_millis(50),
-        1..=5 => Duration::from_secs(1 << (failures - 1)),
-        _ => Duration::from_secs(30),
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use edgeseal_core::DomainPattern;
+use edgeseal_core::{Backoff, DomainPattern};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -270,10 +270,11 @@ impl Batch {
 /// Writes pending batches in one transaction, repeatedly. A failed transaction is retried until it
 /// succeeds or the edge ends: skipping it would leave a gap.
 fn write_all(mut database: Database, receiver: &Receiver<Command>, state: &State) {
+    const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(100), Duration::from_secs(10));
     let mut advance = true;
     while let Ok(first) = receiver.recv() {
         let mut taken = WriteGroup::take(first, receiver);
-        let mut pause = Duration::from_millis(100);
+        let mut retries = 0;
         while let Err(error) = database.write(&taken.batches, advance) {
             state.failing.store(true, Ordering::Relaxed);
             telemetry::replica_failure();
@@ -294,8 +295,8 @@ fn write_all(mut database: Database, receiver: &Receiver<Command>, state: &State
                     database.schedule_reopen();
                 }
             }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_secs(10));
+            thread::sleep(BACKOFF.delay(retries));
+            retries += 1;
         }
         if !taken.batches.is_empty() {
             state.failing.store(false, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use edgeseal_api::key_encryption::{
     KeyEncryption, KeyEncryptionError, KeyEncryptionStatus, ResealProgress, ResealState,
 };
-use edgeseal_core::Timestamp;
+use edgeseal_core::{Backoff, Timestamp};
 use edgeseal_edge::EdgeHandle;
 use edgeseal_store::{
     Fault, Keyring, SharedStore,
@@ -40,8 +40,8 @@ pub(crate) struct KekRotator {
     reseal_requested: Notify,
 }
 
-/// First and longest pause between two attempts while the store fails.
-const RETRY_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// Delays of retries while the store fails.
+const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(200), Duration::from_secs(30));
 
 impl KekRotator {
     /// A rotator of `keyring`, which was read from `sources`.
@@ -98,7 +98,7 @@ impl KekRotator {
     }
 
     async fn reseal_with_retries(&self) {
-        let (mut pause, longest) = RETRY_BACKOFF;
+        let mut retries = 0;
         while let Err(fault) = self.reseal().await {
             tracing::warn!(
                 error = &fault as &dyn std::error::Error,
@@ -107,8 +107,8 @@ impl KekRotator {
             self.update_progress(|resealing| {
                 resealing.error = "the store fails; trying again".to_owned()
             });
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(longest);
+            tokio::time::sleep(BACKOFF.delay(retries)).await;
+            retries += 1;
         }
     }
 
