@@ -86,14 +86,13 @@ impl Edge {
         if let Some(tasks) = &mut self.replication
             && tasks.prover.is_none()
         {
-            let reached_at = self.context.options.probe_address.unwrap_or(self.https);
             let prover = Prover::new(
                 Arc::clone(&self.context.serving),
                 Arc::clone(&self.context.proof_queue),
                 Arc::clone(&tasks.store),
                 self.context.clock,
-                (&self.context.options.group, &self.context.options.id),
-                (reached_at, self.context.options.uses_proxy_protocol()),
+                &self.context.options,
+                self.https,
             )?;
             tasks.prover = Some(Task::spawn(|stop| prover.run(stop)));
         }

@@ -14,7 +14,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use edgeseal_core::{DomainPattern, Timestamp, certificate::Digest};
+use edgeseal_core::{Backoff, DomainPattern, Timestamp, certificate::Digest};
 use edgeseal_store::{
     CommitError, Key, Revision, SharedStore, Txn, Write,
     record::{EdgeRecord, Proof, encode},
@@ -24,6 +24,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
+    Options,
     index::{Host, Match},
     select::select,
     served_domain::{CertificateSet, KeyKind, Material},
@@ -107,26 +108,26 @@ enum Wake {
 }
 
 impl Prover {
-    /// A prover for the listener at `reached_at`, with or without PROXY protocol headers; it
-    /// reports as edge `id` of `group`.
+    /// A prover of an edge with these options, for its listener.
     pub(crate) fn new(
         serving: Arc<ServingState>,
         applied: Arc<ProofQueue>,
         store: SharedStore,
         clock: fn() -> Timestamp,
-        (group, id): (&str, &str),
-        (listener, expects_headers): (SocketAddr, bool),
+        options: &Options,
+        listener: SocketAddr,
     ) -> Result<Self, SetupError> {
+        let reached_at = options.probe_address.unwrap_or(listener);
         Ok(Self {
             serving,
             proof_queue: applied,
-            probe: Probe::new(listener, expects_headers)?,
+            probe: Probe::new(reached_at, options.uses_proxy_protocol())?,
             store,
             clock,
-            key: Key::edge(group, id),
+            key: Key::edge(&options.group, &options.id),
             record: EdgeRecord {
-                id: id.to_owned(),
-                group: group.to_owned(),
+                id: options.id.clone(),
+                group: options.group.clone(),
                 revision: 0,
                 challenge_revision: 0,
                 at: Timestamp::default(),
@@ -363,7 +364,8 @@ impl Prover {
 
     /// Writes the report; retries until the store accepts it.
     async fn report(&mut self) {
-        let mut pause = REPORT_INTERVAL_MIN;
+        const BACKOFF: Backoff = Backoff::doubling(REPORT_INTERVAL_MIN, Duration::from_secs(30));
+        let mut retries = 0;
         loop {
             let (quarantine, unproven) = (self.serving.quarantine(), &self.unproven);
             self.record.at = (self.clock)();
@@ -380,8 +382,8 @@ impl Prover {
                 ),
                 Err(_) => tracing::warn!("the store does not accept the report; retrying"),
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(30));
+            sleep(BACKOFF.delay(retries)).await;
+            retries += 1;
             // Changes applied meanwhile belong in the report as well.
             self.prove().await;
         }

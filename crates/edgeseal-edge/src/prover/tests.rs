@@ -1,5 +1,7 @@
 //! When reports are written, on a clock that is moved by hand.
 
+use std::path::Path;
+
 use edgeseal_core::domain::Environment;
 use edgeseal_store::{Keyring, Store as _, memory::MemoryStore, record::decode};
 
@@ -24,13 +26,14 @@ impl Reporting {
             Default::default(),
         ));
         let (store, applied) = (Arc::new(MemoryStore::new()), Arc::default());
+        let nowhere = "127.0.0.1:1".parse().unwrap();
         let prover = Prover::new(
             Arc::clone(&serving),
             Arc::clone(&applied),
             Arc::clone(&store) as SharedStore,
             || Timestamp::from_unix_seconds(1_800_000_000),
-            ("default", "e1"),
-            ("127.0.0.1:1".parse().unwrap(), false),
+            &Options::new("e1", "default", nowhere, Path::new("")),
+            nowhere,
         );
         tokio::spawn(prover.unwrap().run(std::future::pending()));
         Self {
