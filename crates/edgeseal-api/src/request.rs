@@ -259,6 +259,15 @@ impl ParamMap {
         self.get(name).filter(|value| !value.is_empty())
     }
 
+    /// A parameter that is `true` or `false`, in any case; `false` if it is absent or empty.
+    ///
+    /// # Errors
+    /// The value, if it is neither.
+    pub fn flag(&self, name: &str) -> Result<bool, &str> {
+        let given = self.get_non_empty(name).unwrap_or("false");
+        given.to_ascii_lowercase().parse().map_err(|_| given)
+    }
+
     /// All pairs, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0

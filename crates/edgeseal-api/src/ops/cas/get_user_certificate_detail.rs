@@ -104,9 +104,7 @@ impl Operation for GetUserCertificateDetail {
     type Error = CertificateError;
 
     fn parse(Input { params, .. }: Input<'_>) -> Result<Params, CertificateError> {
-        let filtered = params
-            .get_non_empty("CertFilter")
-            .is_some_and(|word| word.eq_ignore_ascii_case("true"));
+        let filtered = params.flag("CertFilter") == Ok(true);
         Ok(Params {
             id: certificate_lookup::parse_id(params, CertificateParam::CertId)?,
             with_text: !filtered,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     domain_reply::{DescribeDomain, DomainMembers, DomainReply},
     sources::OriginView,
-    wire_names::{WireName as _, cname, on_off},
+    wire_names::{WireName as _, cname},
 };
 use crate::{
     authorize::Authorized, context::Context, error::StoreError, ops::certificate_view::served_pem,
@@ -62,7 +62,7 @@ impl DomainReply for Reply {
                 cdn_type: domain.service.wire_name(),
                 https_cname: https_cname.unwrap_or_default(),
                 scope: domain.coverage.wire_name(),
-                server_certificate_status: on_off(https),
+                server_certificate_status: https.wire_name(),
                 server_certificate: None,
                 source_models: SourceModels {
                     source_model: domain.origins.iter().map(OriginView::detailed).collect(),

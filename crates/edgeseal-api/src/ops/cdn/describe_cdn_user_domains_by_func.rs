@@ -8,7 +8,7 @@ use super::{
     domain_reply::{DomainMembers, DomainPage, DomainRow},
     functions,
     sources::Sources,
-    wire_names::{WireName as _, on_off},
+    wire_names::WireName as _,
 };
 use crate::{
     authorize::Authorized,
@@ -123,7 +123,7 @@ impl DomainRow for Row {
         Self {
             members: DomainMembers::of(&domain, cname_suffix),
             cdn_type: domain.service.wire_name(),
-            ssl_protocol: on_off(domain.is_https_on()),
+            ssl_protocol: domain.is_https_on().wire_name(),
             sources: Sources::listed(&domain.origins),
         }
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     domain_reply::{DescribeDomain, DomainReply},
-    wire_names::{WireName as _, on_off},
+    wire_names::WireName as _,
 };
 use crate::{
     authorize::Authorized,
@@ -93,7 +93,7 @@ impl DomainReply for Reply {
         let mut order = OrderView::of_unserved(&context.catalog, &domain).await?;
         let infos = entries_or_empty_one(bound, |bound| CertInfo {
             domain_name: domain.name.to_string(),
-            server_certificate_status: on_off(domain.is_https_on()),
+            server_certificate_status: domain.is_https_on().wire_name(),
             bound,
             order: order.take(),
         });

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     domain_reply::{DomainMembers, DomainRow, ListDomains},
     sources::Sources,
-    wire_names::{WireName as _, on_off},
+    wire_names::WireName as _,
 };
 
 /// `DescribeUserDomains`.
@@ -33,7 +33,7 @@ impl DomainRow for Row {
             domain_id: domain.id,
             cdn_type: domain.service.wire_name(),
             coverage: domain.coverage.wire_name(),
-            ssl_protocol: on_off(domain.is_https_on()),
+            ssl_protocol: domain.is_https_on().wire_name(),
             sandbox: "normal",
             sources: Sources::listed(&domain.origins),
         }

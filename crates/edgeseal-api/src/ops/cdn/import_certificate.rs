@@ -113,15 +113,9 @@ impl Operation for ImportCertificate {
             .get_non_empty("Sources")
             .map(sources::parse)
             .transpose()?;
-        let dry_run = match params.get_non_empty("DryRun") {
-            None => false,
-            Some(yes) if yes.eq_ignore_ascii_case("true") => true,
-            Some(no) if no.eq_ignore_ascii_case("false") => false,
-            Some(other) => {
-                let given = sanitize(other);
-                return Err(Error::DryRun { given });
-            }
-        };
+        let dry_run = params.flag("DryRun").map_err(|given| Error::DryRun {
+            given: sanitize(given),
+        })?;
         let missing_key = set_certificate::Error::NoKey { param: "SSLPri" };
         let missing_chain = set_certificate::Error::NoChain { param: "SSLPub" };
         let key = params.get_non_empty("SSLPri").ok_or(missing_key)?;

@@ -173,9 +173,7 @@ impl Operation for UntagResources {
     fn parse(Input { params, domains }: Input<'_>) -> Result<UntagParams, Error> {
         let names = required_domains(domains, params)?;
         let keys = tags::keys(params)?;
-        let all = params
-            .get_non_empty("All")
-            .is_some_and(|word| word.eq_ignore_ascii_case("true"));
+        let all = params.flag("All") == Ok(true);
         // Removing all tags for an empty list would be a guess.
         if keys.is_empty() && !all {
             return Err(Error::NoTagKey);

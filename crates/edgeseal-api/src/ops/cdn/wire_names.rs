@@ -42,6 +42,11 @@ pub(in crate::ops) trait WireName: Copy + Sized + 'static {
     }
 }
 
+/// A switch.
+impl WireName for bool {
+    const WIRE_NAMES: &'static [(Self, &'static str)] = &[(true, "on"), (false, "off")];
+}
+
 impl WireName for ServiceType {
     const WIRE_NAMES: &'static [(Self, &'static str)] = &[
         (Self::Web, "web"),
@@ -112,9 +117,4 @@ pub(in crate::ops) fn cname(name: &DomainPattern, suffix: &str) -> String {
         DomainPattern::Exact(name) => format!("{name}.{suffix}"),
         DomainPattern::Wildcard(base) => format!("all.{base}.{suffix}"),
     }
-}
-
-/// `on` or `off`.
-pub(in crate::ops) const fn on_off(on: bool) -> &'static str {
-    if on { "on" } else { "off" }
 }

@@ -10,7 +10,7 @@ use crate::{
     ops::cdn::{
         describe_domain_certificate_info::{BoundCertificate, OrderView, entries_or_empty_one},
         domain_reply::{DescribeDomain, DomainReply},
-        wire_names::on_off,
+        wire_names::WireName as _,
     },
 };
 
@@ -69,7 +69,7 @@ impl DomainReply for Reply {
         let mut order = OrderView::of_unserved(&context.catalog, &domain).await?;
         let infos = entries_or_empty_one(bound, |bound| CertInfo {
             domain_name: domain.name.to_string(),
-            ssl_protocol: on_off(domain.is_https_on()),
+            ssl_protocol: domain.is_https_on().wire_name(),
             bound: bound.map(BoundView::from),
             order: order.take(),
         });

@@ -11,7 +11,7 @@ use crate::{
         cdn::{
             domain_reply::{DescribeDomain, DomainMembers, DomainReply},
             sources::Sources,
-            wire_names::{WireName as _, on_off},
+            wire_names::WireName as _,
         },
         certificate_view::served_pem,
     },
@@ -50,7 +50,7 @@ impl DomainReply for Reply {
                 scope: domain.coverage.wire_name(),
                 scene: "",
                 function_type: "",
-                ssl_protocol: on_off(domain.is_https_on()),
+                ssl_protocol: domain.is_https_on().wire_name(),
                 ssl_pub: served_pem(&context.catalog, &domain).await?,
                 sources: Sources::detailed(&domain.origins),
             },

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::ops::cdn::{
     domain_reply::{DomainMembers, DomainRow, ListDomains},
     sources::Sources,
-    wire_names::on_off,
+    wire_names::WireName as _,
 };
 
 /// `DescribeDcdnUserDomains`.
@@ -32,7 +32,7 @@ impl DomainRow for Row {
         Self {
             members: DomainMembers::of(&domain, cname_suffix),
             domain_id: domain.id,
-            ssl_protocol: on_off(domain.is_https_on()),
+            ssl_protocol: domain.is_https_on().wire_name(),
             sandbox: "normal",
             scene: "",
             function_type: "",

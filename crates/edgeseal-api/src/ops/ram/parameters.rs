@@ -317,23 +317,14 @@ pub(super) fn email(
     text_matching(params, parameter, good, "an email address", code)
 }
 
-/// `true` or `false`, which some SDKs capitalize; `false` if the parameter is absent.
+/// As [`ParamMap::flag`]: some SDKs capitalize `True` and `False`.
 pub(super) fn flag(
     params: &ParamMap,
     parameter: &'static str,
     code: Code,
 ) -> Result<bool, InvalidParameter> {
-    let given = params.get_non_empty(parameter).unwrap_or("false");
-    match given.to_ascii_lowercase().as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(InvalidParameter::value(
-            parameter,
-            given,
-            "true or false",
-            code,
-        )),
-    }
+    let invalid = |given| InvalidParameter::value(parameter, given, "true or false", code);
+    params.flag(parameter).map_err(invalid)
 }
 
 /// Refuses tags: policies and roles have none, and ignoring a filter would return entries that do

@@ -3,7 +3,7 @@
 use edgeseal_core::delivery::Setting;
 
 use super::InvalidFunctions;
-use crate::sanitize::sanitize;
+use crate::{ops::cdn::wire_names::WireName as _, sanitize::sanitize};
 
 /// The arguments of a setting of a function that the edge supports.
 #[derive(Clone, Copy)]
@@ -31,12 +31,11 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// [`InvalidFunctions::Argument`] if it is anything else.
     pub(super) fn flag(self, argument: &'static str) -> Result<Option<bool>, InvalidFunctions> {
-        match self.text(argument) {
-            None => Ok(None),
-            Some(on) if on.eq_ignore_ascii_case("on") => Ok(Some(true)),
-            Some(off) if off.eq_ignore_ascii_case("off") => Ok(Some(false)),
-            Some(_) => Err(self.invalid(argument, "on or off")),
-        }
+        let Some(given) = self.text(argument) else {
+            return Ok(None);
+        };
+        let invalid = || self.invalid(argument, "on or off");
+        bool::from_wire_name(given).map(Some).ok_or_else(invalid)
     }
 
     /// Whether an argument is on; `false` for an invalid value.

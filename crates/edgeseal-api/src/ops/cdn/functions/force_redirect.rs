@@ -4,7 +4,7 @@
 use edgeseal_core::delivery::{Redirect, Setting};
 
 use super::{Arguments, Function, SupportedFunction};
-use crate::ops::cdn::wire_names::on_off;
+use crate::ops::cdn::wire_names::WireName as _;
 
 pub(super) const HTTPS_FORCE: SupportedFunction = SupportedFunction {
     apply: |arguments, delivery| {
@@ -34,7 +34,7 @@ const ENABLE: &str = "enable";
 pub(in crate::ops::cdn) fn redirect(to: Option<Redirect>) -> Vec<Function> {
     let force = |name: &str, on: bool| Function {
         name: name.to_owned(),
-        arguments: vec![(ENABLE.to_owned(), on_off(on).to_owned())],
+        arguments: vec![(ENABLE.to_owned(), on.wire_name().to_owned())],
         id: None,
         parent: None,
     };

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{ARGUMENTS_MAX, Function, InvalidFunctions, NAME_MAX, SETTINGS_MAX, arguments_size};
-use crate::ops::cdn::wire_names::on_off;
+use crate::ops::cdn::wire_names::WireName as _;
 
 /// Reads names of functions, separated by commas.
 ///
@@ -108,7 +108,7 @@ fn plain(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
-        Value::Bool(on) => Some(on_off(*on).to_owned()),
+        Value::Bool(on) => Some(on.wire_name().to_owned()),
         Value::Null => Some(String::new()),
         Value::Array(_) | Value::Object(_) => None,
     }

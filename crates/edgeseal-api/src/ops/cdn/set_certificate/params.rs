@@ -13,7 +13,7 @@ use super::{
     source::{CertificateInput, Reference, UploadedCertificate},
 };
 use crate::{
-    ops::region,
+    ops::{cdn::wire_names::WireName as _, region},
     request::ParamMap,
     sanitize::sanitize,
     warning::{self, Warning},
@@ -84,15 +84,12 @@ impl Params {
     /// Whether to enable HTTPS.
     pub(super) fn is_enabled(&self) -> Result<bool, Error> {
         let param = self.names.enabled;
-        match self.enabled.as_deref() {
-            None => Err(Error::MissingSwitch { param }),
-            Some(on) if on.eq_ignore_ascii_case("on") => Ok(true),
-            Some(off) if off.eq_ignore_ascii_case("off") => Ok(false),
-            Some(other) => Err(Error::Switch {
-                param,
-                given: sanitize(other),
-            }),
-        }
+        let given = self.enabled.as_deref();
+        let given = given.ok_or(Error::MissingSwitch { param })?;
+        bool::from_wire_name(given).ok_or_else(|| Error::Switch {
+            param,
+            given: sanitize(given),
+        })
     }
 
     /// The environment. The Terraform provider's documentation of `env` says: "Not passing or
