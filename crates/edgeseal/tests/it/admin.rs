@@ -8,9 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::harness::{
-    CDN_VERSION, HttpConnection, Origin, Server, TIMEOUT, eventually, pki::AUTHORITY, raw, tls,
-};
+use crate::harness::{CDN_VERSION, HttpConnection, Origin, Server, TIMEOUT, eventually, raw, tls};
 
 const NAME: &str = "www.watched.example";
 
@@ -62,8 +60,7 @@ async fn metrics_count_events_without_names() {
     let server = Server::start();
     let (api, origin) = (server.root_client(), Origin::start().await);
     let addresses = server.addresses();
-    api.add(NAME, &origin).await;
-    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    api.serve(NAME, &origin).await;
     api.refused(
         CDN_VERSION,
         "StopCdnDomain",

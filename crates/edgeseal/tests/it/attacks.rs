@@ -40,8 +40,7 @@ impl Target {
         process::raise_nofile_limit();
         let server = Server::start_quiet(config);
         let (api, origin) = (server.root_client(), Origin::start().await);
-        api.add(NAME, &origin).await;
-        api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+        api.serve(NAME, &origin).await;
         api.add(WILDCARD, &origin).await;
         api.set(WILDCARD, &AUTHORITY.issue(&["*.wild.example"]))
             .await

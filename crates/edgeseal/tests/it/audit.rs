@@ -13,8 +13,8 @@ use edgeseal_api::{
 use serde_json::Value;
 
 use crate::harness::{
-    ApiClient, CAS, CDN_VERSION, EDGESEAL, Origin, SET, Server, TIMEOUT, api::upload_params,
-    eventually, pki::AUTHORITY, unlimited,
+    ApiClient, CAS, CDN_VERSION, EDGESEAL, Origin, SET, Server, TIMEOUT, add_params,
+    api::upload_params, eventually, pki::AUTHORITY, unlimited,
 };
 
 /// Call parameters.
@@ -177,11 +177,7 @@ async fn every_kind_of_change_is_recorded() {
     let sources = origin.sources();
     let pem = AUTHORITY.issue(&[NAME]);
     let centre = AUTHORITY.issue(&[NAME]);
-    let added = [
-        ("DomainName", NAME),
-        ("CdnType", "web"),
-        ("Sources", &sources),
-    ];
+    let added = add_params(NAME, &sources);
     let named = [("DomainName", NAME)];
     let functions =
         r#"[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]"#;

@@ -16,9 +16,7 @@ use std::{
 use serde_json::Value;
 
 use crate::harness::{
-    ApiClient, CDN_VERSION, Origin, Server, TestCertificate,
-    api::describe_error,
-    eventually,
+    ApiClient, CDN_VERSION, Origin, Server, TestCertificate, add_params, eventually,
     pki::AUTHORITY,
     raw,
     server::{BINARY, binary},
@@ -51,8 +49,7 @@ async fn serving(origin: &Origin) -> (Server, Vec<TestCertificate>) {
     let api = server.root_client();
     let mut pems = Vec::new();
     for name in NAMES {
-        api.add(name, origin).await;
-        pems.push(set(&api, name).await);
+        pems.push(api.serve(name, origin).await);
     }
     (server, pems)
 }
@@ -61,7 +58,7 @@ async fn serving(origin: &Origin) -> (Server, Vec<TestCertificate>) {
 async fn set(api: &ApiClient, name: &str) -> TestCertificate {
     let pem = AUTHORITY.issue(&[name]);
     let set = api.set(name, &pem).await;
-    set.unwrap_or_else(|error| panic!("{name}: {}", describe_error(&error)));
+    set.unwrap_or_else(|error| panic!("{name}: {error:?}"));
     pem
 }
 
@@ -75,13 +72,9 @@ async fn write(
 ) {
     for n in 0.. {
         let name = format!("{writer}-{n}.busy.example");
-        let params = [
-            ("DomainName", &name[..]),
-            ("CdnType", "web"),
-            ("Sources", &sources),
-        ];
+        let params = add_params(&name, &sources);
         let called = api.call(CDN_VERSION, "AddCdnDomain", &params).await;
-        called.unwrap_or_else(|error| panic!("{name}: {}", describe_error(&error)));
+        called.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         added.fetch_add(1, Ordering::AcqRel);
         if stop.load(Ordering::Acquire) {
             return;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     ApiClient, CAS, CDN_2014, CDN_VERSION, Origin, SET, Server, StoreDump, TestCertificate,
-    pki::AUTHORITY, raw, tls::HandshakeFailure, unlimited,
+    add_params, pki::AUTHORITY, raw, tls::HandshakeFailure, unlimited,
 };
 
 const ADD: &str = "BatchAddCdnDomain";
@@ -23,15 +23,7 @@ fn names(count: usize) -> Vec<String> {
 /// Adds these domains in one call.
 async fn add(api: &ApiClient, names: &[String], origin: &Origin) {
     let (list, sources) = (names.join(","), origin.sources());
-    api.ok(CDN_VERSION, ADD, &added(&list, &sources)).await;
-}
-
-fn added<'a>(list: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
-    [
-        ("DomainName", list),
-        ("CdnType", "web"),
-        ("Sources", sources),
-    ]
+    api.ok(CDN_VERSION, ADD, &add_params(&list, &sources)).await;
 }
 
 /// Names and states of all the account's domains.
@@ -66,7 +58,9 @@ async fn fifty_domains_are_added_or_none() {
         (&with("bob.batch.example"), "DomainAlreadyExist"),
         (" , ", "MissingDomainName"),
     ] {
-        let refusal = api.refused(CDN_VERSION, ADD, &added(list, &sources)).await;
+        let refusal = api
+            .refused(CDN_VERSION, ADD, &add_params(list, &sources))
+            .await;
         assert_eq!(refusal.code, code, "{}", refusal.detail);
         assert_eq!(domains(&api).await, [], "{code}: none is added");
     }
@@ -77,7 +71,7 @@ async fn fifty_domains_are_added_or_none() {
         ("Sources", "{", "InvalidSources.Malformed"),
         ("Scope", "moon", "InvalidScope.Malformed"),
     ] {
-        let mut params = added(&list, &sources).to_vec();
+        let mut params = add_params(&list, &sources).to_vec();
         params.retain(|(have, _)| *have != name);
         params.push((name, value));
         let refusal = api.refused(CDN_VERSION, ADD, &params).await;
@@ -93,13 +87,15 @@ async fn fifty_domains_are_added_or_none() {
     }
     // The last domain of the list exists already.
     let list = format!("new.batch.example,{}", fifty[49]);
-    let refusal = api.refused(CDN_VERSION, ADD, &added(&list, &sources)).await;
+    let refusal = api
+        .refused(CDN_VERSION, ADD, &add_params(&list, &sources))
+        .await;
     assert_eq!(refusal.code, "DomainAlreadyExist");
     assert!(refusal.detail.contains(&fifty[49]), "{}", refusal.detail);
     assert_eq!(domains(&api).await.len(), 50);
     // A repeated domain counts once.
     let list = "twice.batch.example, TWICE.batch.example";
-    api.ok(CDN_VERSION, ADD, &added(list, &sources)).await;
+    api.ok(CDN_VERSION, ADD, &add_params(list, &sources)).await;
     assert_eq!(domains(&api).await.len(), 51);
     server.stop();
 }

@@ -11,9 +11,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use crate::harness::{
-    HttpConnection, Origin, Server, UNLIMITED, api::describe_error, pki::AUTHORITY, tls,
-};
+use crate::harness::{HttpConnection, Origin, Server, UNLIMITED, pki::AUTHORITY, tls};
 
 const NAME: &str = "swapped.example.com";
 const SWAPS: usize = 1000;
@@ -58,7 +56,7 @@ async fn a_thousand_swaps_under_load() {
         progress.learn(&pem.leaf, number);
         progress.sent.store(number, Ordering::SeqCst);
         let set = api.set(NAME, &pem).await;
-        set.unwrap_or_else(|error| panic!("swap {number}: {}", describe_error(&error)));
+        set.unwrap_or_else(|error| panic!("swap {number}: {error:?}"));
         progress.acknowledged.store(number, Ordering::SeqCst);
         let when = format!("after swap {number} was acknowledged");
         server.assert_serves(NAME, &pem.leaf, &when).await;

@@ -38,9 +38,7 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills() {
     let (api, origin) = (server.root_client(), Origin::start().await);
     let mut expected = Vec::new();
     for domain in DOMAINS {
-        api.add(domain, &origin).await;
-        let pem = AUTHORITY.issue(&[domain]);
-        api.set(domain, &pem).await.unwrap();
+        let pem = api.serve(domain, &origin).await;
         expected.push(Expected {
             acknowledged: pem.leaf,
             in_flight: None,

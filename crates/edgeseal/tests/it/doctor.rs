@@ -19,7 +19,7 @@ use rusqlite::Connection;
 use crate::{
     harness::{
         CDN_VERSION, Origin, Server,
-        api::{describe_error, upload_params},
+        api::upload_params,
         pki::{self, AUTHORITY},
         secrets,
         server::binary,
@@ -62,10 +62,7 @@ async fn with_everything() -> Server {
     server.create_account("second").await;
     let wildcard = "*.doctor.example";
     for name in [NAME, "off.doctor.example", wildcard] {
-        api.add(name, &origin).await;
-        let pem = AUTHORITY.issue(&[name]);
-        let set = api.set(name, &pem).await;
-        set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+        api.serve(name, &origin).await;
     }
     api.off("off.doctor.example").await;
     let staged = AUTHORITY.issue(&[NAME]);
@@ -74,10 +71,9 @@ async fn with_everything() -> Server {
     api.ok(CDN_VERSION, "SetCdnDomainSSLCertificate", &params)
         .await;
     let asked = [("CommonName", "asked.doctor.example")];
-    let asked = api
-        .call(CDN_VERSION, "CreateCdnCertificateSigningRequest", &asked)
-        .await;
-    asked.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+    api.call(CDN_VERSION, "CreateCdnCertificateSigningRequest", &asked)
+        .await
+        .unwrap();
     server
 }
 

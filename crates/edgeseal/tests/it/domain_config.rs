@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     ApiClient, CDN_2014, CDN_VERSION, Origin, Server,
-    pki::AUTHORITY,
     raw::{self, RawResponse},
     tls::{self, HandshakeFailure},
     unlimited,
@@ -49,8 +48,7 @@ impl ConfiguredSite {
         let server = Server::start_with(&format!("{config}{}", unlimited()));
         let (api, origin) = (server.root_client(), Origin::start().await);
         for name in names {
-            api.add(name, &origin).await;
-            api.set(name, &AUTHORITY.issue(&[name])).await.unwrap();
+            api.serve(name, &origin).await;
         }
         Self { server, api }
     }
@@ -401,8 +399,7 @@ async fn settings_go_with_their_domain() {
     site.set("https_force", &[("enable", "on")]).await;
     site.api.call_on_domain("DeleteCdnDomain", NAME).await;
     let origin = Origin::start().await;
-    site.api.add(NAME, &origin).await;
-    site.api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    site.api.serve(NAME, &origin).await;
     assert_eq!(site.settings(NAME).await, json!([]));
     assert_eq!(site.seen(NAME).await, Observed::default());
     site.server.stop();

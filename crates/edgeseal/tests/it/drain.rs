@@ -10,7 +10,6 @@ use tokio::{net::TcpStream, task::JoinHandle};
 use crate::harness::{
     HttpConnection, Server, eventually,
     held_origin::{HELD_BODY, HeldOrigin},
-    pki::AUTHORITY,
     raw, tls,
 };
 
@@ -24,8 +23,7 @@ struct PendingRequest {
 
 async fn begin(server: &Server) -> PendingRequest {
     let (api, held) = (server.root_client(), HeldOrigin::start().await);
-    api.add(NAME, &held.origin).await;
-    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    api.serve(NAME, &held.origin).await;
     let edge = server.addresses().https;
     let stream = tls::connect(edge, NAME, &["http/1.1"]).await.unwrap();
     let mut connection = HttpConnection::h1_over(stream).await;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::harness::{
-    CDN_VERSION, Origin, Server, TestCertificate, api::describe_error, eventually, pki::AUTHORITY,
-    raw, server::via_shell, tls,
+    CDN_VERSION, Origin, Server, TestCertificate, eventually, pki::AUTHORITY, raw,
+    server::via_shell, tls,
 };
 
 const NAMES: [&str; 2] = ["www.full.example", "shop.full.example"];
@@ -37,11 +37,7 @@ async fn has_served() -> (Server, Vec<TestCertificate>) {
     let (api, origin) = (server.root_client(), Origin::start().await);
     let mut pems = Vec::new();
     for name in NAMES {
-        api.add(name, &origin).await;
-        let pem = AUTHORITY.issue(&[name]);
-        let set = api.set(name, &pem).await;
-        set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
-        pems.push(pem);
+        pems.push(api.serve(name, &origin).await);
     }
     assert_eq!(server.terminate().code(), Some(0));
     (server, pems)
@@ -171,8 +167,7 @@ async fn a_full_disk_is_told_as_long_as_it_is_full() {
         fs::remove_file(seen).unwrap();
         ready(200).await;
         let newer = AUTHORITY.issue(&[NAMES[1]]);
-        let set = server.root_client().set(NAMES[1], &newer).await;
-        set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+        server.root_client().set(NAMES[1], &newer).await.unwrap();
         server
             .assert_serves(NAMES[1], &newer.leaf, "with room")
             .await;

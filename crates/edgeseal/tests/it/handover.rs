@@ -24,9 +24,7 @@ use tokio::{
 };
 
 use crate::harness::{
-    ApiClient, CDN_VERSION, HttpConnection, Origin, Server, TIMEOUT, UNLIMITED,
-    api::describe_error,
-    eventually,
+    ApiClient, CDN_VERSION, HttpConnection, Origin, Server, TIMEOUT, UNLIMITED, eventually,
     pki::AUTHORITY,
     server::{self, via_shell, wait_for_exit},
     tls,
@@ -167,7 +165,7 @@ async fn call(api: SocketAddr, of: &ApiClient) -> Result<(), String> {
     let secret = String::from_utf8_lossy(of.secret.expose()).into_owned();
     let fresh = ApiClient::new(&api.to_string(), &of.account, &of.key, &secret);
     let called = fresh.call(CDN_VERSION, "DescribeUserDomains", &[]).await;
-    called.map(drop).map_err(|error| describe_error(&error))
+    called.map(drop).map_err(|error| format!("{error:?}"))
 }
 
 /// Sets a new certificate and checks at once that it is served.
@@ -176,7 +174,7 @@ async fn change(addresses: (SocketAddr, SocketAddr), of: &ApiClient) -> Result<(
     let fresh = ApiClient::new(&addresses.0.to_string(), &of.account, &of.key, &secret);
     let pem = AUTHORITY.issue(&[NAME]);
     let set = fresh.set(NAME, &pem).await;
-    set.map_err(|error| describe_error(&error))?;
+    set.map_err(|error| format!("{error:?}"))?;
     // Either process may accept the connection.
     for _ in 0..4 {
         match tls::served_chain(addresses.1, NAME).await {
@@ -233,8 +231,7 @@ async fn echo(edge: SocketAddr, met: &ClientStats) -> Result<(), String> {
 async fn three_hand_overs_under_load_fail_no_request() {
     let mut server = Server::start_with(UNLIMITED);
     let (api, site) = (server.root_client(), Site::start().await);
-    api.add(NAME, &site.origin).await;
-    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    api.serve(NAME, &site.origin).await;
     let addresses = server.addresses();
     let (https, http, calls) = (addresses.https, addresses.http, addresses.api);
     let met = Arc::new(ClientStats::default());
@@ -305,8 +302,7 @@ async fn three_hand_overs_under_load_fail_no_request() {
 async fn serving() -> (Server, ApiClient) {
     let server = Server::start_with(UNLIMITED);
     let (api, site) = (server.root_client(), Site::start().await);
-    api.add(NAME, &site.origin).await;
-    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    api.serve(NAME, &site.origin).await;
     (server, api)
 }
 
@@ -552,8 +548,7 @@ async fn a_live_predecessor_that_aborts_keeps_serving() {
 async fn sockets_of_a_service_manager_are_served_on() {
     let mut server = Server::start();
     let (api, site) = (server.root_client(), Site::start().await);
-    api.add(NAME, &site.origin).await;
-    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    api.serve(NAME, &site.origin).await;
     assert_eq!(server.terminate().code(), Some(0));
 
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

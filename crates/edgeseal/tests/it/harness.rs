@@ -10,7 +10,7 @@ use edgeseal_api::actions::ACTIONS;
 
 pub(crate) use api::{
     ApiClient, CAS, CAS_2018, CAS_2018_08, CDN_2014, CDN_VERSION, DCDN, EDGESEAL, RAM, SET, STS,
-    upload_params,
+    add_params, upload_params,
 };
 pub(crate) use edgeseal_testing::{
     clock::now,

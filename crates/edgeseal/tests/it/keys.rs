@@ -21,8 +21,8 @@ use serde_json::Value;
 
 use crate::{
     harness::{
-        ApiClient, EDGESEAL, Origin, Server, TestCertificate, api::describe_error, eventually,
-        pki::AUTHORITY, secrets, server::binary, tls, unlimited,
+        ApiClient, EDGESEAL, Origin, Server, TestCertificate, eventually, pki::AUTHORITY, secrets,
+        server::binary, tls, unlimited,
     },
     restart::{differing, files, refused_to_start},
 };
@@ -80,10 +80,7 @@ async fn census(server: &Server) -> SealedCounts {
 async fn resealing(api: &ApiClient) -> Value {
     let params = [("Count", "false")];
     let reply = api.call(EDGESEAL, "DescribeKeyEncryption", &params).await;
-    reply
-        .unwrap_or_else(|error| panic!("{}", describe_error(&error)))
-        .body["Resealing"]
-        .clone()
+    reply.unwrap().body["Resealing"].clone()
 }
 
 async fn finished(api: &ApiClient) {
@@ -115,8 +112,7 @@ async fn serving(
                 .await;
         }
         let pem = AUTHORITY.issue(&[name]);
-        let set = api.set(name, &pem).await;
-        set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+        api.set(name, &pem).await.unwrap();
         served.insert(name, pem);
     }
     (server, served)
@@ -133,7 +129,7 @@ async fn set_and_look(
     while last.is_none() || !over.load(Ordering::SeqCst) {
         let pem = AUTHORITY.issue(&[name]);
         let set = api.set(name, &pem).await;
-        set.unwrap_or_else(|error| panic!("{name}: {}", describe_error(&error)));
+        set.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         let shown = tls::served_chain(https, name).await;
         assert_eq!(
             shown.map(|chain| chain[0].clone()),
@@ -224,8 +220,9 @@ async fn a_rotation_goes_on_after_each_kill() {
     let all = census(&server).await.under(old);
     let api = server.root_client();
     // Killed at once: the call may be unanswered, and the key may be in the file already.
-    let call = api.call(EDGESEAL, "RotateKeyEncryptionKey", &[]).await;
-    call.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+    api.call(EDGESEAL, "RotateKeyEncryptionKey", &[])
+        .await
+        .unwrap();
     server.kill();
     let [new, _] = ids(&server)[..] else {
         panic!("there are two keys");
@@ -325,8 +322,7 @@ async fn a_start_without_a_key_that_is_needed_touches_nothing() {
     server.launch();
     let api = server.root_client();
     let pem = AUTHORITY.issue(&[NAMES[0]]);
-    let set = api.set(NAMES[0], &pem).await;
-    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+    api.set(NAMES[0], &pem).await.unwrap();
     server
         .assert_serves(NAMES[0], &pem.leaf, "a new certificate")
         .await;

@@ -15,8 +15,7 @@ use tokio::{
 };
 
 use crate::harness::{
-    CDN_VERSION, HttpConnection, Origin, Server, api::describe_error, eventually, pki::AUTHORITY,
-    process, server::via_shell, tls,
+    CDN_VERSION, HttpConnection, Origin, Server, eventually, process, server::via_shell, tls,
 };
 
 const NAME: &str = "www.crowded.example";
@@ -25,9 +24,7 @@ const NAME: &str = "www.crowded.example";
 async fn serving(config: &str) -> Server {
     let server = Server::start_with(config);
     let (api, origin) = (server.root_client(), Origin::start().await);
-    api.add(NAME, &origin).await;
-    let set = api.set(NAME, &AUTHORITY.issue(&[NAME])).await;
-    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+    api.serve(NAME, &origin).await;
     server
 }
 
@@ -47,7 +44,7 @@ async fn assert_api_answers(server: &Server, when: &str) {
     let called = api.call(CDN_VERSION, "DescribeUserDomains", &[]);
     let called = timeout(Duration::from_secs(5), called).await;
     let called = called.unwrap_or_else(|_| panic!("no answer {when}"));
-    called.unwrap_or_else(|error| panic!("{when}: {}", describe_error(&error)));
+    called.unwrap_or_else(|error| panic!("{when}: {error:?}"));
 }
 
 /// File descriptors that a process has open.

@@ -15,8 +15,7 @@ use std::{
 use tokio::time::timeout;
 
 use crate::harness::{
-    ApiClient, CDN_VERSION, Origin, Server, TIMEOUT, api::describe_error, eventually,
-    pki::AUTHORITY, raw, server::via_shell, unlimited,
+    ApiClient, CDN_VERSION, Origin, Server, TIMEOUT, eventually, raw, server::via_shell, unlimited,
 };
 
 const NAME: &str = "www.logged.example";
@@ -50,10 +49,7 @@ fn unread(server: &Server) -> File {
 async fn a_stalled_reader_blocks_nothing_and_lost_lines_are_reported() {
     let mut server = Server::start_with(&unlimited());
     let (api, origin) = (server.root_client(), Origin::start().await);
-    api.add(NAME, &origin).await;
-    let pem = AUTHORITY.issue(&[NAME]);
-    let set = api.set(NAME, &pem).await;
-    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+    let pem = api.serve(NAME, &origin).await;
     assert_eq!(server.terminate().code(), Some(0));
 
     let reader = unread(&server);

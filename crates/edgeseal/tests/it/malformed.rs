@@ -32,9 +32,7 @@ impl Case {
 async fn malformed_input_is_refused_and_changes_nothing() {
     let server = Server::start_with(UNLIMITED);
     let (api, origin) = (server.root_client(), Origin::start().await);
-    api.add(NAME, &origin).await;
-    let bound = AUTHORITY.issue(&[NAME]);
-    api.set(NAME, &bound).await.unwrap();
+    let bound = api.serve(NAME, &origin).await;
     let before = api.info(NAME).await;
 
     let sound: TestCertificate = AUTHORITY.issue(&[NAME]);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{ApiClient, CDN_VERSION, EDGESEAL, Origin, Server};
+use crate::harness::{ApiClient, CDN_VERSION, EDGESEAL, Origin, Server, add_params};
 
 const NAME: &str = "www.origins.example";
 
@@ -10,18 +10,10 @@ fn source(kind: &str, address: &str, port: u16) -> String {
     format!(r#"[{{"content":"{address}","type":"{kind}","port":"{port}"}}]"#)
 }
 
-fn added<'a>(name: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
-    [
-        ("DomainName", name),
-        ("CdnType", "web"),
-        ("Sources", sources),
-    ]
-}
-
 /// Asserts that neither a new domain nor one that is there gets this origin; the reason.
 async fn assert_refused(api: &ApiClient, there: &str, sources: &str) -> String {
     let modified = [("DomainName", there), ("Sources", sources)];
-    let named = added("new.origins.example", sources);
+    let named = add_params("new.origins.example", sources);
     let mut told = String::new();
     for (action, params) in [
         ("AddCdnDomain", &named[..]),
@@ -57,7 +49,7 @@ async fn private_addresses_need_the_operators_permission() {
     bob.ok(
         CDN_VERSION,
         "AddCdnDomain",
-        &added("bob.origins.example", &public),
+        &add_params("bob.origins.example", &public),
     )
     .await;
     let inside = origin.sources();
@@ -133,15 +125,23 @@ async fn a_wildcard_of_everybodys_names_is_the_operators_alone() {
     let sources = Origin::start().await.sources();
     for name in [".co.uk", "*.github.io"] {
         let refusal = bob
-            .refused(CDN_VERSION, "AddCdnDomain", &added(name, &sources))
+            .refused(CDN_VERSION, "AddCdnDomain", &add_params(name, &sources))
             .await;
         assert_eq!(refusal.code, "InvalidDomainName.Malformed", "{name}");
         assert!(refusal.detail.contains("public suffixes"), "{refusal:?}");
     }
-    bob.ok(CDN_VERSION, "AddCdnDomain", &added(".bobs.co.uk", &sources))
-        .await;
+    bob.ok(
+        CDN_VERSION,
+        "AddCdnDomain",
+        &add_params(".bobs.co.uk", &sources),
+    )
+    .await;
     let added: Value = root
-        .ok(CDN_VERSION, "AddCdnDomain", &added("*.github.io", &sources))
+        .ok(
+            CDN_VERSION,
+            "AddCdnDomain",
+            &add_params("*.github.io", &sources),
+        )
         .await;
     assert!(added["RequestId"].is_string());
     server.stop();

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use serde_json::Value;
 
 use crate::harness::{
-    ApiClient, CDN_VERSION, DnsServer, Origin, Server, origin::changeable, unlimited,
+    ApiClient, CDN_VERSION, DnsServer, Origin, Server, add_params, origin::changeable, unlimited,
 };
 
 const ADD: &str = "AddCdnDomain";
@@ -17,14 +17,6 @@ async fn start(dns: &DnsServer, config: &str) -> Server {
     let dns = dns.address;
     let unlimited = unlimited();
     Server::start_with(&format!("dns = \"{dns}\"\n{config}{unlimited}"))
-}
-
-fn adding<'a>(domain: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
-    [
-        ("DomainName", domain),
-        ("CdnType", "web"),
-        ("Sources", sources),
-    ]
 }
 
 /// What the owner must publish for this account.
@@ -44,13 +36,13 @@ async fn assert_unproven(api: &ApiClient, domains: &[&str], origin: &Origin) {
     let sources = origin.sources();
     for domain in domains {
         let refusal = api
-            .refused(CDN_VERSION, ADD, &adding(domain, &sources))
+            .refused(CDN_VERSION, ADD, &add_params(domain, &sources))
             .await;
         assert_eq!(refusal.code, "DomainOwnerVerifyFail", "{domain}");
         assert!(refusal.detail.contains(ROOT), "{}", refusal.detail);
     }
     let list = domains.join(",");
-    let params = adding(&list, &sources);
+    let params = add_params(&list, &sources);
     let refusal = api.refused(CDN_VERSION, "BatchAddCdnDomain", &params).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
     let listed = api.ok(CDN_VERSION, "DescribeUserDomains", &[]).await;
@@ -114,7 +106,7 @@ async fn a_dns_record_proves_ownership() {
     alice.add("*.owned.example", &origin).await;
     // The proof applies to this root domain and this account only.
     let sources = origin.sources();
-    let elsewhere = adding("www.other.example", &sources);
+    let elsewhere = add_params("www.other.example", &sources);
     let refusal = alice.refused(CDN_VERSION, ADD, &elsewhere).await;
     assert_eq!(refusal.code, "DomainOwnerVerifyFail");
     assert_unproven(&bob, &["bob.owned.example"], &origin).await;

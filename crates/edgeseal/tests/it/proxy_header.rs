@@ -8,7 +8,7 @@ use tokio::{
     time::{Duration, sleep, timeout},
 };
 
-use crate::harness::{Origin, Server, TIMEOUT, eventually, pki::AUTHORITY, raw, tls};
+use crate::harness::{Origin, Server, TIMEOUT, eventually, raw, tls};
 
 const NAME: &str = "www.balanced.example";
 /// Version 2, TCP over IPv4, from 203.0.113.9:4711 to 198.51.100.1:443, and a field that is
@@ -79,9 +79,7 @@ async fn only_a_trusted_balancer_can_send_a_proxy_header() {
         "proxy_protocol_from = [\"127.0.0.3\", \"192.0.2.0/24\"]\nclient_hello_timeout_ms = 500\n",
     );
     let (api, origin) = (server.root_client(), echo_origin().await);
-    api.add(NAME, &origin).await;
-    let pem = AUTHORITY.issue(&[NAME]);
-    api.set(NAME, &pem).await.unwrap();
+    let pem = api.serve(NAME, &origin).await;
     let (http, https) = (server.addresses().http, server.addresses().https);
     let request = REQUEST.as_bytes();
 

@@ -9,22 +9,12 @@ use crate::{
     doctor::doctor,
     harness::{
         ApiClient, CAS, CDN_VERSION, EDGESEAL, Origin, RAM, SET, Server, TestCertificate,
-        api::{describe_error, upload_params},
-        pki::AUTHORITY,
-        unlimited,
+        add_params, api::upload_params, pki::AUTHORITY, unlimited,
     },
 };
 
 const OVER: &str = "DomainOverLimit";
 const OVER_CERTIFICATES: &str = "QuotaExceeded.Certificate";
-
-fn domain<'a>(name: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
-    [
-        ("DomainName", name),
-        ("CdnType", "web"),
-        ("Sources", sources),
-    ]
-}
 
 /// Asserts that a call is refused with this code and a reason that says what to do.
 async fn assert_over(
@@ -70,7 +60,7 @@ async fn the_quota_of_domains_is_exact() {
     for name in ["1.quota.example", "2.quota.example"] {
         bob.add(name, &origin).await;
     }
-    let two = domain("3.quota.example,4.quota.example", &sources);
+    let two = add_params("3.quota.example,4.quota.example", &sources);
     assert_over(
         &bob,
         (CDN_VERSION, "BatchAddCdnDomain"),
@@ -85,7 +75,7 @@ async fn the_quota_of_domains_is_exact() {
         "the refused batch added none"
     );
     bob.add("3.quota.example", &origin).await;
-    let fourth = domain("4.quota.example", &sources);
+    let fourth = add_params("4.quota.example", &sources);
     let add = (CDN_VERSION, "AddCdnDomain");
     assert_over(
         &bob,
@@ -118,7 +108,7 @@ async fn the_quota_of_domains_is_exact() {
     }
     assert_eq!(quotas(&root).await["DomainQuota"], i32::MAX);
     choose(&root, &root.account, ("QuotaDomains", "5")).await;
-    let own = domain("10.quota.example", &sources);
+    let own = add_params("10.quota.example", &sources);
     assert_over(&root, add, &own, OVER, "5 of 5 domains").await;
     choose(&root, &root.account, ("QuotaDomains", "default")).await;
     root.add("10.quota.example", &origin).await;
@@ -128,7 +118,7 @@ async fn the_quota_of_domains_is_exact() {
         .await;
     bob.add("4.quota.example", &origin).await;
     choose(&root, &bob.account, ("QuotaDomains", "0")).await;
-    let fifth = domain("5.bob.example", &sources);
+    let fifth = add_params("5.bob.example", &sources);
     assert_over(&bob, add, &fifth, OVER, "3 of 0 domains").await;
     bob.call_on_domain("StopCdnDomain", "4.quota.example").await;
     choose(&root, &bob.account, ("QuotaDomains", "unlimited")).await;
@@ -247,8 +237,7 @@ async fn renewals_of_one_domain_leave_room_for_those_of_others() {
     let server = Server::start_with(&config(&format!("quota_certificates = {QUOTA}")));
     let (bob, origin) = (server.create_account("bob").await, Origin::start().await);
     for name in [OWN, OTHER] {
-        bob.add(name, &origin).await;
-        bob.set(name, &AUTHORITY.issue(&[name])).await.unwrap();
+        bob.serve(name, &origin).await;
     }
     let renewer = user_who_sets(&bob, OWN).await;
     let pem = &AUTHORITY.issue(&[OWN, OTHER]);
@@ -355,7 +344,7 @@ async fn add_at_once(
         let (api, sources) = (api.clone(), sources.to_owned());
         calls.spawn(async move {
             match api
-                .call(CDN_VERSION, action, &domain(&names, &sources))
+                .call(CDN_VERSION, action, &add_params(&names, &sources))
                 .await
             {
                 Ok(_) => names.split(',').map(str::to_owned).collect(),
@@ -363,7 +352,7 @@ async fn add_at_once(
                     assert_eq!(refusal.code, OVER, "{}", refusal.detail);
                     Vec::new()
                 }
-                Err(error) => panic!("{names}: {}", describe_error(&error)),
+                Err(error) => panic!("{names}: {error:?}"),
             }
         });
     }
@@ -429,7 +418,14 @@ async fn a_wrong_number_is_corrected_at_the_next_start() {
         bob.add("2.quota.example", &origin).await;
         let (name, sources) = ("3.quota.example", origin.sources());
         let call = (CDN_VERSION, "AddCdnDomain");
-        assert_over(&bob, call, &domain(name, &sources), OVER, "2 of 2 domains").await;
+        assert_over(
+            &bob,
+            call,
+            &add_params(name, &sources),
+            OVER,
+            "2 of 2 domains",
+        )
+        .await;
         bob.call_on_domain("DeleteCdnDomain", "2.quota.example")
             .await;
         assert_eq!(doctor(&server.data()).0, Some(0));

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::harness::{
     ApiClient, CDN_VERSION, HttpConnection, Origin, SET, Scheme, Server, SignedCall,
     TestCertificate,
-    api::{describe_error, upload_params},
+    api::upload_params,
     pki::AUTHORITY,
     raw,
     server::wait_for_exit,
@@ -28,10 +28,7 @@ const NAME: &str = "www.restart.example";
 async fn serving() -> (Server, ApiClient, TestCertificate) {
     let server = Server::start();
     let (api, origin) = (server.root_client(), Origin::start().await);
-    api.add(NAME, &origin).await;
-    let pem = AUTHORITY.issue(&[NAME]);
-    let set = api.set(NAME, &pem).await;
-    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+    let pem = api.serve(NAME, &origin).await;
     (server, api, pem)
 }
 
@@ -142,8 +139,7 @@ async fn sigterm_ends_it_at_once_although_clients_stay() {
 async fn a_client_that_stays_connected_is_dropped_in_time() {
     let server = Server::start_with("drain_timeout_ms = 300\n");
     let (api, origin) = (server.root_client(), Origin::start().await);
-    api.add(NAME, &origin).await;
-    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    api.serve(NAME, &origin).await;
     let https = server.addresses().https;
     // It speaks HTTP/2 by name only, and answers nothing.
     let _deaf = tls::connect(https, NAME, &["h2"]).await.unwrap();
@@ -250,8 +246,7 @@ async fn a_damaged_store_leaves_the_edge_serving() {
     server.launch();
     let admin = server.addresses().admin;
     assert_eq!(raw::get(admin, "admin", "/readyz").await.status, 200);
-    let set = server.root_client().set(NAME, &pem).await;
-    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+    server.root_client().set(NAME, &pem).await.unwrap();
     server.stop();
 }
 
@@ -275,7 +270,7 @@ async fn ready_means_that_everything_is_served() {
         .root_client()
         .call_with(CDN_VERSION, SET, &params, &[("prefer", "wait=5")])
         .await;
-    let reply = reply.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+    let reply = reply.unwrap();
     assert_eq!(reply.headers["x-edgeseal-proven"], "1/1");
     server
         .assert_serves(NAME, &pem.leaf, "when it says so")
@@ -289,8 +284,7 @@ async fn disabled_and_stopped_domains_stay_so() {
     let (off, stopped) = ("off.restart.example", "stopped.restart.example");
     let origin = Origin::start().await;
     for name in [off, stopped] {
-        api.add(name, &origin).await;
-        api.set(name, &AUTHORITY.issue(&[name])).await.unwrap();
+        api.serve(name, &origin).await;
     }
     api.off(off).await;
     api.call_on_domain("StopCdnDomain", stopped).await;

@@ -10,11 +10,8 @@ use edgeseal_store::{
 use serde_json::Value;
 
 use crate::harness::{
-    ApiClient, CDN_VERSION, EDGESEAL, Origin, SET, Server,
-    api::{describe_error, upload_params},
-    eventually,
-    pki::AUTHORITY,
-    raw, unlimited,
+    ApiClient, CDN_VERSION, EDGESEAL, Origin, SET, Server, api::upload_params, eventually,
+    pki::AUTHORITY, raw, unlimited,
 };
 
 const NAME: &str = "www.rolled.example";
@@ -34,7 +31,7 @@ async fn call(
         CDN_VERSION
     };
     let called = api.call_with(version, action, params, wait).await;
-    called.unwrap_or_else(|error: CallError| panic!("{action}: {}", describe_error(&error)))
+    called.unwrap_or_else(|error: CallError| panic!("{action}: {error:?}"))
 }
 
 async fn rollout(api: &ApiClient, params: &[(&str, &str)]) -> Value {

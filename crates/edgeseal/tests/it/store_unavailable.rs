@@ -15,7 +15,7 @@ use edgeseal_api::client::{CallError, ErrorResponse};
 
 use crate::{
     harness::{
-        ApiClient, CDN_VERSION, Origin, Server, TestCertificate, api::describe_error, eventually,
+        ApiClient, CDN_VERSION, Origin, Server, TestCertificate, add_params, eventually,
         pki::AUTHORITY, raw, unlimited,
     },
     restart::refused_to_start,
@@ -40,11 +40,7 @@ async fn serving(config: &str) -> (Server, Vec<TestCertificate>) {
     let (api, origin) = (server.root_client(), Origin::start().await);
     let mut pems = Vec::new();
     for name in NAMES {
-        api.add(name, &origin).await;
-        let pem = AUTHORITY.issue(&[name]);
-        let set = api.set(name, &pem).await;
-        set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
-        pems.push(pem);
+        pems.push(api.serve(name, &origin).await);
     }
     (server, pems)
 }
@@ -102,7 +98,7 @@ async fn assert_recovers(server: &Server, pems: &mut [TestCertificate], when: &s
     .await;
     pems[0] = AUTHORITY.issue(&[NAMES[0]]);
     let set = server.root_client().set(NAMES[0], &pems[0]).await;
-    set.unwrap_or_else(|error| panic!("{when}: {}", describe_error(&error)));
+    set.unwrap_or_else(|error| panic!("{when}: {error:?}"));
     assert_serves_all(server, pems, when).await;
 }
 
@@ -175,15 +171,11 @@ async fn add_until_refused(
     let mut added = Vec::new();
     loop {
         let name = format!("{tag}-{}.gone.example", added.len());
-        let params = [
-            ("DomainName", &name[..]),
-            ("CdnType", "web"),
-            ("Sources", &sources),
-        ];
+        let params = add_params(&name, &sources);
         match api.call(CDN_VERSION, "AddCdnDomain", &params).await {
             Ok(_) => added.push(name),
             Err(CallError::Api(refusal)) => return (added, *refusal),
-            Err(error) => panic!("{name}: {}", describe_error(&error)),
+            Err(error) => panic!("{name}: {error:?}"),
         }
         count.fetch_add(1, Ordering::AcqRel);
     }

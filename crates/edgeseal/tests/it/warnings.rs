@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{
     ApiClient, CAS, CAS_2018, CDN_2014, CDN_VERSION, DCDN, EDGESEAL, Origin, SET, Server,
     TestCertificate,
-    api::{describe_error, upload_params},
+    api::upload_params,
     eventually, pem,
     pki::{AUTHORITY, set_validity_days},
     raw,
@@ -30,7 +30,7 @@ fn leaf_only(mut pem: TestCertificate) -> TestCertificate {
 
 async fn call(api: &ApiClient, version: &str, action: &str, params: &[(&str, &str)]) -> Reply {
     let called = api.call(version, action, params).await;
-    called.unwrap_or_else(|error| panic!("{action}: {}", describe_error(&error)))
+    called.unwrap_or_else(|error| panic!("{action}: {error:?}"))
 }
 
 /// The kinds in the body. The header has each of them once.

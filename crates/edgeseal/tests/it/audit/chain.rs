@@ -18,7 +18,8 @@ use serde_json::Value;
 
 use super::records;
 use crate::harness::{
-    ApiClient, CDN_VERSION, EDGESEAL, Origin, Server, eventually, now, server::binary, unlimited,
+    ApiClient, CDN_VERSION, EDGESEAL, Origin, Server, add_params, eventually, now, server::binary,
+    unlimited,
 };
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -262,11 +263,7 @@ async fn a_kill_between_change_and_link_is_not_tampering() {
         let api = server.root_client();
         for n in 0..5 {
             let (name, sources) = (format!("{round}-{n}.kill.example"), origin.sources());
-            let params = [
-                ("DomainName", name.as_str()),
-                ("CdnType", "web"),
-                ("Sources", &sources),
-            ];
+            let params = add_params(name.as_str(), &sources);
             let body = api.ok(CDN_VERSION, "AddCdnDomain", &params).await;
             requests.push(body["RequestId"].as_str().unwrap().to_owned());
         }

@@ -5,8 +5,8 @@ use tokio::task::JoinSet;
 
 use super::{CasFixture, DELETE, stored};
 use crate::harness::{
-    ApiClient, CAS, CAS_2018, CDN_VERSION, SET, TestCertificate, api::describe_error,
-    pki::AUTHORITY, tls::HandshakeFailure,
+    ApiClient, CAS, CAS_2018, CDN_VERSION, SET, TestCertificate, pki::AUTHORITY,
+    tls::HandshakeFailure,
 };
 
 const BINDERS: usize = 20;
@@ -25,7 +25,7 @@ async fn at_once(api: &ApiClient, calls: Vec<Call>) -> Vec<Result<(), String>> {
             let outcome = match api.call(version, action, &params).await {
                 Ok(_) => Ok(()),
                 Err(CallError::Api(refusal)) => Err(refusal.code),
-                Err(error) => panic!("{action}: {}", describe_error(&error)),
+                Err(error) => panic!("{action}: {error:?}"),
             };
             (number, outcome)
         });

@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use super::{CasFixture, NAME, upload};
 use crate::harness::{
-    ApiClient, CAS, CDN_VERSION, EDGESEAL, RAM, SET, TestCertificate, api::describe_error,
-    pki::AUTHORITY,
+    ApiClient, CAS, CDN_VERSION, EDGESEAL, RAM, SET, TestCertificate, pki::AUTHORITY,
 };
 
 const DETAIL: &str = "GetUserCertificateDetail";
@@ -25,9 +24,7 @@ fn reformatted(pem: &TestCertificate) -> TestCertificate {
 async fn detail(api: &ApiClient, id: i64) -> Value {
     let number = id.to_string();
     let called = api.call(CAS, DETAIL, &[("CertId", number.as_str())]).await;
-    called
-        .unwrap_or_else(|error| panic!("{}", describe_error(&error)))
-        .body
+    called.unwrap().body
 }
 
 #[tokio::test(flavor = "multi_thread")]

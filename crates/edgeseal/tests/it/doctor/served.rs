@@ -9,16 +9,14 @@ use time::OffsetDateTime;
 
 use super::{NAME, doctor, doctor_command};
 use crate::harness::{
-    ApiClient, Origin, Server, TestCertificate, api::describe_error, eventually, now,
-    pki::AUTHORITY, server::via_shell,
+    ApiClient, Origin, Server, TestCertificate, eventually, now, pki::AUTHORITY, server::via_shell,
 };
 
 async fn serving(config: &str, pem: &TestCertificate) -> (Server, ApiClient) {
     let server = Server::start_with(config);
     let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
-    let set = api.set(NAME, pem).await;
-    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+    api.set(NAME, pem).await.unwrap();
     (server, api)
 }
 

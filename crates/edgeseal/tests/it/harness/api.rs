@@ -6,7 +6,7 @@ use edgeseal_api::client::{CallError, Client, ErrorResponse, Reply};
 use edgeseal_core::Secret;
 use serde_json::Value;
 
-use super::{Origin, TestCertificate, now, pem, secrets};
+use super::{Origin, TestCertificate, now, pem, pki::AUTHORITY, secrets};
 
 /// The API version of CDN.
 pub(crate) const CDN_VERSION: &str = "2018-05-10";
@@ -79,13 +79,17 @@ impl ApiClient {
     /// Adds a domain, which must be new.
     pub(crate) async fn add(&self, domain: &str, origin: &Origin) {
         let sources = origin.sources();
-        let params = [
-            ("DomainName", domain),
-            ("CdnType", "web"),
-            ("Sources", &sources),
-        ];
+        let params = add_params(domain, &sources);
         let added = self.call(CDN_VERSION, "AddCdnDomain", &params).await;
-        added.unwrap_or_else(|error| panic!("{domain} is not added: {}", describe_error(&error)));
+        added.unwrap_or_else(|error| panic!("{domain} is not added: {error:?}"));
+    }
+
+    /// Adds a domain, which must be new, and sets a new certificate, which it returns.
+    pub(crate) async fn serve(&self, domain: &str, origin: &Origin) -> TestCertificate {
+        self.add(domain, origin).await;
+        let pem = AUTHORITY.issue(&[domain]);
+        self.set(domain, &pem).await.unwrap();
+        pem
     }
 
     /// Sets the certificate of a domain.
@@ -103,15 +107,13 @@ impl ApiClient {
         let called = self
             .call(CDN_VERSION, action, &[("DomainName", domain)])
             .await;
-        called.unwrap_or_else(|error| panic!("{action} of {domain}: {}", describe_error(&error)))
+        called.unwrap_or_else(|error| panic!("{action} of {domain}: {error:?}"))
     }
 
     pub(crate) async fn off(&self, domain: &str) -> Reply {
         let params = [("DomainName", domain), ("SSLProtocol", "off")];
         let called = self.call(CDN_VERSION, SET, &params).await;
-        called.unwrap_or_else(|error| {
-            panic!("{domain} is not switched off: {}", describe_error(&error))
-        })
+        called.unwrap_or_else(|error| panic!("{domain} is not switched off: {error:?}"))
     }
 
     /// The certificate of a domain, from the API.
@@ -131,7 +133,7 @@ impl ApiClient {
     /// Makes a call that must succeed; asserts that the response contains no key material.
     pub(crate) async fn ok(&self, version: &str, action: &str, params: &[(&str, &str)]) -> Value {
         let called = self.call(version, action, params).await;
-        let reply = called.unwrap_or_else(|error| panic!("{action}: {}", describe_error(&error)));
+        let reply = called.unwrap_or_else(|error| panic!("{action}: {error:?}"));
         secrets::assert_no_private_keys("an answer", reply.body.to_string().as_bytes());
         reply.body
     }
@@ -154,6 +156,15 @@ impl ApiClient {
     }
 }
 
+/// Parameters that add a domain, or domains separated by commas.
+pub(crate) fn add_params<'a>(domains: &'a str, sources: &'a str) -> [(&'a str, &'a str); 3] {
+    [
+        ("DomainName", domains),
+        ("CdnType", "web"),
+        ("Sources", sources),
+    ]
+}
+
 /// Parameters that upload a certificate.
 pub(crate) fn upload_params<'a>(
     domain: &'a str,
@@ -165,12 +176,4 @@ pub(crate) fn upload_params<'a>(
         ("SSLPub", &pem.chain),
         ("SSLPri", &pem.key),
     ]
-}
-
-/// Formats an error of a call with all details.
-pub(crate) fn describe_error(error: &CallError) -> String {
-    match error {
-        CallError::Api(refusal) => format!("{refusal:?}"),
-        other => format!("{other:?}"),
-    }
 }

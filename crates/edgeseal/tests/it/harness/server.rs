@@ -14,7 +14,7 @@ use std::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{ApiClient, EDGESEAL, TIMEOUT, api::describe_error, raw, secrets, tls};
+use super::{ApiClient, EDGESEAL, TIMEOUT, raw, secrets, tls};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_edgeseal");
@@ -230,9 +230,7 @@ impl Server {
             .root_client()
             .call(EDGESEAL, "CreateAccount", &[("AccountName", name)])
             .await;
-        let body = created
-            .unwrap_or_else(|error| panic!("{}", describe_error(&error)))
-            .body;
+        let body = created.unwrap().body;
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         let key = &body["AccessKey"];
         self.client_for(

@@ -9,9 +9,7 @@ use super::{
     steps::params_for_variant,
 };
 use crate::harness::{
-    CAS, CDN_VERSION, SET, TestCertificate,
-    api::describe_error,
-    eventually, now,
+    CAS, CDN_VERSION, SET, TestCertificate, eventually, now,
     pki::{self, AUTHORITY, leaf_params, set_validity_days},
 };
 
@@ -119,7 +117,7 @@ impl ModelTest {
                 match self.api.call(CDN_VERSION, SET, &params).await {
                     Ok(_) => break fresh,
                     // On a machine that was suspended they had expired already.
-                    Err(error) => assert!(attempts < 5, "{}", describe_error(&error)),
+                    Err(error) => assert!(attempts < 5, "{error:?}"),
                 }
                 attempts += 1;
             };

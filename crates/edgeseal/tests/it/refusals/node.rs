@@ -27,10 +27,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use super::{assert_documented, stored};
 use crate::harness::{
-    ApiClient, CDN_VERSION, Origin, SET, TestCertificate,
-    api::{describe_error, upload_params},
-    now,
-    pki::AUTHORITY,
+    ApiClient, CDN_VERSION, Origin, SET, TestCertificate, api::upload_params, now, pki::AUTHORITY,
     tls,
 };
 
@@ -73,11 +70,10 @@ pub(super) async fn collect_codes() -> BTreeSet<&'static str> {
     seen.insert(node.refused("CreateCertificateFailed", &on).await);
     // A race that is lost a few times is run again and won.
     node.store.lost_races.store(5, Ordering::SeqCst);
-    let set = node
-        .api
+    node.api
         .call(CDN_VERSION, SET, &upload_params(NAME, &node.bound))
-        .await;
-    set.unwrap_or_else(|error| panic!("{}", describe_error(&error)));
+        .await
+        .unwrap();
     assert_eq!(node.store.lost_races.load(Ordering::SeqCst), 0);
 
     seen.extend(stored::collect_codes(&node).await);

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::assert_documented;
 use crate::harness::{
     ApiClient, Authority, CDN_VERSION, EDGESEAL, Origin, SET, Server, TestCertificate, UNLIMITED,
-    api::describe_error,
     pem,
     pki::{AUTHORITY, set_validity_days},
     tls::HandshakeFailure,
@@ -90,7 +89,7 @@ async fn prepare(api: &ApiClient, origin: &Origin, bound: &TestCertificate) {
             ("CertName", TAKEN),
         ];
         let set = api.call(CDN_VERSION, SET, &params).await;
-        set.unwrap_or_else(|error| panic!("{name}: {}", describe_error(&error)));
+        set.unwrap_or_else(|error| panic!("{name}: {error:?}"));
     }
     for (name, mode) in [(SAFE, "safe"), (PROTECTED, "protected")] {
         let params = [("DomainName", name), ("Mode", mode)];
