@@ -2,6 +2,7 @@
 //! result.
 
 mod accepted;
+mod accepted_keys;
 mod arbitrary;
 mod paths;
 mod pki;
