@@ -130,6 +130,9 @@ pub trait IdentityName:
         None
     }
 
+    /// Sets the identities that the trust policy names, if it is a role.
+    fn set_trusted_identities(_: &mut Self::Profile, _: Vec<TrustedIdentity>) {}
+
     /// The name with the kind of the identity.
     fn identity_ref(&self) -> IdentityRef {
         IdentityRef {
@@ -164,6 +167,10 @@ impl IdentityName for RoleName {
 
     fn trust_policy(profile: &RoleProfile) -> Option<&str> {
         Some(&profile.trust_policy)
+    }
+
+    fn set_trusted_identities(profile: &mut RoleProfile, trusted: Vec<TrustedIdentity>) {
+        profile.trusted_identities = trusted;
     }
 }
 

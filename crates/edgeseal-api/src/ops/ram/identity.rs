@@ -14,6 +14,8 @@ use crate::{error::StoreError, request::ParamMap};
 pub trait RamIdentity: IdentityName {
     /// The reply that shows a user or role.
     type Reply: Serialize + Send;
+    /// The users or roles of a page.
+    type List: Serialize + Send;
 
     /// The name that the call must give.
     ///
@@ -21,8 +23,20 @@ pub trait RamIdentity: IdentityName {
     /// [`InvalidParameter`].
     fn from_params(params: &ParamMap) -> Result<Self, InvalidParameter>;
 
+    /// The profile of a new user or role.
+    ///
+    /// # Errors
+    /// [`InvalidParameter`].
+    fn new_profile(params: &ParamMap) -> Result<Self::Profile, InvalidParameter>;
+
     /// The reply with all members of a user or role.
     fn reply(account: &AccountId, identity: Identity<Self>) -> Self::Reply;
+
+    /// The reply for a new user or role, without the date of the last change.
+    fn created(account: &AccountId, identity: Identity<Self>) -> Self::Reply;
+
+    /// The list with these users or roles.
+    fn list(account: &AccountId, identities: Vec<Identity<Self>>) -> Self::List;
 }
 
 /// Finds the user or role of this name.

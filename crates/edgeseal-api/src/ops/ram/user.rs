@@ -2,15 +2,15 @@
 
 use edgeseal_core::{
     AccountId,
-    identity::{User, UserName},
+    identity::{User, UserName, UserProfile},
 };
 use serde::Serialize;
 
 use super::{
     identity::RamIdentity,
-    parameters::{self, InvalidParameter},
+    parameters::{self, COMMENTS_MAX, InvalidParameter},
 };
-use crate::request::ParamMap;
+use crate::{code::Code, request::ParamMap};
 
 /// The response of an operation on a user.
 #[derive(Serialize)]
@@ -19,10 +19,23 @@ pub struct Reply {
     user: UserView,
 }
 
+/// Users of a page.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UserList {
+    users: Users,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Users {
+    user: Vec<UserView>,
+}
+
 /// A user.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct UserView {
+struct UserView {
     user_id: String,
     user_name: String,
     display_name: String,
@@ -38,9 +51,24 @@ pub(super) struct UserView {
 
 impl RamIdentity for UserName {
     type Reply = Reply;
+    type List = UserList;
 
     fn from_params(params: &ParamMap) -> Result<Self, InvalidParameter> {
         parameters::user(params)
+    }
+
+    fn new_profile(params: &ParamMap) -> Result<UserProfile, InvalidParameter> {
+        let codes = (Code::DisplayNameChars, Code::DisplayNameLength);
+        let display_name = parameters::display_name(params, "DisplayName", codes)?;
+        let mobile = parameters::phone(params, "MobilePhone", Code::MobilePhoneFormat)?;
+        let email = parameters::email(params, "Email", Code::EmailFormat)?;
+        let comments = parameters::text(params, "Comments", COMMENTS_MAX, Code::CommentsLength)?;
+        Ok(UserProfile {
+            display_name: display_name.unwrap_or_default(),
+            comments: comments.unwrap_or_default(),
+            email: email.unwrap_or_default(),
+            mobile: mobile.unwrap_or_default(),
+        })
     }
 
     /// With an empty date of the last console login: there is no console.
@@ -51,6 +79,21 @@ impl RamIdentity for UserName {
         };
         Reply { user }
     }
+
+    fn created(_: &AccountId, user: User) -> Reply {
+        let user = UserView {
+            update_date: None,
+            ..UserView::of(user)
+        };
+        Reply { user }
+    }
+
+    fn list(_: &AccountId, users: Vec<User>) -> UserList {
+        let user = users.into_iter().map(UserView::of).collect();
+        UserList {
+            users: Users { user },
+        }
+    }
 }
 
 impl Reply {
@@ -59,19 +102,10 @@ impl Reply {
             user: UserView::of(user),
         }
     }
-
-    /// A new user: this response does not contain the date of the last change.
-    pub(super) fn created(user: User) -> Self {
-        let user = UserView {
-            update_date: None,
-            ..UserView::of(user)
-        };
-        Self { user }
-    }
 }
 
 impl UserView {
-    pub(super) fn of(user: User) -> Self {
+    fn of(user: User) -> Self {
         Self {
             user_id: user.id,
             user_name: user.name.to_string(),

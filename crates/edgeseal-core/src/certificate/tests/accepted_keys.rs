@@ -2,7 +2,7 @@
 
 use rcgen::KeyPair;
 
-use super::pki::{CHAIN, RSA, concat, openssl, pem_encode, root, root_with, validate_now};
+use super::pki::{CHAIN, RSA, concat, openssl, pem_encode, root_with, validate_now};
 use crate::certificate::{KeyAlgorithm, inspect, key_to_pem};
 
 #[test]
