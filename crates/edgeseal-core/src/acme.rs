@@ -35,3 +35,6 @@ pub use usage::{Counter, Usage};
 pub(crate) const MINUTE_MS: i64 = 60_000;
 pub(crate) const HOUR_MS: i64 = 60 * MINUTE_MS;
 pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;
+
+#[cfg(test)]
+mod tests;

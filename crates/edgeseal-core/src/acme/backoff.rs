@@ -10,8 +10,9 @@ const FIRST_MS: i64 = MINUTE_MS;
 /// The longest wait: one attempt a day, at which Let's Encrypt never pauses a name
 /// (<https://letsencrypt.org/docs/rate-limits/>, "Consecutive Authorization Failures").
 const LONGEST_MS: i64 = DAY_MS;
-/// The longest wait once the certificate has expired, or if there is none yet.
-const LONGEST_EXPIRED_MS: i64 = HOUR_MS;
+/// The longest wait once the certificate has expired, or if there is none yet: four attempts a day,
+/// at which Let's Encrypt pauses a name after three years.
+const LONGEST_EXPIRED_MS: i64 = 6 * HOUR_MS;
 /// At least this share of the time that remains before the expiry is left after the next attempt.
 const REMAINING_SHARE: i64 = 4;
 /// The longest `Retry-After` that is believed: the longest period of a documented limit.
@@ -32,7 +33,7 @@ impl Backoff {
     ///
     /// The wait doubles from one minute to a day, and `seed` moves it by up to a quarter either
     /// way. `expires` is the end of what is served: the next attempt comes within a quarter of the
-    /// time that remains, and at most an hour apart once nothing valid is served (`None`).
+    /// time that remains, and at most six hours apart once nothing valid is served (`None`).
     /// `retry_after`, the issuer's word, is waited for even then, up to a week.
     ///
     /// An issuer that is unreachable or limits all orders is no failure of a domain: see

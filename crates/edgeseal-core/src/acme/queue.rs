@@ -1,12 +1,12 @@
 //! What is to be ordered, and in which order.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use super::{
-    Backoff, Seed, Validity,
+    Backoff, DAY_MS, Seed, Validity,
     renewal::{REVOCATION_NOTICE_MS, Renewal, RenewalCause},
 };
 use crate::{DomainPattern, Timestamp};
@@ -79,7 +79,7 @@ type Ready = BTreeSet<(Timestamp, Arc<DomainPattern>)>;
 /// Tasks in order. A task that is not ready or whose lane is held costs nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
-    tasks: BTreeMap<Arc<DomainPattern>, Task>,
+    tasks: HashMap<Arc<DomainPattern>, Task>,
     waiting: Ready,
     ready: BTreeMap<Lane, Ready>,
     held: BTreeMap<Lane, Timestamp>,
@@ -110,23 +110,42 @@ impl Task {
         orders: u32,
         backoff: Backoff,
     ) -> Self {
-        let (urgent_at, deadline) = if renewal.cause == RenewalCause::AtOnce {
+        if renewal.cause == RenewalCause::AtOnce {
             let revoked_at = renewal.at.plus_ms(REVOCATION_NOTICE_MS);
-            (renewal.at, revoked_at.min(validity.not_after))
-        } else {
-            let slack_ms = validity.not_after.since_ms(renewal.at);
-            (renewal.at.plus_ms(slack_ms / 2), validity.not_after)
-        };
-        let due_ms = validity.due_by_age(Seed::from_random(u64::MAX / 2));
-        let period_ms = due_ms.since_ms(validity.not_before).max(1);
-        let micro = u64::from(orders) * 86_400_000 * 1_000_000;
+            return Self::reissue(validity, renewal.at, revoked_at, issued_by, orders, backoff);
+        }
+        let slack_ms = validity.not_after.since_ms(renewal.at);
+        let due = validity.due_by_age(Seed::from_random(u64::MAX / 2));
+        let period_ms = due.since_ms(validity.not_before).max(1);
+        let micro = u64::from(orders) * DAY_MS.unsigned_abs() * 1_000_000;
         Self {
             ready_at: renewal.at.max(backoff.next_attempt),
-            urgent_at: Some(urgent_at),
-            deadline,
+            urgent_at: Some(renewal.at.plus_ms(slack_ms / 2)),
+            deadline: validity.not_after,
             issued_by,
             orders,
             micro_orders_per_day: micro / period_ms.unsigned_abs(),
+        }
+    }
+
+    /// The replacement of a certificate before its time, urgent from `since` on: it will be revoked
+    /// or distrusted at `deadline`, or the operator wants it gone by then.
+    #[must_use]
+    pub fn reissue(
+        validity: Validity,
+        since: Timestamp,
+        deadline: Timestamp,
+        issued_by: Option<IssuedBy>,
+        orders: u32,
+        backoff: Backoff,
+    ) -> Self {
+        Self {
+            ready_at: since.max(backoff.next_attempt),
+            urgent_at: Some(since),
+            deadline: deadline.min(validity.not_after),
+            issued_by,
+            orders,
+            micro_orders_per_day: 0,
         }
     }
 

@@ -166,10 +166,9 @@ impl RenewalWindow {
 impl RenewalInfo {
     /// What is known after a response with `window` at `now`, where `previous` was known before.
     ///
-    /// A window that has passed although it came later in the previous response, or that came in
-    /// the first one and ended before the certificate was due by its age, means: renew at once. A
-    /// window that passed while nobody renewed does not; the renewal is due, but no more urgent
-    /// than others.
+    /// A window that has passed already means "renew at once" if it differs from the one before; in
+    /// the first response, if it ended before the certificate was due by its age. A window that
+    /// passed while nobody renewed does not; the renewal is due, but no more urgent than others.
     #[must_use]
     pub fn after_response(
         previous: Option<Self>,
@@ -180,7 +179,7 @@ impl RenewalInfo {
         let has_passed = window.end <= now;
         let is_at_once = has_passed
             && match previous {
-                Some(previous) => window.end < previous.window.start,
+                Some(previous) => window != previous.window,
                 None => window.end < validity.due_by_age(Seed::from_random(0)),
             };
         let since = previous
