@@ -172,6 +172,54 @@ fn off_for_staging_leaves_production_on() {
 }
 
 #[test]
+fn management_ends_with_what_replaces_the_certificate() {
+    use Environment::{Production, Staging};
+    let managed = |in_staging: bool| {
+        let mut domain = domain();
+        domain.bind_managed(binding(1), Production, NOW);
+        if in_staging {
+            domain.bind_managed(binding(2), Staging, NOW);
+        }
+        domain
+    };
+    let check = |domain: &Domain, expected: &[Environment], what: &str| {
+        let found: Vec<_> = [Production, Staging]
+            .into_iter()
+            .filter(|environment| domain.is_managed(*environment))
+            .collect();
+        assert_eq!(found, expected, "{what}");
+    };
+    let mut domain = managed(true);
+    check(&domain, &[Production, Staging], "both");
+    domain.bind_managed(binding(3), Production, NOW);
+    check(&domain, &[Production], "a renewal discards what is staged");
+
+    let mut domain = managed(true);
+    domain.bind(binding(3), Staging, NOW);
+    check(&domain, &[Production], "an upload for staging");
+    domain.publish_staging(NOW).unwrap();
+    check(&domain, &[], "a published upload");
+
+    let mut domain = managed(false);
+    domain.bind(binding(3), Production, NOW);
+    check(&domain, &[], "an upload");
+
+    let mut domain = managed(true);
+    domain.disable_https(Production, NOW);
+    check(&domain, &[], "off");
+
+    let mut domain = managed(true);
+    domain.roll_back_staging(NOW).unwrap();
+    check(&domain, &[Production], "a rollback");
+
+    let mut domain = super::tests::domain();
+    domain.bind(binding(1), Production, NOW);
+    domain.bind_managed(binding(2), Staging, NOW);
+    domain.publish_staging(NOW).unwrap();
+    check(&domain, &[Production], "a published order");
+}
+
+#[test]
 fn stored_shape_round_trips() {
     let mut domain = domain();
     domain.bind(binding(1), Environment::Production, NOW);

@@ -106,6 +106,8 @@ impl Draft {
                     self.managed_certificate(&before.name, *environment).await?
             {
                 managed.environment = Environment::Production;
+                managed.orders.clear();
+                self.delete_order_keys(&managed);
                 self.put_managed_certificate(&managed)?;
             }
             self.delete(Key::managed_certificate(&before.name, *environment));

@@ -5,6 +5,7 @@ mod challenges;
 mod companion;
 mod counts;
 mod deployments;
+mod managed;
 mod origin_permissions;
 mod races;
 mod release;

@@ -166,3 +166,6 @@ async fn reusable(
 fn is_reusable(certificate: &CertificateRecord) -> bool {
     certificate.source == CertificateSource::Issued && !certificate.revoked && !certificate.removed
 }
+
+#[cfg(test)]
+mod tests;
