@@ -174,6 +174,7 @@ fn off_for_staging_leaves_production_on() {
 #[test]
 fn management_ends_with_what_replaces_the_certificate() {
     use Environment::{Production, Staging};
+    let plain = domain();
     let managed = |in_staging: bool| {
         let mut domain = domain();
         domain.bind_managed(binding(1), Production, NOW);
@@ -212,7 +213,7 @@ fn management_ends_with_what_replaces_the_certificate() {
     domain.roll_back_staging(NOW).unwrap();
     check(&domain, &[Production], "a rollback");
 
-    let mut domain = super::tests::domain();
+    let mut domain = plain;
     domain.bind(binding(1), Production, NOW);
     domain.bind_managed(binding(2), Staging, NOW);
     domain.publish_staging(NOW).unwrap();

@@ -92,14 +92,12 @@ async fn fail(world: &TestServer, mut managed: ManagedCertificate) {
         issuer: "pebble".to_owned(),
         reason: "the authority could not connect to a.example.com".to_owned(),
     });
-    let changed =
-        world
-            .context
-            .catalog
-            .transact(&world.audit_context(ACCOUNT), async |mut draft| {
-                draft.put_managed_certificate(&managed)?;
-                Ok::<_, ChangeError<()>>((draft, ()))
-            });
+    let audit = world.audit_context(ACCOUNT);
+    let catalog = &world.context.catalog;
+    let changed = catalog.transact(&audit, async |mut draft| {
+        draft.put_managed_certificate(&managed)?;
+        Ok::<_, ChangeError<()>>((draft, ()))
+    });
     changed.await.unwrap();
 }
 
