@@ -98,7 +98,7 @@ async fn prepare(url: &str) -> BenchResult<Context> {
         private_origins: None,
         quotas: Default::default(),
     };
-    let deed = AuditContext {
+    let audit = AuditContext {
         account: account.id.clone(),
         principal: String::new(),
         access_key: "-".to_owned(),
@@ -121,7 +121,7 @@ async fn prepare(url: &str) -> BenchResult<Context> {
     };
     let own = key("account", None);
     catalog
-        .create_account(&deed, &account, &own)
+        .create_account(&audit, &account, &own)
         .await
         .map_err(debug_error)?;
     let user = User::new(
@@ -131,23 +131,13 @@ async fn prepare(url: &str) -> BenchResult<Context> {
         now,
     );
     catalog
-        .create_identity(&deed, &account.id, &user)
+        .create_identity(&audit, &account.id, &user)
         .await
         .map_err(debug_error)?;
-    for number in 0..ATTACHED_POLICIES_MAX {
-        let name = PolicyName::parse(&format!("policy-{number}"))?;
-        let policy = Policy::new(name.clone(), String::new(), document(number), now);
-        catalog
-            .create_policy(&deed, &account.id, &policy)
-            .await
-            .map_err(debug_error)?;
-        let policy = PolicyRef::new(PolicyKind::Custom, name);
-        let attached = catalog.attach_policy(&deed, &account.id, &user.name, &policy);
-        attached.await.map_err(debug_error)?;
-    }
+    attach_policies(&catalog, &audit, &user.name).await?;
     let key = key("user", Some(user.name));
     catalog
-        .create_access_key(&deed, &key)
+        .create_access_key(&audit, &key)
         .await
         .map_err(debug_error)?;
     let unlimited =
@@ -157,6 +147,25 @@ async fn prepare(url: &str) -> BenchResult<Context> {
         ..Settings::default()
     };
     Ok(Context::new(catalog, clock::now, settings, None).0)
+}
+
+/// Attaches as many policies as a user can have.
+async fn attach_policies(
+    catalog: &Catalog,
+    audit: &AuditContext,
+    user: &UserName,
+) -> BenchResult<()> {
+    let account = &audit.account;
+    for number in 0..ATTACHED_POLICIES_MAX {
+        let name = PolicyName::parse(&format!("policy-{number}"))?;
+        let policy = Policy::new(name.clone(), String::new(), document(number), audit.now);
+        let created = catalog.create_policy(audit, account, &policy).await;
+        created.map_err(debug_error)?;
+        let policy = PolicyRef::new(PolicyKind::Custom, name);
+        let attached = catalog.attach_policy(audit, account, user, &policy).await;
+        attached.map_err(debug_error)?;
+    }
+    Ok(())
 }
 
 /// A policy as in large accounts; only the last statement of the last policy allows the calls.

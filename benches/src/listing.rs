@@ -125,80 +125,44 @@ struct Kind {
     name: &'static str,
     version: &'static str,
     action: &'static str,
-    params: Vec<(&'static str, String)>,
+    /// As in the query of a URL.
+    params: String,
     has_aim: bool,
 }
 
 fn kinds(count: usize) -> Vec<Kind> {
     const CDN: &str = "2018-05-10";
     const CAS: &str = "2020-04-07";
-    let page = |number: usize| {
-        vec![
-            ("PageNumber", number.to_string()),
-            ("PageSize", PAGE.to_string()),
-        ]
-    };
-    let with = |mut params: Vec<(&'static str, String)>, name, value: &str| {
-        params.push((name, value.to_owned()));
-        params
-    };
-    let kind = |name, version, action, params| Kind {
+    let kind = |name, version, action, params: String| Kind {
         name,
         version,
         action,
         params,
         has_aim: true,
     };
-    let last = count.div_ceil(PAGE).max(1);
-    let show = vec![
-        ("CurrentPage", "1".to_owned()),
-        ("ShowSize", PAGE.to_string()),
-        ("OrderType", "CERT".to_owned()),
-    ];
+    let domains = |name, params| kind(name, CDN, "DescribeUserDomains", params);
+    let orders = |name, params| kind(name, CAS, "ListUserCertificateOrder", params);
+    let page = |number: usize| format!("PageNumber={number}&PageSize={PAGE}");
+    let (first, last) = (page(1), page(count.div_ceil(PAGE).max(1)));
+    let online = format!("{first}&DomainStatus=online");
+    let fuzzy = format!("{first}&DomainSearchType=fuzzy_match&DomainName=d0000");
+    let centre = format!("CurrentPage=1&ShowSize={PAGE}&OrderType=CERT");
+    let keyword = format!("{centre}&Keyword=d000001.");
+    let (https, certificates) = (
+        "DescribeCdnHttpsDomainList",
+        "DescribeCdnSSLCertificateList",
+    );
+    let expiry = "DescribeUserCertificateExpireCount";
     vec![
-        kind("domains, first page", CDN, "DescribeUserDomains", page(1)),
-        kind("domains, last page", CDN, "DescribeUserDomains", page(last)),
-        kind(
-            "domains that are online",
-            CDN,
-            "DescribeUserDomains",
-            with(page(1), "DomainStatus", "online"),
-        ),
-        kind(
-            "domains by a part of the name",
-            CDN,
-            "DescribeUserDomains",
-            with(
-                with(page(1), "DomainSearchType", "fuzzy_match"),
-                "DomainName",
-                "d0000",
-            ),
-        ),
-        kind("HTTPS domains", CDN, "DescribeCdnHttpsDomainList", page(1)),
-        kind(
-            "CDN certificates",
-            CDN,
-            "DescribeCdnSSLCertificateList",
-            page(1),
-        ),
-        kind(
-            "certificate centre",
-            CAS,
-            "ListUserCertificateOrder",
-            show.clone(),
-        ),
-        kind(
-            "certificate centre by keyword",
-            CAS,
-            "ListUserCertificateOrder",
-            with(show, "Keyword", "d000001."),
-        ),
-        kind(
-            "expiry count",
-            CDN,
-            "DescribeUserCertificateExpireCount",
-            Vec::new(),
-        ),
+        domains("domains, first page", first.clone()),
+        domains("domains, last page", last),
+        domains("domains that are online", online),
+        domains("domains by a part of the name", fuzzy),
+        kind("HTTPS domains", CDN, https, first.clone()),
+        kind("CDN certificates", CDN, certificates, first),
+        orders("certificate centre", centre),
+        orders("certificate centre by keyword", keyword),
+        kind("expiry count", CDN, expiry, String::new()),
     ]
 }
 
@@ -210,11 +174,8 @@ async fn measure(
 ) -> BenchResult<Vec<std::time::Duration>> {
     let mut connection = Connection::open(api).await?;
     let secret = Secret::from(account.secret.clone());
-    let params: Vec<(&str, &str)> = kind
-        .params
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
+    let params = kind.params.split('&');
+    let params: Vec<_> = params.filter_map(|pair| pair.split_once('=')).collect();
     let mut times = Vec::with_capacity(calls);
     for _ in 0..calls {
         let key = (account.key_id.as_str(), &secret);
