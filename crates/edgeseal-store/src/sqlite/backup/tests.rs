@@ -83,6 +83,16 @@ async fn nothing_is_written_over_and_nothing_is_left_behind() {
     assert_eq!(names(home.path()), before);
 }
 
+/// Leaves the files as after a crash: the log has commits that the database lacks.
+fn crash(store: SharedStore, path: &Path) {
+    let files = ["", "-wal"].map(|tail| with_suffix(path, tail));
+    let contents = files.each_ref().map(|file| fs::read(file).unwrap());
+    drop(store);
+    for (file, content) in files.iter().zip(contents) {
+        fs::write(file, content).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_backup_replaces_a_store_that_no_process_owns() {
     let home = tempfile::tempdir().unwrap();
@@ -113,24 +123,7 @@ async fn a_backup_replaces_a_store_that_no_process_owns() {
             .revision,
         lost
     );
-    // As after a crash: the log has commits that the database lacks.
-    let crashed = home.path().join("crashed");
-    fs::create_dir(&crashed).unwrap();
-    for tail in ["", "-wal"] {
-        fs::copy(
-            with_suffix(&path, tail),
-            crashed.join(format!("store.db{tail}")),
-        )
-        .unwrap();
-    }
-    drop(store);
-    for tail in ["", "-wal"] {
-        fs::copy(
-            crashed.join(format!("store.db{tail}")),
-            with_suffix(&path, tail),
-        )
-        .unwrap();
-    }
+    crash(store, &path);
     let there = put_in_place(false);
     assert!(
         matches!(there, Err(BackupError::Exists { .. })),

@@ -129,66 +129,40 @@ async fn addresses_that_are_none_and_domains_of_others_are_refused() {
     let eleven = (0..11).map(|n| format!("{n}.site.example/"));
     let eleven = eleven.collect::<Vec<_>>().join("\n");
     let ten = eleven.split_once('\n').unwrap().1;
+    let malformed = [
+        "http://a.example.com",
+        "http://a.example.com?x",
+        "http:///x",
+        "http://a.example.com:8080/x",
+        "http://u@a.example.com/x",
+        "ftp://a.example.com/x",
+        &long,
+        &eleven,
+    ];
+    let malformed = malformed.map(|path| (path, None, "InvalidObjectPath.Malformed"));
+    let others = [
+        "c.example.org/x",
+        "nowhere.example.org/x",
+        "x.y.site.example/",
+        "a.example.com/x\nc.example.org/x",
+    ];
+    let others = others.map(|path| (path, None, "InvalidDomain.NotFound"));
+    let wildcards = ["http://*.site.example/", "http://.site.example/"];
+    let wildcards = wildcards.map(|path| (path, None, "InvalidExtensiveDomain.ValueNotSupported"));
+    let kinds = [
+        ("Directory", "InvalidObjectPath.Malformed"),
+        ("Everything", "InvalidObjectType.Malformed"),
+        ("preload", "InvalidObjectType.Malformed"),
+    ];
+    let kinds = kinds.map(|(kind, code)| ("a.example.com/x", Some(kind), code));
     let refused = [
         ("", None, "MissingObjectPath"),
         ("\n \n", None, "MissingObjectPath"),
-        ("http://a.example.com", None, "InvalidObjectPath.Malformed"),
-        (
-            "http://a.example.com?x",
-            None,
-            "InvalidObjectPath.Malformed",
-        ),
-        ("http:///x", None, "InvalidObjectPath.Malformed"),
-        (
-            "http://a.example.com:8080/x",
-            None,
-            "InvalidObjectPath.Malformed",
-        ),
-        (
-            "http://u@a.example.com/x",
-            None,
-            "InvalidObjectPath.Malformed",
-        ),
-        ("ftp://a.example.com/x", None, "InvalidObjectPath.Malformed"),
-        (&long, None, "InvalidObjectPath.Malformed"),
-        (
-            "a.example.com/x",
-            Some("Directory"),
-            "InvalidObjectPath.Malformed",
-        ),
-        (&eleven, None, "InvalidObjectPath.Malformed"),
-        (
-            "http://*.site.example/",
-            None,
-            "InvalidExtensiveDomain.ValueNotSupported",
-        ),
-        (
-            "http://.site.example/",
-            None,
-            "InvalidExtensiveDomain.ValueNotSupported",
-        ),
         (&thousand, None, "SingleRequest.OverLimit"),
         (&hundred, Some("directory"), "SingleRequest.OverLimit"),
         (&two, Some("Regex"), "SingleRequest.OverLimit"),
-        (
-            "a.example.com/x",
-            Some("Everything"),
-            "InvalidObjectType.Malformed",
-        ),
-        (
-            "a.example.com/x",
-            Some("preload"),
-            "InvalidObjectType.Malformed",
-        ),
-        ("c.example.org/x", None, "InvalidDomain.NotFound"),
-        ("nowhere.example.org/x", None, "InvalidDomain.NotFound"),
-        ("x.y.site.example/", None, "InvalidDomain.NotFound"),
-        (
-            "a.example.com/x\nc.example.org/x",
-            None,
-            "InvalidDomain.NotFound",
-        ),
     ];
+    let refused = [&refused[..], &malformed, &others, &wildcards, &kinds].concat();
     for (path, kind, code) in refused {
         let response = refresh(&world, own, CALLS[0], path, kind).await;
         let start: String = path.chars().take(60).collect();
@@ -247,101 +221,91 @@ async fn each_domain_of_the_addresses_is_judged() {
     }
 }
 
+const EARLY: &str = "2020-01-01T00:00:00Z";
+const LATE: &str = "2030-01-01T00:00:00Z";
+
 #[tokio::test]
 async fn tasks_are_filtered_as_the_page_says() {
     let world = world().await;
     let own = &world.keys["own"];
     let done = refresh(&world, own, CALLS[0], "a.example.com/x/", Some("directory")).await;
     let id = done["RefreshTaskId"].as_str().unwrap();
-    let (early, late) = ("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z");
-    type Case<'a> = (&'a [(&'a str, &'a str)], Result<usize, &'a str>);
-    let cases: &[Case<'_>] = &[
-        (&[], Ok(1)),
-        (&[("ObjectType", "directory")], Ok(1)),
-        (&[("ObjectType", "file")], Ok(0)),
+    let directory = ("ObjectType", "directory");
+    let cases: &[(&[(&str, &str)], usize)] = &[
+        (&[], 1),
+        (&[directory], 1),
+        (&[("ObjectType", "file")], 0),
+        (&[("ObjectType", "Directory"), ("Status", "complete")], 1),
+        (&[directory, ("Status", "Refreshing")], 0),
+        (&[directory, ("DomainName", "a.example.com")], 1),
+        (&[("StartTime", EARLY), ("EndTime", LATE)], 1),
         (
-            &[("ObjectType", "Directory"), ("Status", "complete")],
-            Ok(1),
+            &[("StartTime", EARLY), ("EndTime", "2021-01-01T00:00:00Z")],
+            0,
         ),
-        (
-            &[("ObjectType", "directory"), ("Status", "Refreshing")],
-            Ok(0),
-        ),
-        (
-            &[("ObjectType", "directory"), ("DomainName", "a.example.com")],
-            Ok(1),
-        ),
-        (&[("StartTime", early), ("EndTime", late)], Ok(1)),
-        (
-            &[("StartTime", early), ("EndTime", "2021-01-01T00:00:00Z")],
-            Ok(0),
-        ),
-        (&[("PageNumber", "2")], Ok(1)),
-        (&[("PageNumber", "0")], Err("InvalidPageNumber")),
-        (&[("PageSize", "101")], Err("InvalidPageSize")),
-        (
-            &[("Status", "Complete")],
-            Err("MissingParameter.ObjectType"),
-        ),
-        (
-            &[("DomainName", "a.example.com")],
-            Err("MissingParameter.ObjectType"),
-        ),
-        (
-            &[("ObjectType", "all")],
-            Err("InvalidObjectType.ValueNotSupported"),
-        ),
-        (
-            &[("ObjectType", "file"), ("Status", "?")],
-            Err("InvalidStatus.ValueNotSupported"),
-        ),
-        (&[("StartTime", early)], Err("MissingTimeParameter")),
-        (
-            &[("StartTime", "x"), ("EndTime", late)],
-            Err("InvalidStartTime.Malformed"),
-        ),
-        (
-            &[("StartTime", early), ("EndTime", "x")],
-            Err("InvalidEndTime.Malformed"),
-        ),
-        (
-            &[("StartTime", late), ("EndTime", early)],
-            Err("InvalidEndTime.Mismatch"),
-        ),
-        (
-            &[("ObjectType", "file"), ("DomainName", "c.example.org")],
-            Err("InvalidDomain.NotFound"),
-        ),
-        (
-            &[("ObjectType", "file"), ("DomainName", "a..b")],
-            Err("InvalidDomainName.Malformed"),
-        ),
+        (&[("PageNumber", "2")], 1),
     ];
-    for (further, expected) in cases {
+    for (further, count) in cases {
         let params = [&[("TaskId", id)], *further].concat();
         let response = world.call(own, CDN, "DescribeRefreshTasks", &params).await;
-        match expected {
-            Ok(count) => assert_eq!(response["TotalCount"], *count, "{further:?}: {response}"),
-            Err(code) => assert_eq!(response["Code"], *code, "{further:?}: {response}"),
-        }
-    }
-    for (name, params, code) in [
-        (
-            "DescribeRefreshTasks",
-            [("TaskId", "x")],
-            "InvalidTaskId.Malformed",
-        ),
-        (
-            "DescribeRefreshTaskById",
-            [("TaskId", "1,x")],
-            "InvalidTaskId.Malformed",
-        ),
-        ("DescribeRefreshTaskById", [("TaskId", "")], "MissingTaskId"),
-    ] {
-        let response = world.call(own, CDN, name, &params).await;
-        assert_eq!(response["Code"], code, "{name}: {response}");
+        assert_eq!(response["TotalCount"], *count, "{further:?}: {response}");
     }
     // Without a task ID nothing is returned.
     let response = world.call(own, CDN, "DescribeRefreshTasks", &[]).await;
     assert_eq!(response["TotalCount"], 0, "{response}");
+}
+
+#[tokio::test]
+async fn filters_that_cannot_be_are_refused() {
+    let world = world().await;
+    let own = &world.keys["own"];
+    let file = ("ObjectType", "file");
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[("PageNumber", "0")], "InvalidPageNumber"),
+        (&[("PageSize", "101")], "InvalidPageSize"),
+        (&[("Status", "Complete")], "MissingParameter.ObjectType"),
+        (
+            &[("DomainName", "a.example.com")],
+            "MissingParameter.ObjectType",
+        ),
+        (
+            &[("ObjectType", "all")],
+            "InvalidObjectType.ValueNotSupported",
+        ),
+        (&[file, ("Status", "?")], "InvalidStatus.ValueNotSupported"),
+        (&[("StartTime", EARLY)], "MissingTimeParameter"),
+        (
+            &[("StartTime", "x"), ("EndTime", LATE)],
+            "InvalidStartTime.Malformed",
+        ),
+        (
+            &[("StartTime", EARLY), ("EndTime", "x")],
+            "InvalidEndTime.Malformed",
+        ),
+        (
+            &[("StartTime", LATE), ("EndTime", EARLY)],
+            "InvalidEndTime.Mismatch",
+        ),
+        (
+            &[file, ("DomainName", "c.example.org")],
+            "InvalidDomain.NotFound",
+        ),
+        (
+            &[file, ("DomainName", "a..b")],
+            "InvalidDomainName.Malformed",
+        ),
+    ];
+    for (further, code) in cases {
+        let params = [&[("TaskId", "1")], *further].concat();
+        let response = world.call(own, CDN, "DescribeRefreshTasks", &params).await;
+        assert_eq!(response["Code"], *code, "{further:?}: {response}");
+    }
+    for (action, id, code) in [
+        ("DescribeRefreshTasks", "x", "InvalidTaskId.Malformed"),
+        ("DescribeRefreshTaskById", "1,x", "InvalidTaskId.Malformed"),
+        ("DescribeRefreshTaskById", "", "MissingTaskId"),
+    ] {
+        let response = world.call(own, CDN, action, &[("TaskId", id)]).await;
+        assert_eq!(response["Code"], code, "{action} {id}: {response}");
+    }
 }
