@@ -13,6 +13,7 @@ use crate::{
     error::{ApiError as _, api_error},
     operation::{Handler, Operation},
     request::Request,
+    sanitize::sanitize_to,
 };
 
 mod equivalents;
@@ -149,7 +150,7 @@ pub fn find(request: &Request) -> Result<&'static Action, UnknownAction> {
     {
         return Ok(found);
     }
-    let short = |text: &str| text.chars().take(80).collect::<String>();
+    let short = |text: &str| sanitize_to(text, 80);
     let (action, version) = (short(action), short(version));
     match KNOWN_ACTIONS.get(version.as_str()) {
         None => Err(UnknownAction::Version { version }),

@@ -27,6 +27,7 @@ use crate::{
     policy_cache::EffectivePolicies,
     quirks,
     request::{BEARER_TOKEN_HEADER, Request, Scheme},
+    sanitize::sanitize,
 };
 
 pub use unauthenticated::{Redacted, Unauthenticated};
@@ -383,7 +384,7 @@ impl RequestSignature {
         let (algorithm, rest) = header.split_once(' ').unwrap_or((header, ""));
         if algorithm != V3_ALGORITHM {
             return Err(Unauthenticated::SignatureMethod {
-                given: algorithm.chars().take(40).collect(),
+                given: sanitize(algorithm),
             });
         }
         let field = |name: &str| {

@@ -11,6 +11,7 @@ use crate::{
     error::{StoreError, api_error},
     ops::region,
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// The parameter that names the certificate.
@@ -90,7 +91,7 @@ pub(crate) fn parse_id(
     let id = digits.parse().ok().filter(|id: &CertificateId| *id > 0);
     id.ok_or_else(|| CertificateError::Malformed {
         by,
-        given: given.chars().take(40).collect(),
+        given: sanitize(given),
     })
 }
 

@@ -306,12 +306,8 @@ fn oid_name(id: &str) -> String {
         "1.3.36.3.3.2.8.1.1.11" => "ECDSA on brainpoolP384r1",
         "1.2.156.10197.1.301" => "SM2",
         "" => "ECDSA on a curve without a name",
-        other => return format!("an unknown algorithm, {}", truncate(other)),
+        // An OID can have any length.
+        other => return format!("an unknown algorithm, {other:.64}"),
     }
     .to_owned()
-}
-
-/// An OID of any length, cut to fit a sentence.
-fn truncate(id: &str) -> String {
-    id.chars().take(64).collect()
 }

@@ -21,6 +21,7 @@ use crate::{
     operation::{Input, Operation, Success},
     ops::quota,
     request::ParamMap,
+    sanitize::sanitize_to,
 };
 
 /// `CreateCdnCertificateSigningRequest`.
@@ -103,7 +104,7 @@ impl Operation for CreateCdnCertificateSigningRequest {
             .get_non_empty("CommonName")
             .ok_or(Error::NoCommonName)?;
         let common_name = DomainPattern::parse(given).map_err(|_| Error::CommonName {
-            given: given.chars().take(80).collect(),
+            given: sanitize_to(given, 80),
         })?;
         let attributes = ATTRIBUTES
             .into_iter()
@@ -154,7 +155,7 @@ fn names(params: &ParamMap, common_name: &DomainPattern) -> Result<Vec<DomainPat
         .filter(|part| !part.is_empty())
     {
         let refused = || Error::Names {
-            given: part.chars().take(80).collect(),
+            given: sanitize_to(part, 80),
         };
         let name = DomainPattern::parse(part).map_err(|_| refused())?;
         if names.len() > NAMES_MAX {

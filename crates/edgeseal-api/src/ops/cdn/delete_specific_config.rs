@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     operation::{EmptyReply, Input, Operation, Success},
     request::ParamMap,
+    sanitize::sanitize_to,
 };
 
 /// `DeleteSpecificConfig`: by config id.
@@ -90,7 +91,7 @@ impl Operation for BatchDeleteCdnDomainConfig {
 fn ids(params: &ParamMap) -> Result<Vec<i64>, Error> {
     let given = params.get_non_empty("ConfigId").ok_or(Error::NoConfigId)?;
     let refused = || Error::ConfigId {
-        given: given.chars().take(80).collect(),
+        given: sanitize_to(given, 80),
     };
     let ids = given.split(',').map(|id| id.trim().parse());
     let ids = ids

@@ -6,6 +6,7 @@ use edgeseal_core::{AccountId, Timestamp};
 use serde::Serialize;
 
 use super::wire_names::WireName;
+use crate::sanitize::sanitize_to;
 
 /// How long a task is listed: three days, according to the reference pages.
 const RETENTION_MS: i64 = 3 * 24 * 60 * 60 * 1000;
@@ -148,7 +149,7 @@ impl Task {
 /// As for [`Task::parse`].
 pub(super) fn ids(text: &str) -> Result<Vec<u64>, InvalidTaskId> {
     let bad = || InvalidTaskId {
-        given: text.chars().take(80).collect(),
+        given: sanitize_to(text, 80),
     };
     let parts = text.split(',').map(|id| id.trim().parse());
     let ids = parts.collect::<Result<Vec<u64>, _>>().map_err(|_| bad())?;

@@ -11,6 +11,7 @@ use crate::{
     authorize::Authorized,
     context::Context,
     operation::{EmptyReply, Input, Operation, Success},
+    sanitize::sanitize,
 };
 
 /// `SetForceRedirectConfig`.
@@ -30,7 +31,7 @@ impl Operation for SetForceRedirectConfig {
             "https" => Some(Redirect::ToHttps),
             _ => {
                 return Err(Error::RedirectType {
-                    given: given.chars().take(40).collect(),
+                    given: sanitize(given),
                 });
             }
         };

@@ -20,6 +20,7 @@ use crate::{
     indexed_params::MissingIndex,
     operation::{EmptyReply, Input, Operation, Success},
     request::ParamMap,
+    sanitize::sanitize,
 };
 
 /// `TagResources`.
@@ -299,7 +300,7 @@ fn resources(domains: &DomainList, params: &ParamMap) -> Result<Vec<DomainPatter
     let given = params.get_non_empty("ResourceType").ok_or(Error::NoType)?;
     if !given.eq_ignore_ascii_case(DOMAIN) {
         return Err(Error::Type {
-            given: given.chars().take(40).collect(),
+            given: sanitize(given),
         });
     }
     domains.optional_names().map_err(|error| match error {

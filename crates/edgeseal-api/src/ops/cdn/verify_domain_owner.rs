@@ -12,6 +12,7 @@ use crate::{
     error::{StoreError, api_error, from_change_error},
     operation::{EmptyReply, Input, Operation, Success},
     ownership::{self, OwnershipError},
+    sanitize::sanitize,
 };
 
 /// `VerifyDomainOwner`.
@@ -111,7 +112,7 @@ impl Operation for VerifyDomainOwner {
             "filecheck" => VerifyMethod::File,
             _ => {
                 return Err(Error::Way {
-                    given: given.chars().take(40).collect(),
+                    given: sanitize(given),
                 });
             }
         };
