@@ -26,6 +26,7 @@ use crate::{
 
 mod access;
 mod body;
+mod error;
 mod error_page;
 mod headers;
 mod redirect;
@@ -43,9 +44,9 @@ pub(crate) use stall::StallMonitor;
 
 use access::{AccessRecord, UpstreamTiming};
 use body::ReplayableBody;
-use error_page::ErrorPage;
+use error::ProxyError;
 use redirect::redirection;
-use route::{RouteError, Routed};
+use route::Routed;
 use upstream::{Upstream, UpstreamError, UpstreamPermit, UpstreamRequestHead, UpstreamResponse};
 use websocket::WebSocketHandshake;
 
@@ -436,56 +437,5 @@ impl Upgrade {
             protocol,
             handshake: None,
         }))
-    }
-}
-
-/// Why the edge responds by itself.
-#[derive(Debug)]
-enum ProxyError {
-    Unrouted(RouteError),
-    Fields(headers::RequestHeaderError),
-    Upstream(UpstreamError),
-}
-
-impl From<RouteError> for ProxyError {
-    fn from(reason: RouteError) -> Self {
-        Self::Unrouted(reason)
-    }
-}
-
-impl From<UpstreamError> for ProxyError {
-    fn from(reason: UpstreamError) -> Self {
-        Self::Upstream(reason)
-    }
-}
-
-impl ProxyError {
-    const fn error_page(&self) -> ErrorPage {
-        match self {
-            Self::Unrouted(RouteError::Malformed) => ErrorPage::BadRequest,
-            Self::Unrouted(RouteError::Method) => ErrorPage::MethodNotAllowed,
-            Self::Unrouted(RouteError::Misdirected) => ErrorPage::Misdirected,
-            Self::Unrouted(RouteError::UnknownHost) => ErrorPage::UnknownHost,
-            Self::Unrouted(RouteError::Stopped) => ErrorPage::Stopped,
-            Self::Fields(headers::RequestHeaderError::Loop) => ErrorPage::Loop,
-            Self::Fields(headers::RequestHeaderError::Malformed) => ErrorPage::BadRequest,
-            Self::Fields(headers::RequestHeaderError::UnsupportedTransferCoding) => {
-                ErrorPage::UnsupportedTransferCoding
-            }
-            Self::Upstream(UpstreamError::NoOrigin) => ErrorPage::NoOrigin,
-            Self::Upstream(UpstreamError::AddressNotAllowed) => ErrorPage::OriginNotAllowed,
-            Self::Upstream(UpstreamError::TlsUntrusted) => ErrorPage::TlsUntrusted,
-            Self::Upstream(UpstreamError::ConnectionLimit) => ErrorPage::ConnectionLimit,
-            Self::Upstream(UpstreamError::Unreachable | UpstreamError::BadResponse) => {
-                ErrorPage::BadGateway
-            }
-            Self::Upstream(UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout) => {
-                ErrorPage::GatewayTimeout
-            }
-            Self::Upstream(UpstreamError::ClientTooSlow) => ErrorPage::RequestTimeout,
-            Self::Upstream(UpstreamError::TooLarge) => ErrorPage::TooLarge,
-            Self::Upstream(UpstreamError::LengthRequired) => ErrorPage::LengthRequired,
-            Self::Upstream(UpstreamError::ClientAborted) => ErrorPage::BrokenBody,
-        }
     }
 }
