@@ -5,10 +5,10 @@
 //! LoadedEdge ──serve()──▶ Edge ──drain()──▶ end
 //!
 //! EdgeContext        from load to the end of the drain: options, ServingState (index, keys,
-//!                    quarantine, interned values), proof queue, ticket keys, access log; each
-//!                    EdgeHandle shares some of these, and so do:
+//!                    quarantine, interned values), proof queue, ticket keys, challenges, access
+//!                    log; each EdgeHandle shares some of these, and so do:
 //! ReplicationTasks   from serve or resume_replication to stop_replication or drain: store,
-//!                    follower (which owns the replica's writer), ticket key follower, prover
+//!                    follower (which owns the replica's writer), shared state follower, prover
 //! Server             from serve to the last connection: terminator, proxy, limiter; held by the
 //!                    accept tasks and each connection, not by the edge
 //! connection         its permit, drain token, stall monitor and request budget
@@ -23,11 +23,12 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::{
     EdgeHandle, Listeners, LoadedEdge, Options, StartError,
+    challenges::Challenges,
     drain::Drain,
     prover::{ProofQueue, Prover},
     proxy::AccessLogger,
     replica::{self, Replica},
-    replication::{Follower, ReplicationTasks, ResealRequest, Task, TicketKeyFollower},
+    replication::{Follower, ReplicationTasks, ResealRequest, SharedStateFollower, Task},
     serving_state::ServingState,
     telemetry,
     tls::TicketKeys,
@@ -50,6 +51,7 @@ pub(crate) struct EdgeContext {
     pub(crate) access_log: Option<Arc<AccessLogger>>,
     pub(crate) clock: fn() -> Timestamp,
     pub(crate) tickets: Arc<TicketKeys>,
+    pub(crate) challenges: Arc<Challenges>,
     pub(crate) applied_revision: watch::Sender<Revision>,
     pub(crate) reseal_requests: mpsc::Sender<ResealRequest>,
     /// Locked by the follower as long as it runs.
@@ -103,6 +105,7 @@ impl Edge {
     /// goes on accepting connections and serving what it has.
     pub async fn stop_replication(&mut self) {
         if let Some(tasks) = self.replication.take() {
+            self.context.challenges.set_source(None);
             tasks.stop_all_but_follower().await.stop().await;
         }
     }
@@ -173,6 +176,7 @@ impl Edge {
     /// Ends the edge gracefully: withdraws its report, stops accepting, lets requests end within
     /// [`drain_timeout`](Options::drain_timeout), aborts the rest, and flushes the replica.
     pub async fn drain(mut self) {
+        self.context.challenges.set_source(None);
         // The prover stops first: it is a client of the listener. The follower goes on to the end.
         let tasks = self.replication.take();
         let follower = match tasks {
@@ -219,16 +223,22 @@ impl EdgeContext {
             applied_revision: self.applied_revision.clone(),
             recheck_every: self.options.retry_interval,
         };
-        let (ticket_follower, ticket_keys) = TicketKeyFollower::new(
-            Arc::clone(&store),
-            Arc::clone(&self.tickets),
-            self.options.retry_interval,
-        );
+        let has_ticket_keys = self.tickets.missing().is_empty();
+        let (ready, ticket_keys) = watch::channel(has_ticket_keys);
+        let shared_state = SharedStateFollower {
+            store: Arc::clone(&store),
+            tickets: Arc::clone(&self.tickets),
+            challenges: Arc::clone(&self.challenges),
+            proof_queue: Arc::clone(&self.proof_queue),
+            look_every: self.options.retry_interval,
+            ticket_keys: ready,
+        };
+        self.challenges.set_source(Some(Arc::clone(&store)));
         let requests = Arc::clone(&self.reseal_receiver);
         Ok(ReplicationTasks {
             store,
             follower: Task::spawn(|stop| follower.run(cursor, requests, stop)),
-            ticket_key_follower: Task::spawn(|stop| ticket_follower.run(stop)),
+            shared_state_follower: Task::spawn(|stop| shared_state.run(stop)),
             ticket_keys,
             prover: None,
         })

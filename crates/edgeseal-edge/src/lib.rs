@@ -17,7 +17,8 @@
 //!   expected leaf. It also reports the applied revision and the quarantined domains.
 //!
 //! # What it never does
-//! The handshake path does I/O with the client only and never blocks on a writer. Nothing that the
+//! The handshake path does I/O with the client only and never blocks on a writer; only a ClientHello
+//! that validates a name for an ACME authority may wait for the store, within bounds. Nothing that the
 //! store returns, or fails to return, empties the index. Private keys are decrypted on demand into
 //! a bounded cache and never written to disk unsealed.
 //!
@@ -28,10 +29,11 @@
 //!
 //! # The path of a request
 //! `listener` accepts within `limits`, `tls` does the handshake, `proxy` routes by host and
-//! redirects, or streams from the origin.
+//! redirects, or streams from the origin. `challenges` holds what both answer to ACME authorities.
 //!
 //! Start reading at [`index`] and [`select`], which are pure, then [`Edge::start`].
 
+mod challenges;
 mod drain;
 mod edge;
 mod handle;

@@ -70,7 +70,8 @@ pub struct Options {
     pub proxy_protocol_from: Vec<IpNet>,
     /// Time limit for the store at startup, when there is a usable replica to serve from.
     pub catch_up_timeout: Duration,
-    /// Interval between two attempts at quarantined domains, and at missing ticket keys.
+    /// Interval between two attempts at quarantined domains, and at missing ticket keys. Expired
+    /// challenges are dropped at it, too.
     pub retry_interval: Duration,
     /// Address that the prover connects to: the edge's own listener, unless clients reach it
     /// through something else on this machine, which is then part of what is proven.

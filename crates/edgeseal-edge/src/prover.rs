@@ -369,6 +369,7 @@ impl Prover {
         loop {
             let (quarantine, unproven) = (self.serving.quarantine(), &self.unproven);
             self.record.at = (self.clock)();
+            self.record.challenge_revision = self.proof_queue.challenge_revision().0;
             self.record.domains = self.serving.index().len() as u64;
             self.record.quarantined = quarantine.some(None, NAMED_MAX);
             self.record.quarantined_total = quarantine.len() as u64;

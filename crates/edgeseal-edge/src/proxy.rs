@@ -2,7 +2,7 @@
 //!
 //! A request belongs to the domain that its host names ([`route`]); it goes to the domain's origins
 //! over HTTP/1.1 or HTTP/2, in plaintext or TLS ([`upstream`]), with hop-by-hop headers removed and
-//! proxy headers added ([`headers`]). Bodies are streamed and never buffered as a whole: a slow
+//! proxy headers added ([`headers`]). Before all that, the edge answers the [`challenge`]s of ACME. Bodies are streamed and never buffered as a whole: a slow
 //! reader slows the writer. The edge's own responses are an [`error_page`] or a [`redirect`].
 //! Delivery settings are looked up for each request, so a change applies to open connections too.
 
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     Options,
+    challenges::Challenges,
     drain::DrainToken,
     index::{Index, MatchedDomain},
     limits::ConnectionPermit,
@@ -26,6 +27,7 @@ use crate::{
 
 mod access;
 mod body;
+mod challenge;
 mod error;
 mod error_page;
 mod headers;
@@ -81,6 +83,7 @@ pub struct Timeouts {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     index: Arc<Index<ServedDomain>>,
+    challenges: Arc<Challenges>,
     upstream: Arc<Upstream>,
     ports: ListenPorts,
     body_bytes_max: u64,
@@ -136,6 +139,7 @@ impl Proxy {
     /// Must be called on the runtime.
     pub(crate) fn new(
         index: Arc<Index<ServedDomain>>,
+        challenges: Arc<Challenges>,
         options: &Options,
         origin_tls: OriginTls,
         ports: ListenPorts,
@@ -144,6 +148,7 @@ impl Proxy {
     ) -> Self {
         Self {
             index,
+            challenges,
             upstream: Arc::new(Upstream::new(
                 options.timeouts,
                 origin_tls,
@@ -185,12 +190,16 @@ impl Proxy {
         let tls = inbound.tls.as_ref();
         let routed = route::route(&self.index, &request, tls.map(|tls| &tls.domain));
         let hsts = routed.as_ref().ok().and_then(|routed| routed.entry.hsts());
-        let answer = match routed {
-            Ok(routed) => {
+        let answer = match (
+            challenge::response(&self.challenges, &request).await,
+            routed,
+        ) {
+            (Some(response), _) => Ok(response),
+            (None, Ok(routed)) => {
                 self.respond(request, opens_websocket, &routed, inbound, &mut record)
                     .await
             }
-            Err(reason) => Err(reason.into()),
+            (None, Err(reason)) => Err(reason.into()),
         };
         let (mut response, reason) = match answer {
             Ok(response) => (response, None),

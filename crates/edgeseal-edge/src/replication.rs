@@ -36,15 +36,15 @@ use crate::{
 mod load;
 mod prepare;
 mod reseal;
+mod shared_state;
 mod tasks;
-mod ticket_keys;
 
 pub(crate) use load::{load_replica, load_snapshot};
 use prepare::{Prepared, prepare};
 pub(crate) use reseal::ResealRequest;
 pub use reseal::ResealStats;
+pub(crate) use shared_state::SharedStateFollower;
 pub(crate) use tasks::{ReplicationTasks, Task};
-pub(crate) use ticket_keys::TicketKeyFollower;
 
 /// Replicates from the store until it is stopped.
 pub(crate) struct Follower {

@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     AccessLog, Edge, Options, OriginTrustError, ReplicaError, SetupError,
+    challenges::Challenges,
     drain::Drain,
     edge::EdgeContext,
     listener::{Protocol, Server},
@@ -163,6 +164,7 @@ impl LoadedEdge {
         });
         let replica = loading.await.map_err(io::Error::other)??;
         let (reseal_requests, reseal_receiver) = mpsc::channel(1);
+        let challenges = Arc::new(Challenges::new(Arc::clone(serving.index()), clock));
         Ok(Self {
             context: EdgeContext {
                 options,
@@ -171,6 +173,7 @@ impl LoadedEdge {
                 access_log,
                 clock,
                 tickets: Arc::new(tls::TicketKeys::new(environment, keyring, clock)),
+                challenges,
                 applied_revision: watch::Sender::new(replica.loaded.cursor.unwrap_or_default()),
                 reseal_requests,
                 reseal_receiver: Arc::new(Mutex::new(reseal_receiver)),

@@ -170,6 +170,55 @@ pub(crate) fn handshake_rejected(reason: RejectReason) {
     counter!("edgeseal_tls_refusals_total", "reason" => reason).increment(1);
 }
 
+/// A type of ACME challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChallengeType {
+    /// A page (RFC 8555 §8.3).
+    Http01,
+    /// A certificate (RFC 8737).
+    TlsAlpn01,
+}
+
+/// Whether a challenge of a domain was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChallengeOutcome {
+    /// In memory.
+    Held,
+    /// In the store.
+    LookedUp,
+    /// Nowhere.
+    Unknown,
+    /// Not looked up: there are too many lookups.
+    TooMany,
+    /// Not looked up: the store failed.
+    StoreFailed,
+}
+
+/// Counts a request for a challenge of a domain.
+pub(crate) fn challenge_answer(kind: ChallengeType, outcome: ChallengeOutcome) {
+    let kind = match kind {
+        ChallengeType::Http01 => "http-01",
+        ChallengeType::TlsAlpn01 => "tls-alpn-01",
+    };
+    let outcome = match outcome {
+        ChallengeOutcome::Held => "held",
+        ChallengeOutcome::LookedUp => "looked_up",
+        ChallengeOutcome::Unknown => "unknown",
+        ChallengeOutcome::TooMany => "too_many",
+        ChallengeOutcome::StoreFailed => "store_failed",
+    };
+    counter!("edgeseal_acme_answers_total", "type" => kind, "outcome" => outcome).increment(1);
+}
+
+/// The number of challenges in memory.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; exact below 2^53"
+)]
+pub(crate) fn challenges(held: usize) {
+    gauge!("edgeseal_acme_challenges").set(held as f64);
+}
+
 /// Counts an attempt at an origin that returned no response; `reason` is one of a fixed set.
 pub(crate) fn origin_failure(reason: &'static str) {
     counter!("edgeseal_origin_failures_total", "reason" => reason).increment(1);

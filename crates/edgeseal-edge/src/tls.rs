@@ -8,12 +8,16 @@
 //! that was switched off; and a ticket is valid only for the server name it was issued for, which
 //! rustls checks. TLS versions and ALPN protocols follow the domain's delivery settings
 //! (`configs`).
+//!
+//! A ClientHello that offers only `acme-tls/1` validates a name. If there is a challenge for it, it
+//! gets that certificate (`challenge`), whatever the state of the domain; otherwise it is treated
+//! like any other, and ends with an alert. Only it may wait for the store.
 
 use std::{fmt, io, sync::Arc};
 
 use edgeseal_core::{DomainPattern, delivery::DeliveryConfig};
 use rustls::{
-    AlertDescription, HandshakeKind,
+    AlertDescription, HandshakeKind, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{Accepted, Acceptor},
 };
@@ -24,6 +28,7 @@ use tokio::{
 };
 
 use crate::{
+    challenges::Challenges,
     index::{Index, MatchedDomain},
     limits::Limiter,
     select::{NoCertificate, select},
@@ -32,6 +37,7 @@ use crate::{
 };
 
 mod cert_resolver;
+mod challenge;
 mod client_hello;
 mod configs;
 mod key_cache;
@@ -41,6 +47,7 @@ mod stream;
 mod tickets;
 
 use cert_resolver::CertResolver;
+use challenge::ChallengeConfigs;
 use client_hello::{ParsedClientHello, RecordChecker, alert_for};
 use configs::Configs;
 
@@ -56,6 +63,8 @@ pub(crate) struct Terminator {
     index: Arc<Index<ServedDomain>>,
     keys: Arc<KeyCache>,
     configs: Configs,
+    challenges: Arc<Challenges>,
+    challenge_configs: ChallengeConfigs,
     default_host: Option<Box<str>>,
     timeout: Duration,
     limiter: Arc<Limiter>,
@@ -104,6 +113,9 @@ pub(crate) enum AcceptError {
         /// The reason.
         reason: MaterialError,
     },
+    /// It was the validation of a name by tls-alpn-01, and is closed.
+    #[error("a challenge was answered")]
+    ChallengeAnswered,
     /// The edge is overloaded; nothing was sent to the client.
     #[error("shed: {0}")]
     Shed(#[from] Shed),
@@ -131,6 +143,7 @@ impl Terminator {
         index: Arc<Index<ServedDomain>>,
         keys: Arc<KeyCache>,
         tickets: Arc<TicketKeys>,
+        challenges: Arc<Challenges>,
         default_host: Option<Box<str>>,
         timeout: Duration,
         limiter: Arc<Limiter>,
@@ -139,6 +152,8 @@ impl Terminator {
             index,
             keys,
             configs: Configs::new(tickets)?,
+            challenges,
+            challenge_configs: ChallengeConfigs::new()?,
             default_host,
             timeout,
             limiter,
@@ -154,7 +169,7 @@ impl Terminator {
     ) -> Result<TlsConnection, AcceptError> {
         let result = self.handshake(stream, draining).await;
         telemetry::handshake(match &result {
-            Ok(_) => HandshakeResult::Completed,
+            Ok(_) | Err(AcceptError::ChallengeAnswered) => HandshakeResult::Completed,
             Err(AcceptError::Refused(_) | AcceptError::Unusable { .. }) => HandshakeResult::Refused,
             Err(AcceptError::TimedOut) => HandshakeResult::TimedOut,
             Err(AcceptError::Shed(_)) => HandshakeResult::Shed,
@@ -171,6 +186,13 @@ impl Terminator {
         let (accepted, bytes) = self.client_hello(&mut stream, draining).await?;
         self.limiter.wait_turn().await?;
         let hello = accepted.client_hello();
+        if challenge::is_validation(&hello)
+            && let Some(host) = hello.server_name()
+            && let Some(challenge) = Box::pin(self.challenges.tls_alpn_01(host)).await
+        {
+            drop(accepted);
+            return Err(self.answer_challenge(stream, bytes, &challenge).await);
+        }
         let selected = match self.select(hello.server_name()) {
             Ok(selected) => selected,
             Err(SelectError::None(reason)) => return Err(refuse(stream, reason).await),
@@ -192,13 +214,23 @@ impl Terminator {
             hello.cipher_suites(),
         );
         drop(accepted);
-        let deadline = Instant::now() + self.timeout;
-        let stream = timeout_at(deadline, TlsStream::accept(stream, bytes, config.into()))
-            .await
-            .map_err(|_| AcceptError::TimedOut)?;
+        let stream = self.complete(stream, bytes, config.into()).await?;
         let terminated = selected.into_connection(stream)?;
         telemetry::session(terminated.is_resumed());
         Ok(terminated)
+    }
+
+    /// Does the rest of the handshake after the ClientHello.
+    async fn complete(
+        &self,
+        stream: TcpStream,
+        hello: Vec<u8>,
+        config: Arc<ServerConfig>,
+    ) -> Result<io::Result<Box<TlsStream>>, AcceptError> {
+        let accepting = TlsStream::accept(stream, hello, config);
+        timeout(self.timeout, accepting)
+            .await
+            .map_err(|_| AcceptError::TimedOut)
     }
 
     /// Reads and checks the ClientHello.

@@ -105,6 +105,18 @@ pub async fn connect_over(
     Ok(connected.map_err(io::Error::from)??)
 }
 
+/// Opens a connection as an authority does that validates a name by tls-alpn-01 (RFC 8737).
+pub async fn connect_to_validate(
+    server: SocketAddr,
+    name: &str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<TlsStream<TcpStream>, HandshakeFailure> {
+    let mut config = client_config(versions, &["acme-tls/1"]);
+    let verifier = Arc::new(AcceptAnyExtension(provider()));
+    config.dangerous().set_certificate_verifier(verifier);
+    connect_with(server, name, config).await
+}
+
 /// A client that accepts any certificate.
 pub fn client_config(
     versions: &[&'static SupportedProtocolVersion],
@@ -172,6 +184,46 @@ fn provider() -> CryptoProvider {
 
 fn protocols(alpn: &[&str]) -> Vec<Vec<u8>> {
     alpn.iter().map(|name| name.as_bytes().to_vec()).collect()
+}
+
+/// Accepts any certificate and signature. The one of a challenge has a critical extension that
+/// rustls refuses before it verifies the signature; OpenSSL verifies it.
+#[derive(Debug)]
+struct AcceptAnyExtension(CryptoProvider);
+
+impl ServerCertVerifier for AcceptAnyExtension {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Accepts any chain, but verifies that the server has the key of the leaf.

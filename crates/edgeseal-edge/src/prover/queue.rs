@@ -50,6 +50,7 @@ pub(super) struct PendingProof {
 #[derive(Debug, Default)]
 struct QueueState {
     revision: Revision,
+    challenge_revision: Revision,
     /// Latest last, each domain once.
     changed: VecDeque<PendingProof>,
     /// Oldest first, each domain once, with the commit that must be applied first.
@@ -77,6 +78,23 @@ impl ProofQueue {
     /// These domains changed, before a revision is reached.
     pub(crate) fn push_changes(&self, changed: Vec<AppliedChange>) {
         self.state.lock().push_latest(changed);
+    }
+
+    /// All challenges up to `revision` are answered, which is reported at once if one of them
+    /// changed: whoever published it waits for that.
+    pub(crate) fn confirm_challenges(&self, revision: Revision, changed: bool) {
+        let mut state = self.state.lock();
+        state.challenge_revision = revision;
+        state.report_due |= changed;
+        drop(state);
+        if changed {
+            self.notify.notify_one();
+        }
+    }
+
+    /// The last commit up to which all challenges are answered.
+    pub(super) fn challenge_revision(&self) -> Revision {
+        self.state.lock().challenge_revision
     }
 
     /// Requests a report even if no domain changed, as after a listing.

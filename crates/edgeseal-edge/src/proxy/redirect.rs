@@ -13,7 +13,7 @@
 //! 9110 §15.4.2).
 
 use bytes::Bytes;
-use edgeseal_core::delivery::Redirect;
+use edgeseal_core::{challenge::HTTP_01_PATH, delivery::Redirect};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{ResponseBody, route::Routed};
@@ -40,8 +40,6 @@ struct End {
     own_port: u16,
 }
 
-const CHALLENGES: &str = "/.well-known/acme-challenge/";
-
 /// The redirect for this request, if any; `secure`: whether it arrived over TLS.
 pub(super) fn redirection<B>(
     routed: &Routed,
@@ -57,7 +55,7 @@ pub(super) fn redirection<B>(
     };
     let path = request.uri().path();
     // The asterisk of OPTIONS is not part of any URI.
-    if !wanted || path == "*" || path.starts_with(CHALLENGES) {
+    if !wanted || path == "*" || path.starts_with(HTTP_01_PATH) {
         return None;
     }
     let https = End {

@@ -74,7 +74,7 @@ pub(super) fn route<B>(
 
 /// The requested host: of the target, which takes precedence (RFC 9112 §3.2.2), otherwise of the
 /// `Host` header.
-fn authority<B>(request: &Request<B>) -> Result<Authority, RouteError> {
+pub(super) fn authority<B>(request: &Request<B>) -> Result<Authority, RouteError> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let field = match (fields.next(), fields.next()) {
         (_, Some(_)) => return Err(RouteError::Malformed),

@@ -12,7 +12,7 @@ use tokio::{
 pub(crate) struct ReplicationTasks {
     pub(crate) store: SharedStore,
     pub(crate) follower: Task,
-    pub(crate) ticket_key_follower: Task,
+    pub(crate) shared_state_follower: Task,
     /// Whether the ticket keys that edges share have been obtained.
     pub(crate) ticket_keys: watch::Receiver<bool>,
     pub(crate) prover: Option<Task>,
@@ -24,7 +24,7 @@ impl ReplicationTasks {
         if let Some(prover) = self.prover {
             prover.stop().await;
         }
-        self.ticket_key_follower.stop().await;
+        self.shared_state_follower.stop().await;
         self.follower
     }
 }

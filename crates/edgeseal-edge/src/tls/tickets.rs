@@ -126,7 +126,7 @@ impl TicketKeys {
     }
 
     /// Removes the shared keys that are not among these.
-    pub(crate) fn retain_listed(&self, listed: &[Key]) {
+    pub(crate) fn retain_listed(&self, listed: &HashSet<Key>) {
         self.drop_stored(|stored| !listed.contains(stored));
         self.changed.notify_one();
     }

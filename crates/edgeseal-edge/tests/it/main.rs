@@ -9,6 +9,7 @@
 mod access_log;
 mod addresses;
 mod alerts;
+mod challenges;
 mod change;
 mod companion;
 mod damage;

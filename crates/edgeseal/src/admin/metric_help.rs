@@ -46,6 +46,8 @@ const METRICS: &[(Kind, &str, Labels, &str)] = &[
     (Counter, "edgeseal_tls_sessions_total", &[("kind", &["full", "resumed"])], "Completed TLS handshakes, full or resumed."),
     (Gauge, "edgeseal_ticket_key_age_seconds", &[], "Age of the key that seals session tickets, up to a day."),
     (Gauge, "edgeseal_ticket_key_shared", &[], "1 if all edges share that key, 0 if it is local to this edge."),
+    (Gauge, "edgeseal_acme_challenges", &[], "Pending ACME challenges that the edge answers."),
+    (Counter, "edgeseal_acme_answers_total", &[("type", &["http-01", "tls-alpn-01"]), ("outcome", &["held", "looked_up", "unknown", "too_many", "store_failed"])], "Requests for an ACME challenge of a domain: held in memory, looked up in the store, unknown, or not looked up."),
     (Counter, "edgeseal_shed_total", &[("reason", &["connections", "connections_per_source", "handshakes", "handshakes_per_source", "streams", "streams_per_source", "large_headers", "large_headers_per_source", "delay", "memory", "proxy_header"])], "Connections closed unserved and requests refused."),
     (Counter, "edgeseal_connections_evicted_total", &[("reason", &["connections", "handshakes", "streams", "large_headers", "idle", "memory", "origin_connections"])], "Connections evicted because their source held most of the exhausted resource, or because they were idle longest."),
     (Counter, "edgeseal_accept_failures_total", &[("reason", &["descriptors", "other"])], "accept() failures."),

@@ -14,6 +14,8 @@ const NAME: &str = "www.watched.example";
 
 /// Series that appear in normal operation.
 const SHOWN: &[&str] = &[
+    "edgeseal_acme_answers_total",
+    "edgeseal_acme_challenges",
     "edgeseal_api_request_duration_seconds",
     "edgeseal_api_requests_total",
     "edgeseal_connections",
@@ -76,6 +78,10 @@ async fn metrics_count_events_without_names() {
         assert_eq!(got.unwrap().0, 200);
     }
     assert!(server.served("unknown.watched.example").await.is_err());
+    // Of a name that is not served nothing is looked up.
+    for host in [NAME, "unknown.watched.example"] {
+        raw::get(addresses.http, host, "/.well-known/acme-challenge/token").await;
+    }
 
     let series = [
         r#"edgeseal_api_requests_total{action="AddCdnDomain",code="OK"} 1"#,
@@ -83,8 +89,10 @@ async fn metrics_count_events_without_names() {
         r#"edgeseal_api_requests_total{action="StopCdnDomain",code="InvalidDomain.NotFound"} 1"#,
         r#"edgeseal_handshakes_total{result="refused"} 1"#,
         r#"edgeseal_tls_refusals_total{reason="unknown_name"} 1"#,
-        r#"edgeseal_proxy_requests_total{class="2xx"} 2"#,
+        r#"edgeseal_proxy_requests_total{class="2xx"} 3"#,
         r#"edgeseal_proofs_total{result="match"}"#,
+        r#"edgeseal_acme_answers_total{type="http-01",outcome="unknown"} 1"#,
+        "edgeseal_acme_challenges 0",
         "edgeseal_edge_domains 1",
         concat!(
             "edgeseal_build_info{version=\"",

@@ -17,6 +17,7 @@ mod batch;
 mod cas;
 mod certificate_swaps;
 mod certificates;
+mod challenges;
 mod cli;
 mod companion;
 mod configuration;

@@ -1,0 +1,225 @@
+//! How often strangers can make an edge read the store.
+//!
+//! Any client can ask for any token of a domain. So, whatever clients send:
+//! - at most [`CONCURRENT`] lookups run at a time, and one starts every [`INTERVAL`] at most, after
+//!   a burst of [`BURST`]: the edge reads no more than 1 s ÷ 25 ms = 40 challenges a second;
+//! - a domain has at most [`PER_DOMAIN`] lookups without a result in a [`WINDOW`]: who floods one
+//!   domain does not take the turns of the others;
+//! - a lookup, with the wait for its turn, has [`TIMEOUT`], and [`WAITING_MAX`] run or wait.
+//!
+//! What is not looked up is treated as unknown. Turns of clients that disconnect are lost, so that
+//! it gains nothing to disconnect.
+
+use std::{collections::HashMap, time::Duration};
+
+use edgeseal_store::Fault;
+use parking_lot::Mutex;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+/// Lookups at a time.
+const CONCURRENT: usize = 8;
+/// Mean interval between the starts of two lookups, at most.
+const INTERVAL: Duration = Duration::from_millis(25);
+/// Lookups that may start at once after a pause.
+const BURST: u32 = 8;
+/// Lookups of one domain that may run, or have found nothing, in a window. An authority asks from
+/// five places or so at once.
+const PER_DOMAIN: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(1);
+/// Time limit for a lookup.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Lookups that run or wait.
+const WAITING_MAX: usize = 256;
+
+/// Bounds the lookups of an edge.
+#[derive(Debug)]
+pub(super) struct Lookups {
+    waiting: Semaphore,
+    running: Semaphore,
+    turns: Mutex<Turns>,
+}
+
+/// Who may start when.
+#[derive(Debug)]
+struct Turns {
+    /// When the next turn would be if there had been no pause.
+    next: Instant,
+    /// By the id of the domain. Each turn adds to it, and drops what is older than the window, so it
+    /// has at most one entry for each turn of some seconds.
+    domains: HashMap<i64, Window>,
+}
+
+/// The lookups of a domain since some moment.
+#[derive(Debug)]
+struct Window {
+    since: Instant,
+    count: u32,
+}
+
+/// Why a lookup has no result.
+#[derive(Debug)]
+pub(super) enum LookupError {
+    /// There are too many.
+    TooMany,
+    /// The store failed or was too slow.
+    Store(Fault),
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self {
+            waiting: Semaphore::new(WAITING_MAX),
+            running: Semaphore::new(CONCURRENT),
+            turns: Mutex::new(Turns {
+                next: Instant::now(),
+                domains: HashMap::new(),
+            }),
+        }
+    }
+}
+
+impl Lookups {
+    /// Runs `lookup` for the domain with this id, within the bounds.
+    pub(super) async fn run<T>(
+        &self,
+        domain: i64,
+        lookup: impl Future<Output = Result<Option<T>, Fault>>,
+    ) -> Result<Option<T>, LookupError> {
+        let deadline = Instant::now() + TIMEOUT;
+        let _waiting = self
+            .waiting
+            .try_acquire()
+            .map_err(|_| LookupError::TooMany)?;
+        let turn = self.turns.lock().take(domain, deadline);
+        sleep_until(turn.ok_or(LookupError::TooMany)?).await;
+        // Never closed: an error is a timeout.
+        let Ok(Ok(_running)) = timeout_at(deadline, self.running.acquire()).await else {
+            return Err(LookupError::TooMany);
+        };
+        let found = timeout_at(deadline, lookup).await;
+        let found = found.unwrap_or(Err(Fault::new("read a challenge: the store is too slow")));
+        let found = found.map_err(LookupError::Store)?;
+        if found.is_some() {
+            self.turns.lock().discount(domain);
+        }
+        Ok(found)
+    }
+}
+
+impl Turns {
+    /// When a lookup of this domain may start; `None` if that is after its deadline, or if the
+    /// domain has too many.
+    fn take(&mut self, domain: i64, deadline: Instant) -> Option<Instant> {
+        let now = Instant::now();
+        let is_open = |window: &Window| now.saturating_duration_since(window.since) < WINDOW;
+        let open = self.domains.get(&domain).filter(|window| is_open(window));
+        // A pause saves up the turns of one burst.
+        let saved = now.checked_sub(INTERVAL * (BURST - 1));
+        let turn = saved.map_or(self.next, |saved| saved.max(self.next));
+        if turn >= deadline || open.is_some_and(|window| window.count >= PER_DOMAIN) {
+            return None;
+        }
+        self.next = turn + INTERVAL;
+        self.domains.retain(|_, window| is_open(window));
+        let (since, count) = (turn.max(now), 0);
+        let window = self.domains.entry(domain);
+        window.or_insert(Window { since, count }).count += 1;
+        Some(turn.max(now))
+    }
+
+    /// A lookup had a result.
+    fn discount(&mut self, domain: i64) {
+        if let Some(window) = self.domains.get_mut(&domain) {
+            window.count = window.count.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    async fn missing(_: &AtomicUsize) -> Result<Option<()>, Fault> {
+        Ok(None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_reads_forty_a_second_and_waits_two_seconds() {
+        let (lookups, reads) = (Lookups::default(), AtomicUsize::new(0));
+        let flood = (0..1000).map(|domain| {
+            lookups.run(domain, async {
+                reads.fetch_add(1, Ordering::Relaxed);
+                missing(&reads).await
+            })
+        });
+        let began = Instant::now();
+        let results = join_all(flood).await;
+        assert!(began.elapsed() <= TIMEOUT);
+        let most = BURST as usize + (TIMEOUT.as_millis() / INTERVAL.as_millis()) as usize;
+        let reads = reads.into_inner();
+        assert!((80..=most).contains(&reads), "{reads}");
+        let refused = results
+            .iter()
+            .filter(|result| matches!(result, Err(LookupError::TooMany)));
+        assert_eq!(refused.count(), 1000 - reads);
+        // The turns come back.
+        sleep_until(Instant::now() + WINDOW).await;
+        assert!(matches!(
+            lookups.run(1, async { Ok(Some(1)) }).await,
+            Ok(Some(1))
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_domain_that_is_flooded_leaves_turns_to_the_others() {
+        let lookups = Lookups::default();
+        let mut read = 0;
+        for _ in 0..1000 {
+            let result = lookups.run(1, async { Ok(None::<()>) }).await;
+            read += u32::from(result.is_ok());
+        }
+        assert_eq!(read, PER_DOMAIN);
+        // Those that find something are not counted.
+        for _ in 0..3 * PER_DOMAIN {
+            let found = lookups.run(2, async { Ok(Some(())) }).await;
+            assert!(matches!(found, Ok(Some(()))), "{found:?}");
+        }
+        sleep_until(Instant::now() + WINDOW).await;
+        assert!(lookups.run(1, async { Ok(None::<()>) }).await.is_ok());
+    }
+
+    /// Counts what runs, until it is dropped.
+    struct Running<'a>(&'a AtomicUsize);
+
+    impl Drop for Running<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_costs_two_seconds_and_eight_reads_at_a_time() {
+        let (lookups, began) = (Lookups::default(), Instant::now());
+        let running = AtomicUsize::new(0);
+        let hanging = (0..20).map(|domain| {
+            lookups.run(domain, async {
+                let before = running.fetch_add(1, Ordering::Relaxed);
+                let _running = Running(&running);
+                assert!(before < CONCURRENT);
+                std::future::pending::<Result<Option<()>, Fault>>().await
+            })
+        });
+        let results = join_all(hanging).await;
+        assert_eq!(began.elapsed(), TIMEOUT);
+        assert!(results.iter().all(Result::is_err));
+        let found = lookups.run(1, async { Ok(Some(())) }).await;
+        assert!(matches!(found, Ok(Some(()))), "it has recovered");
+    }
+}
