@@ -15,7 +15,7 @@ use edgeseal_core::{
     private_origins::PrivateOrigins,
 };
 use edgeseal_store::{
-    Catalog, Keyring,
+    Catalog, Keyring, SharedStore,
     catalog::{AuditContext, AuditQuery, NewAccessKey, ROOT_ACCOUNT_NAME, random_identity_id},
     memory::MemoryStore,
     record::AuditRecord,
@@ -55,8 +55,16 @@ impl TestServer {
     pub(crate) fn with_tasks(
         settings: Settings,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        Self::over(Arc::new(MemoryStore::new()), settings)
+    }
+
+    /// As [`with_tasks`](Self::with_tasks), over this store.
+    pub(crate) fn over(
+        store: SharedStore,
+        settings: Settings,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
-        let catalog = Catalog::new(Arc::new(MemoryStore::new()), keyring);
+        let catalog = Catalog::new(store, keyring);
         // Tests use origins with addresses from the documentation blocks.
         let settings = Settings {
             private_origins: PrivateOrigins::All,

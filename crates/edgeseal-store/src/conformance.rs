@@ -33,6 +33,7 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     counters::are_conditions(&make().await).await;
     counters::end_at_their_limit(&make().await).await;
     get_many::is_one_snapshot(&make().await).await;
+    get_many::and_lists(&make().await).await;
     monotonic_reads::never_go_back(&make().await).await;
     list::pages_cover_all(&make().await, "").await;
     list::pages_cover_all(&make().await, crate::key::LISTING_PREFIX).await;

@@ -85,7 +85,7 @@ pub async fn check(store: &dyn Store) -> Result<ConsistencyReport, Fault> {
     check
         .each(key::MATERIAL_USES, Checker::material_use)
         .await?;
-    check.each(key::SUPERSEDED, Checker::superseded).await?;
+    check.each(key::UPLOADS, Checker::uploads).await?;
     for prefix in [key::ORIGINAL_CHAINS, key::ORIGINAL_KEYS] {
         check.each(prefix, Checker::original_pem).await?;
     }

@@ -20,7 +20,7 @@ pub use accounts::{
 };
 pub use certificates::{
     account_certificates, certificate_uses, issuer_uses, material_uses, regional_certificates,
-    signing_requests, superseded,
+    signing_requests,
 };
 
 /// A key of the store.
@@ -68,8 +68,8 @@ pub const COUNTS: &str = "count/";
 pub const DOMAIN_SUMMARIES: &str = "accountdomain/";
 /// The certificate summaries of all accounts.
 pub const CERTIFICATE_SUMMARIES: &str = "accountcert/";
-/// The superseded uploads of all domains.
-pub const SUPERSEDED: &str = "superseded/";
+/// The uploads for all domains.
+pub const UPLOADS: &str = "uploads/";
 /// The names of all accounts.
 pub const ACCOUNT_NAMES: &str = "accountname/";
 /// The access keys of all accounts.

@@ -274,6 +274,24 @@ pub trait Store: Send + Sync + 'static {
     /// several of them, either all writes are visible or none.
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault>;
 
+    /// The current values of several keys, in their order and in one snapshot, and for each of the
+    /// prefixes at most `limit` entries, which are no older.
+    ///
+    /// Engines for which a read is a round trip override this default and make one of it.
+    async fn get_and_list(
+        &self,
+        keys: &[Key],
+        prefixes: &[String],
+        limit: usize,
+    ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
+        let entries = self.get_many(keys).await?;
+        let mut pages = Vec::with_capacity(prefixes.len());
+        for prefix in prefixes {
+            pages.push(self.list(prefix, None, limit).await?);
+        }
+        Ok((entries, pages))
+    }
+
     /// At most `limit` entries whose keys start with `prefix`, after the first `skip` ones, and the
     /// total count.
     ///

@@ -158,6 +158,26 @@ pub struct OrderKeyRecord {
     pub sealed_key: String,
 }
 
+/// The uploads for a domain that no domain has bound, or that domain alone. One that another domain
+/// had bound too is absent until no domain has it bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadsRecord {
+    /// The one that was added or superseded last comes last.
+    pub uploads: Vec<UploadRecord>,
+}
+
+/// An upload that at most the domain that it was uploaded for has bound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadRecord {
+    /// The certificate.
+    pub certificate: CertificateId,
+    /// Content digest of its material.
+    pub material: Digest,
+    /// Since when no domain has it bound; absent while the domain has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<Timestamp>,
+}
+
 /// A point in time, with nothing else to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimestampRecord {

@@ -218,6 +218,17 @@ impl Store for SqliteStore {
         }
     }
 
+    async fn get_and_list(
+        &self,
+        keys: &[Key],
+        prefixes: &[String],
+        limit: usize,
+    ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
+        let (keys, prefixes) = (keys.to_vec(), prefixes.to_vec());
+        self.scan(move |connection| read::get_and_list(connection, &keys, &prefixes, limit))
+            .await
+    }
+
     async fn select(
         &self,
         prefix: &str,

@@ -19,6 +19,7 @@ use edgeseal_store::{
 pub enum Operation<'a> {
     Get(&'a Key),
     GetMany(&'a [Key]),
+    GetAndList(&'a [Key], &'a [String]),
     List(&'a str),
     Commit(&'a Txn),
     Changes,
@@ -64,6 +65,16 @@ impl<O: Observe> Store for ObservedStore<O> {
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
         self.before(Operation::GetMany(keys))?;
         self.inner.get_many(keys).await
+    }
+
+    async fn get_and_list(
+        &self,
+        keys: &[Key],
+        prefixes: &[String],
+        limit: usize,
+    ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
+        self.before(Operation::GetAndList(keys, prefixes))?;
+        self.inner.get_and_list(keys, prefixes, limit).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {

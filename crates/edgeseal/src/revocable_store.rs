@@ -191,6 +191,17 @@ impl Store for RevocableStore {
         self.unless_revoked(store.get_many(keys)).await
     }
 
+    async fn get_and_list(
+        &self,
+        keys: &[Key],
+        prefixes: &[String],
+        limit: usize,
+    ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
+        let store = self.store()?;
+        self.unless_revoked(store.get_and_list(keys, prefixes, limit))
+            .await
+    }
+
     async fn window(
         &self,
         prefix: &str,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use edgeseal_core::{
     AccountId, DomainPattern,
-    certificate::{Certificate, CertificateId, Digest, OriginalPem},
+    certificate::{Certificate, CertificateId, Digest},
     domain::Domain,
     quota::{Quota, QuotaKind},
 };
@@ -16,6 +16,9 @@ use crate::{
 
 /// Most domains whose certificates one change can unbind, with margin.
 pub(super) const RELEASED_MAX: usize = 100;
+/// Uses of a material that a removal reads: any other one keeps the material, and one of the same
+/// account becomes the target of the account's content index.
+pub(super) const MATERIAL_USES_READ: usize = 1000;
 
 impl Catalog {
     /// A certificate of any account.
@@ -195,6 +198,7 @@ impl Draft {
             Key::material_use(&row.material, row.id),
             Bytes::copy_from_slice(row.account.as_str().as_bytes()),
         );
+        self.add_upload(row).await?;
         Ok(self.add_material(&row.material, certificate).await?)
     }
 
@@ -210,17 +214,19 @@ impl Draft {
         // conflicts.
         self.has(&Key::certificate_use_guard(id)).await?;
         let prefix = key::certificate_uses(id);
-        let mut after = None;
+        let mut page = self.list(&prefix, 1).await?;
         loop {
-            let page = self.catalog.store.list(&prefix, after.as_ref(), 1).await?;
-            let Some(user) = page.entries.into_iter().next() else {
+            for user in &page.entries {
+                // A concurrent unbinding must conflict; a use that this change deletes does not
+                // count.
+                if self.has(&user.key).await? {
+                    return Ok(user.key.as_str().strip_prefix(&prefix).map(str::to_owned));
+                }
+            }
+            let Some(last) = page.entries.last().filter(|_| page.has_more) else {
                 return Ok(None);
             };
-            // A concurrent unbinding must conflict; a use that this change deletes does not count.
-            if self.has(&user.key).await? {
-                return Ok(user.key.as_str().strip_prefix(&prefix).map(str::to_owned));
-            }
-            after = Some(user.key);
+            page = self.catalog.store.list(&prefix, Some(&last.key), 1).await?;
         }
     }
 
@@ -271,21 +277,18 @@ impl Draft {
     /// A [`Fault`] if the store failed.
     pub async fn delete_certificate(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
         let stored = self.certificate(row.id).await?;
-        if stored.is_some_and(|stored| !stored.removed) {
+        if let Some(stored) = stored.filter(|stored| !stored.removed) {
             self.decrement_count(&row.account, QuotaKind::Certificates)
                 .await?;
-        }
-        let named = Key::certificate_name(&row.account, &row.name);
-        let by_name: Option<Pointer> = self.get(&named).await?;
-        if by_name.is_some_and(|pointer| pointer.certificate == row.id) {
-            self.delete(named);
+            // Since it was hidden, the name of a hidden certificate may be another one's.
+            self.delete(Key::certificate_name(&stored.account, &stored.name));
         }
         self.delete(Key::certificate(row.id));
         self.delete(Key::account_certificate(&row.account, &row.region, row.id));
         self.delete(Key::certificate_use_guard(row.id));
-        self.leave_superseded(row).await?;
-        self.put_original_pem(row.id, &OriginalPem::default())
-            .await?;
+        self.delete(Key::original_chain(row.id));
+        self.delete(Key::original_key(row.id));
+        self.forget_upload(row).await?;
         self.delete_material_use(row).await
     }
 
@@ -312,7 +315,7 @@ impl Draft {
         row: &CertificateRecord,
     ) -> Result<Vec<(CertificateId, Bytes)>, Fault> {
         let prefix = key::material_uses(&row.material);
-        let page = self.catalog.store.list(&prefix, None, 1000).await?;
+        let page = self.list(&prefix, MATERIAL_USES_READ).await?;
         let stored = page.entries.into_iter();
         let stored = stored.filter(|entry| !self.deletes(&entry.key));
         let stored = stored.map(|entry| (entry.key, entry.value));
@@ -333,6 +336,10 @@ impl Draft {
         others: &[(CertificateId, Bytes)],
     ) -> Result<(), Fault> {
         let content = Key::certificate_content(&row.account, &row.material);
+        if others.is_empty() {
+            self.delete(content);
+            return Ok(());
+        }
         let pointer: Option<Pointer> = self.get(&content).await?;
         if pointer.is_none_or(|pointer| pointer.certificate != row.id) {
             return Ok(());

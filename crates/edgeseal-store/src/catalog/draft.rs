@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use edgeseal_core::{AccountId, DomainPattern, Timestamp};
+use edgeseal_core::{AccountId, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{AuditContext, Catalog, counts::CounterDelta};
 use crate::{
-    Entry, Expect, Fault, Key, Txn, Write,
-    record::{self, BindingChange, CertificateRecord},
+    Entry, Expect, Fault, Key, Page, Txn, Write,
+    record::{self, BindingChange, CertificateRecord, UploadRecord},
 };
 
 /// A change in progress: records what it read and collects what it writes.
@@ -18,6 +18,8 @@ pub struct Draft {
     pub(super) catalog: Catalog,
     pub(super) now: Timestamp,
     read: BTreeMap<Key, (Expect, Option<Bytes>)>,
+    /// Listings that were read ahead, by prefix.
+    listed: BTreeMap<String, Page>,
     /// Keys that were assumed absent, and not read.
     assumed_absent: BTreeSet<Key>,
     /// Whether such an assumption was wrong in an earlier attempt: then all keys are read.
@@ -28,8 +30,8 @@ pub struct Draft {
     expires: BTreeMap<Key, Timestamp>,
     /// What the change adds to quota counters.
     pub(super) counter_deltas: BTreeMap<Key, CounterDelta>,
-    /// Domains, each with its account, for which the change supersedes uploads.
-    pub(super) superseding: BTreeSet<(AccountId, DomainPattern)>,
+    /// The recorded uploads of domains that the change may have changed, by the record's key.
+    pub(super) uploads: BTreeMap<Key, Vec<UploadRecord>>,
     notes: Vec<String>,
     bindings: Vec<BindingChange>,
     /// Other accounts in whose audit the change is recorded too.
@@ -43,13 +45,14 @@ impl Draft {
             catalog,
             now,
             read: BTreeMap::new(),
+            listed: BTreeMap::new(),
             assumed_absent: BTreeSet::new(),
             verify_assumptions: doubts,
             certificates: BTreeMap::new(),
             write: BTreeMap::new(),
             expires: BTreeMap::new(),
             counter_deltas: BTreeMap::new(),
-            superseding: BTreeSet::new(),
+            uploads: BTreeMap::new(),
             notes: Vec::new(),
             bindings: Vec::new(),
             also_recorded_in: BTreeSet::new(),
@@ -183,6 +186,10 @@ impl Draft {
 
     pub(super) fn into_txn(mut self, audit: &AuditContext) -> Result<Txn, Fault> {
         let added = self.take_counter_deltas();
+        // The commit expects some of the deleted keys to be absent already.
+        let is_absent = |key: &Key| matches!(self.read.get(key), Some((Expect::Absent(_), _)));
+        self.write
+            .retain(|key, value| value.is_some() || !is_absent(key));
         let mut txn = Txn {
             expect: self.read.into_values().map(|(expect, _)| expect).collect(),
             write: Vec::with_capacity(self.write.len() + 2),
@@ -213,14 +220,32 @@ impl Draft {
         Ok(txn)
     }
 
-    /// Reads keys that the change will ask for, in one snapshot instead of one read each.
-    pub(super) async fn read_ahead(&mut self, mut unread: Vec<Key>) -> Result<(), Fault> {
+    /// Reads keys and listings that the change will ask for, at once instead of one read each. The
+    /// listings, of at most `limit` entries, are no older than the values: a guard that is among
+    /// the keys makes a concurrent change of what it guards conflict.
+    pub(super) async fn read_ahead(
+        &mut self,
+        mut unread: Vec<Key>,
+        prefixes: &[String],
+        limit: usize,
+    ) -> Result<(), Fault> {
         unread.retain(|key| !self.write.contains_key(key) && !self.read.contains_key(key));
-        let entries = self.catalog.store.get_many(&unread).await?;
+        let store = &self.catalog.store;
+        let (entries, pages) = store.get_and_list(&unread, prefixes, limit).await?;
         for (key, entry) in unread.into_iter().zip(entries) {
             self.remember(key, entry);
         }
+        self.listed.extend(prefixes.iter().cloned().zip(pages));
         Ok(())
+    }
+
+    /// The stored entries under a prefix, at most `limit`, or what was read ahead of them. This
+    /// change may delete some of them.
+    pub(super) async fn list(&self, prefix: &str, limit: usize) -> Result<Page, Fault> {
+        match self.listed.get(prefix) {
+            Some(page) => Ok(page.clone()),
+            None => self.catalog.store.list(prefix, None, limit).await,
+        }
     }
 
     pub(super) async fn get_bytes(&mut self, key: &Key) -> Result<Option<Bytes>, Fault> {

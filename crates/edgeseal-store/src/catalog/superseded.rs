@@ -8,6 +8,10 @@
 //! of them are removed as needed for the domain's next upload. So a caller that may only set the
 //! certificate of one domain cannot use up the quota that others need for renewals.
 //!
+//! One record of each domain lists its superseded uploads, and those that only this domain has
+//! bound. A change that binds one of these to another domain takes it off the record. So a renewal
+//! knows without a listing that it ends the last binding, and which upload to remove.
+//!
 //! Certificates of CAS, and those of releases that did not record the domain,
 //! stay until they are removed explicitly.
 
@@ -17,19 +21,15 @@ use edgeseal_core::{
     quota::{Quota, QuotaKind},
 };
 
-use super::{AddError, Draft};
+use super::{AddError, Draft, certificates::MATERIAL_USES_READ};
 use crate::{
     Fault, Key, key,
-    record::{CertificateRecord, TimestampRecord},
+    record::{CertificateRecord, UploadRecord, UploadsRecord},
 };
 
 /// Superseded uploads that a domain keeps. With the bound one these are the five certificates per
 /// domain that the default quotas allow.
 pub const SUPERSEDED_MAX: usize = 4;
-
-/// Keys read at once. A domain rarely has more than [`SUPERSEDED_MAX`]; the next change handles the
-/// rest.
-const LISTED_MAX: usize = 100;
 
 impl Draft {
     /// Checks what the change adds to the certificates of an account against the quota. If it does
@@ -44,7 +44,6 @@ impl Draft {
         domains: &[DomainPattern],
         quota: Quota,
     ) -> Result<(), AddError> {
-        let mut superseded: Option<std::vec::IntoIter<CertificateRecord>> = None;
         loop {
             let by = self.added_of(account, QuotaKind::Certificates);
             if by <= 0 {
@@ -54,123 +53,168 @@ impl Draft {
                 Err(AddError::OverQuota(over)) => over,
                 settled => return settled,
             };
-            if superseded.is_none() {
-                superseded = Some(self.superseded_by_age(account, domains).await?.into_iter());
+            let mut superseded = Vec::new();
+            for domain in domains {
+                let key = Key::uploads(account, domain);
+                let oldest = oldest_superseded(self.uploads(&key).await?);
+                superseded.extend(oldest.map(|(since, id)| (since, id, key)));
             }
-            match superseded.as_mut().and_then(Iterator::next) {
-                Some(oldest) => self.remove_superseded(&oldest).await?,
+            match superseded.into_iter().min() {
+                Some((_, id, key)) => self.remove_superseded(&key, id).await?,
                 None => return Err(over.into()),
             }
         }
     }
 
-    /// Removes superseded uploads beyond what each domain keeps.
+    /// Removes superseded uploads beyond what each domain keeps, and writes the records of uploads
+    /// that the change has changed.
     pub(super) async fn trim_superseded(&mut self) -> Result<(), Fault> {
-        for (account, domain) in std::mem::take(&mut self.superseding) {
-            if self.superseded_keys(&account, &domain).await?.len() <= SUPERSEDED_MAX {
-                continue;
+        let keys: Vec<Key> = self.uploads.keys().cloned().collect();
+        for key in keys {
+            loop {
+                let uploads = self.uploads(&key).await?;
+                let superseded = uploads.iter().filter(|upload| upload.superseded.is_some());
+                if superseded.count() <= SUPERSEDED_MAX {
+                    break;
+                }
+                let Some((_, oldest)) = oldest_superseded(uploads) else {
+                    break;
+                };
+                self.remove_superseded(&key, oldest).await?;
             }
-            let found = self.superseded_by_age(&account, &[domain]).await?;
-            let excess = found.len().saturating_sub(SUPERSEDED_MAX);
-            for oldest in &found[..excess] {
-                self.remove_superseded(oldest).await?;
+            let uploads = self.uploads(&key).await?.clone();
+            let stored: Option<UploadsRecord> = self.get(&key).await?;
+            if uploads.is_empty() && stored.is_some() {
+                self.delete(key);
+            } else if uploads != stored.unwrap_or_default().uploads {
+                self.put(key, &UploadsRecord { uploads })?;
             }
         }
         Ok(())
+    }
+
+    /// Records a new upload, which no domain has bound yet.
+    pub(super) async fn add_upload(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
+        self.supersede(row).await
     }
 
     /// Marks a certificate that no domain has bound any more as superseded.
-    pub(super) fn supersede(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
-        let Some(domain) = &row.uploaded_for else {
+    pub(super) async fn supersede(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
+        let Some(key) = uploads_key(row) else {
             return Ok(());
         };
-        let key = Key::superseded(&row.account, domain, row.id);
-        self.put(key, &TimestampRecord { at: self.now })?;
-        self.superseding
-            .insert((row.account.clone(), domain.clone()));
+        let superseded = Some(self.now);
+        let uploads = self.uploads(&key).await?;
+        uploads.retain(|upload| upload.certificate != row.id);
+        uploads.push(UploadRecord {
+            certificate: row.id,
+            material: row.material,
+            superseded,
+        });
         Ok(())
     }
 
-    /// Unmarks a certificate that a domain binds, or that is removed.
-    pub(super) async fn leave_superseded(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
-        let Some(domain) = &row.uploaded_for else {
-            return Ok(());
-        };
-        let key = Key::superseded(&row.account, domain, row.id);
-        if self.has(&key).await? {
-            self.delete(key);
-        }
-        Ok(())
-    }
-
-    /// The superseded uploads of these domains after this change, the oldest first. The commit
-    /// expects all of them unchanged: a concurrent binding deletes its key, and a release writes it
-    /// with a later time.
-    async fn superseded_by_age(
+    /// Records that a domain binds an upload: no longer superseded, or no longer bound by the
+    /// domain of its upload only.
+    pub(super) async fn bind_upload(
         &mut self,
-        account: &AccountId,
-        domains: &[DomainPattern],
-    ) -> Result<Vec<CertificateRecord>, Fault> {
-        let mut found: Vec<(Timestamp, CertificateRecord)> = Vec::new();
-        for domain in domains {
-            let keys = self.superseded_keys(account, domain).await?;
-            let rows = keys.iter().map(|(_, id)| Key::certificate(*id));
-            let read = keys.iter().map(|(key, _)| key.clone()).chain(rows);
-            self.read_ahead(read.collect()).await?;
-            for (key, id) in keys {
-                let Some(since) = self.get::<TimestampRecord>(&key).await? else {
-                    continue;
-                };
-                let row = self.certificate(id).await?;
-                match row.filter(|row| row.uploaded_for.as_ref() == Some(domain)) {
-                    Some(row) => found.push((since.at, row)),
-                    // Deleted, or not this domain's to remove.
-                    None => self.delete(key),
-                }
-            }
+        row: &CertificateRecord,
+        name: &DomainPattern,
+    ) -> Result<(), Fault> {
+        if row.uploaded_for.as_ref() != Some(name) {
+            return self.forget_upload(row).await;
         }
-        found.sort_by_key(|(at, row)| (*at, row.id));
-        Ok(found.into_iter().map(|(_, row)| row).collect())
+        if let Some(upload) = self.upload(row).await? {
+            upload.superseded = None;
+        }
+        Ok(())
     }
 
-    async fn superseded_keys(
-        &self,
-        account: &AccountId,
-        domain: &DomainPattern,
-    ) -> Result<Vec<(Key, CertificateId)>, Fault> {
-        let prefix = key::superseded(account, domain);
-        let page = self.catalog.store.list(&prefix, None, LISTED_MAX).await?;
-        let stored = page.entries.into_iter().map(|entry| entry.key);
-        let stored = stored.filter(|key| !self.writes(key));
-        let keys = stored.chain(self.puts_under(&prefix).map(|(key, _)| key));
-        let with_id = |key: Key| {
-            let id = key.as_str().strip_prefix(&prefix)?.parse().ok()?;
-            Some((key, id))
+    /// Takes a certificate that is shared, or removed, off the record of its domain.
+    pub(super) async fn forget_upload(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
+        if let Some(key) = uploads_key(row) {
+            let uploads = self.uploads(&key).await?;
+            uploads.retain(|upload| upload.certificate != row.id);
+        }
+        Ok(())
+    }
+
+    /// Whether this domain, and no other, has the upload bound. `false` also if that is not
+    /// recorded. The commit expects the record unchanged: a concurrent binding by another domain
+    /// changes it.
+    pub(super) async fn has_bound_alone(
+        &mut self,
+        name: &DomainPattern,
+        row: &CertificateRecord,
+    ) -> Result<bool, Fault> {
+        let is_bound = |upload: &mut UploadRecord| upload.superseded.is_none();
+        Ok(
+            row.uploaded_for.as_ref() == Some(name)
+                && self.upload(row).await?.is_some_and(is_bound),
+        )
+    }
+
+    async fn upload(
+        &mut self,
+        row: &CertificateRecord,
+    ) -> Result<Option<&mut UploadRecord>, Fault> {
+        let Some(key) = uploads_key(row) else {
+            return Ok(None);
         };
-        Ok(keys.filter_map(with_id).collect())
+        let mut uploads = self.uploads(&key).await?.iter_mut();
+        Ok(uploads.find(|upload| upload.certificate == row.id))
     }
 
-    /// A release without superseded uploads may have bound it concurrently: then it is not
-    /// superseded.
-    async fn remove_superseded(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
-        self.read_ahead(vec![
-            Key::certificate_use_guard(row.id),
-            Key::original_chain(row.id),
-            Key::original_key(row.id),
-            Key::certificate_name(&row.account, &row.name),
-            Key::material_use_guard(&row.material),
-            Key::certificate_content(&row.account, &row.material),
-            Key::material(&row.material),
-        ])
-        .await?;
-        let is_bound = self.domain_using_certificate(row.id).await?.is_some();
-        if is_bound || row.removed {
-            return self.leave_superseded(row).await;
+    /// The recorded uploads of a domain, after this change.
+    async fn uploads(&mut self, key: &Key) -> Result<&mut Vec<UploadRecord>, Fault> {
+        if !self.uploads.contains_key(key) {
+            let stored: Option<UploadsRecord> = self.get(key).await?;
+            let uploads = stored.unwrap_or_default().uploads;
+            self.uploads.insert(key.clone(), uploads);
+        }
+        Ok(self.uploads.entry(key.clone()).or_default())
+    }
+
+    /// The commit expects the record of the domain unchanged, so a removal conflicts with a
+    /// binding. A certificate that is bound in spite of the record stays.
+    async fn remove_superseded(&mut self, key: &Key, id: CertificateId) -> Result<(), Fault> {
+        let uploads = self.uploads(key).await?;
+        let Some(at) = uploads.iter().position(|it| it.certificate == id) else {
+            return Ok(());
+        };
+        let material = uploads.remove(at).material;
+        let keys = [
+            Key::certificate(id),
+            Key::certificate_use_guard(id),
+            Key::material_use_guard(&material),
+            Key::material(&material),
+        ];
+        let prefixes = [key::certificate_uses(id), key::material_uses(&material)];
+        self.read_ahead(keys.to_vec(), &prefixes, MATERIAL_USES_READ)
+            .await?;
+        let row = self.certificate(id).await?;
+        let row = row.filter(|row| !row.removed && uploads_key(row).as_ref() == Some(key));
+        let Some(row) = row else { return Ok(()) };
+        if self.domain_using_certificate(id).await?.is_some() {
+            return Ok(());
         }
         self.note(format!(
-            "certificate {} is removed: no domain has it bound, and later uploads took its place",
-            row.id
+            "certificate {id} is removed: no domain has it bound, and later uploads took its place"
         ));
-        self.delete_certificate(row).await
+        self.delete_certificate(&row).await
     }
+}
+
+/// The upload that has been superseded longest, with the time.
+fn oldest_superseded(uploads: &[UploadRecord]) -> Option<(Timestamp, CertificateId)> {
+    let superseded = uploads
+        .iter()
+        .filter_map(|it| Some((it.superseded?, it.certificate)));
+    superseded.min()
+}
+
+/// The record of the domain that a certificate was uploaded for.
+fn uploads_key(row: &CertificateRecord) -> Option<Key> {
+    let domain = row.uploaded_for.as_ref()?;
+    Some(Key::uploads(&row.account, domain))
 }

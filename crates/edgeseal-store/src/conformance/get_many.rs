@@ -1,4 +1,4 @@
-//! Reads of several keys are one snapshot.
+//! Reads of several keys are one snapshot, also together with listings.
 
 use std::sync::{
     Arc,
@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::{commit, key, put};
-use crate::{Revision, SharedStore};
+use crate::{Entry, Key, Page, Revision, SharedStore};
 
 /// So many moments the reader is to see.
 const MOMENTS: u32 = 50;
@@ -44,4 +44,37 @@ async fn read(store: SharedStore, seen: Arc<AtomicU32>) {
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Values in the order of their keys, and pages in the order of their prefixes.
+pub(super) async fn and_lists(store: &SharedStore) {
+    let written = [
+        put("a/1", "x"),
+        put("a/2", "y"),
+        put("a/3", "z"),
+        put("b", "b"),
+    ];
+    let at = commit(store, written).await;
+    let keys = ["b", "none", "a/1"].map(key);
+    let prefixes = ["none/", "a/", "b"].map(str::to_owned);
+    let (values, pages) = store.get_and_list(&keys, &prefixes, 2).await.unwrap();
+    let keys_of = |entry: &Entry| {
+        assert_eq!(entry.revision, at);
+        entry.key.clone()
+    };
+    let found: Vec<Option<Key>> = values.iter().map(|it| it.as_ref().map(keys_of)).collect();
+    assert_eq!(found, [Some(key("b")), None, Some(key("a/1"))]);
+    let listed = |page: &Page| {
+        let keys: Vec<Key> = page.entries.iter().map(keys_of).collect();
+        (keys, page.has_more)
+    };
+    let listed: Vec<_> = pages.iter().map(listed).collect();
+    let expected = [
+        (vec![], false),
+        (vec![key("a/1"), key("a/2")], true),
+        (vec![key("b")], false),
+    ];
+    assert_eq!(listed, expected);
+    let nothing = store.get_and_list(&[], &[], 2).await.unwrap();
+    assert_eq!(nothing, (vec![], vec![]));
 }

@@ -9,7 +9,7 @@ use crate::{
     Entry, Fault, Key,
     catalog::{Pointer, access_key_index, bound_certificates, subdomain_key},
     key, parse_counter,
-    record::{self, AccessKeyRecord, CertificateRecord},
+    record::{self, AccessKeyRecord, CertificateRecord, UploadsRecord},
 };
 
 impl Checker<'_> {
@@ -80,13 +80,35 @@ impl Checker<'_> {
         Ok(dangling_unless(belongs))
     }
 
-    pub(super) async fn superseded(&self, entry: &Entry) -> Result<Problems, Fault> {
-        let row = self.certificate_of_tail(entry).await?;
-        let belongs = row.is_some_and(|row| {
-            let of = row.uploaded_for.as_ref().filter(|_| !row.removed);
-            of.is_some_and(|of| Key::superseded(&row.account, of, row.id) == entry.key)
-        });
-        Ok(dangling_unless(belongs))
+    pub(super) async fn uploads(&self, entry: &Entry) -> Result<Problems, Fault> {
+        let record: UploadsRecord = match decode(entry) {
+            Ok(record) => record,
+            Err(wrong) => return Ok(wrong),
+        };
+        let mut wrong = Vec::new();
+        for upload in record.uploads {
+            let id = upload.certificate;
+            let row: Option<CertificateRecord> = self.read(&Key::certificate(id)).await?;
+            let row = row.filter(|row| {
+                let of = row.uploaded_for.as_ref();
+                let recorded = of.is_some_and(|of| Key::uploads(&row.account, of) == entry.key);
+                let is_kept = upload.superseded.is_none() || !row.removed;
+                recorded && is_kept && row.material == upload.material
+            });
+            let Some(row) = row else {
+                wrong.push(format!("certificate {id} is not an upload for this domain"));
+                continue;
+            };
+            let own = row.uploaded_for.filter(|_| upload.superseded.is_none());
+            let own = own.map(|own| Key::certificate_use(id, &own));
+            let uses = self.store.list(&key::certificate_uses(id), None, 2).await?;
+            if !uses.entries.iter().map(|used| &used.key).eq(&own) {
+                wrong.push(format!(
+                    "certificate {id} is bound by other domains than it says"
+                ));
+            }
+        }
+        Ok(wrong)
     }
 
     pub(super) async fn material_use(&self, entry: &Entry) -> Result<Problems, Fault> {

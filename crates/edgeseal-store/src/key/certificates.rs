@@ -10,7 +10,7 @@ use edgeseal_core::{
 use super::{
     CERTIFICATE_CONTENTS, CERTIFICATE_NAMES, CERTIFICATE_SUMMARIES, CERTIFICATE_USES, CERTIFICATES,
     ISSUER_USES, Key, MANAGED_CERTIFICATES, MATERIAL_USES, MATERIALS, ORDER_KEYS, ORIGINAL_CHAINS,
-    ORIGINAL_KEYS, SIGNING_REQUESTS, SUPERSEDED, hash, shard,
+    ORIGINAL_KEYS, SIGNING_REQUESTS, UPLOADS, hash, shard,
 };
 
 impl Key {
@@ -64,11 +64,10 @@ impl Key {
         Self(format!("certused/{id}").into())
     }
 
-    /// Marks that a certificate was uploaded with a call for this domain of its account, and that
-    /// no domain has it bound any more.
+    /// The uploads for a domain of an account; see [`crate::record::UploadsRecord`].
     #[must_use]
-    pub fn superseded(account: &AccountId, name: &DomainPattern, id: CertificateId) -> Self {
-        Self(format!("{}{id:019}", superseded(account, name)).into())
+    pub fn uploads(account: &AccountId, name: &DomainPattern) -> Self {
+        Self(format!("{UPLOADS}{account}/{name}").into())
     }
 
     /// Marks that a certificate has this material.
@@ -154,12 +153,6 @@ pub fn regional_certificates(account: &AccountId, region: &str) -> String {
 #[must_use]
 pub fn certificate_uses(id: CertificateId) -> String {
     format!("{CERTIFICATE_USES}{id}/")
-}
-
-/// Prefix of [`Key::superseded`].
-#[must_use]
-pub fn superseded(account: &AccountId, name: &DomainPattern) -> String {
-    format!("{SUPERSEDED}{account}/{name}/")
 }
 
 /// Prefix of [`Key::material_use`].

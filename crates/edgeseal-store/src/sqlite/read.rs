@@ -312,6 +312,20 @@ pub(super) fn get_many(connection: &Connection, keys: &[Key]) -> Result<Vec<Opti
     keys.iter().map(|key| get(&snapshot, key)).collect()
 }
 
+pub(super) fn get_and_list(
+    connection: &Connection,
+    keys: &[Key],
+    prefixes: &[String],
+    limit: usize,
+) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
+    let snapshot = read_transaction(connection).map_err(Fault::of("get several and list"))?;
+    let entries = get_many(&snapshot, keys)?;
+    let pages = prefixes
+        .iter()
+        .map(|prefix| list(&snapshot, prefix, None, limit));
+    Ok((entries, pages.collect::<Result<_, _>>()?))
+}
+
 /// One snapshot for several statements; that of the connection if it is in a transaction already.
 struct ReadTransaction<'a> {
     connection: &'a Connection,

@@ -20,6 +20,7 @@ impl Observe for Counting {
     fn before(&self, operation: Operation<'_>) -> Result<(), Fault> {
         let count = match operation {
             Operation::GetMany(keys) => keys.len(),
+            Operation::GetAndList(keys, prefixes) => keys.len() + prefixes.len(),
             Operation::Get(_) | Operation::List(_) | Operation::Commit(_) => 1,
             Operation::Changes | Operation::Sweep => 0,
         };

@@ -1,10 +1,13 @@
 //! Superseded uploads: which are kept, which are removed, and how the quota frees space.
 
-use edgeseal_core::quota::QuotaKind;
+use edgeseal_core::{certificate::Digest, quota::QuotaKind};
 use tokio::{sync::Barrier, task::JoinSet};
 
 use super::*;
-use crate::consistency;
+use crate::{
+    consistency,
+    record::{UploadRecord, UploadsRecord},
+};
 
 const A: &str = "a.example.com";
 const B: &str = "b.example.com";
@@ -71,6 +74,35 @@ async fn bind(catalog: &Catalog, before: &Domain, id: i64) -> Domain {
     });
     bound.await.unwrap();
     after
+}
+
+/// The recorded uploads of a domain.
+async fn recorded(catalog: &Catalog, name: &str) -> Vec<UploadRecord> {
+    let key = Key::uploads(&account(), &DomainPattern::parse(name).unwrap());
+    let record: Option<UploadsRecord> = catalog.read(&key).await.unwrap();
+    record.unwrap_or_default().uploads
+}
+
+/// Adds a certificate to the recorded uploads of a domain, behind the catalog's back.
+async fn record_upload(
+    catalog: &Catalog,
+    name: &DomainPattern,
+    id: i64,
+    superseded: Option<Timestamp>,
+) {
+    let mut uploads = recorded(catalog, &name.to_string()).await;
+    uploads.retain(|upload| upload.certificate != id);
+    let row = catalog.certificate(id).await.unwrap();
+    uploads.push(UploadRecord {
+        certificate: id,
+        material: row.map_or_else(|| Digest::of(b"none"), |row| row.material),
+        superseded,
+    });
+    let value = record::encode(&UploadsRecord { uploads }).unwrap();
+    let write = crate::Write::put(Key::uploads(&account(), name), value);
+    crate::write_all(&**catalog.store(), vec![write])
+        .await
+        .unwrap();
 }
 
 /// The IDs of the account's certificates. Also checks the counts and the consistency findings.
@@ -142,7 +174,13 @@ async fn uploads_for_another_domain_do_not_go() {
     assert_eq!(there, [1, 2, 3, 4, 5, 15, 21, 22, 23, 24]);
 
     // An upload that another domain has bound stays, however old.
+    let alone = async || {
+        let uploads = recorded(catalog, A).await.into_iter();
+        uploads.map(|it| it.certificate).collect::<Vec<_>>()
+    };
+    assert_eq!(alone().await, [5, 1, 2, 3, 4]);
     let b = bind(catalog, &b, 5).await;
+    assert_eq!(alone().await, [1, 2, 3, 4]);
     for id in 31..=36 {
         a = set(catalog, &a, id, Quota::Unlimited).await.unwrap();
     }
@@ -218,9 +256,9 @@ async fn an_upload_released_by_several_domains_at_once_is_superseded() {
             });
         }
         tasks.join_all().await;
-        let name = DomainPattern::parse(A).unwrap();
-        let key = Key::superseded(&account(), &name, 1);
-        assert!(catalog.store().get(&key).await.unwrap().is_some());
+        let uploads = recorded(&catalog, A).await;
+        assert_eq!(uploads.len(), 1);
+        assert!(uploads[0].superseded.is_some());
     }
 }
 
@@ -275,14 +313,7 @@ async fn a_bound_upload_stays_despite_a_stale_index() {
     let a = with_uploads(catalog, A, 1..=5).await;
     let b = with_uploads(catalog, B, []).await;
     bind(catalog, &b, 1).await;
-    let key = Key::superseded(&account(), &a.name, 1);
-    let write = vec![crate::Write::Put {
-        key,
-        value: record::encode(&record::TimestampRecord { at: NOW }).unwrap(),
-        expires: None,
-    }];
-    let expect = Vec::new();
-    catalog.store().commit(Txn { expect, write }).await.unwrap();
+    record_upload(catalog, &a.name, 1, Some(NOW)).await;
     set(catalog, &a, 6, Quota::Unlimited).await.unwrap();
     assert_eq!(numbers(catalog).await, [1, 2, 3, 4, 5, 6]);
 }
@@ -295,22 +326,19 @@ async fn the_doctor_finds_invalid_superseded_entries() {
         upload(catalog, 3, "centre").await,
         DomainPattern::parse(B).unwrap(),
     );
-    for (name, id, finds) in [
-        (&a.name, 1, 0),
-        (&b, 1, 1),
-        (&a.name, centre.id, 2),
-        (&b, 9, 3),
+    for (name, id, superseded, finds) in [
+        (&a.name, 1, Some(NOW), 0),
+        (&b, 1, Some(NOW), 1),
+        (&a.name, centre.id, Some(NOW), 2),
+        (&b, 9, Some(NOW), 3),
+        // It is bound, and one that is superseded is not.
+        (&a.name, 2, Some(NOW), 4),
+        (&a.name, 1, None, 5),
     ] {
-        let write = vec![crate::Write::Put {
-            key: Key::superseded(&account(), name, id),
-            value: record::encode(&record::TimestampRecord { at: NOW }).unwrap(),
-            expires: None,
-        }];
-        let expect = Vec::new();
-        catalog.store().commit(Txn { expect, write }).await.unwrap();
+        record_upload(catalog, name, id, superseded).await;
         let found = consistency::check(catalog.store().as_ref()).await.unwrap();
         let findings = found.findings.iter();
-        let findings = findings.filter(|it| it.key.as_str().starts_with(crate::key::SUPERSEDED));
+        let findings = findings.filter(|it| it.key.as_str().starts_with(crate::key::UPLOADS));
         assert_eq!(findings.count(), finds, "{name} {id}");
     }
 }

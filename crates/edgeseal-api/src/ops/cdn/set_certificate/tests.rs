@@ -1,6 +1,10 @@
-//! What the right to set a domain's certificate does not grant.
+//! What the right to set a domain's certificate does not grant, and what a call costs the store.
+
+use std::sync::{Arc, Mutex};
 
 use edgeseal_core::{AccountId, DomainPattern, policy::renewal_policy};
+use edgeseal_store::{Fault, SharedStore, memory::MemoryStore};
+use edgeseal_testing::observed_store::{Observe, ObservedStore, Operation};
 use serde_json::Value;
 
 use crate::{
@@ -33,7 +37,11 @@ fn pem(name: &str) -> (String, String) {
 /// An account with a domain, and two users who may set its certificate: one with that right alone,
 /// and one with the policy that `edgeseal policy minimal` prints.
 async fn world() -> TestServer {
-    let mut world = TestServer::empty(Settings::default());
+    world_over(Arc::new(MemoryStore::new())).await
+}
+
+async fn world_over(store: SharedStore) -> TestServer {
+    let (mut world, _tasks) = TestServer::over(store, Settings::default());
     world.account(ACCOUNT, "own").await;
     let add = [
         ("DomainName", DOMAIN),
@@ -213,4 +221,65 @@ async fn what_a_stored_certificate_is_for_is_told_to_those_who_may_read_it() {
         response["Detail"].as_str().unwrap().contains(SECRET),
         "{response}"
     );
+}
+
+/// What a call does with the store.
+#[derive(Clone, Copy, Debug, Default)]
+struct StoreCost {
+    /// Reads of single keys. Engines have most of these in memory.
+    gets: usize,
+    /// Reads of several keys, and listings: from the disk, or a round trip each.
+    reads: usize,
+    expected: usize,
+    written: usize,
+}
+
+#[derive(Default)]
+struct CostMeter(Mutex<StoreCost>);
+
+impl Observe for CostMeter {
+    fn before(&self, operation: Operation<'_>) -> Result<(), Fault> {
+        let mut cost = self.0.lock().unwrap();
+        match operation {
+            Operation::Get(_) => cost.gets += 1,
+            Operation::GetMany(_) | Operation::GetAndList(..) | Operation::List(_) => {
+                cost.reads += 1;
+            }
+            Operation::Commit(txn) => {
+                cost.expected += txn.expect.len();
+                cost.written += txn.write.len();
+            }
+            Operation::Changes | Operation::Sweep => {}
+        }
+        Ok(())
+    }
+}
+
+/// A renewal lists nothing. From the sixth upload on, it removes the oldest one, for one more read.
+#[tokio::test]
+async fn a_renewal_costs_the_store_few_reads_and_rows() {
+    let store = ObservedStore::over(Arc::new(MemoryStore::new()), CostMeter::default());
+    let world = world_over(store.clone()).await;
+    for upload in 1..=8 {
+        let (chain, key) = pem(DOMAIN);
+        let params = [
+            ("DomainName", DOMAIN),
+            ("SSLProtocol", "on"),
+            ("SSLPub", &*chain),
+            ("SSLPri", &*key),
+        ];
+        std::mem::take(&mut *store.0.lock().unwrap());
+        ok(&world, "own", (CDN, "SetCdnDomainSSLCertificate"), &params).await;
+        let cost = *store.0.lock().unwrap();
+        // The first one also takes a block of IDs, and creates the counter.
+        let (reads, expected, written) = match upload {
+            1 => continue,
+            2..=5 => (0, 7, 15),
+            _ => (1, 11, 22),
+        };
+        assert!(cost.gets <= 11, "{upload}: {cost:?}");
+        assert_eq!(cost.reads, reads, "{upload}: {cost:?}");
+        assert!(cost.expected <= expected, "{upload}: {cost:?}");
+        assert!(cost.written <= written, "{upload}: {cost:?}");
+    }
 }
