@@ -32,6 +32,11 @@ pub use scheduler::{Scheduler, Start};
 pub use seed::Seed;
 pub use usage::{Counter, Usage};
 
+/// The delay before the next retry, in milliseconds, as the rules count.
+fn delay_ms(delays: crate::Backoff, retries: u32) -> i64 {
+    i64::try_from(delays.delay(retries).as_millis()).unwrap_or(i64::MAX)
+}
+
 pub(crate) const MINUTE_MS: i64 = 60_000;
 pub(crate) const HOUR_MS: i64 = 60 * MINUTE_MS;
 pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;

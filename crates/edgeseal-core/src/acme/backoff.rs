@@ -1,15 +1,17 @@
 //! When a domain whose order failed is tried again.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{DAY_MS, HOUR_MS, MINUTE_MS, Seed};
+use super::{DAY_MS, HOUR_MS, MINUTE_MS, Seed, delay_ms};
 use crate::Timestamp;
 
-/// The wait after the first failure; it doubles with each further one.
-const FIRST_MS: i64 = MINUTE_MS;
-/// The longest wait: one attempt a day, at which Let's Encrypt never pauses a name
-/// (<https://letsencrypt.org/docs/rate-limits/>, "Consecutive Authorization Failures").
-const LONGEST_MS: i64 = DAY_MS;
+/// The wait before the next attempt, moved by up to a quarter: from one minute to one attempt a
+/// day, at which Let's Encrypt never pauses a name (<https://letsencrypt.org/docs/rate-limits/>,
+/// "Consecutive Authorization Failures").
+const DELAYS: crate::Backoff =
+    crate::Backoff::doubling(Duration::from_secs(60), Duration::from_secs(86_400));
 /// The longest wait once the certificate has expired, or if there is none yet: four attempts a day,
 /// at which Let's Encrypt pauses a name after three years.
 const LONGEST_EXPIRED_MS: i64 = 6 * HOUR_MS;
@@ -47,13 +49,12 @@ impl Backoff {
         now: Timestamp,
     ) -> Self {
         let failures = self.failures.saturating_add(1);
-        // 2^11 minutes exceed a day.
-        let doubled = (FIRST_MS << (failures - 1).min(11)).min(LONGEST_MS);
+        let doubled = delay_ms(DELAYS, self.failures);
         let seed = seed.nth(u64::from(failures));
         let spread = doubled - doubled / 4 + seed.below(doubled / 2);
         let remaining = expires.map_or(0, |expires| expires.since_ms(now));
         let longest = if remaining > 0 {
-            (remaining / REMAINING_SHARE).clamp(FIRST_MS, LONGEST_MS)
+            (remaining / REMAINING_SHARE).clamp(MINUTE_MS, DAY_MS)
         } else {
             LONGEST_EXPIRED_MS
         };

@@ -1,14 +1,14 @@
 //! An issuer as the scheduler sees it: its limits, what was used up of them, and whether it answers.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{HOUR_MS, IssuerLimits, MINUTE_MS, Seed, Usage, backoff::RETRY_AFTER_MAX_MS};
-use crate::Timestamp;
+use super::{IssuerLimits, Seed, Usage, backoff::RETRY_AFTER_MAX_MS, delay_ms};
+use crate::{Backoff, Timestamp};
 
-/// The pause after an issuer that did not answer; it doubles with each further time.
-const FIRST_PAUSE_MS: i64 = MINUTE_MS;
-/// The longest of these pauses.
-const LONGEST_PAUSE_MS: i64 = HOUR_MS;
+/// The pause after an issuer that did not answer.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_secs(60), Duration::from_secs(3600));
 
 /// One account at one issuer.
 #[derive(Clone, Debug)]
@@ -75,8 +75,8 @@ impl IssuerHealth {
             self.pause = Some((until, reason));
             return;
         }
+        let doubled = delay_ms(PAUSES, self.failures);
         self.failures = self.failures.saturating_add(1);
-        let doubled = (FIRST_PAUSE_MS << (self.failures - 1).min(6)).min(LONGEST_PAUSE_MS);
         let seed = seed.nth(u64::from(self.failures));
         let own = now.plus_ms(doubled - doubled / 4 + seed.below(doubled / 4));
         let until = issuers.map_or(own, |issuers| own.max(issuers));

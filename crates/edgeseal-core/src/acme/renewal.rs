@@ -4,10 +4,12 @@
 //! The identifier by which renewal information is requested (RFC 9773 §4.1) comes from
 //! `instant_acme::CertificateIdentifier`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{DAY_MS, HOUR_MS, MINUTE_MS, Seed};
-use crate::Timestamp;
+use super::{DAY_MS, HOUR_MS, MINUTE_MS, Seed, delay_ms};
+use crate::{Backoff, Timestamp};
 
 /// Certificates that live shorter than this are renewed at half of their life, others at two
 /// thirds: <https://letsencrypt.org/docs/integration-guide/>, "When to Renew".
@@ -31,7 +33,10 @@ const POLL_MIN_MS: i64 = MINUTE_MS;
 const POLL_MAX_MS: i64 = DAY_MS;
 const POLL_DEFAULT_MS: i64 = 6 * HOUR_MS;
 
-/// Temporary errors in a row after which the next one counts as lasting (RFC 9773 §4.3.3).
+/// Delays after temporary errors, and how many of these in a row there may be before the next one
+/// counts as lasting (RFC 9773 §4.3.3): 1, 2, 4, 8 and 16 minutes.
+const POLL_RETRY_DELAYS: Backoff =
+    Backoff::doubling(Duration::from_secs(60), Duration::from_secs(3600));
 const POLL_RETRIES: u32 = 5;
 
 /// From when until when a certificate can be served.
@@ -207,7 +212,7 @@ impl RenewalInfoPoll {
                 (0, wait_ms.clamp(POLL_MIN_MS, POLL_MAX_MS))
             }
             PollOutcome::TemporaryError if self.errors < POLL_RETRIES => {
-                (self.errors + 1, POLL_MIN_MS << self.errors)
+                (self.errors + 1, delay_ms(POLL_RETRY_DELAYS, self.errors))
             }
             PollOutcome::TemporaryError | PollOutcome::LastingError => (0, POLL_DEFAULT_MS),
         };
