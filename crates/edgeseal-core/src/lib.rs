@@ -13,6 +13,7 @@ pub mod account;
 pub mod acme;
 pub mod address;
 pub mod backoff;
+pub mod alarm;
 pub mod certificate;
 pub mod challenge;
 pub mod delivery;

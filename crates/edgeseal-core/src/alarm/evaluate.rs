@@ -1,0 +1,340 @@
+//! Which conditions hold in a snapshot.
+
+use std::collections::BTreeMap;
+
+use super::{Alarm, AlarmId, Code, Condition, Rung, Severity, rung};
+use crate::{AccountId, DomainPattern, Timestamp, domain::Environment};
+
+const DAY_MS: i64 = 86_400_000;
+const GIB: u64 = 1 << 30;
+/// A disk must have so much more free than the threshold, in percent, before its alarm ends.
+const DISK_MARGIN_PERCENT: u64 = 20;
+/// How long a channel must have failed.
+const CHANNEL_FAILING_MS: i64 = 15 * 60_000;
+/// Most edges that a text names.
+const EDGES_NAMED_MAX: usize = 3;
+
+/// What was observed. What could not be observed is `None`: its alarms stay as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The certificates that are served and have reached a rung of the ladder; others do no harm.
+    pub certificates: Option<Vec<ServedCertificate>>,
+    /// Replacements of certificates that are due by their cadence and have not come.
+    pub missed_renewals: Option<Vec<MissedRenewal>>,
+    /// Orders that failed.
+    pub failed_orders: Option<Vec<FailedOrder>>,
+    /// The last reports of the edges.
+    pub edges: Option<Vec<EdgeReport>>,
+    /// The key-encryption keys.
+    pub key_encryption: Option<KeyEncryptionFacts>,
+    /// Why audit records are not linked, by account or `linker`.
+    pub unlinked_audits: Option<BTreeMap<String, String>>,
+    /// The disk of the data directory.
+    pub disk: Option<DiskUse>,
+    /// Why the store is unavailable: `Some(None)` if it is available.
+    pub store_failure: Option<Option<String>>,
+    /// Since when channels have failed without a success, with the last cause.
+    pub failing_channels: Option<BTreeMap<String, (Timestamp, String)>>,
+}
+
+/// A certificate that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedCertificate {
+    /// The domain.
+    pub domain: DomainPattern,
+    /// Its account.
+    pub account: AccountId,
+    /// The edges that serve it.
+    pub environment: Environment,
+    /// The earliest end in the served chain, of two certificates the earlier one.
+    pub not_after: Timestamp,
+    /// The end of the leaf of that chain.
+    pub leaf_not_after: Timestamp,
+    /// The validity of that leaf, in milliseconds.
+    pub life_ms: i64,
+}
+
+/// A replacement that has not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissedRenewal {
+    /// The domain.
+    pub domain: DomainPattern,
+    /// Its account.
+    pub account: AccountId,
+    /// What was expected, and since when.
+    pub text: String,
+}
+
+/// An order that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedOrder {
+    /// The domain.
+    pub domain: DomainPattern,
+    /// Its account.
+    pub account: AccountId,
+    /// Why.
+    pub reason: String,
+}
+
+/// The report of an edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgeReport {
+    /// `GROUP/EDGE`.
+    pub name: String,
+    /// When it came.
+    pub at: Timestamp,
+    /// Whether it is too old.
+    pub is_silent: bool,
+    /// Domains in quarantine, with the reason.
+    pub quarantined: Vec<(DomainPattern, String)>,
+    /// Domains that are not proven, with the reason.
+    pub unproven: Vec<(DomainPattern, String)>,
+}
+
+/// The key-encryption keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEncryptionFacts {
+    /// The active key.
+    pub active: String,
+    /// Since when everything is sealed under it, if it is.
+    pub since: Option<Timestamp>,
+    /// The age from which it should be rotated; `None`: never.
+    pub max_age_ms: Option<i64>,
+    /// Records that cannot be opened.
+    pub unopened: u64,
+}
+
+/// The use of a disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskUse {
+    /// What this process may still write.
+    pub free: u64,
+    /// The size.
+    pub total: u64,
+}
+
+impl Snapshot {
+    /// Whether it tells if alarms of this code hold.
+    #[must_use]
+    pub const fn observes(&self, code: Code) -> bool {
+        match code {
+            Code::CertificateExpiring => self.certificates.is_some(),
+            Code::RenewalMissed => self.missed_renewals.is_some(),
+            Code::OrderFailed => self.failed_orders.is_some(),
+            Code::DomainQuarantined | Code::DomainUnproven | Code::EdgeSilent => {
+                self.edges.is_some()
+            }
+            Code::KeyEncryptionKeyDue | Code::KeyEncryptionKeyMissing => {
+                self.key_encryption.is_some()
+            }
+            Code::AuditChainBroken => self.unlinked_audits.is_some(),
+            Code::DiskNearlyFull => self.disk.is_some(),
+            Code::StoreUnavailable => self.store_failure.is_some(),
+            Code::ChannelFailing => self.failing_channels.is_some(),
+        }
+    }
+}
+
+/// The conditions that hold. `before` are the alarms so far: some conditions end later than they
+/// begin.
+#[must_use]
+pub fn evaluate(
+    snapshot: &Snapshot,
+    before: &BTreeMap<AlarmId, Alarm>,
+    now: Timestamp,
+) -> BTreeMap<AlarmId, Condition> {
+    let mut found = BTreeMap::new();
+    for certificate in snapshot.certificates.iter().flatten() {
+        found.extend(certificate.condition(now));
+    }
+    for missed in snapshot.missed_renewals.iter().flatten() {
+        let id = AlarmId::new(Code::RenewalMissed, missed.domain.to_string());
+        let about = (&missed.account, &missed.domain);
+        let text = missed.text.clone();
+        found.insert(id, of_domain(Severity::Warning, text, about));
+    }
+    for failed in snapshot.failed_orders.iter().flatten() {
+        // As urgent as the certificate that the order would replace.
+        let expiring = AlarmId::new(Code::CertificateExpiring, failed.domain.to_string());
+        let severity = match found.get(&expiring) {
+            Some(expiring) if expiring.severity == Severity::Critical => Severity::Critical,
+            _ => Severity::Warning,
+        };
+        let id = AlarmId::new(Code::OrderFailed, failed.domain.to_string());
+        let text = format!(
+            "{}: no certificate is ordered: {}",
+            failed.domain, failed.reason
+        );
+        let about = (&failed.account, &failed.domain);
+        found.insert(id, of_domain(severity, text, about));
+    }
+    if let Some(edges) = &snapshot.edges {
+        evaluate_edges(edges, &mut found);
+    }
+    found.extend(snapshot.operator_conditions(before, now));
+    found
+}
+
+impl ServedCertificate {
+    fn condition(&self, now: Timestamp) -> Option<(AlarmId, Condition)> {
+        let rung = rung(self.not_after, self.life_ms, now)?;
+        let (subject, place) = match self.environment {
+            Environment::Production => (self.domain.to_string(), ""),
+            Environment::Staging => (format!("{}@staging", self.domain), " on staging edges"),
+        };
+        let verb = if rung == Rung::Expired {
+            "expired"
+        } else {
+            "expires"
+        };
+        let what = if self.not_after < self.leaf_not_after {
+            "an intermediate of its certificate"
+        } else {
+            "its certificate"
+        };
+        let (domain, end) = (&self.domain, self.not_after);
+        let text = format!("{domain}: {what}{place} {verb} at {end}");
+        let condition = Condition {
+            rung: rung as u8,
+            ..of_domain(rung.severity(), text, (&self.account, &self.domain))
+        };
+        Some((AlarmId::new(Code::CertificateExpiring, subject), condition))
+    }
+}
+
+fn evaluate_edges(edges: &[EdgeReport], found: &mut BTreeMap<AlarmId, Condition>) {
+    let mut domains: BTreeMap<(Code, &DomainPattern), Vec<String>> = BTreeMap::new();
+    for edge in edges {
+        if edge.is_silent {
+            let text = format!("edge {} is silent since {}", edge.name, edge.at);
+            let id = AlarmId::new(Code::EdgeSilent, edge.name.clone());
+            found.insert(id, of_operator(Severity::Warning, text));
+            continue;
+        }
+        let quarantined = edge
+            .quarantined
+            .iter()
+            .map(|it| (Code::DomainQuarantined, it));
+        let unproven = edge.unproven.iter().map(|it| (Code::DomainUnproven, it));
+        for (code, (domain, reason)) in quarantined.chain(unproven) {
+            let at = domains.entry((code, domain)).or_default();
+            at.push(format!("edge {}: {reason}", edge.name));
+        }
+    }
+    for ((code, domain), mut at) in domains {
+        let more = at.len().saturating_sub(EDGES_NAMED_MAX);
+        at.truncate(EDGES_NAMED_MAX);
+        let mut text = format!("{domain}: {}", at.join("; "));
+        if more > 0 {
+            text.push_str(&format!("; and at {more} more edges"));
+        }
+        let (severity, text) = match code {
+            Code::DomainQuarantined => (Severity::Critical, format!("in quarantine: {text}")),
+            _ => (Severity::Warning, format!("not proven: {text}")),
+        };
+        let condition = Condition {
+            domain: Some(domain.clone()),
+            ..of_operator(severity, text)
+        };
+        found.insert(AlarmId::new(code, domain.to_string()), condition);
+    }
+}
+
+impl Snapshot {
+    fn operator_conditions(
+        &self,
+        before: &BTreeMap<AlarmId, Alarm>,
+        now: Timestamp,
+    ) -> Vec<(AlarmId, Condition)> {
+        let mut found = Vec::new();
+        let mut add = |code, subject: &str, severity, text| {
+            found.push((AlarmId::new(code, subject), of_operator(severity, text)));
+        };
+        if let Some(keys) = &self.key_encryption {
+            if keys.is_due(now) {
+                let text = format!("key {} is due for rotation", keys.active);
+                add(
+                    Code::KeyEncryptionKeyDue,
+                    &keys.active,
+                    Severity::Warning,
+                    text,
+                );
+            }
+            if keys.unopened > 0 {
+                let text = format!("{} sealed records cannot be opened", keys.unopened);
+                let code = Code::KeyEncryptionKeyMissing;
+                add(code, &keys.active, Severity::Critical, text);
+            }
+        }
+        for (subject, why) in self.unlinked_audits.iter().flatten() {
+            let text = format!("audit records are not linked: {why}");
+            add(Code::AuditChainBroken, subject, Severity::Critical, text);
+        }
+        let was = |code, subject| before.get(&AlarmId::new(code, subject));
+        if let Some(disk) = self.disk {
+            let was = was(Code::DiskNearlyFull, "data").map(|alarm| alarm.severity);
+            if let Some(severity) = disk.severity(was) {
+                let text = "the disk of the data directory is nearly full".to_owned();
+                add(Code::DiskNearlyFull, "data", severity, text);
+            }
+        }
+        if let Some(Some(why)) = &self.store_failure {
+            let text = format!("the store is unavailable: {why}");
+            add(Code::StoreUnavailable, "store", Severity::Critical, text);
+        }
+        for (channel, (since, why)) in self.failing_channels.iter().flatten() {
+            if now.since_ms(*since) >= CHANNEL_FAILING_MS {
+                let text = format!("channel {channel} has failed since {since}: {why}");
+                add(Code::ChannelFailing, channel, Severity::Warning, text);
+            }
+        }
+        found
+    }
+}
+
+impl KeyEncryptionFacts {
+    fn is_due(&self, now: Timestamp) -> bool {
+        let (Some(since), Some(max_age_ms)) = (self.since, self.max_age_ms) else {
+            return false;
+        };
+        now.since_ms(since) >= max_age_ms.max(DAY_MS)
+    }
+}
+
+impl DiskUse {
+    /// How urgent it is; `was` is the severity so far, which ends later than it begins.
+    fn severity(self, was: Option<Severity>) -> Option<Severity> {
+        let below = |percent: u64, most: u64, severity| {
+            let threshold = (self.total / 100 * percent).min(most);
+            let margin = match was {
+                Some(was) if was >= severity => threshold / 100 * DISK_MARGIN_PERCENT,
+                _ => 0,
+            };
+            (self.free < threshold + margin).then_some(severity)
+        };
+        let critical = below(3, 2 * GIB, Severity::Critical);
+        critical.or_else(|| below(10, 10 * GIB, Severity::Warning))
+    }
+}
+
+const fn of_operator(severity: Severity, text: String) -> Condition {
+    Condition {
+        severity,
+        rung: 0,
+        text,
+        account: None,
+        domain: None,
+    }
+}
+
+fn of_domain(
+    severity: Severity,
+    text: String,
+    (account, domain): (&AccountId, &DomainPattern),
+) -> Condition {
+    Condition {
+        account: Some(account.clone()),
+        domain: Some(domain.clone()),
+        ..of_operator(severity, text)
+    }
+}

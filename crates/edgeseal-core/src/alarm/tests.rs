@@ -1,0 +1,434 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::domain::Environment;
+
+const DAY: i64 = 86_400_000;
+const HOUR: i64 = DAY / 24;
+const MINUTE: i64 = 60_000;
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+type Alarms = BTreeMap<AlarmId, Alarm>;
+type Conditions = BTreeMap<AlarmId, Condition>;
+
+fn domain(name: &str) -> DomainPattern {
+    DomainPattern::parse(name).unwrap()
+}
+
+fn certificate(remaining: i64, life: i64) -> ServedCertificate {
+    ServedCertificate {
+        domain: domain("www.a.example"),
+        account: AccountId::from_random(1),
+        environment: Environment::Production,
+        not_after: NOW.plus_ms(remaining),
+        leaf_not_after: NOW.plus_ms(remaining),
+        life_ms: life,
+    }
+}
+
+#[test]
+fn codes_have_words_of_their_own() {
+    for code in Code::ALL {
+        let facts = code.facts();
+        assert_eq!(Code::parse(facts.word), Some(*code));
+        let json = serde_json::to_string(code).unwrap();
+        assert_eq!(
+            json,
+            format!("{:?}", facts.word),
+            "serialized like the word"
+        );
+        assert!(facts.severities.is_sorted(), "{code}");
+        assert!(facts.meaning.ends_with('.') && facts.remedy.ends_with('.'));
+    }
+}
+
+/// The first time left at which each rung is reached, by the life of the certificate.
+#[test]
+fn the_ladder_scales_with_the_life() {
+    use Rung::{Day1, Days3, Days7, Days14, Days30, Expired};
+    for (life, steps) in [
+        (398, [30 * DAY, 14 * DAY, 7 * DAY, 3 * DAY, DAY, 0]),
+        (90, [30 * DAY, 14 * DAY, 7 * DAY, 3 * DAY, DAY, 0]),
+        (47, [47 * DAY / 3, 47 * DAY / 4, 7 * DAY, 3 * DAY, DAY, 0]),
+        (6, [2 * DAY, 36 * HOUR, DAY, 6 * DAY / 10, 6 * DAY / 20, 0]),
+        (0, [0; 6]),
+    ] {
+        let rungs = [Days30, Days14, Days7, Days3, Day1, Expired];
+        for (step, expected) in steps.into_iter().zip(rungs) {
+            let reached = rung(NOW.plus_ms(step), life * DAY, NOW);
+            assert!(
+                reached >= Some(expected),
+                "{life} days, {step} ms left: {reached:?}"
+            );
+            let earlier = rung(NOW.plus_ms(step + 1), life * DAY, NOW);
+            assert!(
+                earlier < Some(expected),
+                "{life} days, {step} ms left: {earlier:?}"
+            );
+        }
+        let start = rung_start(NOW, life * DAY);
+        assert!(rung(NOW, life * DAY, start).is_some());
+        assert_eq!(
+            rung(NOW, life * DAY, start.plus_ms(-1)),
+            None,
+            "{life} days"
+        );
+        // Never more than the last third of its life.
+        assert!(NOW.since_ms(start) <= life * DAY / 3);
+    }
+}
+
+#[test]
+fn expiry_is_told_with_what_ends() {
+    let by_chain = ServedCertificate {
+        leaf_not_after: NOW.plus_ms(60 * DAY),
+        ..certificate(DAY, 90 * DAY)
+    };
+    let staged = ServedCertificate {
+        environment: Environment::Staging,
+        ..certificate(-DAY, 90 * DAY)
+    };
+    for (served, subject, severity, text) in [
+        (certificate(31 * DAY, 90 * DAY), "", Severity::Info, ""),
+        (
+            certificate(29 * DAY, 90 * DAY),
+            "www.a.example",
+            Severity::Info,
+            "its certificate expires at ",
+        ),
+        (
+            certificate(13 * DAY, 90 * DAY),
+            "www.a.example",
+            Severity::Warning,
+            "its certificate expires at ",
+        ),
+        (
+            certificate(0, 90 * DAY),
+            "www.a.example",
+            Severity::Critical,
+            "its certificate expired at ",
+        ),
+        (certificate(5 * DAY, 6 * DAY), "", Severity::Info, ""),
+        (
+            by_chain,
+            "www.a.example",
+            Severity::Critical,
+            "an intermediate of its certificate expires at ",
+        ),
+        (
+            staged,
+            "www.a.example@staging",
+            Severity::Critical,
+            "its certificate on staging edges expired at ",
+        ),
+    ] {
+        let snapshot = Snapshot {
+            certificates: Some(vec![served]),
+            ..Snapshot::default()
+        };
+        let found = evaluate(&snapshot, &Alarms::new(), NOW);
+        if subject.is_empty() {
+            assert_eq!(found, Conditions::new());
+            continue;
+        }
+        let condition = &found[&AlarmId::new(Code::CertificateExpiring, subject)];
+        assert_eq!(condition.severity, severity, "{condition:?}");
+        assert!(
+            condition
+                .text
+                .starts_with(&format!("www.a.example: {text}")),
+            "{condition:?}"
+        );
+        assert_eq!(condition.account, Some(AccountId::from_random(1)));
+    }
+}
+
+#[test]
+fn conditions_of_edges_keys_disk_store_and_channels() {
+    let held = |name: &str| (domain(name), "why".to_owned());
+    let edge = |name: &str, is_silent| EdgeReport {
+        name: name.to_owned(),
+        at: NOW,
+        is_silent,
+        quarantined: vec![held("q.example")],
+        unproven: vec![held("u.example")],
+    };
+    let edges = ["p/1", "p/2", "p/3", "p/4"].map(|name| edge(name, false));
+    let keys = KeyEncryptionFacts {
+        active: "k1".to_owned(),
+        since: Some(NOW.plus_ms(-400 * DAY)),
+        max_age_ms: Some(400 * DAY),
+        unopened: 2,
+    };
+    let failing = |minutes: i64| (NOW.plus_ms(-minutes * MINUTE), "503".to_owned());
+    let snapshot = Snapshot {
+        edges: Some([&edges[..], &[edge("p/5", true)]].concat()),
+        key_encryption: Some(keys),
+        unlinked_audits: Some(BTreeMap::from([("linker".to_owned(), "off".to_owned())])),
+        disk: Some(DiskUse {
+            free: 5,
+            total: 100,
+        }),
+        store_failure: Some(Some("gone".to_owned())),
+        failing_channels: Some(BTreeMap::from([
+            ("long".to_owned(), failing(15)),
+            ("short".to_owned(), failing(14)),
+        ])),
+        ..Snapshot::default()
+    };
+    let found = evaluate(&snapshot, &Alarms::new(), NOW);
+    let told: Vec<String> = found
+        .iter()
+        .map(|(id, it)| format!("{id} {}: {}", it.severity, it.text))
+        .collect();
+    let expected = [
+        "domain_quarantined/q.example critical: in quarantine: q.example: edge p/1: why; \
+         edge p/2: why; edge p/3: why; and at 1 more edges",
+        "domain_unproven/u.example warning: not proven: u.example: edge p/1: why; \
+         edge p/2: why; edge p/3: why; and at 1 more edges",
+        &format!("edge_silent/p/5 warning: edge p/5 is silent since {NOW}"),
+        "key_encryption_key_due/k1 warning: key k1 is due for rotation",
+        "key_encryption_key_missing/k1 critical: 2 sealed records cannot be opened",
+        "audit_chain_broken/linker critical: audit records are not linked: off",
+        "disk_nearly_full/data warning: the disk of the data directory is nearly full",
+        "store_unavailable/store critical: the store is unavailable: gone",
+        &format!(
+            "alarm_channel_failing/long warning: channel long has failed since {}: 503",
+            NOW.plus_ms(-15 * MINUTE)
+        ),
+    ];
+    assert_eq!(told, expected);
+    for code in Code::ALL {
+        let is_unknown = matches!(
+            code,
+            Code::CertificateExpiring | Code::RenewalMissed | Code::OrderFailed
+        );
+        assert_eq!(snapshot.observes(*code), !is_unknown, "{code}");
+    }
+}
+
+#[test]
+fn a_failed_order_is_as_urgent_as_what_it_would_replace() {
+    for (remaining, severity) in [
+        (60, Severity::Warning),
+        (10, Severity::Warning),
+        (2, Severity::Critical),
+    ] {
+        let served = certificate(remaining * DAY, 90 * DAY);
+        let failed = FailedOrder {
+            domain: served.domain.clone(),
+            account: served.account.clone(),
+            reason: "rate limited".to_owned(),
+        };
+        let snapshot = Snapshot {
+            certificates: Some(vec![served]),
+            failed_orders: Some(vec![failed]),
+            ..Snapshot::default()
+        };
+        let found = evaluate(&snapshot, &Alarms::new(), NOW);
+        let id = AlarmId::new(Code::OrderFailed, "www.a.example");
+        assert_eq!(found[&id].severity, severity, "{remaining} days");
+    }
+}
+
+#[test]
+fn a_disk_alarm_ends_later_than_it_begins() {
+    const GIB: u64 = 1 << 30;
+    let id = AlarmId::new(Code::DiskNearlyFull, "data");
+    for (free, total, was, expected) in [
+        (11, 100, None, None),
+        (9, 100, None, Some(Severity::Warning)),
+        (1, 100, None, Some(Severity::Critical)),
+        (11, 100, Some(Severity::Warning), Some(Severity::Warning)),
+        (13, 100, Some(Severity::Warning), None),
+        (2, 100, Some(Severity::Critical), Some(Severity::Critical)),
+        (3, 100, Some(Severity::Critical), Some(Severity::Warning)),
+        // Of a large disk, 10 % is no worry.
+        (11, 10_000, None, None),
+        (9, 10_000, None, Some(Severity::Warning)),
+    ] {
+        let disk = DiskUse {
+            free: free * GIB,
+            total: total * GIB,
+        };
+        let snapshot = Snapshot {
+            disk: Some(disk),
+            ..Snapshot::default()
+        };
+        let mut before = Alarms::new();
+        if let Some(severity) = was {
+            before.insert(id.clone(), active(severity, 0));
+        }
+        let found = evaluate(&snapshot, &before, NOW);
+        assert_eq!(
+            found.get(&id).map(|it| it.severity),
+            expected,
+            "{free} of {total}"
+        );
+    }
+}
+
+fn active(severity: Severity, rung: u8) -> Alarm {
+    Alarm {
+        severity,
+        rung,
+        text: "t".to_owned(),
+        account: None,
+        domain: None,
+        first_seen: NOW,
+        phase: Phase::Active,
+        notified: None,
+        notifications: 0,
+        pending: std::collections::BTreeSet::new(),
+    }
+}
+
+/// Runs evaluations of one code, and returns the notifications with the time of each.
+struct Course {
+    code: Code,
+    alarms: Alarms,
+    told: Vec<(i64, EventKind)>,
+    silenced: bool,
+}
+
+impl Course {
+    fn of(code: Code) -> Self {
+        Self {
+            code,
+            alarms: Alarms::new(),
+            told: Vec::new(),
+            silenced: false,
+        }
+    }
+
+    fn at(&mut self, ms: i64, level: Option<(Severity, u8)>) -> &mut Self {
+        let id = AlarmId::new(self.code, "s");
+        let current: Conditions = level
+            .map(|(severity, rung)| {
+                let condition = Condition {
+                    severity,
+                    rung,
+                    text: "t".to_owned(),
+                    account: None,
+                    domain: None,
+                };
+                (id, condition)
+            })
+            .into_iter()
+            .collect();
+        // What is stored is all that is known.
+        let stored = serde_json::to_string(&self.alarms.values().collect::<Vec<_>>()).unwrap();
+        let stored: Vec<Alarm> = serde_json::from_str(&stored).unwrap();
+        let before: Alarms = self.alarms.keys().cloned().zip(stored).collect();
+        let silenced = self.silenced;
+        let now = NOW.plus_ms(ms);
+        for change in advance(&before, &current, |_| true, |_| silenced, now) {
+            self.told.extend(change.event.map(|kind| (ms, kind)));
+            match change.alarm {
+                Some(alarm) => self.alarms.insert(change.id, alarm),
+                None => self.alarms.remove(&change.id),
+            };
+        }
+        self
+    }
+
+    #[track_caller]
+    fn told(&mut self, expected: &[(i64, EventKind)]) {
+        assert_eq!(std::mem::take(&mut self.told), expected);
+    }
+}
+
+use EventKind::{Escalated, Raised, Reminder, Resolved};
+const INFO: Option<(Severity, u8)> = Some((Severity::Info, 0));
+const CRITICAL: Option<(Severity, u8)> = Some((Severity::Critical, 3));
+
+#[test]
+fn an_alarm_is_raised_escalates_is_repeated_and_is_resolved() {
+    let mut course = Course::of(Code::CertificateExpiring);
+    course.at(0, INFO).at(MINUTE, INFO).told(&[(0, Raised)]);
+    course.at(7 * DAY - 1, INFO).told(&[]);
+    course.at(7 * DAY, INFO).told(&[(7 * DAY, Reminder)]);
+    course.at(8 * DAY, Some((Severity::Warning, 1)));
+    course.at(9 * DAY, Some((Severity::Warning, 2)));
+    course.at(10 * DAY, CRITICAL).told(&[
+        (8 * DAY, Escalated),
+        (9 * DAY, Escalated),
+        (10 * DAY, Escalated),
+    ]);
+    course.at(11 * DAY, CRITICAL).told(&[(11 * DAY, Reminder)]);
+    course
+        .at(12 * DAY - 1, None)
+        .told(&[(12 * DAY - 1, Resolved)]);
+    course.at(12 * DAY, None).told(&[]);
+    let resolved = course.alarms.values().next().unwrap();
+    assert_eq!(resolved.notified.unwrap().greatest, Severity::Critical);
+    // It begins anew, although nobody has accepted the end yet.
+    course.at(13 * DAY, INFO).told(&[(13 * DAY, Raised)]);
+}
+
+#[test]
+fn becoming_less_urgent_is_not_told_but_the_next_step_up_is() {
+    let mut course = Course::of(Code::CertificateExpiring);
+    course.at(0, CRITICAL).at(1, INFO).told(&[(0, Raised)]);
+    course.at(2, CRITICAL).told(&[(2, Escalated)]);
+}
+
+#[test]
+fn values_that_flap_raise_one_alarm() {
+    let warning = Some((Severity::Warning, 0));
+    let mut course = Course::of(Code::DomainUnproven);
+    course
+        .at(0, warning)
+        .at(MINUTE, None)
+        .at(90_000, warning)
+        .told(&[]);
+    course.at(3 * MINUTE, warning).told(&[]);
+    course
+        .at(3 * MINUTE + 30_000, warning)
+        .told(&[(3 * MINUTE + 30_000, Raised)]);
+    course
+        .at(4 * MINUTE, None)
+        .at(5 * MINUTE, warning)
+        .told(&[]);
+    course.at(6 * MINUTE, None).at(7 * MINUTE, None).told(&[]);
+    course.at(8 * MINUTE, None).told(&[(8 * MINUTE, Resolved)]);
+    assert!(
+        Course::of(Code::DomainUnproven)
+            .at(0, None)
+            .alarms
+            .is_empty()
+    );
+}
+
+#[test]
+fn silence_delays_notifications_and_swallows_the_end() {
+    let mut course = Course::of(Code::CertificateExpiring);
+    course.silenced = true;
+    course.at(0, INFO).at(30 * DAY, INFO).told(&[]);
+    course.silenced = false;
+    course.at(31 * DAY, INFO).told(&[(31 * DAY, Raised)]);
+    course.silenced = true;
+    course.at(32 * DAY, CRITICAL).at(33 * DAY, None).told(&[]);
+    assert!(course.alarms.is_empty());
+}
+
+#[test]
+fn what_was_not_observed_stays() {
+    let id = AlarmId::new(Code::CertificateExpiring, "s");
+    let before = Alarms::from([(id, active(Severity::Critical, 5))]);
+    let changes = advance(&before, &Conditions::new(), |_| false, |_| false, NOW);
+    assert_eq!(changes, []);
+}
+
+#[test]
+fn a_silence_ends() {
+    let silence = |until| Silence {
+        domain: domain("a.example"),
+        account: AccountId::from_random(1),
+        until,
+        since: NOW,
+    };
+    assert!(silence(None).applies(NOW.plus_ms(10_000 * DAY)));
+    assert!(silence(Some(NOW.plus_ms(1))).applies(NOW));
+    assert!(!silence(Some(NOW)).applies(NOW));
+}
