@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use edgeseal_core::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::{
     Catalog, CommitError, Expect, Fault, Key, Revision, Txn, Write,
@@ -39,7 +40,13 @@ pub struct AuditLinker {
     pending: BTreeMap<AccountId, Vec<Pending>>,
     /// Everything up to this revision is linked or in `pending`; `None` during a listing.
     through: Option<Revision>,
+    /// Why the records of an account are not linked.
+    tampered: watch::Sender<Tampered>,
 }
+
+/// The accounts whose audit chains were tampered with, so that nothing is linked any more; with what
+/// was found.
+pub type Tampered = BTreeMap<AccountId, &'static str>;
 
 /// The clock that dates the links.
 type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
@@ -79,7 +86,14 @@ impl AuditLinker {
             feed,
             pending: BTreeMap::new(),
             through: None,
+            tampered: watch::Sender::default(),
         })
+    }
+
+    /// The accounts whose chains are not continued, as that becomes known.
+    #[must_use]
+    pub fn tampered(&self) -> watch::Receiver<Tampered> {
+        self.tampered.subscribe()
     }
 
     /// Links records until `stop` is ready, then links what was written before that. Retries while
@@ -192,7 +206,12 @@ impl AuditLinker {
                 (one.revision, &one.record.key).cmp(&(other.revision, &other.record.key))
             });
             let with = (&self.key, &self.clock);
-            link(&self.catalog, with, account, records, through).await?;
+            let why = link(&self.catalog, with, account, records, through).await?;
+            if let Some(why) = why {
+                log_tampering(account, why);
+                self.tampered
+                    .send_modify(|all| drop(all.insert(account.clone(), why)));
+            }
         }
         let place = Checkpoint { through: through.0 };
         // If two processes write it at once, the older one may remain: that only costs reading
@@ -204,14 +223,15 @@ impl AuditLinker {
     }
 }
 
-/// Links the unlinked records of one account, in commit order.
+/// Links the unlinked records of one account, in commit order. Returns what is wrong with its chain,
+/// if it was tampered with.
 async fn link(
     catalog: &Catalog,
     (key, clock): (&ChainKey, &Clock),
     account: &AccountId,
     records: &[Pending],
     through: Revision,
-) -> Result<(), Fault> {
+) -> Result<Option<&'static str>, Fault> {
     let head_key = Key::audit_head(account);
     let mut lost = 0;
     while lost < ATTEMPTS {
@@ -221,21 +241,19 @@ async fn link(
             .map(|entry| record::decode::<Head>(&entry.value));
         // An undecodable head must not block other accounts.
         let Ok(head) = head.transpose() else {
-            log_tampering(account, "the head of its chain does not read");
-            return Ok(());
+            return Ok(Some("the head of its chain does not read"));
         };
         if head
             .as_ref()
             .is_some_and(|head| !head.is_genuine(account, key))
         {
-            log_tampering(account, "the head of its chain is forged");
-            return Ok(());
+            return Ok(Some("the head of its chain is forged"));
         }
         let linked = head.as_ref().map_or(0, |head| head.through);
         let start = records.partition_point(|record| record.revision.0 <= linked);
         let (chunk, is_last) = chunk(&records[start..]);
         let Some(newest) = chunk.last() else {
-            return Ok(());
+            return Ok(None);
         };
         let end = head.map_or((0, Mac::NONE), |head| (head.n, head.last));
         let of_chunk = chunk.iter().map(|pending| pending.record.clone());
@@ -251,12 +269,11 @@ async fn link(
             write: vec![put(link_key, &link)?, put(head_key.clone(), &head)?],
         };
         match catalog.store().commit(txn).await {
-            Ok(_) if is_last => return Ok(()),
+            Ok(_) if is_last => return Ok(None),
             Ok(_) => {}
             Err(CommitError::Conflict { key }) if key == head_key => lost += 1,
             Err(CommitError::Conflict { .. }) => {
-                log_tampering(account, "its chain has links after its head");
-                return Ok(());
+                return Ok(Some("its chain has links after its head"));
             }
             Err(CommitError::Fault(fault)) => return Err(fault),
         }
