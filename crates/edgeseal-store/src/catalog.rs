@@ -6,6 +6,7 @@
 //! unchanged, so a decision on it is never based on stale data.
 
 mod accounts;
+mod alarms;
 mod audit;
 mod audit_context;
 mod certificates;

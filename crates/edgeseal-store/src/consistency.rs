@@ -5,9 +5,8 @@
 //! tool or a bug can break that.
 
 use edgeseal_core::{
-    Timestamp,
     account::Account,
-    certificate::Digest,
+    certificate::{CertificateInfo, Digest},
     domain::{Binding, Domain},
 };
 use serde::de::DeserializeOwned;
@@ -168,30 +167,29 @@ impl Checker<'_> {
             let owner = domain.account.as_str().as_bytes();
             self.require_value(&mut wrong, &key, owner).await?;
         }
-        let mut served = None;
-        for binding in domain.production.iter().chain(&domain.staging) {
-            let ends = self.check_binding(&mut wrong, &domain, binding).await?;
-            if domain.production.as_ref() == Some(binding) && binding.enabled {
-                served = ends.into_iter().min().map(|expires| BindingSummary {
-                    certificate: binding.certificate,
-                    expires,
-                });
-            }
+        let mut summaries = [None, None];
+        let bindings = [&domain.production, &domain.staging];
+        for (binding, summary) in bindings.into_iter().zip(&mut summaries) {
+            let Some(binding) = binding else { continue };
+            let found = self.check_binding(&mut wrong, &domain, binding).await?;
+            *summary =
+                (binding.enabled && !found.is_empty()).then(|| BindingSummary::of(binding, &found));
         }
-        let summary = record::encode_summary(&DomainSummary::of(&domain, served))?;
+        let [served, staged] = summaries;
+        let summary = record::encode_summary(&DomainSummary::of(&domain, served, staged))?;
         let listed = Key::account_domain(&domain.account, &domain.name);
         self.require_value(&mut wrong, &listed, &summary).await?;
         Ok(wrong)
     }
 
-    /// Checks the certificates of a binding; returns when those that exist expire.
+    /// Checks the certificates of a binding; returns those that exist.
     async fn check_binding(
         &self,
         wrong: &mut Problems,
         domain: &Domain,
         binding: &Binding,
-    ) -> Result<Vec<Timestamp>, Fault> {
-        let mut ends = Vec::new();
+    ) -> Result<Vec<CertificateInfo>, Fault> {
+        let mut found_infos = Vec::new();
         let mut kinds = Vec::new();
         for (id, material) in binding.certificates() {
             let found = self
@@ -216,8 +214,8 @@ impl Checker<'_> {
             let used = Key::certificate_use(id, &domain.name);
             self.require(wrong, &used).await?;
             self.require_private_key(wrong, &material).await?;
-            ends.push(certificate.info.chain_not_after);
             kinds.push(certificate.info.key);
+            found_infos.push(certificate.info);
         }
         if let (Some(companion), [first, second]) = (&binding.companion, &kinds[..])
             && (first == second || *second != companion.key)
@@ -227,7 +225,7 @@ impl Checker<'_> {
                 "certificate {id} has a key of {second}, beside one of {first}"
             ));
         }
-        Ok(ends)
+        Ok(found_infos)
     }
 
     async fn certificate(&self, entry: &Entry) -> Result<Problems, Fault> {

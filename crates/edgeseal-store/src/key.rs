@@ -13,6 +13,7 @@ use edgeseal_core::{
 
 mod accounts;
 mod acme;
+mod alarms;
 mod certificates;
 
 pub use accounts::{
@@ -92,6 +93,10 @@ pub const ISSUER_USES: &str = "issueruse/";
 pub const AUDIT_LINKS: &str = "auditlink/";
 /// All challenges of ACME orders.
 pub const CHALLENGES: &str = "challenge/";
+/// All alarms.
+pub const ALARMS: &str = "alarm/";
+/// The domains whose alarms are silenced.
+pub const ALARM_SILENCES: &str = "alarmsilence/";
 /// All session-ticket keys.
 pub const TICKET_KEYS: &str = "ticketkey/";
 

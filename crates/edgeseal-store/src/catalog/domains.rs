@@ -129,8 +129,9 @@ impl Draft {
         for id in had.iter().filter(|id| !has.contains(id)) {
             self.release_certificate(*id, &after.name).await?;
         }
-        let served = self.served(after).await?;
-        let summary = record::encode_summary(&DomainSummary::of(after, served))?;
+        let served = self.served(after, Environment::Production).await?;
+        let staged = self.served(after, Environment::Staging).await?;
+        let summary = record::encode_summary(&DomainSummary::of(after, served, staged))?;
         self.put_bytes(Key::account_domain(&after.account, &after.name), summary);
         self.put(Key::domain(&after.name), after)
     }
@@ -191,19 +192,20 @@ impl Draft {
         Ok(certificate.map(|certificate| certificate.info.sha256))
     }
 
-    async fn served(&mut self, domain: &Domain) -> Result<Option<BindingSummary>, Fault> {
-        let Some(binding) = served_binding(domain, Environment::Production) else {
+    async fn served(
+        &mut self,
+        domain: &Domain,
+        environment: Environment,
+    ) -> Result<Option<BindingSummary>, Fault> {
+        let Some(binding) = served_binding(domain, environment) else {
             return Ok(None);
         };
-        let mut ends = Vec::new();
+        let mut served = Vec::new();
         for (id, _) in binding.certificates() {
             let certificate = self.certificate(id).await?;
-            ends.extend(certificate.map(|certificate| certificate.info.chain_not_after));
+            served.extend(certificate.map(|certificate| certificate.info));
         }
-        Ok(Some(BindingSummary {
-            certificate: binding.certificate,
-            expires: ends.into_iter().min().unwrap_or_default(),
-        }))
+        Ok(Some(BindingSummary::of(binding, &served)))
     }
 
     /// A name one label below `base` that belongs to another account than `account`.

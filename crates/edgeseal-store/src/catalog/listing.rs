@@ -103,7 +103,33 @@ impl Catalog {
         account: &AccountId,
         fold: impl Fn(&mut T, &str, &DomainSummary<'_>) + Send + Sync + 'static,
     ) -> Result<T, Fault> {
-        let prefix = key::account_domains(account);
+        self.fold_summaries(key::account_domains(account), fold)
+            .await
+    }
+
+    /// As [`fold_domains`](Self::fold_domains), of all accounts: shows account, name and summary.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn fold_all_domains<T: Default + Send + 'static>(
+        &self,
+        fold: impl Fn(&mut T, (&str, &str), &DomainSummary<'_>) + Send + Sync + 'static,
+    ) -> Result<T, Fault> {
+        let split = move |folded: &mut T, key: &str, summary: &DomainSummary<'_>| {
+            if let Some(names) = key.split_once('/') {
+                fold(folded, names, summary);
+            }
+        };
+        let prefix = key::DOMAIN_SUMMARIES.to_owned();
+        self.fold_summaries(prefix, split).await
+    }
+
+    /// Shows each domain summary under a prefix, with the rest of its key.
+    async fn fold_summaries<T: Default + Send + 'static>(
+        &self,
+        prefix: String,
+        fold: impl Fn(&mut T, &str, &DomainSummary<'_>) + Send + Sync + 'static,
+    ) -> Result<T, Fault> {
         let skipped = prefix.len();
         let folded = Arc::new(Mutex::new(T::default()));
         let state = Arc::clone(&folded);

@@ -125,28 +125,28 @@ impl Catalog {
         &self,
         domains: &[Domain],
     ) -> Result<Vec<(Key, bytes::Bytes)>, Fault> {
-        let bound = |domain| served_binding(domain, Environment::Production);
-        let ids = domains.iter().filter_map(bound);
+        let environments = [Environment::Production, Environment::Staging];
+        let ids = domains.iter().flat_map(|domain| {
+            let bindings = environments.map(|environment| served_binding(domain, environment));
+            bindings.into_iter().flatten()
+        });
         let ids = ids.flat_map(|binding| binding.certificates().map(|(id, _)| id));
         let mut ids: Vec<CertificateId> = ids.collect();
         ids.sort_unstable();
         ids.dedup();
         let rows = self.certificates_by_id(&ids).await?;
-        let ends: BTreeMap<CertificateId, _> = rows
-            .into_iter()
-            .map(|row| (row.id, row.info.chain_not_after))
-            .collect();
+        let infos: BTreeMap<CertificateId, _> =
+            rows.into_iter().map(|row| (row.id, row.info)).collect();
+        let bound = |domain, environment| {
+            let binding = served_binding(domain, environment)?;
+            let all = binding.certificates();
+            let all = all.filter_map(|(id, _)| infos.get(&id));
+            Some(BindingSummary::of(binding, all))
+        };
         let summaries = domains.iter().map(|domain| {
-            let served = bound(domain).map(|binding| {
-                let all = binding.certificates();
-                let ends = all.filter_map(|(id, _)| ends.get(&id).copied());
-                BindingSummary {
-                    certificate: binding.certificate,
-                    expires: ends.min().unwrap_or_default(),
-                }
-            });
+            let [served, staged] = environments.map(|environment| bound(domain, environment));
             let key = Key::account_domain(&domain.account, &domain.name);
-            let summary = DomainSummary::of(domain, served);
+            let summary = DomainSummary::of(domain, served, staged);
             Ok((key, record::encode_summary(&summary)?))
         });
         summaries.collect()

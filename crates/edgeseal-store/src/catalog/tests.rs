@@ -1,5 +1,6 @@
 //! What happens to removed certificates, and what listings show.
 
+mod alarms;
 mod assume_absent;
 mod challenges;
 mod companion;

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use edgeseal_core::{
     DomainPattern, Timestamp,
-    certificate::CertificateId,
-    domain::{Coverage, Domain, DomainState, ServiceType},
+    certificate::{CertificateId, CertificateInfo},
+    domain::{Binding, Coverage, Domain, DomainState, ServiceType},
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,8 @@ pub struct DomainSummary<'a> {
     pub origins: Vec<&'a str>,
     /// Its certificate, if HTTPS is on for the production edges.
     pub served: Option<BindingSummary>,
+    /// Its certificate of its own for the staging edges, if HTTPS is on there.
+    pub staged: Option<BindingSummary>,
     /// Names of its settings, each once.
     #[serde(borrow)]
     pub settings: Vec<&'a str>,
@@ -47,6 +49,10 @@ pub struct BindingSummary {
     pub certificate: CertificateId,
     /// End of validity of the served chain; of two chains the earlier.
     pub expires: Timestamp,
+    /// End of validity of the leaf of that chain.
+    pub leaf_expires: Timestamp,
+    /// Validity of that leaf, in milliseconds.
+    pub life_ms: i64,
 }
 
 /// What listings filter certificates by; see [`DomainSummary`].
@@ -66,10 +72,33 @@ pub struct CertificateSummary<'a> {
     pub not_after: Timestamp,
 }
 
-impl<'a> DomainSummary<'a> {
-    /// The summary of a domain that serves this certificate.
+impl BindingSummary {
+    /// The summary of a binding with these certificates, those that exist.
     #[must_use]
-    pub fn of(domain: &'a Domain, served: Option<BindingSummary>) -> Self {
+    pub fn of<'a>(
+        binding: &Binding,
+        certificates: impl IntoIterator<Item = &'a CertificateInfo>,
+    ) -> Self {
+        let certificates = certificates.into_iter();
+        let first = certificates.min_by_key(|info| info.chain_not_after);
+        let leaf_expires = first.map_or_else(Timestamp::default, |info| info.not_after);
+        Self {
+            certificate: binding.certificate,
+            expires: first.map_or_else(Timestamp::default, |info| info.chain_not_after),
+            leaf_expires,
+            life_ms: first.map_or(0, |info| leaf_expires.since_ms(info.not_before)),
+        }
+    }
+}
+
+impl<'a> DomainSummary<'a> {
+    /// The summary of a domain that serves these certificates, on production and staging edges.
+    #[must_use]
+    pub fn of(
+        domain: &'a Domain,
+        served: Option<BindingSummary>,
+        staged: Option<BindingSummary>,
+    ) -> Self {
         let tags = domain.tags.iter();
         let origins = domain.origins.iter();
         let mut settings: Vec<&str> = domain.settings.iter().map(|it| it.name.as_str()).collect();
@@ -87,6 +116,7 @@ impl<'a> DomainSummary<'a> {
                 .collect(),
             origins: origins.map(|origin| origin.address.as_str()).collect(),
             served,
+            staged,
             settings,
         }
     }
@@ -114,7 +144,7 @@ impl<'a> CertificateSummary<'a> {
 /// A change of their shapes needs another version: the encoding does not describe itself, so an
 /// older summary would be misread. [`crate::Catalog::rebuild_summaries`] rewrites summaries of
 /// other versions.
-const SUMMARY_VERSION: u8 = 2;
+const SUMMARY_VERSION: u8 = 3;
 
 /// Whether a summary has the version that this release writes.
 #[must_use]

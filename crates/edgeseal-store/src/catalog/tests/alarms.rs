@@ -1,0 +1,123 @@
+//! Alarms, silences and the right to notify.
+
+use std::collections::BTreeSet;
+
+use edgeseal_core::alarm::{Alarm, AlarmId, Code, Phase, Severity, Silence};
+
+use super::*;
+use crate::record::{BindingSummary, DomainSummary};
+
+fn alarm(text: &str) -> Alarm {
+    Alarm {
+        severity: Severity::Warning,
+        rung: 1,
+        text: text.to_owned(),
+        account: Some(account()),
+        domain: None,
+        first_seen: NOW,
+        phase: Phase::Clearing { since: NOW },
+        notified: None,
+        notifications: 2,
+        pending: BTreeSet::from(["pager".to_owned()]),
+    }
+}
+
+#[tokio::test]
+async fn alarms_are_written_and_removed() {
+    let catalog = catalog();
+    let ids = [
+        AlarmId::new(Code::EdgeSilent, "production/a"),
+        AlarmId::new(Code::CertificateExpiring, "*.a.example@staging"),
+    ];
+    let both = ids.clone().map(|id| (id.clone(), Some(alarm(&id.subject))));
+    catalog.write_alarms(&both).await.unwrap();
+    let stored = catalog.alarms().await.unwrap();
+    for (id, alarm) in both {
+        assert_eq!(stored.get(&id), alarm.as_ref());
+    }
+    let gone = [(ids[0].clone(), None)];
+    catalog.write_alarms(&gone).await.unwrap();
+    let left: Vec<AlarmId> = catalog.alarms().await.unwrap().into_keys().collect();
+    assert_eq!(left, ids[1..]);
+}
+
+#[tokio::test]
+async fn one_process_notifies_at_a_time() {
+    let catalog = catalog();
+    let later = |ms| NOW.plus_ms(ms);
+    for (owner, until, now, expected) in [
+        ("a", 100, 0, true),
+        ("b", 150, 50, false),
+        ("a", 200, 60, true),
+        ("b", 250, 199, false),
+        ("b", 300, 200, true),
+        ("a", 350, 201, false),
+    ] {
+        let held = catalog.hold_alarm_lease(owner, later(until), later(now));
+        assert_eq!(held.await.unwrap(), expected, "{owner} at {now}");
+    }
+}
+
+#[tokio::test]
+async fn silences_are_read_back_and_end() {
+    let catalog = catalog();
+    let silence = Silence {
+        domain: DomainPattern::parse("a.example.com").unwrap(),
+        account: account(),
+        until: None,
+        since: NOW,
+    };
+    let audit = &audit_context();
+    let stored = catalog.transact(audit, |mut draft| {
+        let silence = &silence;
+        async move {
+            draft.silence_alarms(silence)?;
+            Ok::<_, ChangeError<()>>((draft, ()))
+        }
+    });
+    stored.await.unwrap();
+    let all = catalog.alarm_silences().await.unwrap();
+    assert_eq!(all, std::slice::from_ref(&silence));
+    for expected in [true, false] {
+        let ended = catalog.transact(audit, |mut draft| {
+            let domain = &silence.domain;
+            async move {
+                let was = draft.unsilence_alarms(domain).await?;
+                Ok::<_, ChangeError<()>>((draft, was))
+            }
+        });
+        assert_eq!(ended.await.unwrap().value, expected);
+    }
+    assert_eq!(catalog.alarm_silences().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn summaries_of_all_accounts_tell_what_is_served_and_staged() {
+    let catalog = &catalog();
+    let row = upload(catalog, 1, "a").await;
+    let mut both = domain("both.example.com", Some(&row));
+    both.staging.clone_from(&both.production);
+    add(catalog, &both).await;
+    add(catalog, &domain("none.example.com", None)).await;
+    let fold = |found: &mut Vec<_>, (account, name): (&str, &str), it: &DomainSummary<'_>| {
+        found.push((account.to_owned(), name.to_owned(), it.served, it.staged));
+    };
+    let found = catalog.fold_all_domains(fold).await.unwrap();
+    let served = Some(BindingSummary {
+        certificate: row.id,
+        expires: row.info.chain_not_after,
+        leaf_expires: row.info.not_after,
+        life_ms: row.info.not_after.since_ms(row.info.not_before),
+    });
+    let account = account().to_string();
+    let expected = [
+        (
+            account.clone(),
+            "both.example.com".to_owned(),
+            served,
+            served,
+        ),
+        (account, "none.example.com".to_owned(), None, None),
+    ];
+    assert_eq!(found, expected);
+}

@@ -1,0 +1,35 @@
+//! Keys of alarms.
+
+use edgeseal_core::{
+    DomainPattern,
+    alarm::{AlarmId, Code},
+};
+
+use super::{ALARM_SILENCES, ALARMS, Key};
+
+impl Key {
+    /// An alarm. A subject is a domain, an edge or a fixed word; that of an edge has a `/`.
+    #[must_use]
+    pub fn alarm(id: &AlarmId) -> Self {
+        Self(format!("{ALARMS}{}/{}", id.code, id.subject).into())
+    }
+
+    /// The alarm that a key is of; `None` for any other key, and for a code of another release.
+    #[must_use]
+    pub fn as_alarm(&self) -> Option<AlarmId> {
+        let (code, subject) = self.0.strip_prefix(ALARMS)?.split_once('/')?;
+        Some(AlarmId::new(Code::parse(code)?, subject))
+    }
+
+    /// Marks that the alarms of a domain are silenced.
+    #[must_use]
+    pub fn alarm_silence(domain: &DomainPattern) -> Self {
+        Self(format!("{ALARM_SILENCES}{domain}").into())
+    }
+
+    /// The process that notifies of alarms.
+    #[must_use]
+    pub fn alarm_lease() -> Self {
+        Self("meta/alarm-lease".into())
+    }
+}
