@@ -229,7 +229,7 @@ impl DomainGenerator {
         batch.sealed_key = material.sealed_key.len();
         let name = DomainPattern::parse(&name)?;
         let domain = self.domain(number, &name, digest)?;
-        let summary = DomainSummary::of(&domain, None);
+        let summary = DomainSummary::of(&domain, None, None);
         batch.write.extend([
             put(holder, record::encode_material(&material)?),
             put(

@@ -120,7 +120,7 @@ codes! {
         raised after 0 ms, cleared after 0 ms:
         "The certificate of a domain was replaced at regular intervals, and a replacement that was due has not come."
         => "Look at the tool that uploads the certificates of this domain. Its last call is in the domain's history.";
-    OrderFailed = "order_failed" [Warning, Critical] of "the domain",
+    OrderFailed = "order_failed" [Warning, Critical] of "the domain; `DOMAIN@staging` for staging edges",
         raised after 0 ms, cleared after 0 ms:
         "A certificate could not be ordered. Edgeseal tries again; what is served stays. It is critical once the served certificate is about to expire."
         => "The text says what the authority refused.";

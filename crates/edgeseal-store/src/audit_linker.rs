@@ -209,8 +209,9 @@ impl AuditLinker {
             let why = link(&self.catalog, with, account, records, through).await?;
             if let Some(why) = why {
                 log_tampering(account, why);
-                self.tampered
-                    .send_modify(|all| drop(all.insert(account.clone(), why)));
+                self.tampered.send_modify(|all| {
+                    all.insert(account.clone(), why);
+                });
             }
         }
         let place = Checkpoint { through: through.0 };

@@ -94,11 +94,20 @@ pub async fn is_finished(store: &dyn Store, keyring: &Keyring) -> Result<bool, F
 /// # Errors
 /// A [`Fault`] if the store failed.
 pub async fn finished_under(store: &dyn Store) -> Result<Option<KeyId>, Fault> {
+    Ok(finished_at(store).await?.map(|(key, _)| key))
+}
+
+/// As [`finished_under`], with the time from which on that was known.
+///
+/// # Errors
+/// A [`Fault`] if the store failed.
+pub async fn finished_at(store: &dyn Store) -> Result<Option<(KeyId, Timestamp)>, Fault> {
     let Some(entry) = store.get(&Key::reseal_marker()).await? else {
         return Ok(None);
     };
     let record: ResealRecord = record::decode(&entry.value)?;
-    Ok(record.finished.and_then(|_| KeyId::parse(&record.under)))
+    let finished = record.finished;
+    Ok(finished.and_then(|at| Some((KeyId::parse(&record.under)?, at))))
 }
 
 /// Records that everything is to be sealed under `under`.

@@ -72,6 +72,8 @@ pub struct FailedOrder {
     pub domain: DomainPattern,
     /// Its account.
     pub account: AccountId,
+    /// The edges that would serve the certificate.
+    pub environment: Environment,
     /// Why.
     pub reason: String,
 }
@@ -155,12 +157,13 @@ pub fn evaluate(
     }
     for failed in snapshot.failed_orders.iter().flatten() {
         // As urgent as the certificate that the order would replace.
-        let expiring = AlarmId::new(Code::CertificateExpiring, failed.domain.to_string());
+        let (subject, _) = subject_at(&failed.domain, failed.environment);
+        let expiring = AlarmId::new(Code::CertificateExpiring, subject.clone());
         let severity = match found.get(&expiring) {
             Some(expiring) if expiring.severity == Severity::Critical => Severity::Critical,
             _ => Severity::Warning,
         };
-        let id = AlarmId::new(Code::OrderFailed, failed.domain.to_string());
+        let id = AlarmId::new(Code::OrderFailed, subject);
         let text = format!(
             "{}: no certificate is ordered: {}",
             failed.domain, failed.reason
@@ -178,10 +181,7 @@ pub fn evaluate(
 impl ServedCertificate {
     fn condition(&self, now: Timestamp) -> Option<(AlarmId, Condition)> {
         let rung = rung(self.not_after, self.life_ms, now)?;
-        let (subject, place) = match self.environment {
-            Environment::Production => (self.domain.to_string(), ""),
-            Environment::Staging => (format!("{}@staging", self.domain), " on staging edges"),
-        };
+        let (subject, place) = subject_at(&self.domain, self.environment);
         let verb = if rung == Rung::Expired {
             "expired"
         } else {
@@ -199,6 +199,14 @@ impl ServedCertificate {
             ..of_domain(rung.severity(), text, (&self.account, &self.domain))
         };
         Some((AlarmId::new(Code::CertificateExpiring, subject), condition))
+    }
+}
+
+/// The subject of an alarm about a domain, and where that is, for a text.
+fn subject_at(domain: &DomainPattern, environment: Environment) -> (String, &'static str) {
+    match environment {
+        Environment::Production => (domain.to_string(), ""),
+        Environment::Staging => (format!("{domain}@staging"), " on staging edges"),
     }
 }
 

@@ -218,6 +218,7 @@ fn a_failed_order_is_as_urgent_as_what_it_would_replace() {
         let failed = FailedOrder {
             domain: served.domain.clone(),
             account: served.account.clone(),
+            environment: Environment::Production,
             reason: "rate limited".to_owned(),
         };
         let snapshot = Snapshot {

@@ -99,10 +99,13 @@ const ADMINISTRATOR: &str = r#"{
     },
     {
       "Action": [
+        "edgeseal:DescribeAlarms",
         "edgeseal:DescribeAuditRecords",
         "edgeseal:DescribeRollout",
         "edgeseal:ExplainDecision",
-        "edgeseal:ImportCertificate"
+        "edgeseal:ImportCertificate",
+        "edgeseal:SilenceAlarm",
+        "edgeseal:UnsilenceAlarm"
       ],
       "Resource": "*",
       "Effect": "Allow"

@@ -52,6 +52,9 @@ async fn one_process_notifies_at_a_time() {
         ("b", 250, 199, false),
         ("b", 300, 200, true),
         ("a", 350, 201, false),
+        // Not renewed yet, so it ends at 300.
+        ("b", 310, 202, true),
+        ("a", 400, 301, true),
     ] {
         let held = catalog.hold_alarm_lease(owner, later(until), later(now));
         assert_eq!(held.await.unwrap(), expected, "{owner} at {now}");
