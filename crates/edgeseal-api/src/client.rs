@@ -298,7 +298,10 @@ fn no_tls(endpoint: &Uri) -> impl FnOnce(rustls::Error) -> CallError {
 }
 
 /// An HTTP/1.1 client for plain HTTP, and for HTTPS with these roots.
-fn http_client(
+///
+/// # Errors
+/// TLS cannot be set up.
+pub fn http_client(
     roots: RootCertStore,
 ) -> Result<HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>, rustls::Error> {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -9,6 +9,7 @@ use edgeseal_store::{Catalog, Revision, catalog::AuditContext};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    alarms::AlarmChannels,
     edge_reports::EdgeReports,
     error::error_chain,
     fair_semaphore::FairSemaphore,
@@ -60,6 +61,8 @@ pub struct Context {
     pub local_edge_environment: Option<Environment>,
     /// Returns the addresses that this process listens on, if known.
     pub listeners: Option<ListenAddresses>,
+    /// The channels for alarms, if this process has any.
+    pub alarm_channels: Option<Arc<dyn AlarmChannels>>,
     /// Manages the key-encryption keys, if this process does.
     pub key_encryption: Option<Arc<dyn KeyEncryption>>,
     /// Watches the reports of edges.
@@ -235,6 +238,7 @@ impl Context {
             request_proof: None,
             local_edge_environment: None,
             listeners: None,
+            alarm_channels: None,
             key_encryption: None,
             reports,
             key_uses,

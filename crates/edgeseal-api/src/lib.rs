@@ -16,6 +16,7 @@
 //! [`client`] is the other side: it signs calls, for the command line and for tests.
 
 pub mod actions;
+pub mod alarms;
 pub mod authenticate;
 pub mod authorize;
 pub mod canonical;

@@ -4,6 +4,7 @@ mod access_key;
 mod create_access_key;
 mod create_account;
 mod delete_access_key;
+mod describe_alarms;
 mod describe_audit_records;
 mod describe_key_encryption;
 mod describe_rollout;
@@ -13,12 +14,15 @@ mod list_accounts;
 mod retire_key_encryption_key;
 mod rotate_key_encryption_key;
 mod set_domain_mode;
+mod silence_alarm;
+mod test_alarm;
 mod update_access_key;
 mod update_account;
 
 pub use create_access_key::CreateAccessKey;
 pub use create_account::CreateAccount;
 pub use delete_access_key::DeleteAccessKey;
+pub use describe_alarms::DescribeAlarms;
 pub use describe_audit_records::DescribeAuditRecords;
 pub use describe_key_encryption::DescribeKeyEncryption;
 pub use describe_rollout::DescribeRollout;
@@ -27,6 +31,8 @@ pub use list_accounts::ListAccounts;
 pub use retire_key_encryption_key::RetireKeyEncryptionKey;
 pub use rotate_key_encryption_key::RotateKeyEncryptionKey;
 pub use set_domain_mode::SetDomainMode;
+pub use silence_alarm::{SilenceAlarm, UnsilenceAlarm};
+pub use test_alarm::TestAlarm;
 pub use update_access_key::UpdateAccessKey;
 pub use update_account::UpdateAccount;
 
@@ -38,6 +44,7 @@ crate::actions::actions! {
     EDGESEAL "DeleteAccessKey" Account("UserAccessKeyId") Operator => DeleteAccessKey;
     EDGESEAL "ExplainDecision" Edgeseal("") OwnAccount => ExplainDecision;
     EDGESEAL "DescribeKeyEncryption" Edgeseal("") Operator => DescribeKeyEncryption;
+    EDGESEAL "DescribeAlarms" Edgeseal("") OwnAccount => DescribeAlarms;
     EDGESEAL "DescribeAuditRecords" Edgeseal("") OwnAccount => DescribeAuditRecords;
     EDGESEAL "DescribeRollout" Domain("DomainName") OwnAccount => DescribeRollout;
     EDGESEAL "ImportCertificate" EachDomain("DomainName") OwnAccount => cdn::ImportCertificate;
@@ -45,6 +52,9 @@ crate::actions::actions! {
     EDGESEAL "RetireKeyEncryptionKey" Edgeseal("KeyId") Operator => RetireKeyEncryptionKey;
     EDGESEAL "RotateKeyEncryptionKey" Edgeseal("") Operator => RotateKeyEncryptionKey;
     EDGESEAL "SetDomainMode" Domain("DomainName") Operator => SetDomainMode;
+    EDGESEAL "SilenceAlarm" Domain("DomainName") OwnAccount => SilenceAlarm;
+    EDGESEAL "TestAlarm" Edgeseal("") Operator => TestAlarm;
+    EDGESEAL "UnsilenceAlarm" Domain("DomainName") OwnAccount => UnsilenceAlarm;
     EDGESEAL "UpdateAccessKey" Account("UserAccessKeyId") Operator => UpdateAccessKey;
     EDGESEAL "UpdateAccount" Account("AccountId") Operator => UpdateAccount;
 }

@@ -126,7 +126,14 @@ where
         .map_err(from_change_error)
 }
 
-async fn find_any_in(draft: &mut Draft, name: &DomainPattern) -> Result<Domain, DomainError> {
+/// Like [`find_in`], of any account.
+///
+/// # Errors
+/// As for [`find_in`].
+pub(crate) async fn find_any_in(
+    draft: &mut Draft,
+    name: &DomainPattern,
+) -> Result<Domain, DomainError> {
     let found = draft.domain(name).await.map_err(StoreError::from)?;
     found.ok_or_else(|| DomainError::NotFound(name.clone()))
 }
