@@ -12,8 +12,8 @@
 pub mod account;
 pub mod acme;
 pub mod address;
-pub mod backoff;
 pub mod alarm;
+pub mod backoff;
 pub mod certificate;
 pub mod challenge;
 pub mod delivery;

@@ -36,8 +36,12 @@ pub mod observed_store;
 pub mod origin;
 #[cfg(feature = "net")]
 pub mod raw;
+#[cfg(feature = "net")]
+pub mod receiver;
 #[cfg(feature = "program")]
 pub mod signed_call;
+#[cfg(feature = "net")]
+pub mod smtp;
 #[cfg(feature = "net")]
 pub mod tls;
 

@@ -32,7 +32,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{error_chain::error_chain, revocable_store::RevocableStore};
+use crate::{
+    alarms::{self, Alarms},
+    error_chain::error_chain,
+    revocable_store::RevocableStore,
+};
 
 /// The state that `/readyz` and `/metrics` report.
 #[derive(Clone)]
@@ -43,6 +47,8 @@ pub(crate) struct AdminState {
     pub(crate) store: Arc<RevocableStore>,
     /// Problems of the edge: reported, but no reason to withdraw the node from service.
     pub(crate) edge: edgeseal_edge::EdgeHandle,
+    /// What is known about served certificates.
+    pub(crate) alarms: Arc<Alarms>,
     /// Whether shutdown has begun.
     pub(crate) draining: watch::Receiver<bool>,
     /// Host names accepted by `/metrics`, besides those of this machine.
@@ -124,10 +130,16 @@ async fn ready(State(health): State<AdminState>) -> impl IntoResponse {
         let why = format!("changes are refused: {why}\n");
         return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
-    let problems = health.edge.status();
-    if problems.is_healthy() {
+    let edge = health.edge.status();
+    let edge = (!edge.is_healthy()).then(|| edge.to_string());
+    let problems: Vec<String> = edge
+        .into_iter()
+        .chain(health.alarms.summary().problems())
+        .collect();
+    if problems.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())
     } else {
+        let problems = problems.join("; ");
         (StatusCode::OK, format!("ready, degraded; {problems}\n"))
     }
 }
@@ -143,10 +155,12 @@ async fn metrics(State(health): State<AdminState>, headers: HeaderMap) -> Respon
         return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
     }
     PROCESS.collect();
-    let text = RECORDER
+    let mut text = RECORDER
         .get()
         .map(PrometheusHandle::render)
         .unwrap_or_default();
+    text.push_str(&metric_help::heading(alarms::NOT_AFTER));
+    text.push_str(&health.alarms.summary().series());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 

@@ -1,6 +1,7 @@
 //! The command line: one file per command. The commands use the public API.
 
 mod account;
+mod alarm;
 mod audit;
 mod backup;
 mod call;
@@ -89,6 +90,9 @@ enum Command {
     /// Show, rotate and retire key-encryption keys (root account only)
     #[command(subcommand)]
     Kek(kek::Command),
+    /// List, test and silence alarms
+    #[command(subcommand)]
+    Alarm(alarm::Command),
     /// Check everything that is stored, and what is served if the server runs
     Doctor(doctor::Command),
     /// Copy the store to a file, also while the server runs, and verify the copy
@@ -220,6 +224,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             Command::Rollout(command) => success(command.run().await),
             Command::Explain(command) => command.run().await,
             Command::Policy(command) => success(command.run().await),
+            Command::Alarm(command) => success(command.run().await),
             Command::Doctor(command) => command.run().await,
             Command::Backup(command) => command.run().await,
             Command::Restore(command) => command.run().await,

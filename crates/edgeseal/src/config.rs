@@ -4,6 +4,7 @@
 //! (`docs/reference/configuration.md`) follow from it.
 
 mod acme;
+mod alarm;
 #[cfg(test)]
 mod docs;
 mod errors;
@@ -39,7 +40,11 @@ use figment::{
 pub(crate) use self::flags::SettingFlags;
 use self::types::LostKeys;
 pub(crate) use self::{
-    flags::Flags, table::Config, types::LogFormat, variables::warn_of_unknown_variables,
+    alarm::{AlarmChannel, ChannelKind, MailAddresses, SmtpTls},
+    flags::Flags,
+    table::Config,
+    types::LogFormat,
+    variables::warn_of_unknown_variables,
 };
 use crate::{kek::KekSource, resources};
 
@@ -123,6 +128,7 @@ impl Config {
             });
         }
         acme::validate(&self.acme)?;
+        alarm::validate(&self.alarm)?;
         self.validate_rate_limits()
     }
 

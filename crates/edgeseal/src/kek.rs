@@ -18,6 +18,8 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
+use crate::process_group::{kill_group, sanitize_output};
+
 mod rotator;
 
 pub(crate) use rotator::KekRotator;
@@ -229,7 +231,7 @@ async fn run_command(command: &[String], time: Duration) -> Result<Zeroizing<Str
     let failed = |what: String, stderr: &[u8]| KekError::Command {
         program: program.to_owned(),
         what,
-        stderr: sanitize_stderr(stderr),
+        stderr: sanitize_output(stderr),
     };
     let started = Command::new(program)
         .args(arguments)
@@ -291,30 +293,6 @@ async fn read_output(
     let (printed, complained) = tokio::join!(printed, complained);
     printed.and(complained)?;
     child.wait().await
-}
-
-/// Kills the program's process group: its children must not outlive it.
-fn kill_group(leader: Option<u32>) {
-    let leader = leader.and_then(|id| i32::try_from(id).ok());
-    if let Some(leader) = leader.and_then(rustix::process::Pid::from_raw) {
-        // Fails if it has exited meanwhile.
-        let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
-    }
-}
-
-/// The standard error of a program on one line, without control characters.
-fn sanitize_stderr(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    lines
-        .join("; ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect()
 }
 
 fn stderr_suffix(stderr: &str) -> String {

@@ -4,6 +4,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod admin;
+mod alarms;
 mod api_tls;
 mod bootstrap;
 mod certificate_files;
@@ -19,11 +20,13 @@ mod error_chain;
 #[path = "../tests/it/docs/generated.rs"]
 mod generated_docs;
 mod handover;
+mod http_client;
 mod kek;
 mod local_ca;
 mod log;
 mod node;
 mod private_files;
+mod process_group;
 mod resources;
 mod retention;
 mod revocable_store;

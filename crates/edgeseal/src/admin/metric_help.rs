@@ -59,8 +59,19 @@ const METRICS: &[(Kind, &str, Labels, &str)] = &[
     (Counter, "edgeseal_origin_failures_total", &[("reason", &["unreachable", "address_not_allowed", "tls_untrusted", "connect_timeout", "connection_limit", "response_timeout", "bad_response", "client_too_slow", "client_aborted", "too_large", "length_required"])], "Attempts at an origin that returned no response."),
     (Counter, "edgeseal_key_cache_hits_total", &[], "Key cache hits."),
     (Counter, "edgeseal_key_cache_misses_total", &[], "Key cache misses: keys decrypted and parsed."),
+    (Gauge, "edgeseal_certificate_not_after_timestamp_seconds", &[("domain", &[])], "End of the served chain, of the 100 production domains where it comes first; the only metric with names."),
+    (Gauge, "edgeseal_certificates_expiring", &[("within_days", &["0", "1", "3", "7", "14", "30", "60", "90", "+Inf"])], "Production domains whose served chain ends within so many days, those of smaller labels included; 0: it has ended."),
+    (Gauge, "edgeseal_alarms", &[("code", &[]), ("severity", &["info", "warning", "critical"])], "Raised alarms that are not silenced; the codes are in the reference of alarms."),
+    (Counter, "edgeseal_alarm_deliveries_total", &[("type", &["webhook", "alertmanager", "command", "smtp"]), ("result", &["accepted", "failed"])], "Attempts to notify a channel of alarms."),
     (Gauge, "edgeseal_key_cache_size", &[], "Parsed private keys in the cache."),
 ];
+
+/// The lines before the series of a gauge that the recorder does not have.
+pub(super) fn heading(name: &str) -> String {
+    let help = METRICS.iter().find(|(_, known, _, _)| *known == name);
+    let help = help.map_or("", |(_, _, _, help)| *help);
+    format!("# HELP {name} {help}\n# TYPE {name} gauge\n")
+}
 
 /// Registers the help texts with the recorder.
 pub(super) fn register_help() {

@@ -5,10 +5,11 @@ use edgeseal_core::Timestamp;
 /// Resolves a relative time, for the API: `7d` is seven days before `now`; units are s, m, h, d and
 /// w. Any other text is passed on for the API to parse.
 pub(super) fn resolve_time(text: &str, now: Timestamp) -> String {
-    ago_ms(text).map_or_else(|| text.to_owned(), |ms| now.plus_ms(-ms).to_string())
+    duration_ms(text).map_or_else(|| text.to_owned(), |ms| now.plus_ms(-ms).to_string())
 }
 
-fn ago_ms(text: &str) -> Option<i64> {
+/// A duration such as `7d`, in milliseconds; units are s, m, h, d and w.
+pub(super) fn duration_ms(text: &str) -> Option<i64> {
     let unit = text.chars().last()?;
     let unit_ms: i64 = match unit {
         's' => 1000,

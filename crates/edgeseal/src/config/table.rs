@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::{
     acme::AcmeIssuer,
+    alarm::AlarmChannel,
     oidc::OidcProvider,
     types::{LogFormat, LostKeys, Millis, SettingType, Text},
 };
@@ -179,6 +180,11 @@ settings! {
         origin_connections: usize = 1024, "Maximum number of concurrent connections to one origin";
         origin_header_timeout_ms: Millis = millis(60_000), "Time limit for the headers of an origin's response";
         origin_idle_timeout_ms: Millis = millis(300_000), "Time limit for the next part of an origin's response";
+    }
+    "Alarms" {
+        alarm: Vec<AlarmChannel> = Vec::new(), "[Channels](../operate/alarms.md#channels) that are told of alarms", is_table: true;
+        alarm_interval_ms: Millis = millis(60_000), "Time between two evaluations of [what raises alarms](alarms.md)";
+        kek_max_age_days: u32 = 400, "Age at which a key-encryption key raises an alarm until it is [rotated](../operate/keys.md); 0: never", unit: Some("days");
     }
     "Logs and audit" {
         log_format: Text<LogFormat> = Text(LogFormat::Auto), "Format of the log; `auto`: text on a terminal, else JSON", flag: Some("--log-format FORMAT");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 
 use edgeseal_core::{
     DomainPattern, Timestamp,
+    alarm::rung,
     certificate::{CertificateId, CertificateInfo, Digest},
     domain::{Domain, DomainState, Environment},
 };
@@ -47,7 +48,6 @@ struct LeafFacts {
 }
 
 const RENEW: &str = "upload a renewed certificate for it";
-const DAY_MS: i64 = 86_400_000;
 
 /// Reads the bindings and leaves from the store.
 pub(super) async fn read(store: &dyn Store, config: &Config) -> Result<ExpectedState, Fault> {
@@ -161,7 +161,7 @@ pub(super) fn examine(bound: &ExpectedState, now: Timestamp, report: &mut Report
                     format!("{name}: its certificate is not valid before {begins}"),
                     RENEW,
                 );
-            } else if remaining < (lifetime / 4).min(30 * DAY_MS) {
+            } else if rung(ends, lifetime, now).is_some() {
                 report.warning(format!("{name}: its certificate expires at {ends}"), RENEW);
             }
             if !material.facts.covers(name) {

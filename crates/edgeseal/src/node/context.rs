@@ -1,6 +1,6 @@
 //! What a node is started with: configuration, keys, and what the operating system allows.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use edgeseal_api::Settings;
 use edgeseal_edge::{AccessLog, Edge, Limits, Listeners, Options};
@@ -8,6 +8,7 @@ use edgeseal_store::{Keyring, open::StoreUrl};
 
 use super::StartError;
 use crate::{
+    alarms::Alarms,
     api_tls::ApiTls,
     bootstrap,
     config::Config,
@@ -25,6 +26,8 @@ pub(crate) struct NodeContext {
     pub(crate) kek_sources: Vec<KekSource>,
     /// Address and certificate of the API over TLS.
     pub(crate) api_tls: Option<(SocketAddr, ApiTls)>,
+    /// The alarms of this process.
+    pub(crate) alarms: Arc<Alarms>,
     /// Whether this data directory has served domains before: then the edge serves its replica even
     /// if the store is unavailable.
     pub(crate) has_served: bool,
@@ -43,6 +46,7 @@ impl NodeContext {
             keyring,
             kek_sources,
             api_tls: load_api_tls(config)?,
+            alarms: Alarms::new(config)?,
             has_served,
         })
     }

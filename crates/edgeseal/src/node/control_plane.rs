@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use edgeseal_api::{
     Context,
+    alarms::AlarmChannels,
     http::{self, Protocol, ShutdownTimeouts},
     key_encryption::KeyEncryption,
     settle::RequestProof,
@@ -14,6 +15,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{StartError, context::NodeContext};
 use crate::{
+    alarms::{AuditLinking, Sources},
     bootstrap::BootstrapError,
     clock,
     config::Config,
@@ -67,6 +69,7 @@ impl ControlPlane {
     ) -> Result<Self, StartError> {
         let config = &node.config;
         let store_available = store.unavailable_reason().is_none();
+        let revocable = store;
         let store = Arc::clone(store) as SharedStore;
         let catalog = Catalog::new(Arc::clone(&store), node.keyring.clone());
         let rotator = kek_rotator(node, &store, edge);
@@ -88,11 +91,21 @@ impl ControlPlane {
         context.request_proof = Some(proof_requester(edge));
         context.local_edge_environment = Some(config.environment());
         context.key_encryption = Some(Arc::clone(&rotator) as Arc<dyn KeyEncryption>);
+        context.alarm_channels = Some(Arc::clone(&node.alarms) as Arc<dyn AlarmChannels>);
         let own = sockets.own_addresses();
         context.listeners = Some(Box::new(move || own.addresses()));
         let (stop_linker, linker_stopped) = watch::channel(false);
-        let linker =
+        let (audit, linker) =
             spawn_audit_linker(store_available.then_some(&catalog), config, linker_stopped).await?;
+        let sources = Sources {
+            catalog: catalog.clone(),
+            store: Arc::clone(revocable),
+            key_encryption: Arc::clone(&rotator) as Arc<dyn KeyEncryption>,
+            audit,
+            data: config.data.clone(),
+            kek_max_age_days: config.kek_max_age_days,
+        };
+        let alarms = Arc::clone(&node.alarms).run(sources, shutdown_signal(shutdown_rx.clone()));
         let expiry = retention::expire_audit_records(
             catalog.clone(),
             config.audit_retention_days,
@@ -101,6 +114,7 @@ impl ControlPlane {
         let mut tasks = vec![
             tokio::spawn(auditor),
             tokio::spawn(expiry),
+            tokio::spawn(alarms),
             tokio::spawn(sweep_expired(catalog, shutdown_rx.clone())),
         ];
         if store_available {
@@ -202,18 +216,22 @@ async fn spawn_audit_linker(
     catalog: Option<&Catalog>,
     config: &Config,
     ending: watch::Receiver<bool>,
-) -> Result<JoinHandle<()>, StartError> {
+) -> Result<(AuditLinking, JoinHandle<()>), StartError> {
     let Some(catalog) = catalog else {
-        return Ok(tokio::spawn(async {}));
+        return Ok((AuditLinking::Unknown, tokio::spawn(async {})));
     };
     match AuditLinker::start(catalog.clone(), clock::now).await {
-        Ok(linker) => Ok(tokio::spawn(linker.run(wait_for_stop(ending)))),
+        Ok(linker) => {
+            let linking = AuditLinking::Runs(linker.tampered());
+            Ok((linking, tokio::spawn(linker.run(wait_for_stop(ending)))))
+        }
         Err(fault) if config.accepts_lost_keys() => {
             tracing::error!(
                 error = &fault as &dyn std::error::Error,
                 "audit records are no longer linked"
             );
-            Ok(tokio::spawn(async {}))
+            let off = AuditLinking::Off("the key of their secret is lost");
+            Ok((off, tokio::spawn(async {})))
         }
         Err(fault) => Err(BootstrapError::from(fault).into()),
     }

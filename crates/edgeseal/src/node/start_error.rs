@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use edgeseal_store::{open::OpenError, seal::MissingKey};
 
 use crate::{
-    api_tls::ApiTlsError, bootstrap::BootstrapError, config::ConfigError, data_lock::DataLockError,
-    handover::HandoverError, private_files::PrivateFileError,
+    alarms::ChannelError, api_tls::ApiTlsError, bootstrap::BootstrapError, config::ConfigError,
+    data_lock::DataLockError, handover::HandoverError, private_files::PrivateFileError,
 };
 
 /// Why a node cannot start.
@@ -48,6 +48,9 @@ pub(crate) enum StartError {
     /// Certificate or key of the API over TLS.
     #[error(transparent)]
     ApiTls(#[from] ApiTlsError),
+    /// A channel for alarms cannot be set up.
+    #[error(transparent)]
+    Alarms(#[from] ChannelError),
     /// The edge cannot start.
     #[error(transparent)]
     Edge(#[from] edgeseal_edge::StartError),

@@ -92,6 +92,7 @@ async fn start_as_owner(
         catalog: Catalog::new(store, context.keyring.clone()),
         store: Arc::clone(&revocable),
         edge: edge.handle(),
+        alarms: Arc::clone(&context.alarms),
         draining: draining_rx,
         allowed_hosts: context.config.admin_hosts.clone().into(),
     };

@@ -16,6 +16,8 @@ const NAME: &str = "www.watched.example";
 const SHOWN: &[&str] = &[
     "edgeseal_acme_answers_total",
     "edgeseal_acme_challenges",
+    "edgeseal_alarms",
+    "edgeseal_certificates_expiring",
     "edgeseal_api_request_duration_seconds",
     "edgeseal_api_requests_total",
     "edgeseal_connections",
@@ -38,6 +40,7 @@ const SHOWN: &[&str] = &[
 ];
 /// Series that appear only after failures.
 const FAILURES: &[&str] = &[
+    "edgeseal_alarm_deliveries_total",
     "edgeseal_accept_failures_total",
     "edgeseal_access_log_lost_total",
     "edgeseal_audit_coalesced_total",
@@ -59,7 +62,7 @@ const FAILURES: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_count_events_without_names() {
-    let server = Server::start();
+    let server = Server::start_with("alarm_interval_ms = 100\n");
     let (api, origin) = (server.root_client(), Origin::start().await);
     let addresses = server.addresses();
     api.serve(NAME, &origin).await;
@@ -104,6 +107,7 @@ async fn metrics_count_events_without_names() {
         "# TYPE process_resident_memory_bytes gauge",
         "process_open_fds ",
         "process_cpu_seconds_total ",
+        "edgeseal_certificate_not_after_timestamp_seconds{domain=",
         "edgeseal_quarantined_domains 0",
         "edgeseal_unproven_domains 0",
     ];
@@ -117,6 +121,10 @@ async fn metrics_count_events_without_names() {
         there.then_some(answer.body)
     })
     .await;
+    // The one metric with names, of a bounded number of domains.
+    let expiry = "edgeseal_certificate_not_after_timestamp_seconds{domain=\"www.watched.example\"}";
+    assert_eq!(text.matches(expiry).count(), 1);
+    let text = text.replace(expiry, "");
     for private in ["watched", "no.example", &api.key, &api.account, "127.0.0.1"] {
         assert!(!text.contains(private), "{private} is in the metrics");
     }

@@ -75,6 +75,11 @@ fn edgeseal(server: &Server, line: &str) -> CommandOutput {
     CommandOutput::run(&mut command(server, line))
 }
 
+/// What a command that succeeds prints.
+pub(crate) fn printed(server: &Server, line: &str) -> String {
+    edgeseal(server, line).success()
+}
+
 fn json(server: &Server, line: &str) -> Value {
     serde_json::from_str(&edgeseal(server, line).success()).unwrap()
 }

@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+mod alarms;
 mod attacks;
 mod audit;
 mod backup;

@@ -1,0 +1,71 @@
+//! A program, with the batch as JSON on its standard input. Exit code 0 means accepted.
+
+use std::{io, process::Stdio};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::{Child, Command},
+};
+
+use super::{AlarmChannel, Batch, DeliveryError};
+use crate::process_group::{KillOnDrop, sanitize_output};
+
+/// Most bytes of its output that are kept; the rest is discarded.
+const OUTPUT_MAX: u64 = 4096;
+
+/// Runs the program. If the future is dropped, its process group is killed.
+pub(super) async fn run(config: &AlarmChannel, batch: &Batch) -> Result<(), DeliveryError> {
+    let input = serde_json::to_vec(batch).map_err(|error| DeliveryError::of(&error))?;
+    let Some((program, arguments)) = config.command.split_first() else {
+        return Err(DeliveryError("no command is configured".to_owned()));
+    };
+    let started = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let mut child =
+        started.map_err(|error| DeliveryError(format!("{program} does not start: {error}")))?;
+    let _group = KillOnDrop::group_of(&child);
+    let said = exchange(&mut child, &input).await;
+    let (status, said) =
+        said.map_err(|error| DeliveryError(format!("{program} cannot be read: {error}")))?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = sanitize_output(&said);
+    Err(DeliveryError::text(&format!(
+        "{program} failed ({status}): {said}"
+    )))
+}
+
+/// Writes the input, reads what it says, and waits for the exit.
+async fn exchange(
+    child: &mut Child,
+    input: &[u8],
+) -> io::Result<(std::process::ExitStatus, Vec<u8>)> {
+    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    let write = async {
+        if let Some(mut stdin) = stdin {
+            // It may exit without reading.
+            let _ = stdin.write_all(input).await;
+        }
+    };
+    let read = async {
+        let mut said = Vec::new();
+        let Some(mut stderr) = stderr else {
+            return Ok(said);
+        };
+        (&mut stderr)
+            .take(OUTPUT_MAX)
+            .read_to_end(&mut said)
+            .await?;
+        tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
+        Ok::<_, io::Error>(said)
+    };
+    let ((), said) = tokio::join!(write, read);
+    Ok((child.wait().await?, said?))
+}

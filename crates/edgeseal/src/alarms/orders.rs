@@ -1,0 +1,81 @@
+//! Managed certificates whose orders fail.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use edgeseal_core::{alarm::FailedOrder, managed_certificate::ManagedCertificate};
+use edgeseal_store::{Catalog, EntryFilter, Fault, Key, key::MANAGED_CERTIFICATES, record::decode};
+
+use super::pace::Pace;
+
+/// Most failed orders with an alarm of their own; an issuer that is down fails all.
+const FAILED_MAX: usize = 1000;
+
+/// See the [module](self).
+#[derive(Default)]
+pub(super) struct FailedOrders {
+    failed: Vec<FailedOrder>,
+    pace: Pace,
+}
+
+impl FailedOrders {
+    /// Reads all managed certificates if the last pass is long enough ago, else those that failed.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed; what was known stays.
+    pub(super) async fn refresh(
+        &mut self,
+        catalog: &Catalog,
+        interval: Duration,
+    ) -> Result<(), Fault> {
+        if !self.pace.is_due() {
+            let keys = self.failed.iter();
+            let keys = keys.map(|it| Key::managed_certificate(&it.domain, it.environment));
+            let keys: Vec<Key> = keys.collect();
+            let entries = catalog.store().get_many(&keys).await?;
+            let entries = entries.into_iter().flatten();
+            self.failed = entries.filter_map(|entry| failed(&entry.value)).collect();
+            return Ok(());
+        }
+        let began = Instant::now();
+        let found = Arc::new(Mutex::new(Vec::new()));
+        let collected = Arc::clone(&found);
+        let visit: EntryFilter = Arc::new(move |_, value| {
+            let mut found = collected.lock().unwrap_or_else(PoisonError::into_inner);
+            if found.len() < FAILED_MAX {
+                found.extend(failed(value));
+            }
+            false
+        });
+        catalog
+            .store()
+            .select(MANAGED_CERTIFICATES, visit, 0, 0)
+            .await?;
+        self.failed = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        self.pace.passed(began.elapsed(), interval);
+        Ok(())
+    }
+
+    /// The failed orders.
+    pub(super) fn failed(&self) -> Vec<FailedOrder> {
+        self.failed.clone()
+    }
+}
+
+/// The order, if it failed.
+fn failed(value: &[u8]) -> Option<FailedOrder> {
+    let managed: ManagedCertificate = decode(value).ok()?;
+    let failure = managed.failure?;
+    let issuer = match failure.issuer.as_str() {
+        "" => String::new(),
+        issuer => format!("{issuer}: "),
+    };
+    Some(FailedOrder {
+        domain: managed.domain,
+        account: managed.account,
+        environment: managed.environment,
+        reason: format!("{issuer}{}", failure.reason),
+    })
+}

@@ -1,0 +1,151 @@
+use std::sync::Arc;
+
+use edgeseal_core::{
+    AccountId,
+    certificate::Digest,
+    delivery::DeliveryConfig,
+    domain::{Binding, Coverage, DomainMode, ServiceType},
+};
+use edgeseal_store::{
+    Keyring, Txn, Write,
+    memory::MemoryStore,
+    record::{encode, encode_summary},
+};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+const INTERVAL: Duration = Duration::from_secs(60);
+
+fn domain(name: &str, managed: bool) -> Domain {
+    Domain {
+        id: 1,
+        name: DomainPattern::parse(name).unwrap(),
+        account: AccountId::from_random(1),
+        state: DomainState::Online,
+        mode: DomainMode::Normal,
+        service: ServiceType::Web,
+        coverage: Coverage::Domestic,
+        origins: Vec::new(),
+        origin_permission: Default::default(),
+        description: String::new(),
+        resource_group: String::new(),
+        tags: Vec::new(),
+        created: NOW,
+        modified: NOW,
+        production: Some(Binding {
+            enabled: true,
+            certificate: 1,
+            material: Digest::of(b""),
+            covers: true,
+            updated: NOW,
+            companion: None,
+        }),
+        staging: None,
+        settings: Vec::new(),
+        staged_settings: Vec::new(),
+        delivery: DeliveryConfig::default(),
+        staged_delivery: None,
+        managed: managed
+            .then_some(Environment::Production)
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// Writes a domain whose certificate, which lives 90 days, was replaced so many days ago.
+async fn write(catalog: &Catalog, domain: &Domain, replaced: &[i64]) {
+    let latest = replaced.iter().min().unwrap();
+    let end = NOW.plus_ms((90 - latest) * DAY_MS);
+    let served = BindingSummary {
+        certificate: 1,
+        expires: end,
+        leaf_expires: end,
+        life_ms: 90 * DAY_MS,
+    };
+    let summary = DomainSummary::of(domain, Some(served), None);
+    let mut write = vec![
+        Write::put(Key::domain(&domain.name), encode(domain).unwrap()),
+        Write::put(
+            Key::account_domain(&domain.account, &domain.name),
+            encode_summary(&summary).unwrap(),
+        ),
+    ];
+    for days in replaced {
+        let at = NOW.plus_ms(-days * DAY_MS);
+        let change = HistoryRecord {
+            at,
+            access_key: "key".to_owned(),
+            action: "SetCdnDomainSSLCertificate".to_owned(),
+            environment: Some(Environment::Production),
+            before: Some(format!("before {days}")),
+            after: Some(format!("after {days}")),
+            before_companion: None,
+            after_companion: None,
+            // Only the latest is still there.
+            certificate: Some(if days == latest { 1 } else { 2 + days }),
+            companion: None,
+            request_id: days.to_string(),
+        };
+        let key = Key::history(&domain.name, at, &change.request_id);
+        write.push(Write::put(key, encode(&change).unwrap()));
+    }
+    let expect = Vec::new();
+    catalog.store().commit(Txn { expect, write }).await.unwrap();
+}
+
+/// The certificate with this end, as far as it is read here.
+async fn write_certificate(catalog: &Catalog, end: Timestamp) {
+    let info = serde_json::json!({
+        "id": 1, "account": AccountId::from_random(1), "name": "n", "source": "upload",
+        "region": "r", "material": Digest::of(b""), "has_key": true, "created": NOW,
+        "facts": {
+            "common_name": "",
+            "names": [], "issuer": "", "issuer_organization": "", "serial": "",
+            "not_before": NOW, "not_after": end, "chain_not_after": end,
+            "sha256": "", "sha1": "", "key": "ecdsa", "key_bits": 256,
+        },
+    });
+    let record: edgeseal_store::record::CertificateRecord = serde_json::from_value(info).unwrap();
+    let write = vec![Write::put(Key::certificate(1), encode(&record).unwrap())];
+    let expect = Vec::new();
+    catalog.store().commit(Txn { expect, write }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replacement_that_has_not_come_is_found_until_it_comes() {
+    let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+    let catalog = &Catalog::new(Arc::new(MemoryStore::new()), keyring);
+    write_certificate(catalog, NOW.plus_ms(15 * DAY_MS)).await;
+    let late = domain("late.example", false);
+    write(catalog, &late, &[75, 135, 195, 255]).await;
+    write(
+        catalog,
+        &domain("managed.example", true),
+        &[75, 135, 195, 255],
+    )
+    .await;
+    write(
+        catalog,
+        &domain("early.example", false),
+        &[50, 110, 170, 230],
+    )
+    .await;
+    write(catalog, &domain("once.example", false), &[75]).await;
+    let mut renewals = MissedRenewals::default();
+    renewals.refresh(catalog, INTERVAL, NOW).await.unwrap();
+    let missed = renewals.missed();
+    let texts: Vec<&str> = missed.iter().map(|it| it.text.as_str()).collect();
+    let due = NOW.plus_ms(-15 * DAY_MS);
+    let expected = format!(
+        "late.example: its certificate was replaced every 60 days, and the replacement due at {due} has not come"
+    );
+    assert_eq!(texts, [expected]);
+    assert_eq!(missed[0].account, late.account);
+
+    // It comes: seen without another pass.
+    write(catalog, &late, &[0]).await;
+    assert!(!renewals.pace.is_due());
+    renewals.refresh(catalog, INTERVAL, NOW).await.unwrap();
+    assert_eq!(renewals.missed(), []);
+}
