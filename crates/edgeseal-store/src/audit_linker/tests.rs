@@ -179,6 +179,9 @@ async fn a_chain_that_was_tampered_with_is_left_as_it_is() {
         .unwrap();
     assert_eq!(found, head);
     assert!(!verify(&catalog, &account, NOW).await.is_sound());
+    let tampered = chainer.tampered();
+    let why = tampered.borrow().get(&account).copied();
+    assert_eq!(why, Some("the head of its chain is forged"));
 }
 
 #[tokio::test]

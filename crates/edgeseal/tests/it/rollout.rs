@@ -231,7 +231,7 @@ async fn spoil(server: &Server) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn quarantine_sets_and_clears_the_alert() {
-    let mut server = Server::start();
+    let mut server = Server::start_with("alarm_interval_ms = 100\n");
     let pem = AUTHORITY.issue(&[NAME]);
     server.create_account("alice").await;
     let api = server.root_client();
@@ -272,6 +272,14 @@ async fn quarantine_sets_and_clears_the_alert() {
     let fleet = rollout(&api, &[]).await;
     assert_eq!(fleet["Quarantined"], 1);
     assert_eq!(fleet["QuarantinedDomains"][0]["DomainName"], NAME);
+    let alarm = eventually("the alarm", || async {
+        let listed = api.ok(EDGESEAL, "DescribeAlarms", &[]).await;
+        Some(listed["Alarms"][0].clone()).filter(|alarm| alarm.is_object())
+    })
+    .await;
+    assert_eq!(alarm["Code"], "domain_quarantined");
+    assert_eq!(alarm["DomainName"], NAME);
+    assert_eq!(alarm["AccountId"], api.account.as_str());
 
     let second = AUTHORITY.issue(&[NAME]);
     let healed = call(&api, SET, &upload_params(NAME, &second), WAIT).await;
