@@ -175,8 +175,8 @@ struct Usual {
 impl Usual {
     /// The interval to expect after a certificate that lives `life_ms`.
     ///
-    /// Who renews by the calendar keeps the interval, who renews by age keeps the share of the life.
-    /// If the life has become longer, the later of both does not raise a false alarm; if it has
+    /// Who renews by the calendar keeps the interval, who renews by age the share of the life. If
+    /// the life has become longer, the later of both does not raise a false alarm; if it has
     /// become shorter, the interval counts as long as it ends well before the certificate.
     fn interval_for(&self, life_ms: i64) -> i64 {
         let by_age = life_ms / 100 * self.percent.min(LATEST_PERCENT);

@@ -1,4 +1,4 @@
-//! An issuer as the scheduler sees it: its limits, what was used up of them, and whether it answers.
+//! An issuer as the scheduler sees it: its limits, what was used up of them, whether it answers.
 
 use std::time::Duration;
 

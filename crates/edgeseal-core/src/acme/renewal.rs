@@ -226,9 +226,9 @@ impl RenewalInfoPoll {
 
 /// When to renew a certificate about which its issuer says `info`.
 ///
-/// Without information: [by age](Validity::due_by_age). With it: at the [point](RenewalWindow::point)
-/// of the suggested window, now if that has passed; but never in the last tenth of the life, so
-/// that no suggestion can let a certificate expire.
+/// Without information: [by age](Validity::due_by_age). With it: at the
+/// [point](RenewalWindow::point) of the suggested window, now if that has passed; but never in the
+/// last tenth of the life, so that no suggestion can let a certificate expire.
 #[must_use]
 pub fn renewal(validity: Validity, info: Option<RenewalInfo>, seed: Seed) -> Renewal {
     let Some(info) = info else {

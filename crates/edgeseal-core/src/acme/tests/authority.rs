@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use super::{DAY_MS, HOUR_MS};
 use crate::{
     Timestamp,
-    acme::{OrderKind, RenewalWindow, Validity},
+    acme::{IssuerLimits, OrderKind, RenewalWindow, Validity},
+    rate::RateLimit,
 };
 
 /// Tokens that are left of a limit, and when they were counted.
@@ -16,8 +17,9 @@ struct Bucket {
     at: Timestamp,
 }
 
-/// An authority with the limits of Let's Encrypt.
+/// An authority with limits as those of Let's Encrypt, with or without its exemptions.
 pub(super) struct Authority {
+    limits: IssuerLimits,
     buckets: HashMap<String, Bucket>,
     /// Orders that it had to refuse because of a limit.
     pub(super) refused: u32,
@@ -27,8 +29,9 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    pub(super) fn new(life_ms: i64, is_down: fn(Timestamp) -> bool) -> Self {
+    pub(super) fn new(limits: IssuerLimits, life_ms: i64, is_down: fn(Timestamp) -> bool) -> Self {
         Self {
+            limits,
             buckets: HashMap::new(),
             refused: 0,
             is_down,
@@ -44,14 +47,17 @@ impl Authority {
         kind: OrderKind,
         now: Timestamp,
     ) -> bool {
-        let week = 7.0 * DAY_MS as f64;
+        let limits = self.limits;
+        let same_name = format!("={name}");
         let is_allowed = match kind {
-            OrderKind::Replacement => true,
-            OrderKind::Renewal => self.take(&format!("={name}"), 5.0, week, now),
-            OrderKind::First => {
-                self.take("", 300.0, 3.0 * HOUR_MS as f64, now)
-                    && self.take(root, 50.0, week, now)
-                    && self.take(&format!("={name}"), 5.0, week, now)
+            OrderKind::Replacement if limits.exempts_replacements => true,
+            OrderKind::Renewal if limits.exempts_renewals => {
+                self.take(&same_name, limits.per_name_set, now)
+            }
+            _ => {
+                self.take("", limits.orders, now)
+                    && self.take(root, limits.per_registered_domain, now)
+                    && self.take(&same_name, limits.per_name_set, now)
             }
         };
         self.refused += u32::from(!is_allowed);
@@ -85,7 +91,9 @@ impl Authority {
         RenewalWindow::new(now.plus_ms(-HOUR_MS), now.plus_ms(-HOUR_MS / 2)).unwrap()
     }
 
-    fn take(&mut self, name: &str, size: f64, period_ms: f64, now: Timestamp) -> bool {
+    fn take(&mut self, name: &str, limit: Option<RateLimit>, now: Timestamp) -> bool {
+        let Some(limit) = limit else { return true };
+        let (size, period_ms) = (f64::from(limit.calls), f64::from(limit.per_ms));
         let full = Bucket {
             tokens: size,
             at: now,

@@ -22,6 +22,7 @@ use crate::{
         queue::IssuedBy,
         renewal::{PollOutcome, REVOCATION_NOTICE_MS, renewal},
     },
+    rate::RateLimit,
 };
 
 const PARALLEL: usize = 20;
@@ -32,6 +33,7 @@ const YEAR_DAYS: i64 = 365;
 struct Scenario {
     domains: usize,
     life_ms: i64,
+    limits: IssuerLimits,
     is_down: fn(Timestamp) -> bool,
     /// One domain in 500 cannot be validated during so many days of each hundred.
     broken_days: i64,
@@ -105,10 +107,9 @@ fn name(i: usize) -> DomainPattern {
 
 impl Year {
     fn new(scenario: Scenario) -> Self {
-        let issuer = Issuer::new(IssuerLimits::LETS_ENCRYPT);
         let mut year = Self {
-            scheduler: Scheduler::new(vec![issuer]),
-            authority: Authority::new(scenario.life_ms, scenario.is_down),
+            scheduler: Scheduler::new(vec![Issuer::new(scenario.limits)]),
+            authority: Authority::new(scenario.limits, scenario.life_ms, scenario.is_down),
             domains: Vec::new(),
             by_name: HashMap::new(),
             events: BinaryHeap::new(),
@@ -396,6 +397,7 @@ fn a_year_of_100_000_domains() {
     let year = Year::new(Scenario {
         domains: 100_000,
         life_ms: days(47),
+        limits: IssuerLimits::LETS_ENCRYPT,
         is_down: three_of_47_days,
         broken_days: 10,
         revocation_day: Some(200),
@@ -434,7 +436,8 @@ fn a_year_of_100_000_domains() {
             during.unreachable
         );
     }
-    // A domain that can never be validated is tried about once a day, and four times once it has expired.
+    // A domain that can never be validated is tried about once a day, and four times a day once it
+    // has expired.
     let worst = year.domains.iter().map(|d| d.attempts_since_success).max();
     assert!(worst.is_some_and(|n| (300..2000).contains(&n)), "{worst:?}");
 }
@@ -444,6 +447,7 @@ fn six_day_certificates() {
     let year = Year::new(Scenario {
         domains: 2_000,
         life_ms: 160 * HOUR_MS,
+        limits: IssuerLimits::LETS_ENCRYPT,
         // Half of the life are 3.3 days: down for two, and one domain in 500 broken for one.
         is_down: |now| (20..22).contains(&(now.since_ms(start()) / DAY_MS).rem_euclid(47)),
         broken_days: 1,
@@ -456,4 +460,34 @@ fn six_day_certificates() {
     let ratio = year.renewals_per_ideal();
     assert!((0.9..1.1).contains(&ratio), "{ratio} of the ideal");
     assert!(year.orders().fold(0.0, f64::max) < year.mean() * 3.5);
+}
+
+#[test]
+fn an_authority_without_exemptions() {
+    // 20,000 certificates need 638 orders a day; 800 are allowed.
+    let orders = Some(RateLimit {
+        calls: 100,
+        per_ms: 3 * 3_600_000,
+    });
+    let year = Year::new(Scenario {
+        domains: 20_000,
+        life_ms: days(47),
+        limits: IssuerLimits {
+            orders,
+            ..IssuerLimits::UNKNOWN
+        },
+        is_down: three_of_47_days,
+        broken_days: 5,
+        revocation_day: None,
+        days: 120,
+    })
+    .run();
+    assert_eq!(year.expired, Vec::<String>::new());
+    assert_eq!(year.authority.refused, 0);
+    // What a day refills, and a full bucket.
+    let busiest = year.orders().fold(0.0, f64::max);
+    assert!(busiest <= 900.0, "{busiest}");
+    // Fewer, since the herd and what outages leave wait for the limit.
+    let ratio = year.renewals_per_ideal();
+    assert!((0.8..1.06).contains(&ratio), "{ratio} of the ideal");
 }
