@@ -129,7 +129,23 @@ impl fmt::Debug for KeyAuthorization {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_parsed_is_safe_in_a_key_and_prints_itself(text in "[-_./=a-zA-Z0-9ä]{0,140}") {
+            if let Ok(token) = Token::parse(&text) {
+                prop_assert!(!text.contains('/') && text.is_ascii());
+                prop_assert_eq!(token.to_string(), &*text);
+            }
+            let _ = Token::of_path(&text);
+            if let Ok(authorization) = KeyAuthorization::parse(&text) {
+                prop_assert_eq!(authorization.as_str(), text);
+            }
+        }
+    }
 
     const THUMBPRINT: &str = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
     const TOKEN: &str = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";

@@ -125,19 +125,7 @@ impl Prover {
             store,
             clock,
             key: Key::edge(&options.group, &options.id),
-            record: EdgeRecord {
-                id: options.id.clone(),
-                group: options.group.clone(),
-                revision: 0,
-                challenge_revision: 0,
-                at: Timestamp::default(),
-                domains: 0,
-                quarantined: Vec::new(),
-                quarantined_total: 0,
-                unproven: Vec::new(),
-                unproven_total: 0,
-                proofs: Vec::new(),
-            },
+            record: EdgeRecord::new(&options.group, &options.id),
             unproven: UnprovenDomains::default(),
         })
     }

@@ -112,8 +112,16 @@ pub async fn connect_to_validate(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<TlsStream<TcpStream>, HandshakeFailure> {
     let mut config = client_config(versions, &["acme-tls/1"]);
-    let verifier = Arc::new(AcceptAnyExtension(provider()));
-    config.dangerous().set_certificate_verifier(verifier);
+    let verifier = AcceptAnyCertificate {
+        provider: Arc::new(provider()),
+        schemes: provider()
+            .signature_verification_algorithms
+            .supported_schemes(),
+        verifies: false,
+    };
+    config
+        .dangerous()
+        .set_certificate_verifier(Arc::new(verifier));
     connect_with(server, name, config).await
 }
 
@@ -138,6 +146,7 @@ pub fn config_with_schemes(
     let verifier = AcceptAnyCertificate {
         provider: Arc::clone(&provider),
         schemes,
+        verifies: true,
     };
     ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
@@ -186,51 +195,14 @@ fn protocols(alpn: &[&str]) -> Vec<Vec<u8>> {
     alpn.iter().map(|name| name.as_bytes().to_vec()).collect()
 }
 
-/// Accepts any certificate and signature. The one of a challenge has a critical extension that
-/// rustls refuses before it verifies the signature; OpenSSL verifies it.
-#[derive(Debug)]
-struct AcceptAnyExtension(CryptoProvider);
-
-impl ServerCertVerifier for AcceptAnyExtension {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 /// Accepts any chain, but verifies that the server has the key of the leaf.
 #[derive(Debug)]
 struct AcceptAnyCertificate {
     provider: Arc<CryptoProvider>,
     schemes: Vec<SignatureScheme>,
+    /// Not those of a challenge: rustls refuses its critical extension before it verifies the
+    /// signature. OpenSSL verifies it.
+    verifies: bool,
 }
 
 impl ServerCertVerifier for AcceptAnyCertificate {
@@ -251,6 +223,9 @@ impl ServerCertVerifier for AcceptAnyCertificate {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if !self.verifies {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, leaf, signature, algorithms)
     }
@@ -261,6 +236,9 @@ impl ServerCertVerifier for AcceptAnyCertificate {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if !self.verifies {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, leaf, signature, algorithms)
     }

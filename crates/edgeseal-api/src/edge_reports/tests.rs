@@ -28,17 +28,9 @@ impl Observe for Counting {
 /// Writes the edge's report that it has applied everything up to `revision`.
 async fn report(store: &dyn Store, revision: u64) {
     let report = EdgeRecord {
-        id: "one".to_owned(),
-        group: "production".to_owned(),
         revision,
-        challenge_revision: 0,
         at: NOW,
-        domains: 0,
-        quarantined: Vec::new(),
-        quarantined_total: 0,
-        unproven: Vec::new(),
-        unproven_total: 0,
-        proofs: Vec::new(),
+        ..EdgeRecord::new("production", "one")
     };
     let write = vec![Write::Put {
         key: Key::edge("production", "one"),

@@ -15,7 +15,7 @@ use edgeseal_core::{
     delivery::{DeliveryConfig, Redirect},
     domain::{DomainState, Environment},
 };
-use edgeseal_edge::{Listeners, LoadedEdge, Options};
+use edgeseal_edge::{Edge, Listeners, LoadedEdge, Options};
 use edgeseal_store::{
     Catalog, Fault, Revision, SharedStore, catalog::ChallengeConfirmation, key::CHALLENGES,
     record::ChallengeRecord,
@@ -143,6 +143,14 @@ fn assert_page(response: &RawResponse, token: &str) {
         response.header("content-type"),
         Some("application/octet-stream")
     );
+}
+
+/// Whether it answers both challenges of `a.com` with [`TOKEN`].
+async fn assert_answers(edge: &Edge) {
+    let page = get(edge.http_addr().unwrap(), "a.com", &path(TOKEN)).await;
+    assert_page(&page, TOKEN);
+    let leaf = validate(edge.https_addr(), "a.com", DEFAULT_VERSIONS).await;
+    assert!(contains(&leaf.unwrap(), &acme_identifier(TOKEN)));
 }
 
 #[tokio::test]
@@ -328,15 +336,7 @@ async fn each_edge_of_the_environment_confirms_and_answers() {
     let confirmation = world.publish(&pending("a.com", TOKEN)).await;
     assert_eq!(confirmation.confirmed, 2);
     for edge in [&first, &second] {
-        assert_page(
-            &get(edge.http_addr().unwrap(), "a.com", &path(TOKEN)).await,
-            TOKEN,
-        );
-        assert!(
-            validate(edge.https_addr(), "a.com", DEFAULT_VERSIONS)
-                .await
-                .is_ok()
-        );
+        assert_answers(edge).await;
     }
     // One that is drained is not waited for.
     second.drain().await;
@@ -449,15 +449,7 @@ async fn challenges_are_answered_without_the_store_and_through_a_hand_over() {
     let mut next = timeout(TIMEOUT, serve).await.unwrap().unwrap();
     next.start_prover().unwrap();
     for edge in [&edge, &next] {
-        assert_page(
-            &get(edge.http_addr().unwrap(), "a.com", &path(TOKEN)).await,
-            TOKEN,
-        );
-        assert!(
-            validate(edge.https_addr(), "a.com", DEFAULT_VERSIONS)
-                .await
-                .is_ok()
-        );
+        assert_answers(edge).await;
     }
     let confirmation = world.publish(&pending("a.com", "next")).await;
     assert_eq!(confirmation.confirmed, 1);

@@ -38,6 +38,26 @@ pub struct EdgeRecord {
     pub proofs: Vec<Proof>,
 }
 
+impl EdgeRecord {
+    /// The report of an edge that has not applied anything yet.
+    #[must_use]
+    pub fn new(group: &str, id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            group: group.to_owned(),
+            revision: 0,
+            challenge_revision: 0,
+            at: Timestamp::default(),
+            domains: 0,
+            quarantined: Vec::new(),
+            quarantined_total: 0,
+            unproven: Vec::new(),
+            unproven_total: 0,
+            proofs: Vec::new(),
+        }
+    }
+}
+
 /// A record that an edge cannot use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {

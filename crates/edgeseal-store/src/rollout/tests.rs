@@ -10,17 +10,10 @@ fn name(text: &str) -> DomainPattern {
 
 fn edge(revision: u64) -> EdgeRecord {
     EdgeRecord {
-        id: "e1".to_owned(),
-        group: "default".to_owned(),
         revision,
-        challenge_revision: 0,
         at: NOW,
         domains: 1,
-        quarantined: Vec::new(),
-        quarantined_total: 0,
-        unproven: Vec::new(),
-        unproven_total: 0,
-        proofs: Vec::new(),
+        ..EdgeRecord::new("default", "e1")
     }
 }
 

@@ -24,17 +24,9 @@ fn authorization(token: &str) -> KeyAuthorization {
 
 fn edge(group: &str, id: &str, challenge_revision: u64) -> EdgeRecord {
     EdgeRecord {
-        id: id.to_owned(),
-        group: group.to_owned(),
-        revision: 0,
         challenge_revision,
         at: NOW,
-        domains: 0,
-        quarantined: Vec::new(),
-        quarantined_total: 0,
-        unproven: Vec::new(),
-        unproven_total: 0,
-        proofs: Vec::new(),
+        ..EdgeRecord::new(group, id)
     }
 }
 
