@@ -8,7 +8,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, DomainPattern, Timestamp, certificate::CertificateId, domain::Environment};
+use crate::{
+    AccountId, DomainPattern, Timestamp,
+    acme::{
+        Backoff, RenewalInfo, RenewalInfoPoll, Seed, Validity,
+        renewal::{Renewal, renewal},
+    },
+    certificate::{CertificateId, CertificateInfo, KeyAlgorithm},
+    domain::Environment,
+};
 
 /// The certificate that is managed for a domain in one environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,11 +39,9 @@ pub struct ManagedCertificate {
     /// Orders in progress, one for each key algorithm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orders: Vec<Order>,
-    /// Consecutive failures.
+    /// Failures since the last certificate, and when the next attempt may be.
     #[serde(default)]
-    pub failures: u32,
-    /// When to do something next: begin an order, continue one, or look whether to renew.
-    pub due: Timestamp,
+    pub backoff: Backoff,
     /// What was issued last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued: Option<IssuedCertificate>,
@@ -86,8 +92,18 @@ pub struct Order {
     pub issuer: String,
     /// The algorithm of the key, whose private part is stored apart, sealed.
     pub key: KeyType,
-    /// The URL of the order (RFC 8555 §7.1.3).
-    pub url: String,
+    /// The URL of the order (RFC 8555 §7.1.3); absent until it is placed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The certificate that it replaces (RFC 9773 §5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// Whether the issuer was asked to sign: it may have issued a certificate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finalizing: bool,
+    /// The chain that was issued (PEM), until it is bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
     /// When it was created.
     pub created: Timestamp,
 }
@@ -116,8 +132,20 @@ pub struct IssuedCertificate {
     pub not_before: Timestamp,
     /// End of validity; of two certificates the earlier.
     pub not_after: Timestamp,
-    /// When to renew it.
+    /// When to renew it, without regard to failures.
     pub renew_at: Timestamp,
+    /// Its identifier in renewal information (RFC 9773 §4.1); absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal_id: Option<String>,
+    /// As [`renewal_id`](Self::renewal_id), of the companion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub companion_renewal_id: Option<String>,
+    /// What its issuer says about the renewal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal_info: Option<RenewalInfo>,
+    /// When to ask the issuer about that.
+    #[serde(default)]
+    pub poll: RenewalInfoPoll,
 }
 
 impl ManagedCertificate {
@@ -134,12 +162,11 @@ impl ManagedCertificate {
             domain_id,
             account,
             environment,
-            due: requested.at,
             requested,
             status: OrderStatus::Applying,
             failure: None,
             orders: Vec::new(),
-            failures: 0,
+            backoff: Backoff::default(),
             issued: None,
         }
     }
@@ -150,8 +177,8 @@ impl ManagedCertificate {
         if self.failure.is_none() {
             return false;
         }
-        self.failures = 0;
-        self.due = now;
+        self.backoff = Backoff::default();
+        self.requested.at = now;
         if self.status == OrderStatus::Failed {
             self.status = OrderStatus::Applying;
         }
@@ -159,7 +186,72 @@ impl ManagedCertificate {
     }
 }
 
+impl IssuedCertificate {
+    /// A certificate of this issuer, about which the issuer was not asked yet.
+    #[must_use]
+    pub fn new(
+        issuer: String,
+        (certificate, companion): (CertificateId, Option<CertificateId>),
+        (not_before, not_after): (Timestamp, Timestamp),
+        domain: &DomainPattern,
+    ) -> Self {
+        let mut issued = Self {
+            certificate,
+            companion,
+            issuer,
+            not_before,
+            not_after,
+            renew_at: not_after,
+            renewal_id: None,
+            companion_renewal_id: None,
+            renewal_info: None,
+            poll: RenewalInfoPoll::default(),
+        };
+        issued.renew_at = issued.renewal(domain).at;
+        issued
+    }
+
+    /// From when until when it can be served.
+    #[must_use]
+    pub const fn validity(&self) -> Validity {
+        Validity {
+            not_before: self.not_before,
+            not_after: self.not_after,
+        }
+    }
+
+    /// When to renew it, and why.
+    #[must_use]
+    pub fn renewal(&self, domain: &DomainPattern) -> Renewal {
+        // Another point in each life, but the same after a restart.
+        let seed = format!("{domain} {}", self.certificate);
+        renewal(self.validity(), self.renewal_info, Seed::of(&seed))
+    }
+
+    /// The identifier, in renewal information, of the certificate with such a key. `primary` is the
+    /// type of the primary certificate's key.
+    #[must_use]
+    pub fn renewal_id(&self, key: KeyType, primary: KeyType) -> Option<&str> {
+        let id = if key == primary {
+            &self.renewal_id
+        } else {
+            &self.companion_renewal_id
+        };
+        id.as_deref()
+    }
+}
+
 impl KeyType {
+    /// The type of a certificate's key; `None` if none is ordered with such a key.
+    #[must_use]
+    pub const fn of(info: &CertificateInfo) -> Option<Self> {
+        match (info.key, info.key_bits) {
+            (KeyAlgorithm::Ecdsa, 256) => Some(Self::P256),
+            (KeyAlgorithm::Rsa, 2048) => Some(Self::Rsa2048),
+            _ => None,
+        }
+    }
+
     /// The name in the configuration and in keys of the store.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -18,6 +18,7 @@ mod draft;
 mod edges;
 mod identities;
 mod ids;
+mod issuers;
 mod key_uses;
 mod listing;
 mod managed_certificates;

@@ -15,6 +15,7 @@ mod accounts;
 mod acme;
 mod alarms;
 mod certificates;
+mod issuers;
 
 pub use accounts::{
     account_access_keys, counted_prefix, identities, policies, user_access_keys, with_policy,
@@ -23,6 +24,7 @@ pub use certificates::{
     account_certificates, certificate_uses, issuer_uses, material_uses, regional_certificates,
     signing_requests,
 };
+pub use issuers::issuer_usage;
 
 /// A key of the store.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +51,14 @@ pub const MATERIALS: &str = "material/";
 pub const SIGNING_REQUESTS: &str = "csr/";
 /// The state of all managed certificates.
 pub const MANAGED_CERTIFICATES: &str = "managed/";
+/// The challenges of all domains that are not cleaned up.
+pub const PROVISIONED_CHALLENGES: &str = "provisioned/";
+/// The accounts at all issuers.
+pub const ISSUER_ACCOUNTS: &str = "issueraccount/";
+/// Whether the issuers take orders.
+pub const ISSUER_HEALTH: &str = "issuerhealth/";
+/// What was used up of the limits of all issuers.
+pub const ISSUER_USAGE: &str = "issuerusage/";
 /// The private keys of all orders in progress.
 pub const ORDER_KEYS: &str = "orderkey/";
 /// The history of all domains.

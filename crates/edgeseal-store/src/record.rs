@@ -15,10 +15,15 @@ use crate::Fault;
 
 mod acme;
 mod edge;
+mod issuers;
 mod summary;
 
 pub use acme::{ChallengeRecord, ChallengeResponse};
 pub use edge::{EdgeRecord, Proof, Quarantined, Unproven};
+pub use issuers::{
+    Challenge, ChallengeMethod, IssuerAccountRecord, IssuerHealthRecord, IssuerUsageRecord,
+    ProvisionedChallengesRecord,
+};
 pub use summary::{
     BindingSummary, CertificateSummary, DomainSummary, decode_summary, encode_summary,
     is_summary_current,

@@ -139,6 +139,23 @@ impl Draft {
             .await
     }
 
+    /// A name for a certificate that its owner did not name: `cert-<id>`, with a further number if
+    /// the account has one of that name.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn unique_certificate_name(
+        &mut self,
+        account: &AccountId,
+        id: CertificateId,
+    ) -> Result<String, Fault> {
+        let mut name = format!("cert-{id}");
+        while self.is_certificate_name_taken(account, &name).await? {
+            name = format!("cert-{id}-{}", self.new_certificate_id().await?);
+        }
+        Ok(name)
+    }
+
     /// Reads the certificate of this name in an account.
     ///
     /// # Errors

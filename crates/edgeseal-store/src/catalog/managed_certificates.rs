@@ -9,8 +9,11 @@ use edgeseal_core::{
     managed_certificate::{KeyType, ManagedCertificate},
 };
 
-use super::{Catalog, Draft};
-use crate::{Fault, Key, record::OrderKeyRecord};
+use super::{ATTEMPTS, Catalog, Draft};
+use crate::{
+    CommitError, Expect, Fault, Key, Txn, Write,
+    record::{self, OrderKeyRecord},
+};
 
 impl Catalog {
     /// The state of a domain's managed certificate; `None` if it is not managed.
@@ -44,6 +47,87 @@ impl Catalog {
             .map(Some)
             .map_err(Fault::of("unseal the key of an order"))
     }
+
+    /// Changes the state of a managed certificate, and stores the private key of an order (PKCS#8
+    /// DER), sealed; deletes keys that no order has any more. Returns the new state, or `None` if
+    /// there is none or it is another domain's. Not audited: what was asked for is.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn update_managed_certificate(
+        &self,
+        (name, environment, domain_id): (&DomainPattern, Environment, i64),
+        key: Option<(KeyType, &Secret)>,
+        change: impl Fn(&mut ManagedCertificate) + Send + Sync,
+    ) -> Result<Option<ManagedCertificate>, Fault> {
+        let holder = Key::managed_certificate(name, environment);
+        for _ in 0..ATTEMPTS {
+            // Held until the store has committed: see `seal::RetiredKeys`.
+            let _sealing = self.keyring.seal_guard();
+            let Some(entry) = self.store.get(&holder).await? else {
+                return Ok(None);
+            };
+            let before: ManagedCertificate = record::decode(&entry.value)?;
+            if before.domain_id != domain_id {
+                return Ok(None);
+            }
+            let mut after = before.clone();
+            change(&mut after);
+            let mut txn = Txn {
+                expect: vec![Expect::same_as(holder.clone(), Some(&entry))],
+                write: vec![Write::put(holder.clone(), record::encode(&after)?)],
+            };
+            if let Some((key_type, private_key)) = key {
+                let key = Key::order_key(name, environment, key_type);
+                let sealed_key = self.keyring.seal_text(private_key, &key);
+                let value = record::encode(&OrderKeyRecord { sealed_key })?;
+                txn.write.push(Write::put(key, value));
+            }
+            for order in &before.orders {
+                if !after.orders.iter().any(|kept| kept.key == order.key) {
+                    let key = Key::order_key(name, environment, order.key);
+                    txn.write.push(Write::Delete(key));
+                }
+            }
+            match self.store.commit(txn).await {
+                Ok(_) => return Ok(Some(after)),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Fault(fault)) => return Err(fault),
+            }
+        }
+        Err(Fault::new(
+            "change a managed certificate: it changed all the time",
+        ))
+    }
+
+    /// The private key of the certificate that was issued last, of the type given.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed or the key does not open.
+    pub async fn issued_key(
+        &self,
+        managed: &ManagedCertificate,
+        key_type: KeyType,
+    ) -> Result<Option<Secret>, Fault> {
+        let Some(issued) = &managed.issued else {
+            return Ok(None);
+        };
+        for id in std::iter::once(issued.certificate).chain(issued.companion) {
+            let row = self.certificate(id).await?;
+            let Some(row) = row.filter(|row| KeyType::of(&row.info) == Some(key_type)) else {
+                continue;
+            };
+            let Some(material) = self.material(&row.material).await? else {
+                continue;
+            };
+            let holder = Key::material(&row.material);
+            let opened = self.keyring.open(&material.sealed_key, &holder);
+            return opened
+                .map(Some)
+                .map_err(Fault::of("unseal the key of a certificate"));
+        }
+        Ok(None)
+    }
 }
 
 impl Draft {
@@ -66,21 +150,6 @@ impl Draft {
     pub fn put_managed_certificate(&mut self, managed: &ManagedCertificate) -> Result<(), Fault> {
         let key = Key::managed_certificate(&managed.domain, managed.environment);
         self.put(key, managed)
-    }
-
-    /// Stores the private key (PKCS#8 DER) of an order, sealed.
-    ///
-    /// # Errors
-    /// Never in practice; see [`crate::record::encode`].
-    pub fn put_order_key(
-        &mut self,
-        managed: &ManagedCertificate,
-        key_type: KeyType,
-        private_key: &Secret,
-    ) -> Result<(), Fault> {
-        let key = Key::order_key(&managed.domain, managed.environment, key_type);
-        let sealed_key = self.catalog.keyring.seal_text(private_key, &key);
-        self.put(key, &OrderKeyRecord { sealed_key })
     }
 
     /// Deletes the private keys of orders that are finished.

@@ -46,6 +46,12 @@ pub static SEALED_KINDS: &[SealedKind] = &[
         expires: None,
     },
     SealedKind {
+        name: "accounts at issuers",
+        prefix: key::ISSUER_ACCOUNTS,
+        form: SealedLocation::Field("sealed_credentials"),
+        expires: None,
+    },
+    SealedKind {
         name: "audit secrets",
         prefix: key::AUDIT_CHAIN_SECRET,
         form: SealedLocation::Field("sealed_secret"),

@@ -9,6 +9,7 @@ use edgeseal_core::{
     account::Account,
     certificate::{Certificate, CertificateInfo, Digest, KeyAlgorithm, OriginalPem, Subject},
     domain::Environment,
+    managed_certificate::{KeyType, ManagedCertificate, OrderRequest},
     quota::{OverQuota, Quota},
     ticket::TicketPeriod,
 };
@@ -126,7 +127,36 @@ async fn filled(store: SharedStore, keyring: &Keyring) -> (Catalog, NewAccessKey
     let made =
         ticket_key::get_or_create(store, keyring, Environment::Production, period, NOW).await;
     made.unwrap();
+    let secret = Secret::new(b"credentials".to_vec());
+    let of = ("https://ca.example/dir", [].as_slice());
+    let made = catalog.put_issuer_account("issuer", None, of, &secret, NOW);
+    assert!(made.await.unwrap());
+    add_order(&catalog).await;
     (catalog, key)
+}
+
+async fn add_order(catalog: &Catalog) {
+    let domain = DomainPattern::parse("a.example.com").unwrap();
+    let requested = OrderRequest {
+        at: NOW,
+        access_key: String::new(),
+        action: String::new(),
+        request_id: String::new(),
+    };
+    let of = (domain.clone(), 1);
+    let managed = ManagedCertificate::requested(of, account(), Environment::Production, requested);
+    let (managed, audit) = (&managed, audit_context("order"));
+    let made = catalog.transact(&audit, |mut draft| async move {
+        draft.put_managed_certificate(managed)?;
+        Ok::<_, ChangeError<OverQuota>>((draft, ()))
+    });
+    made.await.unwrap();
+    let (of, key) = (
+        (&domain, Environment::Production, 1),
+        Secret::new(b"key of an order".to_vec()),
+    );
+    let updated = catalog.update_managed_certificate(of, Some((KeyType::P256, &key)), |_| {});
+    assert!(updated.await.unwrap().is_some());
 }
 
 async fn add_certificate(catalog: &Catalog, content: &str) {
@@ -217,7 +247,7 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         let keyring = Keyring::parse(&old).unwrap();
         let (catalog, key) = filled(Arc::clone(&store), &keyring).await;
         let first = keyring.active();
-        assert_eq!(count_sealed(&*store).await.unwrap().under(first), 6);
+        assert_eq!(count_sealed(&*store).await.unwrap().under(first), 8);
         assert!(!is_finished(&*store, &keyring).await.unwrap());
 
         let (_, ring) = with_new_key(&old);
@@ -225,13 +255,13 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         begin(&*store, keyring.active()).await.unwrap();
         assert!(!is_finished(&*store, &keyring).await.unwrap());
         let proof = reseal(&*store, &keyring).await;
-        assert_eq!((proof.opened, proof.failed), (6, 0));
+        assert_eq!((proof.opened, proof.failed), (8, 0));
         finish(&*store, keyring.active(), NOW).await.unwrap();
         assert!(is_finished(&*store, &keyring).await.unwrap());
         let census = count_sealed(&*store).await.unwrap();
         assert_eq!(
             (census.under(first), census.under(keyring.active())),
-            (0, 6)
+            (0, 8)
         );
 
         keyring.remove_key(first).unwrap();
@@ -354,7 +384,7 @@ async fn unopenable_records_are_reported_and_kept() {
 
     keyring.replace(&with_new_key(&old).1).unwrap();
     let proof = reseal(&*store, &keyring).await;
-    assert_eq!((proof.opened, proof.failed), (6, 2));
+    assert_eq!((proof.opened, proof.failed), (8, 2));
     let (first, why) = proof.first_failure.unwrap();
     assert_eq!(first, holder);
     let needed = stranger.active().to_string();
@@ -397,6 +427,6 @@ async fn an_interrupted_reseal_is_resumed() {
     let keyring = Keyring::parse(&text).unwrap();
     assert!(!is_finished(&store, &keyring).await.unwrap());
     let proof = reseal(&store, &keyring).await;
-    assert_eq!((proof.opened, proof.failed), (26, 0));
+    assert_eq!((proof.opened, proof.failed), (28, 0));
     assert_eq!(count_sealed(&store).await.unwrap().under(first.active()), 0);
 }

@@ -29,12 +29,17 @@ async fn change_managed(
     let changed = catalog.transact(&audit, async |mut draft| {
         for managed in put {
             draft.put_managed_certificate(managed)?;
-            draft.put_order_key(managed, KeyType::P256, &Secret::new(b"a key".to_vec()))?;
         }
         draft.change_domain(before, after).await?;
         Ok::<_, Never>((draft, ()))
     });
     changed.await.unwrap();
+    let key = Secret::new(b"a key".to_vec());
+    for managed in put {
+        let of = (&managed.domain, managed.environment, managed.domain_id);
+        let stored = catalog.update_managed_certificate(of, Some((KeyType::P256, &key)), |_| {});
+        assert!(stored.await.unwrap().is_some());
+    }
 }
 
 #[tokio::test]

@@ -143,18 +143,16 @@ async fn reusable(
     let Some((not_after, not_before)) = lives.into_iter().min() else {
         return Ok(None);
     };
-    let renew_at = not_before.plus_ms(not_after.since_ms(not_before) / 3 * 2);
-    if renew_at <= now {
+    let companion = binding.companion.as_ref().map(|it| it.certificate);
+    let issued = IssuedCertificate::new(
+        String::new(),
+        (binding.certificate, companion),
+        (not_before, not_after),
+        &domain.name,
+    );
+    if issued.renew_at <= now {
         return Ok(None);
     }
-    let issued = IssuedCertificate {
-        certificate: binding.certificate,
-        companion: binding.companion.as_ref().map(|it| it.certificate),
-        issuer: String::new(),
-        not_before,
-        not_after,
-        renew_at,
-    };
     let binding = Binding {
         enabled: true,
         updated: now,

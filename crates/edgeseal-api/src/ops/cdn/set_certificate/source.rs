@@ -252,7 +252,7 @@ impl UploadedCertificate {
         let id = draft.new_certificate_id().await?;
         let name = match &self.name {
             Some(name) => name.clone(),
-            None => unique_name(draft, call, id).await?,
+            None => draft.unique_certificate_name(call.account(), id).await?,
         };
         Ok(CertificateRecord {
             id,
@@ -278,18 +278,6 @@ impl UploadedCertificate {
 
 fn refused(error: StoreError) -> ChangeError<Error> {
     ChangeError::Refused(error.into())
-}
-
-/// `cert-<id>`, with a further number if the name is taken already.
-async fn unique_name(draft: &mut Draft, call: &Authorized, id: CertificateId) -> Resolved<String> {
-    let mut name = format!("cert-{id}");
-    while draft
-        .is_certificate_name_taken(call.account(), &name)
-        .await?
-    {
-        name = format!("cert-{id}-{}", draft.new_certificate_id().await?);
-    }
-    Ok(name)
 }
 
 fn check_usable(certificate: &CertificateRecord, call: &Authorized) -> Result<(), Error> {

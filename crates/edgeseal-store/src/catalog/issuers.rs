@@ -1,0 +1,202 @@
+//! What the orders of managed certificates need besides their own state: accounts at issuers, what
+//! was used up of their limits, and challenges to clean up.
+//!
+//! None of it is audited: it is progress of a change that somebody asked for, and the change itself
+//! is audited.
+
+use edgeseal_core::{
+    DomainPattern, Secret, Timestamp,
+    acme::{Counter, Usage},
+    domain::Environment,
+    rate::GcraState,
+};
+
+use super::Catalog;
+use crate::{
+    CommitError, Expect, Fault, Key, Txn, Write, key,
+    record::{
+        self, Challenge, IssuerAccountRecord, IssuerHealthRecord, IssuerUsageRecord,
+        ProvisionedChallengesRecord,
+    },
+    write_all,
+};
+
+/// How long a counter of an issuer's limit is kept after it was last used: longer than the longest
+/// period of a documented limit, a week.
+const USAGE_TTL_MS: i64 = 8 * 24 * 60 * 60 * 1000;
+
+impl Catalog {
+    /// The account at an issuer, with its credentials.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed or the credentials do not open.
+    pub async fn issuer_account(
+        &self,
+        issuer: &str,
+    ) -> Result<Option<(IssuerAccountRecord, Secret)>, Fault> {
+        let key = Key::issuer_account(issuer);
+        let Some(account) = self.read::<IssuerAccountRecord>(&key).await? else {
+            return Ok(None);
+        };
+        let opened = self.keyring.open_text(&account.sealed_credentials, &key);
+        let credentials = opened.map_err(Fault::of("unseal the account at an issuer"))?;
+        Ok(Some((account, credentials)))
+    }
+
+    /// Stores the account at an issuer, in the place of `before`. Returns whether it did: not if
+    /// another process has stored one meanwhile.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn put_issuer_account(
+        &self,
+        issuer: &str,
+        before: Option<&IssuerAccountRecord>,
+        (directory, contact): (&str, &[String]),
+        credentials: &Secret,
+        now: Timestamp,
+    ) -> Result<bool, Fault> {
+        let key = Key::issuer_account(issuer);
+        let _sealing = self.keyring.seal_guard();
+        let found = self.store.get(&key).await?;
+        let stored: Option<IssuerAccountRecord> = match &found {
+            Some(entry) => Some(record::decode(&entry.value)?),
+            None => None,
+        };
+        if stored.as_ref().map(|it| (&it.directory, it.created))
+            != before.map(|it| (&it.directory, it.created))
+        {
+            return Ok(false);
+        }
+        let account = IssuerAccountRecord {
+            directory: directory.to_owned(),
+            contact: contact.to_vec(),
+            sealed_credentials: self.keyring.seal_text(credentials, &key),
+            created: now,
+        };
+        let txn = Txn {
+            expect: vec![Expect::same_as(key.clone(), found.as_ref())],
+            write: vec![Write::put(key, record::encode(&account)?)],
+        };
+        match self.store.commit(txn).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict { .. }) => Ok(false),
+            Err(CommitError::Fault(fault)) => Err(fault),
+        }
+    }
+
+    /// Forgets the account at an issuer, which does not know it any more.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn delete_issuer_account(&self, issuer: &str) -> Result<(), Fault> {
+        let write = vec![Write::Delete(Key::issuer_account(issuer))];
+        write_all(&*self.store, write).await.map(drop)
+    }
+
+    /// Whether an issuer takes orders.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn issuer_health(&self, issuer: &str) -> Result<IssuerHealthRecord, Fault> {
+        let found = self.read(&Key::issuer_health(issuer)).await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Stores whether an issuer takes orders.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn put_issuer_health(
+        &self,
+        issuer: &str,
+        health: &IssuerHealthRecord,
+    ) -> Result<(), Fault> {
+        let write = Write::put(Key::issuer_health(issuer), record::encode(health)?);
+        write_all(&*self.store, vec![write]).await.map(drop)
+    }
+
+    /// What was used up of an issuer's limits.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn issuer_usage(&self, issuer: &str) -> Result<Usage, Fault> {
+        let prefix = key::issuer_usage(issuer);
+        let page = self.store.list(&prefix, None, usize::MAX).await?;
+        let mut counters = Vec::with_capacity(page.entries.len());
+        for entry in page.entries {
+            let counter = entry.key.as_str().strip_prefix(&prefix);
+            if let Some(counter) = counter.and_then(Counter::parse) {
+                let usage: IssuerUsageRecord = record::decode(&entry.value)?;
+                counters.push((counter, usage.used));
+            }
+        }
+        Ok(Usage::restore(counters))
+    }
+
+    /// Stores counters of an issuer's limits.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn put_issuer_usage(
+        &self,
+        issuer: &str,
+        counters: &[(Counter, GcraState)],
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let put = |(counter, state): &(Counter, GcraState)| {
+            Ok(Write::Put {
+                key: Key::issuer_usage(issuer, counter),
+                value: record::encode(&IssuerUsageRecord { used: *state })?,
+                expires: Some(now.plus_ms(USAGE_TTL_MS)),
+            })
+        };
+        let write = counters
+            .iter()
+            .map(put)
+            .collect::<Result<Vec<_>, Fault>>()?;
+        if write.is_empty() {
+            return Ok(());
+        }
+        write_all(&*self.store, write).await.map(drop)
+    }
+
+    /// The challenges that were provisioned for a domain and are not cleaned up.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn provisioned_challenges(
+        &self,
+        name: &DomainPattern,
+        environment: Environment,
+    ) -> Result<Vec<Challenge>, Fault> {
+        let key = Key::provisioned_challenges(name, environment);
+        let found: Option<ProvisionedChallengesRecord> = self.read(&key).await?;
+        Ok(found.map(|found| found.challenges).unwrap_or_default())
+    }
+
+    /// Stores which challenges are provisioned for a domain; none of them deletes the record. Only
+    /// one process at a time may work on a domain.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn put_provisioned_challenges(
+        &self,
+        name: &DomainPattern,
+        environment: Environment,
+        challenges: Vec<Challenge>,
+    ) -> Result<(), Fault> {
+        let key = Key::provisioned_challenges(name, environment);
+        let write = if challenges.is_empty() {
+            Write::Delete(key)
+        } else {
+            let record = ProvisionedChallengesRecord {
+                domain: name.clone(),
+                environment,
+                challenges,
+            };
+            Write::put(key, record::encode(&record)?)
+        };
+        write_all(&*self.store, vec![write]).await.map(drop)
+    }
+}
