@@ -22,6 +22,8 @@ pub mod random;
 pub mod secrets;
 pub mod wait;
 
+#[cfg(feature = "acme")]
+pub mod acme_proxy;
 #[cfg(feature = "program")]
 pub mod clock;
 #[cfg(feature = "dns")]
@@ -34,6 +36,8 @@ pub mod http;
 pub mod observed_store;
 #[cfg(feature = "net")]
 pub mod origin;
+#[cfg(feature = "acme")]
+pub mod pebble;
 #[cfg(feature = "net")]
 pub mod raw;
 #[cfg(feature = "net")]
