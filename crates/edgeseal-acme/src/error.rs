@@ -1,0 +1,183 @@
+//! What went wrong with an order, told apart by what to do about it.
+
+use edgeseal_core::{Timestamp, domain::CertificateLocked, quota::OverQuota};
+use edgeseal_store::Fault;
+use http::StatusCode;
+use instant_acme::{Error, Problem};
+
+use crate::http_client::{ErrorResponse, NoResponse};
+
+/// Prefix of the problem types of RFC 8555 §6.7.
+const ACME_ERROR: &str = "urn:ietf:params:acme:error:";
+/// The authority wants the same request with another nonce (RFC 8555 §6.5).
+pub(crate) const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
+/// A part of the protocol that the authority does not have; not a type of RFC 8555.
+pub(crate) const UNSUPPORTED: &str = "unsupported";
+/// Longest reason that is shown, in characters.
+const REASON_MAX: usize = 400;
+
+/// Why a step of an order was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The authority limits us, or is down: to be asked again later, or another one instead.
+    #[error("{reason}")]
+    Paused {
+        /// Why.
+        reason: String,
+        /// Whether it limits us, and is not down.
+        limited: bool,
+        /// When the authority says that it may be asked again.
+        retry_at: Option<Timestamp>,
+    },
+    /// The authority refuses.
+    #[error("{reason}")]
+    Refused {
+        /// The type of the problem without its prefix, as in `rejectedIdentifier`; empty if the
+        /// authority gave none.
+        kind: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something on this side is missing: a setting, or another kind of challenge.
+    #[error("{0}")]
+    Unable(String),
+    /// The authority has not decided yet: to be looked at again soon.
+    #[error("the authority has not decided yet")]
+    Undecided,
+    /// The certificate of the domain must not be changed now.
+    #[error(transparent)]
+    Locked(#[from] CertificateLocked),
+    /// The domain was deleted, or its certificate is not managed any more: the order ends.
+    #[error("the order was stopped")]
+    Stopped,
+    /// The program ends; the order goes on after the next start.
+    #[error("the program ends")]
+    Interrupted,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Fault),
+}
+
+impl OrderError {
+    /// Whether the authority gave a problem of this type (RFC 8555 §6.7, without the prefix).
+    pub(crate) fn is_kind(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused { kind, .. } if kind == wanted)
+    }
+
+    fn refused(problem: &Problem) -> Self {
+        Self::Refused {
+            kind: kind(problem).to_owned(),
+            reason: describe(problem),
+        }
+    }
+}
+
+impl From<OverQuota> for OrderError {
+    fn from(over: OverQuota) -> Self {
+        Self::Unable(over.to_string())
+    }
+}
+
+impl From<Error> for OrderError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Api(problem) => Self::refused(&problem),
+            Error::Other(cause) => match cause.downcast::<ErrorResponse>() {
+                Ok(response) => response.into_error(),
+                Err(cause) => unavailable(&*cause),
+            },
+            Error::Timeout(_) => Self::Undecided,
+            Error::Unsupported(what) => Self::Refused {
+                kind: UNSUPPORTED.to_owned(),
+                reason: format!("the authority does not support {what}"),
+            },
+            other => Self::Paused {
+                reason: format!(
+                    "its response was not understood: {}",
+                    printable(&other.to_string())
+                ),
+                limited: false,
+                retry_at: None,
+            },
+        }
+    }
+}
+
+impl ErrorResponse {
+    fn into_error(self) -> OrderError {
+        let limited = self.status == StatusCode::TOO_MANY_REQUESTS
+            || self
+                .problem
+                .as_ref()
+                .is_some_and(|it| kind(it) == "rateLimited");
+        if !limited
+            && !self.status.is_server_error()
+            && let Some(problem) = &self.problem
+        {
+            return OrderError::refused(problem);
+        }
+        let said = self.problem.as_ref().map(describe);
+        let status = self.status.as_u16();
+        let reason = match (limited, said) {
+            (true, Some(said)) => format!("it limits the rate: {said}"),
+            (true, None) => "it limits the rate".to_owned(),
+            (false, Some(said)) => format!("it answers with status {status}: {said}"),
+            (false, None) => format!("it answers with status {status}"),
+        };
+        OrderError::Paused {
+            reason,
+            limited,
+            retry_at: self.retry_at,
+        }
+    }
+}
+
+fn unavailable(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> OrderError {
+    let reason = match cause.downcast_ref::<NoResponse>() {
+        Some(NoResponse::Connect(error)) => {
+            let mut innermost: &dyn std::error::Error = error;
+            while let Some(source) = innermost.source() {
+                innermost = source;
+            }
+            format!(
+                "it cannot be reached: {}",
+                printable(&innermost.to_string())
+            )
+        }
+        _ => printable(&cause.to_string()),
+    };
+    OrderError::Paused {
+        reason,
+        limited: false,
+        retry_at: None,
+    }
+}
+
+fn kind(problem: &Problem) -> &str {
+    let kind = problem.r#type.as_deref().unwrap_or_default();
+    kind.strip_prefix(ACME_ERROR).unwrap_or(kind)
+}
+
+/// A problem document as one sentence, safe to show.
+pub(crate) fn describe(problem: &Problem) -> String {
+    let mut text = problem.detail.clone().unwrap_or_default();
+    let details = problem.subproblems.iter();
+    for detail in details.filter_map(|sub| sub.detail.as_deref()) {
+        text.push_str("; ");
+        text.push_str(detail);
+    }
+    match kind(problem) {
+        "" => printable(&text),
+        kind => format!("{} ({})", printable(&text), printable(kind)),
+    }
+}
+
+/// A text from an authority: bounded, on one line.
+pub(crate) fn printable(text: &str) -> String {
+    let on_one_line = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim()
+        .chars()
+        .take(REASON_MAX)
+        .map(on_one_line)
+        .collect()
+}

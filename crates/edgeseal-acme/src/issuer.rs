@@ -1,0 +1,149 @@
+//! Issuers: the authorities that certificates are ordered from, in the order of preference.
+
+use std::fmt;
+
+use edgeseal_core::{Secret, Timestamp, managed_certificate::KeyType};
+
+use rustls::pki_types::CertificateDer;
+use serde::Deserialize;
+
+use crate::http_client::AuthorityClient;
+
+/// Longest name of an issuer.
+const NAME_MAX: usize = 64;
+
+/// The configuration of an issuer.
+#[derive(Clone, Debug)]
+pub struct IssuerConfig {
+    /// Its name in the configuration, in the store and in messages: letters, digits, `.`, `-` and `_`.
+    pub name: String,
+    /// URL of its directory (RFC 8555 §7.1.1), `https`.
+    pub directory: String,
+    /// Where the authority writes to, as in `mailto:ops@example.com`.
+    pub contact: Vec<String>,
+    /// Whether the operator agrees to its terms of service. Nothing is ordered otherwise.
+    pub accept_terms: bool,
+    /// Authorities that vouch for the directory's server; none: those of the system.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// The profile of its certificates, if it offers several.
+    pub profile: Option<String>,
+    /// The account at the authority that orders are billed to (RFC 8555 §7.3.4).
+    pub external_account: Option<ExternalAccount>,
+    /// The keys of its certificates.
+    pub key: IssuedKeys,
+    /// Whether a renewal keeps the key. By default each certificate has a new one.
+    pub keep_key: bool,
+}
+
+/// An account that the operator has at an authority by other means.
+#[derive(Clone, Debug)]
+pub struct ExternalAccount {
+    /// Its identifier.
+    pub key_id: String,
+    /// The key that proves it, decoded.
+    pub hmac_key: Secret,
+}
+
+/// The keys for which certificates are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IssuedKeys {
+    /// ECDSA on P-256.
+    #[default]
+    P256,
+    /// RSA of 2048 bits.
+    Rsa2048,
+    /// Both: the certificate with the RSA key is bound as the companion.
+    Both,
+}
+
+/// Why an issuer cannot be used as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidIssuer {
+    /// A name that cannot be part of a key of the store.
+    #[error("the name of an issuer is 1 to {NAME_MAX} letters, digits, \".\", \"-\" or \"_\"")]
+    Name,
+    /// Two issuers have this name.
+    #[error("two issuers have the name {0}")]
+    Duplicate(String),
+    /// Not an https URL.
+    #[error("{directory:?} is not the URL of a directory: https://... is expected")]
+    Directory {
+        /// The URL given.
+        directory: String,
+    },
+    /// The authorities for the directory's server cannot be read.
+    #[error("there is no certificate of an authority in the root file")]
+    Roots,
+    /// The system knows no authorities.
+    #[error("no certificate authority is known to this system: set root_file")]
+    NoSystemRoots,
+    /// The crypto provider refuses.
+    #[error("TLS to the issuer cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+impl IssuedKeys {
+    /// The types of the keys, that of the primary certificate first.
+    #[must_use]
+    pub const fn types(self) -> &'static [KeyType] {
+        match self {
+            Self::P256 => &[KeyType::P256],
+            Self::Rsa2048 => &[KeyType::Rsa2048],
+            Self::Both => &[KeyType::P256, KeyType::Rsa2048],
+        }
+    }
+}
+
+/// An issuer with its HTTP client.
+pub(crate) struct Issuer {
+    pub(crate) config: IssuerConfig,
+    pub(crate) http: AuthorityClient,
+}
+
+impl Issuer {
+    fn new(config: IssuerConfig, clock: fn() -> Timestamp) -> Result<Self, InvalidIssuer> {
+        let in_name = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+        let name = &config.name;
+        if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(in_name) {
+            return Err(InvalidIssuer::Name);
+        }
+        let url = config.directory.parse::<http::Uri>();
+        let is_https = |url: &http::Uri| url.scheme_str() == Some("https") && url.host().is_some();
+        if !url.is_ok_and(|url| is_https(&url)) {
+            return Err(InvalidIssuer::Directory {
+                directory: config.directory,
+            });
+        }
+        let http = AuthorityClient::new(config.roots.clone(), clock)?;
+        Ok(Self { config, http })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.config.name
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.config.fmt(f)
+    }
+}
+
+/// Checks the configured issuers.
+///
+/// # Errors
+/// [`InvalidIssuer`] of the first that has one.
+pub(crate) fn issuers(
+    configs: Vec<IssuerConfig>,
+    clock: fn() -> Timestamp,
+) -> Result<Vec<Issuer>, InvalidIssuer> {
+    let mut issuers: Vec<Issuer> = Vec::with_capacity(configs.len());
+    for config in configs {
+        if issuers.iter().any(|issuer| issuer.name() == config.name) {
+            return Err(InvalidIssuer::Duplicate(config.name));
+        }
+        issuers.push(Issuer::new(config, clock)?);
+    }
+    Ok(issuers)
+}

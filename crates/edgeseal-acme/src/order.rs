@@ -1,0 +1,378 @@
+//! One order, from the request for it to the chain: each step is stored before the next one is
+//! taken, so that it goes on after a crash where it was.
+
+use std::{sync::Arc, time::Duration};
+
+use edgeseal_core::{
+    DomainPattern, Secret, Timestamp,
+    acme::OrderKind,
+    domain::{CertificateLocked, Domain, Environment},
+    managed_certificate::{KeyType, ManagedCertificate, Order},
+};
+use edgeseal_store::{Catalog, Fault, record::Challenge};
+use instant_acme::OrderStatus;
+use tokio::sync::watch;
+
+use crate::{
+    accounts::Accounts,
+    authority::{Authority, RemoteOrder},
+    certificate_key,
+    challenge::{ChallengeSolver, choose},
+    error::OrderError,
+    issuer::Issuer,
+};
+
+/// How long one look at an order waits for the authority. What takes longer is looked at again
+/// later, and holds up no other order meanwhile.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What an order needs.
+pub(crate) struct OrderDriver {
+    pub(crate) catalog: Catalog,
+    pub(crate) issuers: Vec<Issuer>,
+    pub(crate) accounts: Accounts,
+    /// In the order of preference.
+    pub(crate) solvers: Vec<Arc<dyn ChallengeSolver>>,
+    pub(crate) clock: fn() -> Timestamp,
+    /// Whether the program ends: nothing new is begun, and nothing is waited for.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// The certificate that is ordered: the domain as it was when the order began.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) domain: DomainPattern,
+    pub(crate) domain_id: i64,
+    pub(crate) environment: Environment,
+}
+
+/// A chain (PEM) and its key.
+pub(crate) struct IssuedChain {
+    pub(crate) chain: String,
+    pub(crate) key: Secret,
+}
+
+impl Target {
+    pub(crate) fn of(managed: &ManagedCertificate) -> Self {
+        Self {
+            domain: managed.domain.clone(),
+            domain_id: managed.domain_id,
+            environment: managed.environment,
+        }
+    }
+}
+
+impl OrderDriver {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// The issuer of this name, if it is still configured.
+    pub(crate) fn issuer(&self, name: &str) -> Option<&Issuer> {
+        self.issuers.iter().find(|issuer| issuer.name() == name)
+    }
+
+    /// Makes the keys of new orders at an issuer, and stores them.
+    pub(crate) async fn begin(
+        &self,
+        target: &Target,
+        issuer: &Issuer,
+        kind: OrderKind,
+    ) -> Result<ManagedCertificate, OrderError> {
+        self.check_wanted(target).await?;
+        let mut managed = self.managed(target).await?;
+        for key_type in issuer.config.key.types() {
+            if managed.orders.iter().any(|order| order.key == *key_type) {
+                continue;
+            }
+            let key = self.key(&managed, issuer, *key_type).await?;
+            let replaces = managed
+                .issued
+                .as_ref()
+                .filter(|_| kind == OrderKind::Replacement)
+                .and_then(|issued| issued.renewal_id(*key_type, issuer.config.key.types()[0]));
+            let order = Order {
+                issuer: issuer.name().to_owned(),
+                key: *key_type,
+                url: None,
+                replaces: replaces.map(str::to_owned),
+                finalizing: false,
+                chain: None,
+                created: self.now(),
+            };
+            let add = |managed: &mut ManagedCertificate| managed.orders.push(order.clone());
+            managed = self.update(target, Some((*key_type, &key)), add).await?;
+        }
+        Ok(managed)
+    }
+
+    /// Brings all orders in progress to their end: the chains that the issuer signed.
+    pub(crate) async fn complete(
+        &self,
+        managed: &ManagedCertificate,
+    ) -> Result<Vec<IssuedChain>, OrderError> {
+        let target = Target::of(managed);
+        let mut issued = Vec::with_capacity(managed.orders.len());
+        for order in &managed.orders {
+            let key = self.catalog.order_key(managed, order.key).await?;
+            let gone = || OrderError::Unable("the key of the order is gone".to_owned());
+            let key = key.ok_or_else(gone)?;
+            let chain = match &order.chain {
+                Some(chain) => chain.clone(),
+                None => self.chain(&target, order, &key).await?,
+            };
+            issued.push(IssuedChain { chain, key });
+        }
+        Ok(issued)
+    }
+
+    async fn chain(
+        &self,
+        target: &Target,
+        order: &Order,
+        key: &Secret,
+    ) -> Result<String, OrderError> {
+        let issuer = self.issuer(&order.issuer).ok_or_else(|| {
+            OrderError::Unable(format!("issuer {} is no longer configured", order.issuer))
+        })?;
+        let authority = self.accounts.at(issuer).await?;
+        let mut remote = match &order.url {
+            Some(url) => authority.order(url).await?,
+            None => self.place(target, order, issuer, &authority).await?,
+        };
+        if remote.status() == OrderStatus::Pending {
+            self.check_wanted(target).await?;
+            self.prove(target, &mut remote).await?;
+            self.patiently(remote.wait_until_ready(PATIENCE)).await?;
+        }
+        if remote.status() == OrderStatus::Ready {
+            self.check_wanted(target).await?;
+            self.update_order(target, order.key, |order| order.finalizing = true)
+                .await?;
+            let request = certificate_key::signing_request(&target.domain, key);
+            let request = request.map_err(Fault::of("sign the request for a certificate"))?;
+            remote.finalize(&request).await?;
+        }
+        if remote.status() == OrderStatus::Invalid {
+            return Err(remote.failure().await);
+        }
+        let chain = self.patiently(remote.certificate(PATIENCE)).await?;
+        self.update_order(target, order.key, |order| order.chain = Some(chain.clone()))
+            .await?;
+        Ok(chain)
+    }
+
+    async fn place(
+        &self,
+        target: &Target,
+        order: &Order,
+        issuer: &Issuer,
+        authority: &Authority,
+    ) -> Result<RemoteOrder, OrderError> {
+        self.check_wanted(target).await?;
+        let profile = issuer.config.profile.as_deref();
+        let replaces = order.replaces.as_deref();
+        let remote = authority
+            .new_order(&target.domain, profile, replaces)
+            .await?;
+        tracing::debug!(domain = %target.domain, url = remote.url(), "order placed");
+        let url = remote.url().to_owned();
+        self.update_order(target, order.key, |order| order.url = Some(url.clone()))
+            .await?;
+        Ok(remote)
+    }
+
+    /// Proves the authorizations that are pending.
+    async fn prove(&self, target: &Target, remote: &mut RemoteOrder) -> Result<(), OrderError> {
+        let mut chosen = Vec::new();
+        for offered in remote.pending().await? {
+            let challenge = choose(&self.solvers, &offered).ok_or_else(|| unprovable(&offered))?;
+            chosen.push(challenge.clone());
+        }
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let (name, environment) = (&target.domain, target.environment);
+        let mut noted = self
+            .catalog
+            .provisioned_challenges(name, environment)
+            .await?;
+        let new: Vec<_> = chosen
+            .iter()
+            .filter(|it| !noted.contains(it))
+            .cloned()
+            .collect();
+        noted.extend(new);
+        self.catalog
+            .put_provisioned_challenges(name, environment, noted)
+            .await?;
+        for solver in &self.solvers {
+            let challenges = of_method(&chosen, &**solver);
+            if !challenges.is_empty() {
+                self.patiently(solver.provision(environment, &challenges))
+                    .await?;
+            }
+        }
+        for challenge in &chosen {
+            if let Err(error) = remote.set_ready(challenge).await {
+                // After a crash the authority may have validated it already.
+                let OrderError::Refused { .. } = &error else {
+                    return Err(error);
+                };
+                let still = remote.refreshed_pending().await?;
+                if still.iter().any(|offered| offered.contains(challenge)) {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what was provisioned for a domain. What cannot be removed now stays noted.
+    pub(crate) async fn clean_up(
+        &self,
+        name: &DomainPattern,
+        environment: Environment,
+    ) -> Result<bool, Fault> {
+        let noted = self
+            .catalog
+            .provisioned_challenges(name, environment)
+            .await?;
+        if noted.is_empty() {
+            return Ok(true);
+        }
+        let mut left = noted.clone();
+        for solver in &self.solvers {
+            let challenges = of_method(&noted, &**solver);
+            if challenges.is_empty() {
+                continue;
+            }
+            match solver.clean_up(environment, &challenges).await {
+                Ok(()) => left.retain(|it| it.method != solver.method()),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(domain = %name, error, "a challenge was not cleaned up");
+                }
+            }
+        }
+        let done = left.is_empty();
+        if left != noted {
+            self.catalog
+                .put_provisioned_challenges(name, environment, left)
+                .await?;
+        }
+        Ok(done)
+    }
+
+    /// The key of a new order: a new one, unless the issuer is configured to keep it.
+    async fn key(
+        &self,
+        managed: &ManagedCertificate,
+        issuer: &Issuer,
+        key_type: KeyType,
+    ) -> Result<Secret, OrderError> {
+        if issuer.config.keep_key
+            && let Some(key) = self.catalog.issued_key(managed, key_type).await?
+        {
+            return Ok(key);
+        }
+        let generated = tokio::task::spawn_blocking(move || certificate_key::generate(key_type));
+        let generated = generated.await.map_err(Fault::of("generate a key"))?;
+        Ok(generated.map_err(Fault::of("generate a key"))?)
+    }
+
+    /// Whether a certificate may be bound to the domain now.
+    async fn check_wanted(&self, target: &Target) -> Result<(), OrderError> {
+        if *self.stopping.borrow() {
+            return Err(OrderError::Interrupted);
+        }
+        let domain = self.catalog.domain(&target.domain).await?;
+        check_domain(target, domain.as_ref())
+    }
+
+    /// The stored state.
+    ///
+    /// # Errors
+    /// [`OrderError::Stopped`] if it is not managed any more.
+    pub(crate) async fn managed(&self, target: &Target) -> Result<ManagedCertificate, OrderError> {
+        let (name, environment) = (&target.domain, target.environment);
+        let managed = self.catalog.managed_certificate(name, environment).await?;
+        let managed = managed.filter(|managed| managed.domain_id == target.domain_id);
+        managed.ok_or(OrderError::Stopped)
+    }
+
+    /// Changes the stored state, together with the key of an order.
+    ///
+    /// # Errors
+    /// [`OrderError::Stopped`] if it is not managed any more.
+    pub(crate) async fn update(
+        &self,
+        target: &Target,
+        key: Option<(KeyType, &Secret)>,
+        change: impl Fn(&mut ManagedCertificate) + Send + Sync,
+    ) -> Result<ManagedCertificate, OrderError> {
+        let of = (&target.domain, target.environment, target.domain_id);
+        let updated = self
+            .catalog
+            .update_managed_certificate(of, key, change)
+            .await?;
+        updated.ok_or(OrderError::Stopped)
+    }
+
+    async fn update_order(
+        &self,
+        target: &Target,
+        key_type: KeyType,
+        change: impl Fn(&mut Order) + Send + Sync,
+    ) -> Result<(), OrderError> {
+        let change = |managed: &mut ManagedCertificate| {
+            let mut orders = managed.orders.iter_mut();
+            if let Some(order) = orders.find(|order| order.key == key_type) {
+                change(order);
+            }
+        };
+        self.update(target, None, change).await.map(drop)
+    }
+
+    /// Waits for something, but not longer than the program runs.
+    async fn patiently<T>(
+        &self,
+        wait: impl Future<Output = Result<T, OrderError>>,
+    ) -> Result<T, OrderError> {
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            done = wait => done,
+            _ = stopping.wait_for(|stopping| *stopping) => Err(OrderError::Interrupted),
+        }
+    }
+}
+
+/// Whether a certificate may be bound to this domain.
+///
+/// # Errors
+/// [`OrderError::Stopped`] if the order is not wanted any more; [`OrderError::Locked`] if the
+/// certificate must not be changed now.
+pub(crate) fn check_domain(target: &Target, domain: Option<&Domain>) -> Result<(), OrderError> {
+    let domain = domain
+        .filter(|domain| domain.id == target.domain_id && domain.is_managed(target.environment));
+    let domain = domain.ok_or(OrderError::Stopped)?;
+    let locked = |locked: CertificateLocked| OrderError::Locked(locked);
+    domain.check_certificate_change().map_err(locked)
+}
+
+fn of_method(challenges: &[Challenge], solver: &dyn ChallengeSolver) -> Vec<Challenge> {
+    let challenges = challenges.iter();
+    challenges
+        .filter(|challenge| challenge.method == solver.method())
+        .cloned()
+        .collect()
+}
+
+fn unprovable(offered: &[Challenge]) -> OrderError {
+    let wildcard = offered.iter().any(|challenge| challenge.wildcard);
+    OrderError::Unable(if wildcard {
+        "a wildcard domain is proved by dns-01 only, which is not configured".to_owned()
+    } else {
+        "the issuer offers no challenge that is configured here".to_owned()
+    })
+}

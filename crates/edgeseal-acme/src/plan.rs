@@ -1,0 +1,85 @@
+//! The next work for a managed certificate.
+
+use edgeseal_core::{
+    Timestamp,
+    acme::{Task, queue::IssuedBy},
+    managed_certificate::ManagedCertificate,
+};
+
+/// What is next for a domain, and when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Plan {
+    /// An order to be begun, when the scheduler says so.
+    pub(crate) task: Option<Task>,
+    /// When to look at what is in progress, or to ask for renewal information.
+    pub(crate) look: Option<Timestamp>,
+}
+
+/// The next work for a managed certificate, of which each order is `orders` at an issuer.
+pub(crate) fn plan(managed: &ManagedCertificate, orders: u32, issuers: &[&str]) -> Plan {
+    if !managed.orders.is_empty() {
+        return Plan {
+            task: None,
+            look: Some(managed.backoff.next_attempt),
+        };
+    }
+    let Some(issued) = &managed.issued else {
+        let task = Task::first(managed.requested.at, orders, managed.backoff);
+        return Plan {
+            task: Some(task),
+            look: None,
+        };
+    };
+    let by = issuers.iter().position(|name| **name == issued.issuer);
+    let by = by.map(|issuer| IssuedBy {
+        issuer,
+        replaces: issued.renewal_id.is_some() && issued.renewal_info.is_some(),
+    });
+    let renewal = issued.renewal(&managed.domain);
+    Plan {
+        task: Some(Task::renewal(
+            issued.validity(),
+            renewal,
+            by,
+            orders,
+            managed.backoff,
+        )),
+        look: Some(issued.poll.next),
+    }
+}
+
+impl Plan {
+    /// Whether an order is to be begun at `now`.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.task.is_some_and(|task| task.ready_at <= now)
+    }
+
+    /// What is earlier in either.
+    pub(crate) fn or_earlier(self, other: Self) -> Self {
+        let tasks = self.task.into_iter().chain(other.task);
+        Self {
+            task: tasks.min_by_key(|task| task.ready_at),
+            look: self.look.into_iter().chain(other.look).min(),
+        }
+    }
+
+    /// As this, but what is in progress is not looked at before.
+    pub(crate) fn waiting_for(self, until: &Option<Timestamp>) -> Self {
+        Self {
+            look: self.look.map(|look| look.max(until.unwrap_or(look))),
+            ..self
+        }
+    }
+
+    /// As this, but nothing happens before.
+    pub(crate) fn not_before(self, until: Option<Timestamp>) -> Self {
+        let Some(until) = until else { return self };
+        Self {
+            task: self.task.map(|mut task| {
+                task.ready_at = task.ready_at.max(until);
+                task
+            }),
+            look: self.look.map(|look| look.max(until)),
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! A store with a managed domain, an authority, and what stands for an edge.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgeseal_acme::{
+    CertificateSettings, EdgeSolver, IssuedKeys, IssuerConfig, OrderTask, Settings,
+};
+use edgeseal_core::{
+    AccountId, DomainPattern,
+    challenge::Token,
+    delivery::DeliveryConfig,
+    domain::{Coverage, Domain, DomainMode, DomainState, Environment, ServiceType},
+    managed_certificate::{ManagedCertificate, OrderRequest, OrderStatus},
+    private_origins::OriginPermission,
+    quota::{Quota, Quotas},
+};
+use edgeseal_store::{
+    Catalog, Key, Keyring, SharedStore, Txn, Write,
+    catalog::{AuditContext, ChangeError},
+    memory::MemoryStore,
+    record::{self, ChallengeRecord, ChallengeResponse, EdgeRecord},
+};
+use edgeseal_testing::{
+    clock::now,
+    origin::origin,
+    pebble::{Pebble, PebbleOptions, server_root},
+    pem,
+    wait::eventually,
+};
+use http::Response;
+use http_body_util::Full;
+use rustls::pki_types::CertificateDer;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+pub(crate) const DOMAIN: &str = "www.example.com";
+
+/// A store with a domain whose certificate is managed.
+pub(crate) struct Fixture {
+    pub(crate) store: SharedStore,
+    pub(crate) keyring: Keyring,
+    pub(crate) catalog: Catalog,
+    pub(crate) pebble: Pebble,
+    /// What answers http-01 instead of the key authorization, if anything.
+    pub(crate) answer: Arc<std::sync::Mutex<Option<String>>>,
+}
+
+/// A task that runs until it is stopped.
+pub(crate) struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(());
+        self.task.await.unwrap();
+    }
+
+    /// As a crash does.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+pub(crate) fn domain_name() -> DomainPattern {
+    DomainPattern::parse(DOMAIN).unwrap()
+}
+
+pub(crate) fn account() -> AccountId {
+    AccountId::from_random(7)
+}
+
+fn audit() -> AuditContext {
+    AuditContext {
+        account: account(),
+        principal: "test".to_owned(),
+        access_key: String::new(),
+        source: String::new(),
+        action: "Test".to_owned(),
+        resource: String::new(),
+        request_id: uuid::Uuid::new_v4().to_string(),
+        nonce: None,
+        now: now(),
+    }
+}
+
+impl Fixture {
+    pub(crate) async fn start(options: PebbleOptions) -> Self {
+        let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+        let store: SharedStore = Arc::new(MemoryStore::new());
+        let catalog = Catalog::new(Arc::clone(&store), keyring.clone());
+        let answer = Arc::default();
+        let http_port = responder(Arc::clone(&store), Arc::clone(&answer)).await;
+        let pebble = Pebble::start(PebbleOptions {
+            http_port,
+            ..options
+        })
+        .await;
+        pebble.dns.add_address(DOMAIN, [127, 0, 0, 1]).await;
+        let fixture = Self {
+            store,
+            keyring,
+            catalog,
+            pebble,
+            answer,
+        };
+        fixture.report().await;
+        fixture.manage().await;
+        fixture
+    }
+
+    /// The report of an edge that has applied everything.
+    async fn report(&self) {
+        let report = EdgeRecord {
+            id: "test".to_owned(),
+            group: "default".to_owned(),
+            revision: u64::MAX,
+            challenge_revision: u64::MAX,
+            at: now().plus_ms(60 * 60 * 1000),
+            domains: 1,
+            quarantined: Vec::new(),
+            quarantined_total: 0,
+            unproven: Vec::new(),
+            unproven_total: 0,
+            proofs: Vec::new(),
+        };
+        let key = Key::edge(&report.group, &report.id);
+        let write = vec![Write::put(key, record::encode(&report).unwrap())];
+        let expect = Vec::new();
+        self.store.commit(Txn { expect, write }).await.unwrap();
+    }
+
+    async fn manage(&self) {
+        let domain = domain();
+        let requested = OrderRequest {
+            at: now(),
+            access_key: String::new(),
+            action: "SetCdnDomainSSLCertificate".to_owned(),
+            request_id: String::new(),
+        };
+        let of = (domain.name.clone(), domain.id);
+        let managed =
+            ManagedCertificate::requested(of, account(), Environment::Production, requested);
+        let audit = audit();
+        let made = self.catalog.transact(&audit, async |mut draft| {
+            draft.add_domain(&domain, Quota::Unlimited).await.unwrap();
+            draft.put_managed_certificate(&managed)?;
+            Ok::<_, ChangeError<()>>((draft, ()))
+        });
+        made.await.unwrap();
+    }
+
+    /// Changes the domain as a call would.
+    pub(crate) async fn change_domain(&self, change: impl Fn(&mut Domain) + Send + Sync) {
+        let audit = audit();
+        let changed = self.catalog.transact(&audit, async |mut draft| {
+            let before = draft.domain(&domain_name()).await?.unwrap();
+            let mut after = before.clone();
+            change(&mut after);
+            draft.change_domain(&before, &after).await?;
+            Ok::<_, ChangeError<()>>((draft, ()))
+        });
+        changed.await.unwrap();
+    }
+
+    /// Asks for a certificate again, as the call does.
+    pub(crate) async fn request_again(&self) {
+        let of = (&domain_name(), Environment::Production, 1);
+        let again = |managed: &mut ManagedCertificate| {
+            managed.request_again(now());
+        };
+        let updated = self
+            .catalog
+            .update_managed_certificate(of, None, again)
+            .await;
+        assert!(updated.unwrap().is_some());
+    }
+
+    /// The issuer that pebble is.
+    pub(crate) fn issuer(&self) -> IssuerConfig {
+        issuer("pebble", self.pebble.directory())
+    }
+
+    pub(crate) async fn run(&self, issuers: Vec<IssuerConfig>) -> Running {
+        run_on(self.catalog.clone(), issuers).await
+    }
+
+    pub(crate) async fn managed(&self) -> ManagedCertificate {
+        let name = domain_name();
+        let found = self
+            .catalog
+            .managed_certificate(&name, Environment::Production);
+        found.await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn managed_when(
+        &self,
+        what: &str,
+        is_so: impl Fn(&ManagedCertificate) -> bool,
+    ) -> ManagedCertificate {
+        eventually(what, async || {
+            Some(self.managed().await).filter(|it| is_so(it))
+        })
+        .await
+    }
+
+    pub(crate) async fn success(&self) -> ManagedCertificate {
+        self.managed_when("the certificate is bound", |managed| {
+            managed.status == OrderStatus::Success
+        })
+        .await
+    }
+
+    pub(crate) async fn failure(&self) -> String {
+        let failed = self.managed_when("the order fails", |it| it.failure.is_some());
+        failed.await.failure.unwrap().reason
+    }
+
+    pub(crate) async fn domain(&self) -> Domain {
+        self.catalog.domain(&domain_name()).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn keys(&self, prefix: &str) -> Vec<Key> {
+        let page = self.store.list(prefix, None, 1000).await.unwrap();
+        page.entries.into_iter().map(|entry| entry.key).collect()
+    }
+}
+
+pub(crate) async fn run_on(catalog: Catalog, issuers: Vec<IssuerConfig>) -> Running {
+    let settings = Settings {
+        issuers,
+        solvers: vec![Arc::new(EdgeSolver::http_01(catalog.clone(), now))],
+        certificates: CertificateSettings {
+            quotas: Quotas::default(),
+            region: "region",
+        },
+        concurrent: 4,
+    };
+    let task = OrderTask::new(catalog, settings, now).await.unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(task.run(async {
+        let _ = stopped.await;
+    }));
+    Running { stop, task }
+}
+
+pub(crate) fn issuer(name: &str, directory: String) -> IssuerConfig {
+    IssuerConfig {
+        name: name.to_owned(),
+        directory,
+        contact: vec!["mailto:ops@example.com".to_owned()],
+        accept_terms: true,
+        roots: vec![CertificateDer::from(pem::decode(&server_root()))],
+        profile: None,
+        external_account: None,
+        key: IssuedKeys::P256,
+        keep_key: false,
+    }
+}
+
+fn domain() -> Domain {
+    Domain {
+        id: 1,
+        name: domain_name(),
+        account: account(),
+        state: DomainState::Online,
+        mode: DomainMode::Normal,
+        service: ServiceType::Web,
+        coverage: Coverage::Domestic,
+        origins: Vec::new(),
+        origin_permission: OriginPermission::default(),
+        description: String::new(),
+        resource_group: String::new(),
+        tags: Vec::new(),
+        created: now(),
+        modified: now(),
+        production: None,
+        staging: None,
+        settings: Vec::new(),
+        staged_settings: Vec::new(),
+        delivery: DeliveryConfig::default(),
+        staged_delivery: None,
+        managed: vec![Environment::Production],
+    }
+}
+
+/// Answers http-01 from the store, as an edge does.
+async fn responder(store: SharedStore, wrong: Arc<std::sync::Mutex<Option<String>>>) -> u16 {
+    origin(move |request| {
+        let (store, wrong) = (Arc::clone(&store), wrong.lock().unwrap().clone());
+        async move {
+            let token = Token::of_path(request.uri().path()).unwrap();
+            let found = store.get(&Key::http_challenge(&token)).await.unwrap();
+            let body = match found {
+                None => String::new(),
+                Some(entry) => {
+                    let challenge: ChallengeRecord = record::decode(&entry.value).unwrap();
+                    match challenge.response {
+                        ChallengeResponse::Http01 { key_authorization } => {
+                            key_authorization.as_str().to_owned()
+                        }
+                        ChallengeResponse::TlsAlpn01 { .. } => String::new(),
+                    }
+                }
+            };
+            Response::new(Full::new(Bytes::from(wrong.unwrap_or(body))))
+        }
+    })
+    .await
+}

@@ -1,0 +1,10 @@
+//! Orders at a real authority: Debian's `pebble`.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod crash;
+mod failures;
+mod harness;
+mod issuers;
+mod orders;
+mod renewals;
