@@ -55,3 +55,4 @@ pub mod warning;
 
 pub use code::Code;
 pub use context::{Context, Settings};
+pub use ops::DEFAULT_REGION;

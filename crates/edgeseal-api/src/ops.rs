@@ -15,3 +15,5 @@ mod encoded_pem;
 mod paging;
 mod quota;
 mod region;
+
+pub use region::DEFAULT as DEFAULT_REGION;

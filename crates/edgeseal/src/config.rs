@@ -21,6 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use edgeseal_acme::IssuerConfig;
 use edgeseal_api::{
     Settings,
     actions::ACTIONS,
@@ -130,6 +131,14 @@ impl Config {
         acme::validate(&self.acme)?;
         alarm::validate(&self.alarm)?;
         self.validate_rate_limits()
+    }
+
+    /// The issuers of certificates, in the order of preference.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidValue`] for the first value that is invalid.
+    pub(crate) fn issuers(&self) -> Result<Vec<IssuerConfig>, ConfigError> {
+        self.acme.iter().map(acme::AcmeIssuer::to_issuer).collect()
     }
 
     /// The settings of the API.

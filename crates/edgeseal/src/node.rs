@@ -24,6 +24,7 @@ mod addresses;
 pub(crate) mod context;
 mod control_plane;
 mod open_store;
+mod orders;
 mod start_error;
 mod startup;
 

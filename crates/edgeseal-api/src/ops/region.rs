@@ -3,7 +3,7 @@
 use crate::authorize::Authorized;
 
 /// The default region. Certificates uploaded for a domain are in this region too.
-pub(super) const DEFAULT: &str = "cn-hangzhou";
+pub const DEFAULT: &str = "cn-hangzhou";
 /// The international region.
 pub(super) const INTERNATIONAL: &str = "ap-southeast-1";
 /// All regions.

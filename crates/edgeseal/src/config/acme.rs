@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use edgeseal_core::{Secret, managed_certificate::KeyType};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use edgeseal_acme::{IssuedKeys, IssuerConfig};
+use edgeseal_core::Secret;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -31,7 +33,7 @@ pub(crate) struct AcmeIssuer {
     pub(crate) external_account: Option<ExternalAccount>,
     /// The keys of its certificates.
     #[serde(default)]
-    pub(crate) key: Keys,
+    pub(crate) key: IssuedKeys,
     /// Whether a renewal keeps the key.
     #[serde(default)]
     pub(crate) keep_key: bool,
@@ -47,37 +49,13 @@ pub(crate) struct ExternalAccount {
     pub(crate) hmac_key_file: PathBuf,
 }
 
-/// The keys of certificates that are ordered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Keys {
-    /// ECDSA with P-256.
-    #[default]
-    P256,
-    /// RSA with 2048 bits.
-    Rsa2048,
-    /// Two certificates: one with P-256, and one with RSA beside it.
-    Both,
-}
-
-impl Keys {
-    /// The type of the primary certificate's key, then that of the companion's.
-    pub(crate) const fn types(self) -> &'static [KeyType] {
-        match self {
-            Self::P256 => &[KeyType::P256],
-            Self::Rsa2048 => &[KeyType::Rsa2048],
-            Self::Both => &[KeyType::P256, KeyType::Rsa2048],
-        }
-    }
-}
-
 /// Checks the tables, and that their files can be read.
 ///
 /// # Errors
 /// [`ConfigError::InvalidValue`] for the first invalid value.
 pub(super) fn validate(issuers: &[AcmeIssuer]) -> Result<(), ConfigError> {
     for (n, issuer) in issuers.iter().enumerate() {
-        issuer.validate()?;
+        issuer.to_issuer()?;
         if issuers[..n].iter().any(|other| other.name == issuer.name) {
             return Err(invalid_value("acme.name", &issuer.name, "unique"));
         }
@@ -86,7 +64,11 @@ pub(super) fn validate(issuers: &[AcmeIssuer]) -> Result<(), ConfigError> {
 }
 
 impl AcmeIssuer {
-    fn validate(&self) -> Result<(), ConfigError> {
+    /// The issuer, with the content of its files.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidValue`] for the first invalid value.
+    pub(crate) fn to_issuer(&self) -> Result<IssuerConfig, ConfigError> {
         let good = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
         if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(good) {
             let expected = "a name of 1 to 64 letters, digits and . - _";
@@ -104,16 +86,24 @@ impl AcmeIssuer {
             let expected = "true, after the terms of service of the issuer were read";
             return Err(invalid_value("acme.accept_terms", "false", expected));
         }
-        self.roots()?;
-        self.hmac_key()?;
-        Ok(())
+        Ok(IssuerConfig {
+            name: self.name.clone(),
+            directory: self.directory.clone(),
+            contact: self.contact.clone(),
+            accept_terms: self.accept_terms,
+            roots: self.roots()?,
+            profile: self.profile.clone(),
+            external_account: self.external_account()?,
+            key: self.key,
+            keep_key: self.keep_key,
+        })
     }
 
     /// The CA certificates of `root_file`; empty if there is no such file.
     ///
     /// # Errors
     /// [`ConfigError::InvalidValue`] unless it holds certificates in PEM.
-    pub(crate) fn roots(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    fn roots(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
         let Some(file) = &self.root_file else {
             return Ok(Vec::new());
         };
@@ -125,24 +115,28 @@ impl AcmeIssuer {
         roots.ok_or_else(|| invalid_file("acme.root_file", file, expected))
     }
 
-    /// Key identifier and HMAC key (in base64url) of the external account, if there is one.
+    /// The external account with its key, which the file holds in base64url.
     ///
     /// # Errors
     /// [`ConfigError::InvalidValue`] if the file cannot be read.
-    pub(crate) fn hmac_key(&self) -> Result<Option<(&str, Secret)>, ConfigError> {
+    fn external_account(&self) -> Result<Option<edgeseal_acme::ExternalAccount>, ConfigError> {
         let Some(account) = &self.external_account else {
             return Ok(None);
         };
         let file = &account.hmac_key_file;
-        let text = std::fs::read_to_string(file).ok();
-        let text = text
-            .map(Zeroizing::new)
-            .filter(|text| !text.trim().is_empty());
-        let expected = "a readable file with the HMAC key in base64url";
-        let text = text
-            .ok_or_else(|| invalid_file("acme.external_account.hmac_key_file", file, expected))?;
-        let key = Secret::new(text.trim().as_bytes().to_vec());
-        Ok(Some((&account.key_id, key)))
+        let text = std::fs::read_to_string(file).map(Zeroizing::new);
+        let key = text.ok().and_then(|text| {
+            let text = text.trim().trim_end_matches('=');
+            URL_SAFE_NO_PAD.decode(text).ok()
+        });
+        let key = key.filter(|key| !key.is_empty()).ok_or_else(|| {
+            let expected = "a readable file with the HMAC key in base64url";
+            invalid_file("acme.external_account.hmac_key_file", file, expected)
+        })?;
+        Ok(Some(edgeseal_acme::ExternalAccount {
+            key_id: account.key_id.clone(),
+            hmac_key: Secret::new(key),
+        }))
     }
 }
 
@@ -160,6 +154,7 @@ fn invalid_value(key: &'static str, given: &str, expected: &'static str) -> Conf
 
 #[cfg(test)]
 mod tests {
+    use edgeseal_core::managed_certificate::KeyType;
     use figment::{
         Figment,
         providers::{Format as _, Toml},

@@ -13,7 +13,7 @@ use edgeseal_edge::Edge;
 use edgeseal_store::{Catalog, SharedStore, audit_linker::AuditLinker};
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{StartError, context::NodeContext};
+use super::{StartError, context::NodeContext, orders};
 use crate::{
     alarms::{AuditLinking, Sources},
     bootstrap::BootstrapError,
@@ -59,8 +59,8 @@ impl ControlPlane {
         Self::start_tasks(node, store, edge, sockets).await
     }
 
-    /// Starts everything except the API. If the store is unavailable, neither the KEK rotator nor
-    /// the audit linker runs.
+    /// Starts everything except the API. If the store is unavailable, the KEK rotator, the audit
+    /// linker and the orders of certificates do not run.
     async fn start_tasks(
         node: &NodeContext,
         store: &Arc<RevocableStore>,
@@ -115,8 +115,12 @@ impl ControlPlane {
             tokio::spawn(auditor),
             tokio::spawn(expiry),
             tokio::spawn(alarms),
-            tokio::spawn(sweep_expired(catalog, shutdown_rx.clone())),
+            tokio::spawn(sweep_expired(catalog.clone(), shutdown_rx.clone())),
         ];
+        if store_available {
+            let stop = shutdown_signal(shutdown_rx.clone());
+            tasks.extend(orders::spawn_orders(node, &catalog, stop).await?);
+        }
         if store_available {
             tasks.push(tokio::spawn(async move {
                 rotator.run(shutdown_signal(shutdown_rx)).await

@@ -15,6 +15,9 @@ pub(crate) enum StartError {
     /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// An issuer cannot be used as it is configured.
+    #[error(transparent)]
+    Issuer(#[from] edgeseal_acme::InvalidIssuer),
     /// Data directory, keys or first account.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),

@@ -1,0 +1,46 @@
+//! The orders of certificates: issuers and challenges as they are configured.
+
+use std::sync::Arc;
+
+use edgeseal_acme::{CertificateSettings, EdgeSolver, OrderTask, Settings};
+use edgeseal_store::Catalog;
+use tokio::task::JoinHandle;
+
+use super::{StartError, context::NodeContext};
+use crate::{bootstrap::BootstrapError, clock};
+
+/// Domains for which orders are in progress at once. Most of an order is waiting.
+const CONCURRENT_ORDERS: usize = 16;
+
+/// Orders and renews certificates until `stop` completes, if there are issuers.
+///
+/// # Errors
+/// [`StartError`] if an issuer cannot be used as configured, or the store failed.
+pub(super) async fn spawn_orders(
+    node: &NodeContext,
+    catalog: &Catalog,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<Option<JoinHandle<()>>, StartError> {
+    let issuers = node.config.issuers()?;
+    if issuers.is_empty() {
+        return Ok(None);
+    }
+    let settings = Settings {
+        issuers,
+        solvers: vec![
+            Arc::new(EdgeSolver::http_01(catalog.clone(), clock::now)),
+            Arc::new(EdgeSolver::tls_alpn_01(catalog.clone(), clock::now)),
+        ],
+        certificates: CertificateSettings {
+            quotas: node.settings.quotas,
+            region: edgeseal_api::DEFAULT_REGION,
+        },
+        concurrent: CONCURRENT_ORDERS,
+    };
+    let task = OrderTask::new(catalog.clone(), settings, clock::now).await;
+    let task = task.map_err(|error| match error {
+        edgeseal_acme::StartError::Issuer(error) => StartError::Issuer(error),
+        edgeseal_acme::StartError::Store(fault) => BootstrapError::from(fault).into(),
+    })?;
+    Ok(Some(tokio::spawn(task.run(stop))))
+}
