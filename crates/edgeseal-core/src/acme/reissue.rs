@@ -119,9 +119,10 @@ impl Reissue {
     }
 }
 
-/// What would become of `batch`, beside everything that `scheduler` already holds, if it was added
-/// at `now`: the scheduler runs in virtual time, with the limits, what was used up of them, and the
-/// pauses that it has now. Nothing fails in a forecast.
+/// What would become of `batch` if it was added to `scheduler` at `now`.
+///
+/// The scheduler runs in virtual time, with everything that it already holds, the limits, what was
+/// used up of them, and the pauses that it has now. Nothing fails in a forecast.
 #[must_use]
 pub fn forecast(
     scheduler: &Scheduler,

@@ -219,7 +219,7 @@ impl Scheduler {
             }
         }
         // Without an issuer nothing ever starts; looking again in an hour costs nothing.
-        let until = shortest.map_or(now.plus_ms(HOUR_MS), |wait| wait.until);
+        let until = shortest.map_or_else(|| now.plus_ms(HOUR_MS), |wait| wait.until);
         Err(Wait { until, is_for_all })
     }
 
