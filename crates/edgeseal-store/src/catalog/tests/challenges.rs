@@ -64,7 +64,10 @@ async fn challenges_come_and_go_and_expire() {
     assert!(second.unwrap() > first);
     for _ in 0..2 {
         catalog.withdraw_challenges(&both).await.unwrap();
-        assert_eq!(catalog.challenges().await.unwrap(), [other.clone()]);
+        assert_eq!(
+            catalog.challenges().await.unwrap(),
+            std::slice::from_ref(&other)
+        );
     }
     catalog.sweep(EXPIRES.plus_ms(1)).await.unwrap();
     assert_eq!(catalog.challenges().await.unwrap(), []);
