@@ -1,8 +1,8 @@
 //! Alarms, out of one place: observes, evaluates, stores, logs and notifies.
 //!
-//! The rules are in [`edgeseal_core::alarm`]. The alarms are in the store, so that a restart repeats
-//! no notification; of several processes on one store, the one with the lease notifies. The alarm
-//! about the store itself is in memory only, and raised by each process for itself.
+//! The rules are in [`edgeseal_core::alarm`]. The alarms are in the store, so that a restart
+//! repeats no notification; of several processes on one store, the one with the lease notifies. The
+//! alarm about the store itself is in memory only, and raised by each process for itself.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
@@ -45,8 +45,8 @@ pub(crate) use summary::{NOT_AFTER, Summary};
 const INITIAL_DELAY: Duration = Duration::from_secs(2);
 /// How long the lease lasts without another evaluation, at least.
 const LEASE_MIN: Duration = Duration::from_secs(180);
-/// How long a shutdown waits for channels to accept what is being sent. Short: at a hand-over, calls
-/// wait as well.
+/// How long a shutdown waits for channels to accept what is being sent. Short: at a hand-over,
+/// calls wait as well.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Most notifications of an evaluation that are logged one by one.
 const LOGGED_MAX: usize = 50;

@@ -5,13 +5,13 @@ use crate::Timestamp;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// A rung of the ladder, in order of urgency. Each is reached with so many days left, or with that
-/// part of the certificate's life left if this is less: otherwise a certificate of six days would be
-/// an alarm all its life.
+/// A rung of the ladder, in order of urgency.
+///
+/// Each is reached with so many days left, or with that part of the certificate's life left if this
+/// is less: otherwise a certificate of six days would be an alarm all its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rung {
-    /// 30 days, or a third of the life: renewals are due by then (RFC 9773 §4.2 suggests two thirds
-    /// of the life without renewal information).
+    /// 30 days, or a third of the life: by then renewals are due.
     Days30,
     /// 14 days, or a quarter.
     Days14,

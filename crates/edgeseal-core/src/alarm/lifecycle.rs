@@ -121,9 +121,10 @@ pub const fn reminder_interval_ms(severity: Severity) -> i64 {
     }
 }
 
-/// Compares the alarms so far with the conditions that hold now, and returns what changed. Alarms of
-/// codes that were not `observed` stay as they are. Alarms that are `silenced` are not notified; if
-/// they hold longer than the silence, they are notified after it.
+/// Compares the alarms so far with the conditions that hold now, and returns what changed.
+///
+/// Alarms of codes that were not `observed` stay as they are. Alarms that are `silenced` are not
+/// notified; if they hold longer than the silence, they are notified after it.
 #[must_use]
 pub fn advance(
     before: &BTreeMap<AlarmId, Alarm>,

@@ -22,8 +22,8 @@ use edgeseal_store::{
 
 use super::pace::Pace;
 
-/// Most certificates that are kept, those first whose ladder begins first: 2 MB. More than this many
-/// that are due at once are counted, and have no alarm of their own.
+/// Most certificates that are kept, those first whose ladder begins first: 2 MB. More than this
+/// many that are due at once are counted, and have no alarm of their own.
 const KEPT_MAX: usize = 10_000;
 /// Most certificates that are read again between two passes.
 const READ_AGAIN_MAX: usize = 1000;

@@ -86,7 +86,8 @@ impl Deliveries {
         channels.map(|(channel, _)| channel.config.name.as_str())
     }
 
-    /// Starts sending to each channel that has something to be told and is neither busy nor pausing.
+    /// Starts sending to each channel that has something to be told and is neither busy nor
+    /// pausing.
     pub(super) fn start(
         &mut self,
         alarms: &AlarmMap,
@@ -172,7 +173,7 @@ impl Deliveries {
         }
         if health.failures > 0 {
             let failures = health.failures;
-            tracing::info!(channel = %name, failures, "the alarm channel accepts notifications again");
+            tracing::info!(channel = %name, failures, "the alarm channel accepts again");
         }
         *health = Health {
             accepted_at: Some(done.now),

@@ -1,4 +1,5 @@
-//! Replacements of uploaded certificates that are due by the domain's own history and have not come.
+//! Replacements of uploaded certificates that are due by the domain's own history and have not
+//! come.
 //!
 //! The history of each domain is read, a part of all domains in each evaluation: of a million
 //! domains, each is looked at a few times a day.

@@ -43,8 +43,8 @@ impl Summary {
         Some(text)
     }
 
-    /// The series of the certificates that end first, in Prometheus' text format. Not a gauge of the
-    /// recorder: that would keep the series of a domain for ever.
+    /// The series of the certificates that end first, in Prometheus' text format. Not a gauge of
+    /// the recorder: that would keep the series of a domain for ever.
     pub(crate) fn series(&self) -> String {
         let mut text = String::new();
         for (domain, end) in &self.nearest {
