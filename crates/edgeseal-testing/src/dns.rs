@@ -15,7 +15,7 @@ use hickory_server::{
     net::runtime::{Time, TokioRuntimeProvider},
     proto::rr::{
         LowerName, Name, RData, Record, RecordType,
-        rdata::{A, AAAA, CNAME, SOA, TXT},
+        rdata::{A, AAAA, CAA, CNAME, SOA, TXT},
     },
     server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
     store::in_memory::InMemoryZoneHandler,
@@ -91,6 +91,14 @@ impl DnsServer {
             .await;
     }
 
+    /// Adds a CAA record.
+    pub async fn add_caa(&self, name: &str, critical: bool, tag: &str, value: &str) {
+        let mut caa = CAA::new_issue(critical, None, Vec::new());
+        tag.clone_into(&mut caa.tag);
+        caa.value = value.into();
+        self.add(name, LONG_TTL, RData::CAA(caa)).await;
+    }
+
     /// Adds an address.
     pub async fn add_address(&self, name: &str, address: impl Into<IpAddr>) {
         self.add(name, LONG_TTL, address_record(address.into()))
@@ -142,7 +150,7 @@ impl RequestHandler for CountingCatalog {
 }
 
 /// One port for both protocols. A port that is free for one of them may be in use for the other.
-async fn bind_one_port() -> (TcpListener, UdpSocket) {
+pub(crate) async fn bind_one_port() -> (TcpListener, UdpSocket) {
     loop {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         match UdpSocket::bind(tcp.local_addr().unwrap()).await {

@@ -24,6 +24,8 @@ pub mod wait;
 
 #[cfg(feature = "acme")]
 pub mod acme_proxy;
+#[cfg(feature = "dns")]
+pub mod bind;
 #[cfg(feature = "program")]
 pub mod clock;
 #[cfg(feature = "dns")]

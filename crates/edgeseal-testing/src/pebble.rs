@@ -36,6 +36,8 @@ pub struct PebbleOptions {
     pub reused_authorizations: u8,
     /// Validity of its certificates in seconds.
     pub validity_s: u64,
+    /// The DNS server that it asks instead of [`Pebble::dns`].
+    pub name_server: Option<SocketAddr>,
     /// The external account that it wants: the key's ID, and the key in base64url.
     pub external_account: Option<(String, String)>,
 }
@@ -48,6 +50,7 @@ impl Default for PebbleOptions {
             rejected_nonces: 0,
             reused_authorizations: 0,
             validity_s: 90 * 24 * 60 * 60,
+            name_server: None,
             external_account: None,
         }
     }
@@ -142,7 +145,10 @@ fn launch(files: &TempDir, config: &Value, options: &PebbleOptions, dns: SocketA
     Command::new("pebble")
         .arg("-config")
         .arg(file)
-        .args(["-dnsserver", &dns.to_string()])
+        .args([
+            "-dnsserver",
+            &options.name_server.unwrap_or(dns).to_string(),
+        ])
         .env("PEBBLE_VA_NOSLEEP", "1")
         .env(
             "PEBBLE_WFE_NONCEREJECT",
