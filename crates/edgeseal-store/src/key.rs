@@ -103,6 +103,8 @@ pub const ISSUER_USES: &str = "issueruse/";
 pub const AUDIT_LINKS: &str = "auditlink/";
 /// All challenges of ACME orders.
 pub const CHALLENGES: &str = "challenge/";
+/// The TXT records of all dns-01 challenges that were published and not removed.
+pub const DNS_CHALLENGES: &str = "dnschallenge/";
 /// All alarms.
 pub const ALARMS: &str = "alarm/";
 /// The domains whose alarms are silenced.

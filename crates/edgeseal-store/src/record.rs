@@ -18,7 +18,7 @@ mod edge;
 mod issuers;
 mod summary;
 
-pub use acme::{ChallengeRecord, ChallengeResponse};
+pub use acme::{ChallengeRecord, ChallengeResponse, DnsChallengeRecord};
 pub use edge::{EdgeRecord, Proof, Quarantined, Unproven};
 pub use issuers::{
     Challenge, ChallengeMethod, IssuerAccountRecord, IssuerHealthRecord, IssuerUsageRecord,

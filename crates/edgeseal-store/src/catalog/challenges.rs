@@ -7,7 +7,7 @@ use edgeseal_core::{Timestamp, domain::Environment};
 use super::Catalog;
 use crate::{
     CommitError, Expect, Fault, Key, Revision, Txn, Write, key,
-    record::{self, ChallengeRecord, EdgeRecord},
+    record::{self, ChallengeRecord, DnsChallengeRecord, EdgeRecord},
     write_all,
 };
 
@@ -112,6 +112,37 @@ impl Catalog {
             published,
             now,
         ))
+    }
+
+    /// Notes that a TXT record is published, before it is.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn put_dns_challenge(&self, challenge: &DnsChallengeRecord) -> Result<(), Fault> {
+        let key = Key::dns_challenge(&challenge.name, &challenge.value);
+        let write = Write::put(key, record::encode(challenge)?);
+        write_all(&*self.store, vec![write]).await.map(drop)
+    }
+
+    /// The note of a TXT record.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn dns_challenge(
+        &self,
+        name: &str,
+        value: &str,
+    ) -> Result<Option<DnsChallengeRecord>, Fault> {
+        self.read(&Key::dns_challenge(name, value)).await
+    }
+
+    /// Forgets a TXT record, which is removed.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn delete_dns_challenge(&self, name: &str, value: &str) -> Result<(), Fault> {
+        let write = vec![Write::Delete(Key::dns_challenge(name, value))];
+        write_all(&*self.store, write).await.map(drop)
     }
 }
 

@@ -84,3 +84,22 @@ impl ChallengeRecord {
         now <= self.expires
     }
 }
+
+/// A TXT record of a dns-01 challenge (RFC 8555 §8.4). Written before it is published, deleted once
+/// it is removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsChallengeRecord {
+    /// The name that is proved; of a wildcard the name below which it is.
+    pub name: String,
+    /// The value of the TXT record.
+    pub value: String,
+    /// The fully qualified name that it is published at: `_acme-challenge.NAME`, or where its CNAME
+    /// records lead.
+    pub target: String,
+    /// What the command that published it wrote; empty unless its clean-up needs that.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub output: String,
+    /// How often it was not removed.
+    #[serde(default)]
+    pub failed_clean_ups: u32,
+}
