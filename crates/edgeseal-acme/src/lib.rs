@@ -22,6 +22,8 @@ mod authority;
 mod bind;
 mod certificate_key;
 pub mod challenge;
+pub mod dns;
+pub mod dns01;
 mod edge_solver;
 mod error;
 mod http_client;

@@ -41,6 +41,9 @@ pub(crate) struct Fixture {
     pub(crate) keyring: Keyring,
     pub(crate) catalog: Catalog,
     pub(crate) pebble: Pebble,
+    pub(crate) name: DomainPattern,
+    /// Where http-01 is answered.
+    pub(crate) http_port: u16,
     /// What answers http-01 instead of the key authorization, if anything.
     pub(crate) answer: Arc<std::sync::Mutex<Option<String>>>,
 }
@@ -88,6 +91,11 @@ fn audit() -> AuditContext {
 
 impl Fixture {
     pub(crate) async fn start(options: PebbleOptions) -> Self {
+        Self::start_for(DOMAIN, options).await
+    }
+
+    /// The domain is `name`, a wildcard as in `*.example.com`.
+    pub(crate) async fn start_for(name: &str, options: PebbleOptions) -> Self {
         let keyring = Keyring::parse(&Keyring::generate()).unwrap();
         let store: SharedStore = Arc::new(MemoryStore::new());
         let catalog = Catalog::new(Arc::clone(&store), keyring.clone());
@@ -104,6 +112,8 @@ impl Fixture {
             keyring,
             catalog,
             pebble,
+            name: DomainPattern::parse(name).unwrap(),
+            http_port,
             answer,
         };
         fixture.report().await;
@@ -133,7 +143,7 @@ impl Fixture {
     }
 
     async fn manage(&self) {
-        let domain = domain();
+        let domain = domain(self.name.clone());
         let requested = OrderRequest {
             at: now(),
             access_key: String::new(),
@@ -188,10 +198,9 @@ impl Fixture {
     }
 
     pub(crate) async fn managed(&self) -> ManagedCertificate {
-        let name = domain_name();
         let found = self
             .catalog
-            .managed_certificate(&name, Environment::Production);
+            .managed_certificate(&self.name, Environment::Production);
         found.await.unwrap().unwrap()
     }
 
@@ -219,7 +228,7 @@ impl Fixture {
     }
 
     pub(crate) async fn domain(&self) -> Domain {
-        self.catalog.domain(&domain_name()).await.unwrap().unwrap()
+        self.catalog.domain(&self.name).await.unwrap().unwrap()
     }
 
     pub(crate) async fn keys(&self, prefix: &str) -> Vec<Key> {
@@ -229,7 +238,13 @@ impl Fixture {
 }
 
 pub(crate) async fn run_on(catalog: Catalog, issuers: Vec<IssuerConfig>) -> Running {
-    let settings = Settings {
+    let settings = settings(&catalog, issuers);
+    run_with(catalog, settings).await
+}
+
+/// http-01, without checks before an order.
+pub(crate) fn settings(catalog: &Catalog, issuers: Vec<IssuerConfig>) -> Settings {
+    Settings {
         issuers,
         solvers: vec![Arc::new(EdgeSolver::http_01(catalog.clone(), now))],
         certificates: CertificateSettings {
@@ -237,7 +252,10 @@ pub(crate) async fn run_on(catalog: Catalog, issuers: Vec<IssuerConfig>) -> Runn
             region: "region",
         },
         concurrent: 4,
-    };
+    }
+}
+
+pub(crate) async fn run_with(catalog: Catalog, settings: Settings) -> Running {
     let task = OrderTask::new(catalog, settings, now).await.unwrap();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(task.run(async {
@@ -260,10 +278,10 @@ pub(crate) fn issuer(name: &str, directory: String) -> IssuerConfig {
     }
 }
 
-fn domain() -> Domain {
+fn domain(name: DomainPattern) -> Domain {
     Domain {
         id: 1,
-        name: domain_name(),
+        name,
         account: account(),
         state: DomainState::Online,
         mode: DomainMode::Normal,

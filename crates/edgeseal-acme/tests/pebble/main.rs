@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod crash;
+mod dns;
 mod failures;
 mod harness;
 mod issuers;
