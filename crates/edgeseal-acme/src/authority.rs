@@ -132,6 +132,11 @@ impl Authority {
         }
     }
 
+    /// The URL of the account.
+    pub(crate) fn account_url(&self) -> &str {
+        self.account.id()
+    }
+
     /// Looks an order up by its URL.
     pub(crate) async fn order(&self, url: &str) -> Result<RemoteOrder, OrderError> {
         let found = with_good_nonce!(self.account.order(url.to_owned()));

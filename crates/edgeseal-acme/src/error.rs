@@ -5,7 +5,10 @@ use edgeseal_store::Fault;
 use http::StatusCode;
 use instant_acme::{Error, Problem};
 
-use crate::http_client::{ErrorResponse, NoResponse};
+use crate::{
+    http_client::{ErrorResponse, NoResponse},
+    preflight::Obstacle,
+};
 
 /// Prefix of the problem types of RFC 8555 §6.7.
 const ACME_ERROR: &str = "urn:ietf:params:acme:error:";
@@ -41,6 +44,9 @@ pub enum OrderError {
     /// Something on this side is missing: a setting, or another kind of challenge.
     #[error("{0}")]
     Unable(String),
+    /// The authority would find something missing: it was not asked.
+    #[error(transparent)]
+    NotReady(#[from] Obstacle),
     /// The authority has not decided yet: to be looked at again soon.
     #[error("the authority has not decided yet")]
     Undecided,

@@ -27,6 +27,9 @@ const UNDECIDED_MS: i64 = 15_000;
 const RETRY_MS: i64 = 30_000;
 /// How soon it is looked again whether a certificate may be changed that is locked: 10 minutes.
 const LOCKED_MS: i64 = 10 * 60 * 1000;
+/// The longest wait until a domain is checked again for which the authority was not asked: 10
+/// minutes. It costs the authority nothing.
+const NOT_READY_MS: i64 = 10 * 60 * 1000;
 /// How long an authority may take to decide an order: a week, the longest life of an order at
 /// public authorities.
 const ORDER_LIFE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -289,6 +292,7 @@ impl OrderDriver {
         let now = self.now();
         let reason = error.to_string();
         let locked = matches!(error, OrderError::Locked(_));
+        let not_ready = matches!(error, OrderError::NotReady(_));
         let retry_at = match &error {
             OrderError::Paused { retry_at, .. } => *retry_at,
             _ => None,
@@ -316,6 +320,10 @@ impl OrderDriver {
                 managed.backoff.next_attempt = now.plus_ms(LOCKED_MS);
             } else {
                 managed.backoff = managed.backoff.after_failure(expires, retry_at, seed, now);
+                if not_ready {
+                    let soon = now.plus_ms(NOT_READY_MS);
+                    managed.backoff.next_attempt = managed.backoff.next_attempt.min(soon);
+                }
             }
         };
         match self.update(target, None, change).await {

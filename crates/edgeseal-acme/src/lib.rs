@@ -31,6 +31,7 @@ mod issuer;
 mod job;
 mod order;
 mod plan;
+pub mod preflight;
 mod task;
 
 pub use bind::CertificateSettings;

@@ -20,6 +20,7 @@ use crate::{
     challenge::{ChallengeSolver, choose},
     error::OrderError,
     issuer::Issuer,
+    preflight::OrderChecks,
 };
 
 /// How long one look at an order waits for the authority. What takes longer is looked at again
@@ -33,6 +34,8 @@ pub(crate) struct OrderDriver {
     pub(crate) accounts: Accounts,
     /// In the order of preference.
     pub(crate) solvers: Vec<Arc<dyn ChallengeSolver>>,
+    /// What is checked before an order is placed; `None`: nothing.
+    pub(crate) checks: Option<OrderChecks>,
     pub(crate) clock: fn() -> Timestamp,
     /// Whether the program ends: nothing new is begun, and nothing is waited for.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -170,6 +173,8 @@ impl OrderDriver {
         authority: &Authority,
     ) -> Result<RemoteOrder, OrderError> {
         self.check_wanted(target).await?;
+        self.patiently(self.check_readiness(target, issuer, authority))
+            .await?;
         let profile = issuer.config.profile.as_deref();
         let replaces = order.replaces.as_deref();
         let remote = authority

@@ -32,6 +32,7 @@ use crate::{
     job::{IssuerEvent, Outcome, Work},
     order::{OrderDriver, Target},
     plan::{Plan, plan},
+    preflight::{OrderChecks, PreflightSettings},
 };
 
 /// How long orders in progress have to reach a step that is stored, when the program ends.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub issuers: Vec<IssuerConfig>,
     /// What answers challenges, in the order of preference.
     pub solvers: Vec<Arc<dyn ChallengeSolver>>,
+    /// Whether, and where, domains are checked before anything is ordered for them.
+    pub preflight: Option<PreflightSettings>,
     /// What certificates are stored with.
     pub certificates: CertificateSettings,
     /// Most domains that are worked on at once.
@@ -94,6 +97,7 @@ impl OrderTask {
             catalog,
             issuers,
             solvers: settings.solvers,
+            checks: settings.preflight.map(OrderChecks::new),
             clock,
             stopping: stopped,
         };

@@ -247,6 +247,7 @@ pub(crate) fn settings(catalog: &Catalog, issuers: Vec<IssuerConfig>) -> Setting
     Settings {
         issuers,
         solvers: vec![Arc::new(EdgeSolver::http_01(catalog.clone(), now))],
+        preflight: None,
         certificates: CertificateSettings {
             quotas: Quotas::default(),
             region: "region",

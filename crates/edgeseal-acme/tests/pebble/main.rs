@@ -8,4 +8,5 @@ mod failures;
 mod harness;
 mod issuers;
 mod orders;
+mod preflight;
 mod renewals;

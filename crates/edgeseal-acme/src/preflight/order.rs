@@ -1,0 +1,148 @@
+//! The checks as they are made before an order is placed.
+
+use std::collections::HashMap;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use edgeseal_core::{
+    DomainName, DomainPattern,
+    challenge::{KeyAuthorization, Token},
+};
+use edgeseal_store::Fault;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::{Preflight, PreflightRequest, PreflightSettings};
+use crate::{
+    authority::Authority,
+    challenge::{Challenge, ChallengeMethod, ChallengeSolver},
+    error::OrderError,
+    issuer::Issuer,
+    order::{OrderDriver, Target},
+};
+
+/// The checks, with what is known of the issuers.
+pub(crate) struct OrderChecks {
+    preflight: Preflight,
+    /// By directory: the issuer's names in CAA records.
+    identities: Mutex<HashMap<String, Vec<String>>>,
+}
+
+impl OrderChecks {
+    pub(crate) fn new(settings: PreflightSettings) -> Self {
+        Self {
+            preflight: Preflight::new(settings),
+            identities: Mutex::default(),
+        }
+    }
+
+    /// The names of an issuer in CAA records, as its directory says (RFC 8555 §7.1.1).
+    async fn identities(&self, issuer: &Issuer) -> Result<Vec<String>, OrderError> {
+        let directory = &issuer.config.directory;
+        let mut known = self.identities.lock().await;
+        if let Some(identities) = known.get(directory) {
+            return Ok(identities.clone());
+        }
+        let read = issuer.http.get(directory).await?;
+        let read: Value = serde_json::from_slice(&read).unwrap_or_default();
+        let listed = read["meta"]["caaIdentities"].as_array();
+        let listed = listed.into_iter().flatten().filter_map(Value::as_str);
+        let identities: Vec<String> = listed.map(str::to_owned).collect();
+        known.insert(directory.clone(), identities.clone());
+        Ok(identities)
+    }
+}
+
+impl OrderDriver {
+    /// Checks what the authority would find, if that is configured.
+    ///
+    /// # Errors
+    /// [`OrderError::NotReady`] with what is missing.
+    pub(crate) async fn check_readiness(
+        &self,
+        target: &Target,
+        issuer: &Issuer,
+        authority: &Authority,
+    ) -> Result<(), OrderError> {
+        let Some(checks) = &self.checks else {
+            return Ok(());
+        };
+        let methods = self.methods(&target.domain);
+        let names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+        let request = PreflightRequest {
+            domain: &target.domain,
+            identities: &checks.identities(issuer).await?,
+            account: Some(authority.account_url()),
+            methods: &names,
+        };
+        let preflight = &checks.preflight;
+        preflight.check_name(&request).await?;
+        match (&target.domain, methods.first()) {
+            (DomainPattern::Exact(host), Some(ChallengeMethod::Http01)) => {
+                self.check_http_01(preflight, target, host).await
+            }
+            (DomainPattern::Exact(host), Some(ChallengeMethod::TlsAlpn01)) => {
+                preflight.addresses(host).await?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The challenges that can be answered for a domain, the preferred one first.
+    fn methods(&self, domain: &DomainPattern) -> Vec<ChallengeMethod> {
+        let challenge = |method| Challenge {
+            method,
+            name: domain.base().to_string(),
+            wildcard: domain.is_wildcard(),
+            token: String::new(),
+            key_authorization: String::new(),
+            dns_value: String::new(),
+        };
+        let solvers = self.solvers.iter();
+        solvers
+            .filter(|solver| solver.can_answer(&challenge(solver.method())))
+            .map(|solver| solver.method())
+            .collect()
+    }
+
+    /// Publishes a token of our own, and reads it as the authority would.
+    async fn check_http_01(
+        &self,
+        preflight: &Preflight,
+        target: &Target,
+        host: &DomainName,
+    ) -> Result<(), OrderError> {
+        let is_http = |solver: &&std::sync::Arc<dyn ChallengeSolver>| {
+            solver.method() == ChallengeMethod::Http01
+        };
+        let Some(solver) = self.solvers.iter().find(is_http) else {
+            return Ok(());
+        };
+        // Before anything is published: most often it is this.
+        preflight.addresses(host).await?;
+        let response = random_response()?;
+        let probe = [Challenge {
+            method: ChallengeMethod::Http01,
+            name: host.to_string(),
+            wildcard: false,
+            token: response.token().to_string(),
+            key_authorization: response.as_str().to_owned(),
+            dns_value: String::new(),
+        }];
+        solver.provision(target.environment, &probe).await?;
+        let checked = preflight.check_token(host, &response).await;
+        solver.clean_up(target.environment, &probe).await?;
+        Ok(checked?)
+    }
+}
+
+/// A response to http-01 that no authority asks for.
+fn random_response() -> Result<KeyAuthorization, OrderError> {
+    let mut random = [0; 64];
+    aws_lc_rs::rand::fill(&mut random).map_err(Fault::of("draw random numbers"))?;
+    let (token, thumbprint) = random.split_at(32);
+    let [token, thumbprint] = [token, thumbprint].map(|it| URL_SAFE_NO_PAD.encode(it));
+    let token = Token::parse(&token).map_err(Fault::of("make a token"))?;
+    let response = KeyAuthorization::parse(&format!("{token}.{thumbprint}"));
+    Ok(response.map_err(Fault::of("make a token"))?)
+}

@@ -1,0 +1,54 @@
+//! What would fail is not asked for.
+
+use std::time::Duration;
+
+use edgeseal_acme::{Settings, preflight::PreflightSettings};
+use edgeseal_testing::{clock::now, origin::dead_port, pebble::PebbleOptions};
+
+use crate::harness::{DOMAIN, Fixture, Running, run_with, settings};
+
+/// Checks that read at `http_port` before an order is placed.
+async fn run(fixture: &Fixture, http_port: u16) -> Running {
+    let preflight = PreflightSettings {
+        resolver: Some(fixture.pebble.dns.address),
+        http_port,
+        https_port: 443,
+        timeout: Duration::from_secs(20),
+    };
+    let settings = Settings {
+        preflight: Some(preflight),
+        ..settings(&fixture.catalog, vec![fixture.issuer()])
+    };
+    run_with(fixture.catalog.clone(), settings).await
+}
+
+#[tokio::test]
+async fn a_domain_that_does_not_serve_the_token_is_not_ordered_for() {
+    let fixture = Fixture::start(PebbleOptions::default()).await;
+    let running = run(&fixture, dead_port().await).await;
+    let failure = fixture.failure().await;
+    assert!(
+        failure.starts_with(DOMAIN) && failure.contains("cannot be reached"),
+        "{failure}"
+    );
+    let managed = fixture.managed().await;
+    // The authority knows nothing of it, so it is not long until the next attempt.
+    assert!(managed.orders.is_empty());
+    assert!(managed.backoff.next_attempt.since_ms(now()) <= 10 * 60 * 1000);
+    running.stop().await;
+
+    let running = run(&fixture, fixture.http_port).await;
+    fixture.request_again().await;
+    fixture.success().await;
+    running.stop().await;
+    assert_eq!(fixture.keys(edgeseal_store::key::CHALLENGES).await, []);
+}
+
+#[tokio::test]
+async fn a_domain_without_an_address_is_not_ordered_for() {
+    let fixture = Fixture::start_for("nowhere.example.com", PebbleOptions::default()).await;
+    let running = run(&fixture, fixture.http_port).await;
+    let failure = fixture.failure().await;
+    assert_eq!(failure, "nowhere.example.com has no address record");
+    running.stop().await;
+}
