@@ -4,6 +4,7 @@
 //! (`docs/reference/configuration.md`) follow from it.
 
 mod acme;
+mod acme_dns;
 mod alarm;
 #[cfg(test)]
 mod docs;
@@ -21,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use edgeseal_acme::IssuerConfig;
+use edgeseal_acme::{IssuerConfig, dns01::DnsSettings};
 use edgeseal_api::{
     Settings,
     actions::ACTIONS,
@@ -129,6 +130,7 @@ impl Config {
             });
         }
         acme::validate(&self.acme)?;
+        self.dns_challenges()?;
         alarm::validate(&self.alarm)?;
         self.validate_rate_limits()
     }
@@ -185,7 +187,7 @@ impl Config {
             oidc_providers: oidc::providers(&self.oidc_provider)?,
             orders: CertificateOrders {
                 has_issuers: !self.acme.is_empty(),
-                has_dns_challenge: false,
+                has_dns_challenge: self.acme_dns.is_some(),
             },
             cname_suffix: self.cname_suffix.clone(),
             settle_timeout: self.settle_timeout_ms.0,
@@ -241,6 +243,24 @@ impl Config {
                 expected: "a table of actions that Edgeseal has",
             }),
         }
+    }
+
+    /// How challenges in DNS are published; `None` if they are not.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidValue`].
+    pub(crate) fn dns_challenges(&self) -> Result<Option<DnsSettings>, ConfigError> {
+        let Some(table) = &self.acme_dns else {
+            return Ok(None);
+        };
+        let variables = self
+            .kek_sources()
+            .into_iter()
+            .filter_map(|source| match source {
+                KekSource::Variable(name) => Some(name),
+                KekSource::File(_) | KekSource::Command(_) => None,
+            });
+        table.settings(self.dns, variables.collect()).map(Some)
     }
 
     /// The environment whose certificates the edge of this process serves.

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::{
     acme::AcmeIssuer,
+    acme_dns::AcmeDns,
     alarm::AlarmChannel,
     oidc::OidcProvider,
     types::{LogFormat, LostKeys, Millis, SettingType, Text},
@@ -146,7 +147,7 @@ settings! {
         owner_check: Text<bool> = Text(false), "Whether an account must prove that it [owns a domain](../guides/hosting.md#ownership-of-domains)";
         owner_check_port: u16 = 80, "Port of the file check";
         owner_check_private_addresses: bool = false, "`true`: the files may be at addresses that are not public";
-        dns: Option<SocketAddr> = None, "DNS server for these checks and for `DescribeDomainCname`", unset: "the system's";
+        dns: Option<SocketAddr> = None, "DNS server for these checks, for `DescribeDomainCname` and for orders of certificates", unset: "the system's";
         quota_domains: Quota = Settings::default().quotas.domains, "Domains of an account other than root; [more](../guides/hosting.md#how-much-an-account-may-have)";
         quota_certificates: Quota = Settings::default().quotas.certificates, "Its certificates";
         quota_csr_keys: Quota = Settings::default().quotas.csr_keys, "Its signing requests whose keys are stored";
@@ -154,6 +155,9 @@ settings! {
     }
     "Certificates" {
         acme: Vec<AcmeIssuer> = Vec::new(), "[Issuers](../guides/ordered-certificates.md) from which certificates are ordered, in order of preference", is_table: true;
+        acme_dns: Option<AcmeDns> = None, "How [challenges in DNS](../guides/ordered-certificates.md#wildcards-challenges-in-dns) are published, which wildcards need", is_table: true;
+        acme_preflight: Text<bool> = Text(true), "Whether a domain is [checked](../guides/ordered-certificates.md#checks-before-an-order) before a certificate is ordered for it";
+        acme_preflight_port: u16 = 80, "Port at which that check reads the response of an edge";
     }
     "Edge" {
         default_domain: Option<Text<DomainName>> = None, "The domain that clients without SNI get";

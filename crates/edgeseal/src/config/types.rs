@@ -16,7 +16,7 @@ use serde::{
     de::{Error as _, Unexpected},
 };
 
-use super::{acme::AcmeIssuer, alarm::AlarmChannel, oidc::OidcProvider};
+use super::{acme::AcmeIssuer, acme_dns::AcmeDns, alarm::AlarmChannel, oidc::OidcProvider};
 use crate::kek::KekSources;
 
 /// A type of settings.
@@ -175,6 +175,7 @@ setting_types! {
     KekSources: "source, or list of sources";
     OidcProvider: "table";
     AcmeIssuer: "table";
+    AcmeDns: "table";
     AlarmChannel: "table";
     HashMap<String, u32>: "table";
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use edgeseal_acme::{CertificateSettings, EdgeSolver, OrderTask, Settings};
+use edgeseal_acme::{
+    CertificateSettings, ChallengeSolver, EdgeSolver, OrderTask, Settings, dns01::DnsSolver,
+    preflight::PreflightSettings,
+};
 use edgeseal_store::Catalog;
 use tokio::task::JoinHandle;
 
@@ -25,12 +28,22 @@ pub(super) async fn spawn_orders(
     if issuers.is_empty() {
         return Ok(None);
     }
+    let mut solvers: Vec<Arc<dyn ChallengeSolver>> = vec![
+        Arc::new(EdgeSolver::http_01(catalog.clone(), clock::now)),
+        Arc::new(EdgeSolver::tls_alpn_01(catalog.clone(), clock::now)),
+    ];
+    if let Some(dns) = node.config.dns_challenges()? {
+        solvers.push(Arc::new(DnsSolver::new(catalog.clone(), dns, clock::now)));
+    }
+    let preflight = PreflightSettings {
+        resolver: node.config.dns,
+        http_port: node.config.acme_preflight_port,
+        ..PreflightSettings::default()
+    };
     let settings = Settings {
         issuers,
-        solvers: vec![
-            Arc::new(EdgeSolver::http_01(catalog.clone(), clock::now)),
-            Arc::new(EdgeSolver::tls_alpn_01(catalog.clone(), clock::now)),
-        ],
+        solvers,
+        preflight: node.config.acme_preflight.0.then_some(preflight),
         certificates: CertificateSettings {
             quotas: node.settings.quotas,
             region: edgeseal_api::DEFAULT_REGION,
