@@ -1,9 +1,10 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
-use edgeseal_core::{Secret, Timestamp};
+use edgeseal_core::Secret;
 use edgeseal_store::{Catalog, Keyring, SharedStore, memory::MemoryStore};
 use edgeseal_testing::{
     bind::{NameServer, UpdateKey},
+    clock::now,
     dns::DnsServer,
     wait::eventually,
 };
@@ -30,11 +31,6 @@ const WILDCARD: TxtChallenge<'_> = TxtChallenge {
     key_authorization: "token-2.thumbprint",
     value: "gfj9Xq-Zgbl5r68WPda0J9EgqqIMsijOYZxqyjGnFGw",
 };
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Timestamp::from_unix_seconds(since.unwrap().as_secs().try_into().unwrap())
-}
 
 struct Stored {
     store: SharedStore,
