@@ -25,6 +25,7 @@ pub mod code;
 pub mod context;
 pub mod diagnostic_message;
 pub mod domain_list;
+mod dry_run;
 mod edge_reports;
 pub mod error;
 mod fair_semaphore;

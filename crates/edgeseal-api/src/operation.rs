@@ -13,6 +13,7 @@ use crate::{
     authorize::Authorized,
     context::Context,
     domain_list::DomainList,
+    dry_run::DryRunRefused,
     error::{ApiError, StoreError},
     request::{ParamMap, Request},
     warning::Warning,
@@ -33,6 +34,11 @@ pub trait Operation<Call: 'static = Authorized>: 'static {
     /// # Errors
     /// An invalid parameter.
     fn parse(input: Input<'_>) -> Result<Self::Params, Self::Error>;
+
+    /// Whether the call is a [dry run](crate::dry_run); only a few operations can be.
+    fn is_dry_run(_input: Input<'_>) -> bool {
+        false
+    }
 
     /// Runs the operation.
     fn run<'a>(
@@ -75,6 +81,8 @@ pub struct Success<T> {
     pub change: Option<Change>,
     /// Warnings for the caller.
     pub warnings: Vec<Warning>,
+    /// Whether it was a dry run, which changes nothing.
+    pub dry_run: bool,
 }
 
 /// A durable change, and the edges that it concerns.
@@ -97,6 +105,7 @@ impl<T> Success<T> {
             reply,
             change: None,
             warnings: Vec::new(),
+            dry_run: false,
         }
     }
 
@@ -106,6 +115,7 @@ impl<T> Success<T> {
             reply: reply(self.reply),
             change: self.change,
             warnings: self.warnings,
+            dry_run: self.dry_run,
         }
     }
 
@@ -130,6 +140,7 @@ impl<T> Success<T> {
                 environment,
             }),
             warnings: Vec::new(),
+            dry_run: false,
         }
     }
 }
@@ -145,6 +156,7 @@ impl Success<EmptyReply> {
                 environment: None,
             }),
             warnings: Vec::new(),
+            dry_run: false,
         }
     }
 
@@ -158,6 +170,7 @@ impl Success<EmptyReply> {
                 environment: Some(environment),
             }),
             warnings: Vec::new(),
+            dry_run: false,
         }
     }
 }
@@ -182,8 +195,13 @@ pub fn handle<'a, Op: Operation>(context: &'a Context, call: &'a Authorized) -> 
             params: call.params(),
             domains: call.domain_list(),
         };
+        let dry_run = Op::is_dry_run(input);
         let result = run::<Authorized, Op>(context, call, input).await;
-        into_json(result.map_err(|error| boxed(call.action, error))?)
+        let done = into_json(result.map_err(|error| match dry_run {
+            true => boxed(call.action, DryRunRefused(error)),
+            false => boxed(call.action, error),
+        })?)?;
+        Ok(Success { dry_run, ..done })
     })
 }
 
@@ -240,5 +258,6 @@ fn into_json<T: Serialize>(
         reply,
         change: done.change,
         warnings: done.warnings,
+        dry_run: done.dry_run,
     })
 }

@@ -53,8 +53,9 @@ pub async fn handle_request(context: &Context, raw: RawRequest) -> ApiResponse {
         Ok(done) => {
             state.authenticated = true;
             let warnings = count_warnings(action, &done.warnings);
+            let dry_run = done.dry_run.then_some(true);
             let response = finish(context, &envelope, done, state.wait).await;
-            (response, LogOutcome::success(warnings))
+            (response, LogOutcome::success(warnings, dry_run))
         }
         Err(failure) => {
             let outcome = LogOutcome::refusal(failure.as_ref());
@@ -76,6 +77,7 @@ pub async fn handle_request(context: &Context, raw: RawRequest) -> ApiResponse {
         code,
         detail: error,
         warnings,
+        dry_run,
     } = outcome;
     response.headers.push(("x-acs-request-id", id.clone()));
     metrics::counter!("edgeseal_api_requests_total", "action" => action, "code" => code)
@@ -90,6 +92,7 @@ pub async fn handle_request(context: &Context, raw: RawRequest) -> ApiResponse {
         http.status = response.status.as_u16(),
         error,
         warnings,
+        dry_run,
         suppressed,
         "api call"
     );
@@ -104,14 +107,17 @@ struct LogOutcome {
     detail: Option<String>,
     /// The kinds of the warnings.
     warnings: Option<String>,
+    /// Whether it was a dry run that found nothing to refuse.
+    dry_run: Option<bool>,
 }
 
 impl LogOutcome {
-    const fn success(warnings: Option<String>) -> Self {
+    const fn success(warnings: Option<String>, dry_run: Option<bool>) -> Self {
         Self {
             code: "OK",
             detail: None,
             warnings,
+            dry_run,
         }
     }
 
@@ -120,6 +126,7 @@ impl LogOutcome {
             code: failure.code().spec().wire_code,
             detail: failure.detail().as_deref().map(truncate_detail),
             warnings: None,
+            dry_run: None,
         }
     }
 }

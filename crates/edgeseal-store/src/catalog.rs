@@ -139,7 +139,7 @@ impl Catalog {
         for _ in 0..ATTEMPTS {
             // Held until the store has committed: see `seal::RetiredKeys`.
             let _sealing = self.keyring.seal_guard();
-            let draft = Draft::new(self.clone(), audit.now, doubts);
+            let draft = Draft::new(self.clone(), audit.now).verifying_assumptions(doubts);
             let (mut draft, value) = decide(draft).await?;
             draft.trim_superseded().await?;
             let supposed = draft.take_assumed_absent();
@@ -162,6 +162,26 @@ impl Catalog {
             }
         }
         Err(ChangeError::Contended)
+    }
+
+    /// What [`transact`](Self::transact) would return for `decide` at `now`, without the commit:
+    /// nothing is written, and no ID is allocated. Another change may intervene before the real
+    /// one.
+    ///
+    /// # Errors
+    /// Errors of `decide`, and a [`Fault`] if the store failed.
+    pub async fn dry_run<T, R, F>(
+        &self,
+        now: Timestamp,
+        decide: impl FnOnce(Draft) -> F + Send,
+    ) -> Result<T, ChangeError<R>>
+    where
+        F: Future<Output = Result<(Draft, T), ChangeError<R>>> + Send,
+    {
+        // No commit would notice a wrong assumption.
+        let draft = Draft::new(self.clone(), now).verifying_assumptions(true);
+        let (_, value) = decide(draft.for_dry_run()).await?;
+        Ok(value)
     }
 
     /// Writes an audit record for a refusal, which makes no change. Uses up the nonce too; if the

@@ -102,8 +102,11 @@ impl Draft {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn new_certificate_id(&self) -> Result<CertificateId, Fault> {
-        self.catalog.ids.certificate().await
+    pub async fn new_certificate_id(&mut self) -> Result<CertificateId, Fault> {
+        match self.take_placeholder_id() {
+            Some(id) => Ok(id),
+            None => self.catalog.ids.certificate().await,
+        }
     }
 
     /// An ID for a new domain.

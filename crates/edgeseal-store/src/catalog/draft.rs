@@ -12,6 +12,9 @@ use crate::{
     record::{self, BindingChange, CertificateRecord, UploadRecord},
 };
 
+/// The first placeholder for an ID: the largest ID, which allocation never reaches.
+const PLACEHOLDER_ID_MAX: i64 = (1 << 53) - 1;
+
 /// A change in progress: records what it read and collects what it writes.
 #[derive(Clone)]
 pub struct Draft {
@@ -34,20 +37,22 @@ pub struct Draft {
     pub(super) uploads: BTreeMap<Key, Vec<UploadRecord>>,
     notes: Vec<String>,
     bindings: Vec<BindingChange>,
+    /// In a dry run, the next placeholder for an ID.
+    placeholder_id: Option<i64>,
     /// Other accounts in whose audit the change is recorded too.
     also_recorded_in: BTreeSet<AccountId>,
 }
 
 impl Draft {
-    /// A new attempt; `doubts` if an earlier one wrongly assumed a key absent.
-    pub(super) const fn new(catalog: Catalog, now: Timestamp, doubts: bool) -> Self {
+    /// A new attempt.
+    pub(super) const fn new(catalog: Catalog, now: Timestamp) -> Self {
         Self {
             catalog,
             now,
             read: BTreeMap::new(),
             listed: BTreeMap::new(),
             assumed_absent: BTreeSet::new(),
-            verify_assumptions: doubts,
+            verify_assumptions: false,
             certificates: BTreeMap::new(),
             write: BTreeMap::new(),
             expires: BTreeMap::new(),
@@ -55,8 +60,34 @@ impl Draft {
             uploads: BTreeMap::new(),
             notes: Vec::new(),
             bindings: Vec::new(),
+            placeholder_id: None,
             also_recorded_in: BTreeSet::new(),
         }
+    }
+
+    /// Whether to read all keys, because an earlier attempt wrongly assumed one absent.
+    pub(super) fn verifying_assumptions(mut self, verify: bool) -> Self {
+        self.verify_assumptions = verify;
+        self
+    }
+
+    /// For a change that is never committed: placeholders take the place of IDs, whose allocation
+    /// writes.
+    pub(super) const fn for_dry_run(mut self) -> Self {
+        self.placeholder_id = Some(PLACEHOLDER_ID_MAX);
+        self
+    }
+
+    /// Whether the change is never committed: nothing may be written on its behalf.
+    pub(super) const fn is_dry_run(&self) -> bool {
+        self.placeholder_id.is_some()
+    }
+
+    /// A placeholder for an ID, none twice; `None` if the change will be committed.
+    pub(super) fn take_placeholder_id(&mut self) -> Option<i64> {
+        let id = self.placeholder_id?;
+        self.placeholder_id = Some(id - 1);
+        Some(id)
     }
 
     /// Adds a note to the audit record, such as a warning.

@@ -23,9 +23,9 @@ use super::{
 use crate::{
     authorize::Authorized,
     context::Context,
+    dry_run,
     error::{StoreError, api_error, from_change_error},
     operation::{Input, Operation, Success},
-    sanitize::sanitize,
     warning::Warning,
 };
 
@@ -85,12 +85,6 @@ pub enum Error {
     /// Not a list of origins.
     #[error(transparent)]
     Sources(#[from] InvalidSources),
-    /// Neither true nor false.
-    #[error("DryRun is {given:?}; use true or false")]
-    DryRun {
-        /// The value given.
-        given: String,
-    },
     /// A missing domain cannot be added.
     #[error(transparent)]
     Add(#[from] add_cdn_domain::Error),
@@ -113,9 +107,7 @@ impl Operation for ImportCertificate {
             .get_non_empty("Sources")
             .map(sources::parse)
             .transpose()?;
-        let dry_run = params.flag("DryRun").map_err(|given| Error::DryRun {
-            given: sanitize(given),
-        })?;
+        let dry_run = dry_run::parse(params).map_err(set_certificate::Error::from)?;
         let missing_key = set_certificate::Error::NoKey { param: "SSLPri" };
         let missing_chain = set_certificate::Error::NoChain { param: "SSLPub" };
         let key = params.get_non_empty("SSLPri").ok_or(missing_key)?;
@@ -127,6 +119,10 @@ impl Operation for ImportCertificate {
             key: Zeroizing::new(key.to_owned()),
             dry_run,
         })
+    }
+
+    fn is_dry_run(input: Input<'_>) -> bool {
+        dry_run::is_requested(input.params)
     }
 
     async fn run(
@@ -276,7 +272,6 @@ impl Row {
 api_error!(Error {
     Names(DomainListError),
     Sources(InvalidSources),
-    DryRun => SetCertificateParameter,
     Add(add_cdn_domain::Error),
     Set(set_certificate::Error),
     Store(StoreError),

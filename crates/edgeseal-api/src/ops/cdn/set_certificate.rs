@@ -38,7 +38,7 @@ use crate::{
 };
 
 pub(super) use binding_warnings::{new_binding_warnings, replaced_binding_warnings};
-pub(in crate::ops) use error::Error;
+pub(crate) use error::Error;
 pub(super) use params::BindingRole;
 use params::Params;
 use source::Reference;
@@ -59,7 +59,7 @@ async fn set_from_params(
     context: &Context,
     call: &Authorized,
     names: &[DomainPattern],
-    params: Params,
+    mut params: Params,
 ) -> Result<Success<EmptyReply>, Error> {
     let mut domains = Vec::with_capacity(names.len());
     for name in names {
@@ -67,6 +67,7 @@ async fn set_from_params(
     }
     let on = params.is_enabled()?;
     let (environment, unknown) = params.environment()?;
+    let dry_run = params.dry_run()?;
     for domain in &domains {
         domain.check_certificate_change()?;
     }
@@ -74,6 +75,9 @@ async fn set_from_params(
         let role = params.binding_role()?;
         if params.is_order()? {
             order::check(context, names, role)?;
+            if dry_run {
+                return Ok(Success::read(EmptyReply {}).with_warnings(Vec::from_iter(unknown)));
+            }
             return order::request(context, call, names, environment, unknown.as_slice()).await;
         }
         if params.uploads_to_cas() {
@@ -92,7 +96,11 @@ async fn set_from_params(
         source: bound,
         warnings: unknown.as_slice(),
     };
-    change.commit().await
+    if dry_run {
+        change.dry_run().await
+    } else {
+        change.commit().await
+    }
 }
 
 /// Binds a certificate to all of these domains, or to none; without a source, disables HTTPS.
@@ -184,6 +192,16 @@ impl CertificateChange<'_> {
         let Committed { value, revision } =
             changed.map_err(|error| Error::from_change(error, self.source.is_some()))?;
         Ok(Success::served(revision, self.environment).with_warnings(value))
+    }
+
+    /// Decides, and changes nothing.
+    async fn dry_run(self) -> Result<Success<EmptyReply>, Error> {
+        let catalog = &self.context.catalog;
+        let decided = catalog.dry_run(self.call.now(), |draft| self.run_in(draft));
+        let warnings = decided.await;
+        let warnings =
+            warnings.map_err(|error| Error::from_change(error, self.source.is_some()))?;
+        Ok(Success::read(EmptyReply {}).with_warnings(warnings))
     }
 
     /// Makes the change inside a transaction; returns the warnings.

@@ -159,14 +159,10 @@ impl Operation for AssumeRole {
             .session
             .issue(context, &call.audit, &role, duration_s, &notes)
             .await?;
-        Ok(Success {
-            reply: Reply {
-                opened: opened.reply,
-                source_identity: params.source_identity,
-            },
-            change: opened.change,
-            warnings: Vec::new(),
-        })
+        Ok(opened.map(|opened| Reply {
+            opened,
+            source_identity: params.source_identity,
+        }))
     }
 }
 

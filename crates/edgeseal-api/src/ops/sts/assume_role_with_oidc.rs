@@ -165,14 +165,10 @@ impl Operation<UnsignedCall> for AssumeRoleWithOidc {
         let opened = session
             .issue(context, &audit, &role, duration_s, &notes)
             .await?;
-        Ok(Success {
-            reply: Reply {
-                opened: opened.reply,
-                token: TokenInfo::new(claims, known.provider()),
-            },
-            change: opened.change,
-            warnings: Vec::new(),
-        })
+        Ok(opened.map(|opened| Reply {
+            opened,
+            token: TokenInfo::new(claims, known.provider()),
+        }))
     }
 }
 

@@ -11,6 +11,7 @@ use edgeseal_store::{Fault, catalog::ChangeError};
 
 use crate::{
     authorize::Unauthorized,
+    dry_run::InvalidDryRun,
     error::{StoreError, api_error},
     ops::{
         cdn::{domain_list_error::DomainListError, domain_lookup::DomainError},
@@ -47,6 +48,9 @@ pub enum Error {
         /// The value given.
         given: String,
     },
+    /// `DryRun` is neither true nor false.
+    #[error(transparent)]
+    DryRun(#[from] InvalidDryRun),
     /// Locked by mode or state.
     #[error(transparent)]
     Locked(#[from] CertificateLocked),
@@ -270,7 +274,7 @@ api_error!(Error {
     Environment => InvalidEnv,
     Locked(CertificateLocked),
     NameTooLong => CertNameTooLong,
-    Companion | NoCompanion | NameControl | Kind | Id => SetCertificateParameter,
+    DryRun | Companion | NoCompanion | NameControl | Kind | Id => SetCertificateParameter,
     NoIssuer | NoDnsChallenge | OrderedCompanion => SetCertificateParameter,
     Region => InvalidCertRegion,
     NoReference => CertNameMissing,

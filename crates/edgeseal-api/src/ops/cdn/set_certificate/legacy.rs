@@ -70,7 +70,7 @@ api_error!(LegacyError {
     Set(Error::Companion { .. } | Error::NoCompanion { .. }) => LegacyParameter,
     Set(Error::NoIssuer | Error::NoDnsChallenge { .. }) => LegacyParameter,
     Set(Error::OrderedCompanion) => LegacyParameter,
-    Set(Error::NameControl | Error::NoReference) => LegacyParameter,
+    Set(Error::NameControl | Error::NoReference | Error::DryRun(_)) => LegacyParameter,
     Set(Error::Region { .. } | Error::Id { .. }) => LegacyParameter,
 });
 

@@ -13,6 +13,7 @@ use super::{
     source::{CertificateInput, Reference, UploadedCertificate},
 };
 use crate::{
+    dry_run::{self, InvalidDryRun},
     ops::{cdn::wire_names::WireName as _, region},
     request::ParamMap,
     sanitize::sanitize,
@@ -60,6 +61,7 @@ pub struct Params {
     chain: Option<String>,
     key: Option<Zeroizing<String>>,
     companion: Option<String>,
+    dry_run: Result<bool, InvalidDryRun>,
     force: bool,
 }
 
@@ -77,6 +79,7 @@ impl Params {
             chain: given(names.chain),
             key: given(names.key).map(Zeroizing::new),
             companion: given("Companion"),
+            dry_run: dry_run::parse(params),
             force: !names.has_env && params.get_non_empty("ForceSet") == Some("1"),
         }
     }
@@ -109,6 +112,11 @@ impl Params {
                 given: sanitize(other),
             }),
         }
+    }
+
+    /// Whether to check the call and change nothing.
+    pub(super) fn dry_run(&mut self) -> Result<bool, Error> {
+        Ok(std::mem::replace(&mut self.dry_run, Ok(false))?)
     }
 
     /// Whether the certificate replaces the bound ones or accompanies one.

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+mod dry_run;
+
 use edgeseal_core::{AccountId, DomainPattern, policy::renewal_policy};
 use edgeseal_store::{Fault, SharedStore, memory::MemoryStore};
 use edgeseal_testing::observed_store::{Observe, ObservedStore, Operation};
