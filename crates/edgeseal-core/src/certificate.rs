@@ -9,6 +9,8 @@ mod key;
 mod parsed;
 mod path;
 mod pem;
+mod preflight;
+mod public_path;
 mod signature;
 mod subject;
 mod validation;
@@ -26,7 +28,9 @@ pub use invalid::{
     TooLong, UnexpectedContent, Untrusted,
 };
 pub use pem::{chain_to_pem, key_to_pem};
-pub use validation::{inspect, validate_upload};
+pub use preflight::{Finding, Preflight, Severity, preflight};
+pub use public_path::{NoPublicPath, PublicPath, public_path};
+pub use validation::{inspect, validate_chain, validate_upload};
 
 /// Longest chain text, in bytes: ten certificates of 3 KiB each, in base64 with their markers,
 /// leave 2 KiB for the text around them.
@@ -64,6 +68,19 @@ pub struct Certificate {
     pub warnings: Vec<Warning>,
     /// The PEM as it was uploaded.
     pub original_pem: OriginalPem,
+}
+
+/// A validated chain as it would be served: one leaf, and its intermediates in serving order.
+#[derive(Clone, Debug)]
+pub struct ServedChain {
+    /// DER of the leaf.
+    pub leaf: Vec<u8>,
+    /// DER of the intermediates in serving order, without a root.
+    pub intermediates: Vec<Vec<u8>>,
+    /// What people ask about the leaf.
+    pub info: CertificateInfo,
+    /// Not errors, but worth showing the owner.
+    pub warnings: Vec<Warning>,
 }
 
 /// The texts of an upload, where they differ from the canonical [`chain_to_pem`] and

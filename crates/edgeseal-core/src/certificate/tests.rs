@@ -6,6 +6,7 @@ mod accepted_keys;
 mod arbitrary;
 mod paths;
 mod pki;
+mod preflight;
 mod refused_chains;
 mod refused_keys;
 mod refused_paths;

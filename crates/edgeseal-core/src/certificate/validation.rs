@@ -2,7 +2,7 @@
 
 use super::{
     CERTIFICATES_MAX, CHAIN_BYTES_MAX, Certificate, CertificateInfo, Digest, KEY_BYTES_MAX, Leaf,
-    NAMES_MAX, OriginalPem, TEXT_SURPLUS_MAX, Warning,
+    NAMES_MAX, OriginalPem, ServedChain, TEXT_SURPLUS_MAX, Warning,
     chain::Chain,
     info::dns_names,
     invalid::{
@@ -11,7 +11,7 @@ use super::{
     },
     key::{PrivateKey, PublicKey},
     parsed::ParsedCertificate,
-    path::{self, Path},
+    path,
     pem::{self, Block, BlockKind, KeyFormat, PemDocument},
     subject::{full_name, short_name},
 };
@@ -76,10 +76,26 @@ pub fn validate_upload(
     let container = check_key_block(&key_text)?;
     let key = read_key(container, key_ders.first().map(|der| der.as_slice()))?;
     check_match(&chain, &key)?;
-    let path = path::find(&chain, now)?;
-    let mut certificate = assemble(&chain, &path, key, now)?;
+    let served = serve(&chain, now)?;
+    let mut certificate = Certificate {
+        leaf: served.leaf,
+        intermediates: served.intermediates,
+        key: key.pkcs8,
+        info: served.info,
+        warnings: served.warnings,
+        original_pem: OriginalPem::default(),
+    };
     certificate.original_pem = original_pem(chain_pem, key_pem, &certificate);
     Ok(certificate)
+}
+
+/// Validates a chain without its key: steps 2 to 9, 13 and 14 of [`validate_upload`].
+///
+/// # Errors
+/// [`InvalidCertificate`], as [`validate_upload`].
+pub fn validate_chain(chain_pem: &str, now: Timestamp) -> Result<ServedChain, InvalidCertificate> {
+    let (text, ders) = decode_chain(chain_pem)?;
+    serve(&read_chain(&text, &ders)?, now)
 }
 
 fn original_pem(chain_pem: &str, key_pem: &str, read: &Certificate) -> OriginalPem {
@@ -102,11 +118,7 @@ fn is_kept(text: &str, printed: &str) -> bool {
 /// # Errors
 /// [`InvalidCertificate`], as [`validate_upload`].
 pub fn inspect(chain_pem: &str) -> Result<Leaf, InvalidCertificate> {
-    let text = PemDocument::scan(chain_pem);
-    check_lengths(chain_pem, &text, "")?;
-    let characters = text.check_characters();
-    characters.map_err(InvalidCertificate::ChainText)?;
-    let ders = decode_certificates(&text)?;
+    let (text, ders) = decode_chain(chain_pem)?;
     let chain = read_chain(&text, &ders)?;
     let leaf = chain.leaf();
     let facts = CertificateInfo::of(leaf).ok_or(InvalidKey::Malformed)?;
@@ -118,7 +130,20 @@ pub fn inspect(chain_pem: &str) -> Result<Leaf, InvalidCertificate> {
     })
 }
 
-fn decode_certificates(chain: &PemDocument<'_>) -> Result<Vec<Zeroizing<Vec<u8>>>, InvalidBase64> {
+/// The certificates in a chain's text.
+type Ders = Vec<Zeroizing<Vec<u8>>>;
+
+/// Steps 2 to 4 of [`validate_upload`], for the chain.
+pub(super) fn decode_chain(chain_pem: &str) -> Result<(PemDocument<'_>, Ders), InvalidCertificate> {
+    let text = PemDocument::scan(chain_pem);
+    check_lengths(chain_pem, &text, "")?;
+    let characters = text.check_characters();
+    characters.map_err(InvalidCertificate::ChainText)?;
+    let ders = decode_certificates(&text)?;
+    Ok((text, ders))
+}
+
+fn decode_certificates(chain: &PemDocument<'_>) -> Result<Ders, InvalidBase64> {
     chain
         .certificates()
         .zip(1..)
@@ -258,15 +283,12 @@ fn is_known_root(name: &[u8]) -> bool {
     })
 }
 
-fn assemble(
-    chain: &Chain<'_>,
-    path: &Path,
-    key: PrivateKey,
-    now: Timestamp,
-) -> Result<Certificate, InvalidKey> {
+/// Steps 13 and 14 of [`validate_upload`], and what is served.
+fn serve(chain: &Chain<'_>, now: Timestamp) -> Result<ServedChain, InvalidCertificate> {
+    let path = path::find(chain, now)?;
     let leaf = chain.leaf();
     let intermediates = || path.intermediates.iter().map(|at| &chain.certificates[*at]);
-    // The key is the leaf's and was parsed, so the leaf's algorithm can be served.
+    // Of an upload, the key is the leaf's and was parsed, so the leaf's algorithm can be served.
     let mut facts = CertificateInfo::of(leaf).ok_or(InvalidKey::Malformed)?;
     let ends = intermediates().map(ParsedCertificate::not_after);
     facts.chain_not_after = ends.fold(facts.not_after, Timestamp::min);
@@ -280,12 +302,10 @@ fn assemble(
     if !is_in_order {
         warnings.push(Warning::ChainReordered);
     }
-    Ok(Certificate {
+    Ok(ServedChain {
         leaf: leaf.der.to_vec(),
         intermediates: intermediates().map(|one| one.der.to_vec()).collect(),
-        key: key.pkcs8,
         info: facts,
         warnings,
-        original_pem: OriginalPem::default(),
     })
 }
