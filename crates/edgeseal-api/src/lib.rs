@@ -52,6 +52,7 @@ mod sanitize;
 pub mod settle;
 #[cfg(test)]
 mod test_server;
+pub mod upload_refusal;
 pub mod warning;
 
 pub use code::Code;

@@ -101,6 +101,7 @@ const ADMINISTRATOR: &str = r#"{
       "Action": [
         "edgeseal:DescribeAlarms",
         "edgeseal:DescribeAuditRecords",
+        "edgeseal:DescribeCertificateExpiry",
         "edgeseal:DescribeRollout",
         "edgeseal:ExplainDecision",
         "edgeseal:ImportCertificate",

@@ -64,6 +64,23 @@ impl Catalog {
             .await
     }
 
+    /// The names of the domains that have this certificate bound, at most `limit`, in byte order,
+    /// and whether there are more.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn certificate_users(
+        &self,
+        id: CertificateId,
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), Fault> {
+        let prefix = key::certificate_uses(id);
+        let page = self.store.list(&prefix, None, limit).await?;
+        let keys = page.entries.iter().map(|entry| entry.key.as_str());
+        let names = keys.map(|key| key.strip_prefix(&prefix).unwrap_or_default().to_owned());
+        Ok((names.collect(), page.has_more))
+    }
+
     /// Whether a domain has this certificate bound.
     ///
     /// # Errors

@@ -62,6 +62,8 @@ struct Row {
     cert_start_time: String,
     cert_expire_time: String,
     cert_update_time: String,
+    /// The earliest end among all certificates that the domain serves, intermediates included.
+    chain_expire_time: String,
 }
 
 /// Errors.
@@ -136,7 +138,10 @@ async fn rows(catalog: &Catalog, domains: Vec<Domain>, now: Timestamp) -> Result
         let ends = all.filter_map(|(id, _)| Some(certificates.get(&id)?.info.chain_not_after));
         let expires = ends.min()?;
         let standing = domain_certificate_status(binding.all_cover(), expires, now);
-        Some(Row::of(name, &binding, certificate, standing))
+        Some(Row {
+            chain_expire_time: expires.to_string(),
+            ..Row::of(name, &binding, certificate, standing)
+        })
     });
     Ok(rows.collect())
 }
@@ -158,6 +163,7 @@ impl Row {
             cert_start_time: date_time(facts.not_before),
             cert_expire_time: date_time(facts.not_after),
             cert_update_time: date_time(binding.updated),
+            chain_expire_time: facts.chain_not_after.to_string(),
         }
     }
 }
