@@ -11,11 +11,13 @@ mod connection;
 mod docs;
 mod doctor;
 mod domain;
+mod expiry;
 mod explain;
 mod import;
 mod kek;
 mod key;
 mod output;
+mod pages;
 mod policy;
 mod restore;
 mod rollout;
@@ -68,7 +70,7 @@ enum Command {
     /// Add, list, show, start, stop and delete domains; hold their certificates
     #[command(subcommand)]
     Domain(domain::Command),
-    /// Set, show and switch off the certificate of a domain
+    /// Check, list, set, show and switch off certificates
     #[command(subcommand)]
     Cert(cert::Command),
     /// Import all certificates of certbot, acme.sh, lego, Caddy or a directory
@@ -217,7 +219,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Domain(command) => success(command.run().await),
-            Command::Cert(command) => success(command.run().await),
+            Command::Cert(command) => command.run().await,
             Command::Import(command) => success(command.run().await),
             Command::Account(command) => success(command.run().await),
             Command::Key(command) => success(command.run().await),
@@ -263,7 +265,7 @@ macro_rules! exit_codes {
 #[rustfmt::skip]
 exit_codes! {
     EX_OK = 0: "success; also if the reader of a pipe has closed it";
-    EX_DENIED = 1: "`explain`: it is denied; `serve`: stopped by a second signal";
+    EX_DENIED = 1: "`explain`: it is denied; `cert check`: it would be refused; `serve`: stopped by a second signal";
     EX_USAGE = 64: "usage: a flag, a file, the configuration, the start of the server";
     EX_DATA = 65: "stored data is damaged (`doctor`, `audit verify`, `backup`, `restore`), or the doctor found another problem";
     EX_UNAVAILABLE = 69: "the server does not respond, or something else does";

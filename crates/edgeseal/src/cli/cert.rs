@@ -1,8 +1,10 @@
 //! `edgeseal cert …`
 
+mod check;
 mod files;
+mod list;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -11,6 +13,10 @@ use super::{CDN_VERSION, CliError, Connection, output, output::say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// Check certificates before they are set: what the server and browsers would say to them
+    Check(check::Check),
+    /// List the account's certificates by expiry, and which domains use them
+    List(list::List),
     /// Bind a certificate to a domain: from files (PEM, DER, PFX), or one that is stored
     Set(Set),
     /// Show the certificates of a domain
@@ -62,19 +68,21 @@ pub(super) struct Set {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> Result<(), CliError> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         match self {
-            Self::Set(set) => set.run().await,
-            Self::Show { domain, connection } => show(&domain, &connection).await,
+            Self::Check(check) => return check.run().await,
+            Self::List(list) => list.run().await?,
+            Self::Set(set) => set.run().await?,
+            Self::Show { domain, connection } => show(&domain, &connection).await?,
             Self::Off { domain, connection } => {
                 let params = [("DomainName", domain.as_str()), ("SSLProtocol", "off")];
                 let reply = connection
                     .call(CDN_VERSION, "SetCdnDomainSSLCertificate", &params)
                     .await?;
                 output::print_reply(&connection, &reply, || say!("HTTPS of {domain} is off"))?;
-                Ok(())
             }
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -3,11 +3,16 @@
 mod profile;
 mod roots;
 
-use std::{path::PathBuf, sync::OnceLock, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use clap::Args;
 use edgeseal_api::client::{CallError, Client, ErrorResponse, Reply};
 use edgeseal_core::Secret;
+use rustls::pki_types::TrustAnchor;
 
 use super::{CliError, output};
 use crate::{bootstrap, clock, node::Addresses};
@@ -70,6 +75,14 @@ struct AccessKey {
     secret: Secret,
     /// The security token of a temporary access key.
     token: Option<String>,
+}
+
+/// The roots in a file of PEM, as trust anchors.
+///
+/// # Errors
+/// [`CliError::Usage`] if it holds none.
+pub(super) fn trust_anchors(file: &Path) -> Result<Vec<TrustAnchor<'static>>, CliError> {
+    Ok(roots::roots(Some(file))?.roots)
 }
 
 impl Connection {

@@ -1,9 +1,13 @@
 //! `edgeseal domain …`
 
 use clap::{Subcommand, ValueEnum};
+use edgeseal_core::Timestamp;
 use serde_json::{Value, json};
 
-use super::{CDN_VERSION, CliError, Connection, EDGESEAL_API_VERSION, output, output::say};
+use super::{
+    CDN_VERSION, CliError, Connection, EDGESEAL_API_VERSION, expiry, output, output::say, pages,
+};
+use crate::clock;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -174,46 +178,38 @@ async fn show(domain: &str, connection: &Connection) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Fetches all pages.
+/// The domains, each with `ChainExpireTime`, the earliest end of what it serves, if it serves a
+/// certificate.
 async fn list(connection: &Connection) -> Result<(), CliError> {
-    let mut rows = Vec::new();
-    loop {
-        let page = (rows.len() / 500 + 1).to_string();
-        let params = [
-            ("PageSize", "500"),
-            ("PageNumber", page.as_str()),
-            ("CheckDomainShow", "true"),
-        ];
-        let reply = connection
-            .call(CDN_VERSION, "DescribeUserDomains", &params)
-            .await?;
-        let found = reply.body["Domains"]["PageData"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let last = found.len() < 500;
-        rows.extend(found);
-        if last {
-            break;
+    let mut rows = pages::domains(connection).await?;
+    let ends = pages::domain_expiries(connection).await?;
+    for row in &mut rows {
+        if let Some(end) = ends.get(&output::json_text(&row["DomainName"])) {
+            row["ChainExpireTime"] = end.as_str().into();
         }
     }
     if connection.json {
         say!("{}", Value::from(rows))?;
         return Ok(());
     }
-    let columns = [
-        "DomainName",
-        "DomainStatus",
-        "SslProtocol",
-        "CdnType",
-        "GmtModified",
-    ];
+    let now = clock::now();
+    let table = rows.iter().map(|row| {
+        let text = |name: &str| output::json_text(&row[name]);
+        let end = Timestamp::parse_iso(&text("ChainExpireTime"));
+        [
+            text("DomainName"),
+            text("DomainStatus"),
+            text("SslProtocol"),
+            text("CdnType"),
+            text("GmtModified"),
+            end.map(|end| expiry::describe(end, now))
+                .unwrap_or_default(),
+        ]
+    });
     output::print_table(
-        ["DOMAIN", "STATE", "HTTPS", "TYPE", "CHANGED"],
-        rows.iter()
-            .map(|row| columns.map(|name| output::json_text(&row[name]))),
-    )?;
-    Ok(())
+        ["DOMAIN", "STATE", "HTTPS", "TYPE", "CHANGED", "EXPIRES"],
+        table,
+    )
 }
 
 /// Origins as the parameter `Sources`.

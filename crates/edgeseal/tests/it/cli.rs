@@ -10,9 +10,11 @@ use serde_json::Value;
 
 use crate::harness::{Server, pki::AUTHORITY, secrets, server::binary};
 
+mod check;
 mod connection;
 mod formats;
 mod import;
+mod lists;
 mod output;
 
 const NAME: &str = "www.cli.example";

@@ -51,7 +51,7 @@ pub(super) fn read(
 }
 
 /// Plain PEM is sent unchanged: the server reports errors by block and line.
-fn plain_pem(bytes: &[u8], may_hold_keys: bool) -> Option<&str> {
+pub(super) fn plain_pem(bytes: &[u8], may_hold_keys: bool) -> Option<&str> {
     const READ_HERE: [&str; 3] = ["ENCRYPTED", "-----BEGIN PKCS", "-----BEGIN CMS"];
     let text = std::str::from_utf8(bytes).ok()?;
     let is_plain = files::is_pem(bytes)
@@ -94,11 +94,12 @@ fn assemble(
     })
 }
 
-fn find_matching_pair<'a>(
-    keys: &'a [PrivateKeyDer<'static>],
+/// The first of these keys that is the key of one of these certificates, and that certificate.
+pub(super) fn find_matching_pair<'a>(
+    keys: impl IntoIterator<Item = &'a PrivateKeyDer<'static>>,
     certificates: &'a [CertificateDer<'static>],
 ) -> Option<(&'a PrivateKeyDer<'static>, &'a CertificateDer<'static>)> {
-    keys.iter().find_map(|key| {
+    keys.into_iter().find_map(|key| {
         let public = files::spki_of_key(key)?;
         let fits = |it: &&CertificateDer<'static>| {
             files::spki_of_certificate(it).as_ref() == Some(&public)
@@ -107,7 +108,7 @@ fn find_matching_pair<'a>(
     })
 }
 
-fn file_error(path: &Path) -> impl FnOnce(CertificateFileError) -> UnreadableFile {
+pub(super) fn file_error(path: &Path) -> impl FnOnce(CertificateFileError) -> UnreadableFile {
     let path = path.to_owned();
     move |error| UnreadableFile { path, error }
 }

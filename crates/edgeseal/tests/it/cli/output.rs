@@ -186,7 +186,10 @@ fn tables_are_bare_columns_in_a_pipe() {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
-    assert_eq!(rows[0], ["DOMAIN", "STATE", "HTTPS", "TYPE", "CHANGED"]);
+    assert_eq!(
+        rows[0],
+        ["DOMAIN", "STATE", "HTTPS", "TYPE", "CHANGED", "EXPIRES"]
+    );
     assert_eq!(rows[1][..4], [NAME, "online", "off", "web"]);
     assert_eq!(rows.len(), 2, "one line per row: {list}");
     server.stop();
