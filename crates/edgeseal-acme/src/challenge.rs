@@ -1,5 +1,7 @@
 //! Challenges (RFC 8555 §8): how it is proved that we control a name.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use edgeseal_core::domain::Environment;
 pub use edgeseal_store::record::{Challenge, ChallengeMethod};
@@ -43,14 +45,25 @@ pub trait ChallengeSolver: Send + Sync + 'static {
     ) -> Result<(), OrderError>;
 }
 
-/// Picks the challenge of an authorization that is answered: of the first solver that can.
+/// Picks the challenge of an authorization that is answered: by the first method of `preferred`
+/// that is offered and that a solver can answer. An empty list stands for the order of the solvers.
 pub(crate) fn choose<'a>(
-    solvers: &[std::sync::Arc<dyn ChallengeSolver>],
+    solvers: &[Arc<dyn ChallengeSolver>],
+    preferred: &[ChallengeMethod],
     offered: &'a [Challenge],
 ) -> Option<&'a Challenge> {
-    solvers.iter().find_map(|solver| {
-        offered
-            .iter()
-            .find(|it| it.method == solver.method() && solver.can_answer(it))
+    let can_answer = |challenge: &&Challenge| {
+        let mut solvers = solvers.iter();
+        solvers.any(|it| it.method() == challenge.method && it.can_answer(challenge))
+    };
+    let all: Vec<ChallengeMethod> = solvers.iter().map(|solver| solver.method()).collect();
+    let preferred = if preferred.is_empty() {
+        &all
+    } else {
+        preferred
+    };
+    preferred.iter().find_map(|method| {
+        let mut offered = offered.iter().filter(|it| it.method == *method);
+        offered.find(can_answer)
     })
 }

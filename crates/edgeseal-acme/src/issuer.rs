@@ -4,6 +4,7 @@ use std::fmt;
 
 use edgeseal_core::{Secret, Timestamp, managed_certificate::KeyType};
 
+use edgeseal_store::record::ChallengeMethod;
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
@@ -31,6 +32,8 @@ pub struct IssuerConfig {
     pub external_account: Option<ExternalAccount>,
     /// The keys of its certificates.
     pub key: IssuedKeys,
+    /// The kinds of challenges that are answered, in the order of preference; none: all.
+    pub challenges: Vec<ChallengeMethod>,
     /// Whether a renewal keeps the key. By default each certificate has a new one.
     pub keep_key: bool,
 }

@@ -145,7 +145,7 @@ impl OrderDriver {
         };
         if remote.status() == OrderStatus::Pending {
             self.check_wanted(target).await?;
-            self.prove(target, &mut remote).await?;
+            self.prove(target, issuer, &mut remote).await?;
             self.patiently(remote.wait_until_ready(PATIENCE)).await?;
         }
         if remote.status() == OrderStatus::Ready {
@@ -188,10 +188,17 @@ impl OrderDriver {
     }
 
     /// Proves the authorizations that are pending.
-    async fn prove(&self, target: &Target, remote: &mut RemoteOrder) -> Result<(), OrderError> {
+    async fn prove(
+        &self,
+        target: &Target,
+        issuer: &Issuer,
+        remote: &mut RemoteOrder,
+    ) -> Result<(), OrderError> {
+        let preferred = &issuer.config.challenges;
         let mut chosen = Vec::new();
         for offered in remote.pending().await? {
-            let challenge = choose(&self.solvers, &offered).ok_or_else(|| unprovable(&offered))?;
+            let challenge =
+                choose(&self.solvers, preferred, &offered).ok_or_else(|| unprovable(&offered))?;
             chosen.push(challenge.clone());
         }
         if chosen.is_empty() {

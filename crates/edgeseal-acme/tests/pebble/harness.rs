@@ -275,6 +275,7 @@ pub(crate) fn issuer(name: &str, directory: String) -> IssuerConfig {
         profile: None,
         external_account: None,
         key: IssuedKeys::P256,
+        challenges: Vec::new(),
         keep_key: false,
     }
 }

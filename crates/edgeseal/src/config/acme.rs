@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use edgeseal_acme::{IssuedKeys, IssuerConfig};
+use edgeseal_acme::{IssuedKeys, IssuerConfig, challenge::ChallengeMethod};
 use edgeseal_core::Secret;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Deserialize;
@@ -34,6 +34,9 @@ pub(crate) struct AcmeIssuer {
     /// The keys of its certificates.
     #[serde(default)]
     pub(crate) key: IssuedKeys,
+    /// The kinds of challenges that are answered, in the order of preference; none: all.
+    #[serde(default)]
+    pub(crate) challenges: Vec<ChallengeMethod>,
     /// Whether a renewal keeps the key.
     #[serde(default)]
     pub(crate) keep_key: bool,
@@ -95,6 +98,7 @@ impl AcmeIssuer {
             profile: self.profile.clone(),
             external_account: self.external_account()?,
             key: self.key,
+            challenges: self.challenges.clone(),
             keep_key: self.keep_key,
         })
     }

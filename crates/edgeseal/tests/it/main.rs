@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod acme;
 mod admin;
 mod alarms;
 mod attacks;
