@@ -52,8 +52,10 @@ pub enum NoPublicPath {
 }
 
 /// The path from a served leaf through served intermediates (DER) to one of the `anchors`, as
-/// browsers build it at `now`: signatures, validity, path lengths, name constraints, and extended
-/// key usage for servers. What the leaf is called is not checked.
+/// browsers build it at `now`.
+///
+/// Signatures, validity, path lengths, name constraints and the extended key usage for servers are
+/// checked; what the leaf is called is not.
 ///
 /// # Errors
 /// [`NoPublicPath`]. A chain that lacks only a trusted root is checked as if its last certificate

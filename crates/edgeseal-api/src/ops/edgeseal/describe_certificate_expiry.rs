@@ -179,7 +179,8 @@ mod tests {
             ("SSLPri", &key),
         ];
         let spare = [("Name", name), ("Cert", &*chain), ("Key", &*key)];
-        let calls: &[(&str, &str, &[(&str, &str)])] = match count {
+        type Call<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+        let calls: &[Call<'_>] = match count {
             0 => &[("2020-04-07", "UploadUserCertificate", &spare)],
             _ => &[
                 (CDN, "BatchAddCdnDomain", &add),

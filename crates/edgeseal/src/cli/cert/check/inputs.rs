@@ -108,7 +108,10 @@ impl Input {
             Some((key, leaf)) => (Some(leaf), Some(files::key_pem(key))),
             None => {
                 let leaf = certificates.iter().find(|one| !is_ca(one));
-                (leaf.or(certificates.first()), self.stray_key(all, is_only))
+                (
+                    leaf.or_else(|| certificates.first()),
+                    self.stray_key(all, is_only),
+                )
             }
         };
         let authorities = others().filter(|other| !other.holds_leaf());
