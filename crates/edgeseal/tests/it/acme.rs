@@ -135,6 +135,9 @@ async fn no_order_is_lost_in_fifty_kills() {
     println!("seed {seed}");
     let mut random = SplitMix(seed);
     let mut world = World::start(PebbleOptions::default(), "").await;
+    // The authority knows these.
+    let addresses = world.server.addresses();
+    let fixed = [("--http", addresses.http), ("--https", addresses.https)];
     let domains: Vec<String> = (0..KILLS).map(|n| format!("d{n}.kill.example")).collect();
     for domain in &domains {
         let api = world.server.root_client();
@@ -142,7 +145,7 @@ async fn no_order_is_lost_in_fifty_kills() {
         // Not a wait for a condition: this is the random moment.
         tokio::time::sleep(Duration::from_micros(random.below(400_000) as u64)).await;
         world.server.kill();
-        world.server.launch();
+        world.server.launch_with(world.server.command_at(&fixed));
     }
     let api = world.server.root_client();
     for domain in &domains {

@@ -211,7 +211,7 @@ fn what_the_server_would_refuse_has_its_code() {
         let first = format!("would be refused: {code}\n  {detail}\n");
         assert!(said.out.contains(&first), "{given}: {}", said.out);
     }
-    assert_eq!(files.json("expired.pem expired.key", 1)[0]["DaysLeft"], -1);
+    assert_eq!(files.json("expired.pem expired.key", 1)[0]["DaysLeft"], -2);
 }
 
 #[test]
