@@ -126,7 +126,7 @@ impl OrderView {
         let managed = managed(catalog, domain).await?;
         Ok(managed.map(|managed| Self {
             cert_type: CertificateSource::Issued.wire_name(),
-            status: managed.status.wire_name(),
+            status: order_status(&managed, None),
             order_failure: managed.failure.map(|failure| failure.reason),
         }))
     }
@@ -140,6 +140,17 @@ async fn managed(catalog: &Catalog, domain: &Domain) -> Result<Option<ManagedCer
     catalog
         .managed_certificate(&domain.name, Environment::Production)
         .await
+}
+
+/// The status of the order for a domain that serves a certificate of this type, or none. If the
+/// certificate was bound after the domain was read, it is shown as it was: otherwise a client that
+/// waits for success would take the certificate before for the new one.
+fn order_status(managed: &ManagedCertificate, served: Option<&str>) -> &'static str {
+    let is_served = served == Some(CertificateSource::Issued.wire_name());
+    match managed.status {
+        OrderStatus::Success if !is_served => OrderStatus::Applying.wire_name(),
+        status => status.wire_name(),
+    }
 }
 
 impl BoundCertificate {
@@ -166,8 +177,9 @@ impl BoundCertificate {
             }));
         }
         if let Some(managed) = managed(catalog, domain).await? {
+            let status = order_status(&managed, all.first().map(|primary| primary.cert_type));
             for bound in &mut all {
-                bound.status = managed.status.wire_name();
+                bound.status = status;
                 bound.order_failure = managed.failure.as_ref().map(|it| it.reason.clone());
             }
         }
