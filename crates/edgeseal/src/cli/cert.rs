@@ -3,6 +3,7 @@
 mod check;
 mod files;
 mod list;
+mod order;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -19,6 +20,8 @@ pub(super) enum Command {
     List(list::List),
     /// Bind a certificate to a domain: from files (PEM, DER, PFX), or one that is stored
     Set(Set),
+    /// Have the certificate of a domain ordered from an issuer of the server, and renewed in time
+    Order(order::Order),
     /// Show the certificates of a domain
     Show {
         /// The domain
@@ -72,6 +75,7 @@ impl Command {
         match self {
             Self::Check(check) => return check.run().await,
             Self::List(list) => list.run().await?,
+            Self::Order(order) => order.run().await?,
             Self::Set(set) => set.run().await?,
             Self::Show { domain, connection } => show(&domain, &connection).await?,
             Self::Off { domain, connection } => {
@@ -160,10 +164,15 @@ fn show_one(domain: &str, info: &Value) -> Result<(), CliError> {
         "CertStartTime",
         "CertExpireTime",
         "CertUpdateTime",
+        "Status",
+        "OrderFailure",
     ];
-    let shown = shown
-        .into_iter()
-        .filter(|name| *name != "Companion" || info.get(name).is_some());
+    let is_ordered = info["CertType"] == "free" || info["Status"] != "success";
+    let shown = shown.into_iter().filter(|name| match *name {
+        "Companion" | "OrderFailure" => info.get(name).is_some(),
+        "Status" => is_ordered && info.get(name).is_some(),
+        _ => true,
+    });
     output::print_table(
         ["", domain],
         shown.map(|name| [name.to_owned(), output::json_text(&info[name])]),

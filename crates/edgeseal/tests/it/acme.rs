@@ -9,7 +9,8 @@ use edgeseal_testing::{
 use serde_json::Value;
 
 use crate::harness::{
-    ApiClient, CDN_VERSION, Origin, SET, Server, SplitMix, eventually, now, pem, tls, unlimited,
+    ApiClient, CDN_VERSION, Origin, SET, Server, SplitMix, eventually, now, pem, server::binary,
+    tls, unlimited,
 };
 
 /// A server with an issuer: a real authority behind a proxy.
@@ -102,6 +103,12 @@ async fn a_free_certificate_is_ordered_served_and_renewed() {
     let world = World::start(options, "").await;
     let api = world.server.root_client();
     world.order(&api, DOMAIN).await;
+    // The command asks again, which changes nothing, and waits.
+    let mut command = binary();
+    command.args(["cert", "order", DOMAIN, "--data"]);
+    let ordered = command.arg(world.server.data()).output().unwrap();
+    let said = String::from_utf8_lossy(&ordered.stdout);
+    assert!(said.contains("has a certificate of Pebble"), "{ordered:?}");
     let info = issued(&api, DOMAIN).await;
     assert_eq!(info["CertType"], "free");
     let first = pem::decode(info["ServerCertificate"].as_str().unwrap());
