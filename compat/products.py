@@ -28,6 +28,8 @@ WARNINGS = {"Warnings"}
 ADDED = {
     # ok, mismatch, expired, expire_soon: the cloud returns them in the list of HTTPS domains only.
     "DescribeDomainCertificateInfo": {"CertStatus"},
+    # The end of the served chain, which may come before that of the certificate.
+    "DescribeCdnHttpsDomainList": {"ChainExpireTime"},
     # What is left of the account's quotas, and those that the CDN does not tell.
     "DescribeCdnUserQuota": {
         "DomainRemain",

@@ -110,7 +110,7 @@ pub enum Obstacle {
         status: u16,
     },
     /// The server has another page.
-    #[error("{name}:{port} at {address} answers {found:?} instead of the token: another server")]
+    #[error("{name}:{port} at {address} answers another page instead of the token: another server")]
     Content {
         /// The name.
         name: String,
@@ -118,8 +118,6 @@ pub enum Obstacle {
         port: u16,
         /// One of its addresses.
         address: IpAddr,
-        /// The beginning of the page.
-        found: String,
     },
     /// The redirect is one that authorities do not follow.
     #[error("{name}:{port} at {address} redirects the token to {location:?}: {reason}")]

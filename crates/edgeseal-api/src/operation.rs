@@ -35,7 +35,7 @@ pub trait Operation<Call: 'static = Authorized>: 'static {
     /// An invalid parameter.
     fn parse(input: Input<'_>) -> Result<Self::Params, Self::Error>;
 
-    /// Whether the call is a [dry run](crate::dry_run); only a few operations can be.
+    /// Whether the call is a dry run, which changes nothing; only a few operations can be.
     fn is_dry_run(_input: Input<'_>) -> bool {
         false
     }

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use edgeseal_core::{
     DomainName,
+    address::is_public,
     challenge::{HTTP_01_PATH, KeyAuthorization},
 };
 use futures_util::future::join_all;
@@ -42,8 +43,9 @@ pub(super) enum Answer {
     Token,
     /// Another status than 200.
     Status(u16),
-    /// Another page; its beginning.
-    Content(String),
+    /// Another page. It is not shown: the owner of a name chooses the server, and must not read
+    /// what only this machine can reach.
+    Content,
     /// A redirect that authorities do not follow, and why.
     Redirect(String, &'static str),
     /// Nothing; why.
@@ -91,11 +93,10 @@ pub(super) fn judge(
                 address,
                 status,
             },
-            Answer::Content(found) => Obstacle::Content {
+            Answer::Content => Obstacle::Content {
                 name,
                 port,
                 address,
-                found,
             },
             Answer::Redirect(location, reason) => Obstacle::Redirect {
                 name,
@@ -140,7 +141,7 @@ async fn read(
             return if text.trim_end() == response.as_str() {
                 Answer::Token
             } else {
-                Answer::Content(excerpt(&text))
+                Answer::Content
             };
         }
         let Some(location) = location.filter(|_| status.is_redirection()) else {
@@ -156,6 +157,10 @@ async fn read(
             return Answer::Redirect(excerpt(&location), "it has no address record");
         };
         let next = if at.host == *host { address } else { *next };
+        if is_public(address) && !is_public(next) {
+            let why = "it leads to an address that is not public";
+            return Answer::Redirect(excerpt(&location), why);
+        }
         let port = if at.is_tls { ports.1 } else { ports.0 };
         server = SocketAddr::new(next, port);
     }

@@ -215,7 +215,7 @@ async fn the_token_is_read_at_the_address_of_the_name() {
     assert_eq!(said_of(saying(page).await).await, "");
     assert_eq!(
         said_of(saying("Welcome to nginx!\n").await).await,
-        "a.example.com:PORT at 127.0.0.1 answers \"Welcome to nginx!\" instead of the token: \
+        "a.example.com:PORT at 127.0.0.1 answers another page instead of the token: \
          another server"
     );
     let missing = origin(async |_| {
