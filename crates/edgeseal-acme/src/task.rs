@@ -21,7 +21,7 @@ use edgeseal_store::{
 };
 use tokio::{
     sync::watch,
-    task::{JoinError, JoinSet},
+    task::{self, JoinError, JoinSet},
 };
 
 use crate::{
@@ -39,6 +39,8 @@ use crate::{
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How soon challenges that were not cleaned up are tried again.
 const CLEAN_UP_AGAIN_MS: i64 = 60_000;
+/// How soon a domain is worked on again whose job panicked: an hour.
+const PANICKED_MS: i64 = 60 * 60 * 1000;
 /// The longest sleep: then the clock is read again, which may have been set.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
@@ -67,9 +69,11 @@ pub struct OrderTask {
     /// When to look at a domain, apart from what the scheduler starts.
     looks: BTreeSet<(Timestamp, Arc<DomainPattern>)>,
     look_at: HashMap<Arc<DomainPattern>, Timestamp>,
+    /// Domains that change while they are worked on are planned afterwards.
     running: HashSet<Arc<DomainPattern>>,
-    /// Domains that changed while they were worked on are planned afterwards.
-    jobs: JoinSet<(Arc<DomainPattern>, Outcome)>,
+    jobs: JoinSet<Outcome>,
+    /// The domain of each job: a job that panics cannot say it.
+    domain_of: HashMap<task::Id, Arc<DomainPattern>>,
 }
 
 impl OrderTask {
@@ -112,6 +116,7 @@ impl OrderTask {
             look_at: HashMap::new(),
             running: HashSet::new(),
             jobs: JoinSet::new(),
+            domain_of: HashMap::new(),
         })
     }
 
@@ -127,7 +132,7 @@ impl OrderTask {
             tokio::select! {
                 () = &mut stop => break,
                 event = feed.next() => self.apply(event),
-                Some(ended) = self.jobs.join_next() => self.ended(ended).await,
+                Some(ended) = self.jobs.join_next_with_id() => self.ended(ended).await,
                 () = sleep => {}
             }
         }
@@ -190,25 +195,33 @@ impl OrderTask {
         self.scheduler.remove(Arc::clone(&domain));
         self.running.insert(Arc::clone(&domain));
         let (driver, settings) = (Arc::clone(&self.driver), self.settings);
-        self.jobs.spawn(async move {
-            let outcome = driver.work(Arc::clone(&domain), work, settings).await;
-            (domain, outcome)
-        });
+        let of = Arc::clone(&domain);
+        let job = self
+            .jobs
+            .spawn(async move { driver.work(domain, work, settings).await });
+        self.domain_of.insert(job.id(), of);
     }
 
-    async fn ended(&mut self, ended: Result<(Arc<DomainPattern>, Outcome), JoinError>) {
-        let (domain, outcome) = match ended {
+    async fn ended(&mut self, ended: Result<(task::Id, Outcome), JoinError>) {
+        let now = self.driver.now();
+        let (id, outcome) = match ended {
             Ok(ended) => ended,
             Err(error) => {
+                let id = error.id();
                 let error: &dyn std::error::Error = &error;
-                // Which domain it was is not known any more: it stays in `running`, and is not
-                // worked on until the next start.
-                tracing::error!(error, "an order failed unexpectedly");
-                return;
+                tracing::error!(error, "an order failed unexpectedly; it is tried again");
+                let not_before = Some(now.plus_ms(PANICKED_MS));
+                let outcome = Outcome {
+                    not_before,
+                    ..Outcome::default()
+                };
+                (id, outcome)
             }
         };
+        let Some(domain) = self.domain_of.remove(&id) else {
+            return;
+        };
         self.running.remove(&domain);
-        let now = self.driver.now();
         if let Some((issuer, event)) = outcome.issuer
             && let Err(fault) = self.note(&issuer, event, &domain, now).await
         {

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use super::{Preflight, PreflightRequest, PreflightSettings};
 use crate::{
     authority::Authority,
-    challenge::{Challenge, ChallengeMethod, ChallengeSolver},
+    challenge::{Challenge, ChallengeMethod, ChallengeSolver, choose},
     error::OrderError,
     issuer::Issuer,
     order::{OrderDriver, Target},
@@ -66,7 +66,7 @@ impl OrderDriver {
         let Some(checks) = &self.checks else {
             return Ok(());
         };
-        let methods = self.methods(&target.domain);
+        let methods = self.methods(&target.domain, &issuer.config.challenges);
         let names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
         let request = PreflightRequest {
             domain: &target.domain,
@@ -88,8 +88,12 @@ impl OrderDriver {
         }
     }
 
-    /// The challenges that can be answered for a domain, the preferred one first.
-    fn methods(&self, domain: &DomainPattern) -> Vec<ChallengeMethod> {
+    /// The challenges that an order for a domain may use, the preferred one first.
+    fn methods(
+        &self,
+        domain: &DomainPattern,
+        preferred: &[ChallengeMethod],
+    ) -> Vec<ChallengeMethod> {
         let challenge = |method| Challenge {
             method,
             name: domain.base().to_string(),
@@ -98,11 +102,14 @@ impl OrderDriver {
             key_authorization: String::new(),
             dns_value: String::new(),
         };
-        let solvers = self.solvers.iter();
-        solvers
-            .filter(|solver| solver.can_answer(&challenge(solver.method())))
-            .map(|solver| solver.method())
-            .collect()
+        let mut possible: Vec<Challenge> = ChallengeMethod::ALL.map(challenge).to_vec();
+        let mut methods = Vec::new();
+        while let Some(chosen) = choose(&self.solvers, preferred, &possible) {
+            let method = chosen.method;
+            methods.push(method);
+            possible.retain(|challenge| challenge.method != method);
+        }
+        methods
     }
 
     /// Publishes a token of our own, and reads it as the authority would.

@@ -1,10 +1,25 @@
 //! What the authority refuses, and what becomes of it.
 
-use edgeseal_core::managed_certificate::OrderStatus;
-use edgeseal_store::key;
-use edgeseal_testing::{acme_proxy::AcmeProxy, pebble::PebbleOptions};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use crate::harness::{Fixture, account, issuer};
+use async_trait::async_trait;
+use edgeseal_acme::{
+    ChallengeSolver, EdgeSolver, OrderError, Settings,
+    challenge::{Challenge, ChallengeMethod},
+};
+use edgeseal_core::{
+    domain::Environment,
+    managed_certificate::{ManagedCertificate, OrderStatus},
+};
+use edgeseal_store::key;
+use edgeseal_testing::{
+    acme_proxy::AcmeProxy, clock::now, pebble::PebbleOptions, wait::eventually,
+};
+
+use crate::harness::{Fixture, account, issuer, run_with, settings};
 
 #[tokio::test]
 async fn a_bad_challenge_fails_with_the_authority_s_reason_and_is_tried_again() {
@@ -47,12 +62,8 @@ async fn an_account_that_the_authority_forgot_is_made_again() {
     fixture.pebble.stop();
     fixture.pebble.start_again().await;
     let at = fixture.domain().await.production.unwrap().certificate;
-    let of = (
-        &crate::harness::domain_name(),
-        edgeseal_core::domain::Environment::Production,
-        1,
-    );
-    let forget = |managed: &mut edgeseal_core::managed_certificate::ManagedCertificate| {
+    let of = (&crate::harness::domain_name(), Environment::Production, 1);
+    let forget = |managed: &mut ManagedCertificate| {
         managed.issued = None;
         managed.status = OrderStatus::Applying;
     };
@@ -114,5 +125,68 @@ async fn a_profile_that_the_authority_lacks_is_named() {
     let running = fixture.run(vec![config]).await;
     let reason = fixture.failure().await;
     assert!(reason.contains("no profile \"shortlived\""), "{reason}");
+    running.stop().await;
+}
+
+/// Panics the first time.
+struct PanicsOnce {
+    solver: EdgeSolver,
+    has_panicked: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl ChallengeSolver for PanicsOnce {
+    fn method(&self) -> ChallengeMethod {
+        self.solver.method()
+    }
+
+    async fn provision(
+        &self,
+        environment: Environment,
+        challenges: &[Challenge],
+    ) -> Result<(), OrderError> {
+        assert!(
+            self.has_panicked.swap(true, Ordering::SeqCst),
+            "the panic of this test"
+        );
+        self.solver.provision(environment, challenges).await
+    }
+
+    async fn clean_up(
+        &self,
+        environment: Environment,
+        challenges: &[Challenge],
+    ) -> Result<(), OrderError> {
+        self.solver.clean_up(environment, challenges).await
+    }
+}
+
+#[tokio::test]
+async fn a_panic_leaves_no_domain_behind() {
+    let fixture = Fixture::start(PebbleOptions::default()).await;
+    let has_panicked = Arc::new(AtomicBool::new(false));
+    let solver = PanicsOnce {
+        solver: EdgeSolver::http_01(fixture.catalog.clone(), now),
+        has_panicked: Arc::clone(&has_panicked),
+    };
+    let settings = Settings {
+        solvers: vec![Arc::new(solver)],
+        concurrent: 1,
+        ..settings(&fixture.catalog, vec![fixture.issuer()])
+    };
+    let running = run_with(fixture.catalog.clone(), settings).await;
+    eventually("the panic", async || {
+        has_panicked.load(Ordering::SeqCst).then_some(())
+    })
+    .await;
+    // A change of the domain is seen, and its order goes on: the only place is free again.
+    eventually("the certificate is issued", async || {
+        let of = (&fixture.name, Environment::Production, 1);
+        let touch = |managed: &mut ManagedCertificate| managed.requested.at = now();
+        let updated = fixture.catalog.update_managed_certificate(of, None, touch);
+        let managed = updated.await.unwrap().unwrap();
+        (managed.status == OrderStatus::Success).then_some(())
+    })
+    .await;
     running.stop().await;
 }

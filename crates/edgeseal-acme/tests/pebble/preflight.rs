@@ -1,22 +1,28 @@
 //! What would fail is not asked for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use edgeseal_acme::{Settings, preflight::PreflightSettings};
+use edgeseal_acme::{
+    EdgeSolver, IssuerConfig, Settings, challenge::ChallengeMethod, preflight::PreflightSettings,
+};
 use edgeseal_testing::{clock::now, origin::dead_port, pebble::PebbleOptions};
 
 use crate::harness::{DOMAIN, Fixture, Running, run_with, settings};
 
-/// Checks that read at `http_port` before an order is placed.
-async fn run(fixture: &Fixture, http_port: u16) -> Running {
-    let preflight = PreflightSettings {
+/// Checks that read at `http_port`.
+fn checks(fixture: &Fixture, http_port: u16) -> PreflightSettings {
+    PreflightSettings {
         resolver: Some(fixture.pebble.dns.address),
         http_port,
         https_port: 443,
         timeout: Duration::from_secs(20),
-    };
+    }
+}
+
+/// With checks before an order is placed.
+async fn run(fixture: &Fixture, http_port: u16) -> Running {
     let settings = Settings {
-        preflight: Some(preflight),
+        preflight: Some(checks(fixture, http_port)),
         ..settings(&fixture.catalog, vec![fixture.issuer()])
     };
     run_with(fixture.catalog.clone(), settings).await
@@ -42,6 +48,29 @@ async fn a_domain_that_does_not_serve_the_token_is_not_ordered_for() {
     fixture.success().await;
     running.stop().await;
     assert_eq!(fixture.keys(edgeseal_store::key::CHALLENGES).await, []);
+}
+
+#[tokio::test]
+async fn only_the_challenges_of_the_issuer_are_checked() {
+    let fixture = Fixture::start(PebbleOptions::default()).await;
+    let http_port = dead_port().await;
+    let issuer = IssuerConfig {
+        challenges: vec![ChallengeMethod::TlsAlpn01],
+        ..fixture.issuer()
+    };
+    let settings = Settings {
+        preflight: Some(checks(&fixture, http_port)),
+        solvers: vec![
+            Arc::new(EdgeSolver::http_01(fixture.catalog.clone(), now)),
+            Arc::new(EdgeSolver::tls_alpn_01(fixture.catalog.clone(), now)),
+        ],
+        ..settings(&fixture.catalog, vec![issuer])
+    };
+    let running = run_with(fixture.catalog.clone(), settings).await;
+    // Nothing answers it here: the authority says so, and not the check of port 80.
+    let failure = fixture.failure().await;
+    assert!(failure.starts_with("tls-alpn-01 for"), "{failure}");
+    running.stop().await;
 }
 
 #[tokio::test]
