@@ -11,7 +11,9 @@ use super::{
     inputs::Upload,
     report::{Remark, Report},
 };
-use crate::cli::{CDN_VERSION, CliError, Connection, output::json_text, pages};
+use crate::cli::{
+    CDN_VERSION, CliError, Connection, EDGESEAL_API_VERSION, output::json_text, pages,
+};
 
 /// The API version of the certificate centre.
 const CAS_VERSION: &str = "2020-04-07";
@@ -59,6 +61,7 @@ async fn dry_run(
     (chain, key): (&str, &str),
     report: &mut Report,
 ) -> Result<(), CliError> {
+    require_dry_runs(connection).await?;
     let domain = domain.to_string();
     let params = [
         ("DomainName", domain.as_str()),
@@ -93,6 +96,23 @@ async fn dry_run(
         }
     }
     Ok(())
+}
+
+/// Fails unless the server knows dry runs: another one would ignore the parameter, and bind the
+/// certificate. It knows them if it has an action that came with them; whether the caller may call
+/// that does not matter.
+async fn require_dry_runs(connection: &Connection) -> Result<(), CliError> {
+    let probe = connection.call(EDGESEAL_API_VERSION, "DescribeCertificateExpiry", &[]);
+    match probe.await {
+        Err(CliError::Call(CallError::Api(refusal)))
+            if ["InvalidVersion", "InvalidAction.NotFound"].contains(&&*refusal.code) =>
+        {
+            let why = "the server knows no dry runs; check without --online, or upgrade it";
+            Err(CliError::Usage(why.to_owned()))
+        }
+        Ok(_) | Err(CliError::Call(CallError::Api(_))) => Ok(()),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Notes that the certificate has the key of the one that is bound now.
