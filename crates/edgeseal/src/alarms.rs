@@ -155,6 +155,13 @@ impl Alarms {
     async fn evaluate(&self, state: &mut State, sources: &Sources) {
         let now = clock::now();
         let synced = self.sync(state, &sources.catalog, now).await;
+        if let Err(fault) = &synced {
+            let error: &dyn std::error::Error = fault;
+            tracing::warn!(
+                error,
+                "alarms cannot be read; only those of the store are evaluated"
+            );
+        }
         let mut snapshot = state.observed.observe(sources, self.interval, now).await;
         snapshot.failing_channels = Some(state.deliveries.failing());
         let observes = |code| {

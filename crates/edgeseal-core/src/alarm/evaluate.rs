@@ -217,8 +217,8 @@ fn evaluate_edges(edges: &[EdgeReport], found: &mut BTreeMap<AlarmId, Condition>
             let text = format!("edge {} is silent since {}", edge.name, edge.at);
             let id = AlarmId::new(Code::EdgeSilent, edge.name.clone());
             found.insert(id, of_operator(Severity::Warning, text));
-            continue;
         }
+        // What a silent edge reported last is not over because it is silent.
         let quarantined = edge
             .quarantined
             .iter()

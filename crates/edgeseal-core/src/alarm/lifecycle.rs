@@ -124,7 +124,8 @@ pub const fn reminder_interval_ms(severity: Severity) -> i64 {
 /// Compares the alarms so far with the conditions that hold now, and returns what changed.
 ///
 /// Alarms of codes that were not `observed` stay as they are. Alarms that are `silenced` are not
-/// notified; if they hold longer than the silence, they are notified after it.
+/// notified; if they hold longer than the silence, they are notified after it. The end of one that
+/// was notified before is always notified.
 #[must_use]
 pub fn advance(
     before: &BTreeMap<AlarmId, Alarm>,
@@ -137,7 +138,7 @@ pub fn advance(
     let gone = before.iter().filter(|(id, _)| !current.contains_key(*id));
     let gone = gone.filter(|(id, _)| observed(id.code));
     for (id, alarm) in gone {
-        changes.extend(alarm.without_condition(id, &silenced, now));
+        changes.extend(alarm.without_condition(id, now));
     }
     for (id, condition) in current {
         let known = before.get(id);
@@ -204,12 +205,7 @@ impl Alarm {
     }
 
     /// The change while the condition does not hold.
-    fn without_condition(
-        &self,
-        id: &AlarmId,
-        silenced: impl Fn(&Self) -> bool,
-        now: Timestamp,
-    ) -> Option<Change> {
+    fn without_condition(&self, id: &AlarmId, now: Timestamp) -> Option<Change> {
         let change = |alarm, event| {
             Some(Change {
                 id: id.clone(),
@@ -228,7 +224,8 @@ impl Alarm {
             alarm.phase = Phase::Clearing { since };
             return (alarm != *self).then(|| change(Some(alarm), None))?;
         }
-        if self.notified.is_none() || silenced(self) {
+        // An end is no noise: who was told of the beginning is told of it, also in a silence.
+        if self.notified.is_none() {
             return change(None, None);
         }
         alarm.phase = Phase::Resolved { at: now };

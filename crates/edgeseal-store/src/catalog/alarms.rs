@@ -6,10 +6,10 @@ use edgeseal_core::{
     DomainPattern, Timestamp,
     alarm::{Alarm, AlarmId, Silence},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Catalog, Draft};
-use crate::{CommitError, Expect, Fault, Key, Pages, Txn, Write, key, record, write_all};
+use crate::{CommitError, Entry, Expect, Fault, Key, Pages, Txn, Write, key, record, write_all};
 
 /// Records written by one commit.
 const BATCH: usize = 500;
@@ -33,8 +33,11 @@ impl Catalog {
         while let Some(entries) = pages.next().await? {
             for entry in entries {
                 // A code of another release is not this one's to judge.
-                if let Some(id) = entry.key.as_alarm() {
-                    alarms.insert(id, record::decode(&entry.value)?);
+                let Some(id) = entry.key.as_alarm() else {
+                    continue;
+                };
+                if let Some(alarm) = decode_or_skip(&entry) {
+                    alarms.insert(id, alarm);
                 }
             }
         }
@@ -62,7 +65,11 @@ impl Catalog {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn alarm_silences(&self) -> Result<Vec<Silence>, Fault> {
-        self.read_all(key::ALARM_SILENCES).await
+        let page = self
+            .store
+            .list(key::ALARM_SILENCES, None, usize::MAX)
+            .await?;
+        Ok(page.entries.iter().filter_map(decode_or_skip).collect())
     }
 
     /// Acquires or renews the right to notify of alarms until `until`: of several processes on one
@@ -79,10 +86,7 @@ impl Catalog {
     ) -> Result<bool, Fault> {
         let key = Key::alarm_lease();
         let stored = self.store.get(&key).await?;
-        let lease = stored
-            .as_ref()
-            .map(|entry| record::decode::<Lease>(&entry.value))
-            .transpose()?;
+        let lease: Option<Lease> = stored.as_ref().and_then(decode_or_skip);
         if let Some(lease) = lease.filter(|lease| lease.until > now) {
             if lease.owner != owner {
                 return Ok(false);
@@ -102,6 +106,18 @@ impl Catalog {
             Err(CommitError::Fault(fault)) => Err(fault),
         }
     }
+}
+
+/// A record; `None` if it cannot be decoded. One bad record, or one of another release, must not
+/// end all alarms.
+fn decode_or_skip<T: DeserializeOwned>(entry: &Entry) -> Option<T> {
+    let decoded = record::decode(&entry.value);
+    decoded
+        .inspect_err(|fault| {
+            let error: &dyn std::error::Error = fault;
+            tracing::error!(key = %entry.key, error, "a record of the alarms is skipped");
+        })
+        .ok()
 }
 
 impl Draft {

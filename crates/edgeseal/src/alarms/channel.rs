@@ -177,7 +177,12 @@ fn read_secret(file: &Path) -> Result<Zeroizing<String>, DeliveryError> {
     let unreadable =
         |error: io::Error| DeliveryError(format!("cannot read {}: {error}", file.display()));
     let text = Zeroizing::new(fs::read_to_string(file).map_err(unreadable)?);
-    Ok(Zeroizing::new(text.trim().to_owned()))
+    let secret = Zeroizing::new(text.trim().to_owned());
+    if secret.is_empty() {
+        // Anybody could sign with an empty key.
+        return Err(DeliveryError(format!("{} is empty", file.display())));
+    }
+    Ok(secret)
 }
 
 #[cfg(test)]

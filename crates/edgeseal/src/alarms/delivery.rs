@@ -225,16 +225,22 @@ impl Health {
     ) -> Vec<(&'a AlarmId, &'a Alarm)> {
         let age = self.accepted_at.map(|at| now.since_ms(at));
         let is_recent = age.is_some_and(|age| age < RESEND_INTERVAL_MS);
-        if is_recent && pending(channel, alarms).next().is_none() {
-            return Vec::new();
-        }
         let active = alarms.iter().filter(|(_, alarm)| {
             alarm.is_active() && channel.wants(alarm.severity) && !silenced(alarm)
         });
         let ended = pending(channel, alarms).filter(|(_, alarm)| !alarm.is_active());
         let mut all: Vec<_> = active.chain(ended).collect();
-        all.sort_by_key(|(_, alarm)| std::cmp::Reverse((is_over(alarm), alarm.severity)));
+        let name = &channel.config.name;
+        let is_pending = |alarm: &Alarm| alarm.pending.contains(name);
+        // What was not told yet comes first, so that the bound keeps nothing back for ever.
+        all.sort_by_key(|(_, alarm)| {
+            std::cmp::Reverse((is_pending(alarm), is_over(alarm), alarm.severity))
+        });
         all.truncate(STATE_MAX);
+        // Of what is told: what is silenced stays pending, and must not be a reason to send.
+        if is_recent && !all.iter().any(|(_, alarm)| is_pending(alarm)) {
+            all.clear();
+        }
         all
     }
 }
@@ -254,4 +260,71 @@ fn pending<'a>(
         .collect();
     all.sort_by_key(|(_, alarm)| std::cmp::Reverse(alarm.severity));
     all.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use edgeseal_core::alarm::{Code, Notified, Severity};
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+    fn alarm(is_pending: bool) -> Alarm {
+        let notified = Notified {
+            at: NOW,
+            kind: EventKind::Raised,
+            severity: Severity::Critical,
+            rung: 0,
+            greatest: Severity::Critical,
+        };
+        Alarm {
+            severity: Severity::Critical,
+            rung: 0,
+            text: String::new(),
+            account: None,
+            domain: None,
+            first_seen: NOW,
+            phase: Phase::Active,
+            notified: Some(notified),
+            notifications: 1,
+            pending: is_pending.then(|| "am".to_owned()).into_iter().collect(),
+        }
+    }
+
+    /// A channel that has just accepted everything.
+    fn accepted() -> (Channel, Health) {
+        let table = json!({ "name": "am", "type": "alertmanager", "url": "http://127.0.0.1:9" });
+        let channel = Channel::new(&serde_json::from_value(table).unwrap()).unwrap();
+        let health = Health {
+            accepted_at: Some(NOW),
+            ..Health::default()
+        };
+        (channel, health)
+    }
+
+    fn id(n: usize) -> AlarmId {
+        AlarmId::new(Code::CertificateExpiring, format!("d{n:05}"))
+    }
+
+    #[test]
+    fn what_is_not_told_is_no_reason_to_tell_the_rest_again() {
+        let (channel, health) = accepted();
+        let alarms = AlarmMap::from([(id(0), alarm(true)), (id(1), alarm(false))]);
+        let silenced = |alarm: &Alarm| !alarm.pending.is_empty();
+        assert_eq!(health.state(&channel, &alarms, silenced, NOW), []);
+        assert_eq!(health.state(&channel, &alarms, |_| false, NOW).len(), 2);
+    }
+
+    #[test]
+    fn the_bound_keeps_nothing_back_for_ever() {
+        let (channel, health) = accepted();
+        let told = (0..STATE_MAX).map(|n| (id(n), alarm(false)));
+        let mut alarms: AlarmMap = told.collect();
+        alarms.insert(id(STATE_MAX), alarm(true));
+        let state = health.state(&channel, &alarms, |_| false, NOW);
+        assert_eq!(state.len(), STATE_MAX);
+        assert_eq!(*state[0].0, id(STATE_MAX));
+    }
 }

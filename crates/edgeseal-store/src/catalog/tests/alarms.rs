@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use edgeseal_core::alarm::{Alarm, AlarmId, Code, Phase, Severity, Silence};
 
 use super::*;
-use crate::record::{BindingSummary, DomainSummary};
+use crate::{
+    Key, Txn, Write,
+    record::{BindingSummary, DomainSummary},
+};
 
 fn alarm(text: &str) -> Alarm {
     Alarm {
@@ -39,6 +43,30 @@ async fn alarms_are_written_and_removed() {
     catalog.write_alarms(&gone).await.unwrap();
     let left: Vec<AlarmId> = catalog.alarms().await.unwrap().into_keys().collect();
     assert_eq!(left, ids[1..]);
+}
+
+#[tokio::test]
+async fn a_record_of_another_release_ends_no_alarms() {
+    let catalog = catalog();
+    let good = AlarmId::new(Code::EdgeSilent, "production/a");
+    let changes = [(good.clone(), Some(alarm("it")))];
+    catalog.write_alarms(&changes).await.unwrap();
+    let bad = AlarmId::new(Code::EdgeSilent, "production/b");
+    let domain = DomainPattern::parse("a.example.com").unwrap();
+    let keys = [
+        Key::alarm(&bad),
+        Key::alarm_silence(&domain),
+        Key::alarm_lease(),
+    ];
+    let value = Bytes::from_static(br#"{"v":1,"severity":"apocalyptic"}"#);
+    let write = keys.map(|key| Write::put(key, value.clone())).to_vec();
+    let expect = Vec::new();
+    catalog.store().commit(Txn { expect, write }).await.unwrap();
+    let read: Vec<AlarmId> = catalog.alarms().await.unwrap().into_keys().collect();
+    assert_eq!(read, [good]);
+    assert_eq!(catalog.alarm_silences().await.unwrap(), []);
+    let held = catalog.hold_alarm_lease("a", NOW.plus_ms(100), NOW);
+    assert!(held.await.unwrap());
 }
 
 #[tokio::test]

@@ -19,7 +19,15 @@ pub(super) async fn run(config: &AlarmChannel, batch: &Batch) -> Result<(), Deli
     let Some((program, arguments)) = config.command.split_first() else {
         return Err(DeliveryError("no command is configured".to_owned()));
     };
-    let started = Command::new(program)
+    let mut command = Command::new(program);
+    // Sources of key-encryption keys may be variables, of any name.
+    command.env_clear();
+    for name in ["PATH", "HOME", "LANG", "TZ"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    let started = command
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
