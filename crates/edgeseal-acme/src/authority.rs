@@ -140,7 +140,9 @@ impl Authority {
     /// Looks an order up by its URL.
     pub(crate) async fn order(&self, url: &str) -> Result<RemoteOrder, OrderError> {
         let found = with_good_nonce!(self.account.order(url.to_owned()));
-        found.map(|order| self.remote(order))
+        found
+            .map(|order| self.remote(order))
+            .map_err(OrderError::of_placed_order)
     }
 
     fn remote(&self, order: instant_acme::Order) -> RemoteOrder {

@@ -19,7 +19,7 @@ mod tests;
 
 use std::{net::SocketAddr, time::Duration};
 
-use edgeseal_core::Timestamp;
+use edgeseal_core::{DomainName, Timestamp};
 use edgeseal_store::{Catalog, Fault, record::DnsChallengeRecord};
 use hickory_proto::rr::Name;
 
@@ -46,6 +46,9 @@ pub struct DnsSettings {
     pub resolver: Option<SocketAddr>,
     /// How long a record may take until all servers answer with it.
     pub propagation_timeout: Duration,
+    /// Domains below which CNAME records may delegate challenges, besides names that say what they
+    /// are for; see [`DnsChallengeError::Delegated`].
+    pub delegated_to: Vec<DomainName>,
 }
 
 /// What publishes TXT records.
@@ -103,6 +106,19 @@ pub enum DnsChallengeError {
     /// A DNS server does not answer as it must.
     #[error(transparent)]
     Dns(#[from] DnsError),
+    /// The owner of a domain chooses where its CNAME record leads. A record is published there only
+    /// if the name is `_acme-challenge.…`, begins with the domain, or is below a domain that the
+    /// operator lists: otherwise an owner could have the operator's other records changed.
+    #[error(
+        "the CNAME record of _acme-challenge.{name} leads to {target}, which is neither below a domain of \
+         acme_dns.delegated_to nor begins with {name}"
+    )]
+    Delegated {
+        /// The name that is proved.
+        name: String,
+        /// Where it leads.
+        target: String,
+    },
     /// The server refuses an update.
     #[error("the DNS server {server} refuses to change {name} in the zone {zone}: {reason}")]
     UpdateRefused {
@@ -144,6 +160,7 @@ pub struct DnsSolver {
     publisher: DnsPublisher,
     dns: DnsClient,
     propagation: Propagation,
+    delegated_to: Vec<DomainName>,
     clock: fn() -> Timestamp,
 }
 
@@ -162,6 +179,7 @@ impl DnsSolver {
                 timeout: settings.propagation_timeout,
             },
             dns,
+            delegated_to: settings.delegated_to,
             clock,
         }
     }
@@ -177,10 +195,17 @@ impl DnsSolver {
         for (index, challenge) in challenges.iter().enumerate() {
             let name = absolute(&format!("_acme-challenge.{}", challenge.name))?;
             let target = self.dns.follow(&name).await?;
+            let shown = target.to_ascii();
+            if target != name && !may_be_delegated(challenge.name, &shown, &self.delegated_to) {
+                return Err(DnsChallengeError::Delegated {
+                    name: challenge.name.to_owned(),
+                    target: shown,
+                });
+            }
             let mut note = DnsChallengeRecord {
                 name: challenge.name.to_owned(),
                 value: challenge.value.to_owned(),
-                target: target.to_ascii(),
+                target: shown,
                 output: String::new(),
                 failed_clean_ups: 0,
             };
@@ -255,4 +280,19 @@ impl DnsSolver {
             }
         }
     }
+}
+
+/// Whether the challenge of `name` may be published at `target`; see
+/// [`DnsChallengeError::Delegated`].
+fn may_be_delegated(name: &str, target: &str, allowed: &[DomainName]) -> bool {
+    let target = target.trim_end_matches('.').to_ascii_lowercase();
+    let begins_with = |prefix: &str| {
+        let rest = target.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let is_below = |domain: &DomainName| {
+        let parent = target.strip_suffix(domain.as_str());
+        parent.is_some_and(|parent| parent.ends_with('.'))
+    };
+    begins_with("_acme-challenge") || begins_with(name) || allowed.iter().any(is_below)
 }

@@ -31,6 +31,8 @@ pub enum OrderError {
         limited: bool,
         /// When the authority says that it may be asked again.
         retry_at: Option<Timestamp>,
+        /// The status of its response, if there was one.
+        status: Option<StatusCode>,
     },
     /// The authority refuses.
     #[error("{reason}")]
@@ -70,6 +72,22 @@ impl OrderError {
         matches!(self, Self::Refused { kind, .. } if kind == wanted)
     }
 
+    /// As the answer about an order that was placed before: what is not there is lost, and nothing to
+    /// wait for.
+    pub(crate) fn of_placed_order(self) -> Self {
+        match self {
+            Self::Paused {
+                status: Some(StatusCode::NOT_FOUND | StatusCode::GONE),
+                reason,
+                ..
+            } => Self::Refused {
+                kind: String::new(),
+                reason: format!("the order is gone: {reason}"),
+            },
+            other => other,
+        }
+    }
+
     fn refused(problem: &Problem) -> Self {
         Self::Refused {
             kind: kind(problem).to_owned(),
@@ -104,6 +122,7 @@ impl From<Error> for OrderError {
                 ),
                 limited: false,
                 retry_at: None,
+                status: None,
             },
         }
     }
@@ -134,6 +153,7 @@ impl ErrorResponse {
             reason,
             limited,
             retry_at: self.retry_at,
+            status: Some(self.status),
         }
     }
 }
@@ -156,6 +176,7 @@ fn unavailable(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> Order
         reason,
         limited: false,
         retry_at: None,
+        status: None,
     }
 }
 

@@ -9,7 +9,7 @@ use edgeseal_core::{
         Counter, OrderKind, PauseReason, RenewalInfo, RenewalWindow, Seed, renewal::PollOutcome,
     },
     domain::Environment,
-    managed_certificate::{ManagedCertificate, OrderFailure, OrderStatus},
+    managed_certificate::{ManagedCertificate, Order, OrderFailure, OrderStatus},
     rate::GcraState,
 };
 use edgeseal_store::Fault;
@@ -226,6 +226,7 @@ impl OrderDriver {
                 reason,
                 limited,
                 retry_at,
+                ..
             } if paused => {
                 self.note_pause(target, issuer.as_deref(), &reason).await?;
                 let why = if limited {
@@ -274,8 +275,11 @@ impl OrderDriver {
         let has_others = self.issuers.len() > 1;
         let change = |managed: &mut ManagedCertificate| {
             managed.failure = Some(failure.clone());
-            let mut orders = managed.orders.iter();
-            if orders.all(|order| order.url.is_none() || (has_others && !order.finalizing)) {
+            let is_over = |order: &Order| failure.at.since_ms(order.created) >= ORDER_LIFE_MS;
+            let may_go = |order: &Order| {
+                order.url.is_none() || (has_others && !order.finalizing) || is_over(order)
+            };
+            if managed.orders.iter().all(may_go) {
                 managed.orders.clear();
             }
         };

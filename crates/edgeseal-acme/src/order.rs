@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use edgeseal_core::{
     DomainPattern, Secret, Timestamp,
     acme::OrderKind,
+    challenge::Token,
     domain::{CertificateLocked, Domain, Environment},
     managed_certificate::{KeyType, ManagedCertificate, Order},
 };
@@ -197,6 +198,7 @@ impl OrderDriver {
         let preferred = &issuer.config.challenges;
         let mut chosen = Vec::new();
         for offered in remote.pending().await? {
+            check_identifier(&target.domain, &offered)?;
             let challenge =
                 choose(&self.solvers, preferred, &offered).ok_or_else(|| unprovable(&offered))?;
             chosen.push(challenge.clone());
@@ -378,6 +380,24 @@ fn of_method(challenges: &[Challenge], solver: &dyn ChallengeSolver) -> Vec<Chal
         .filter(|challenge| challenge.method == solver.method())
         .cloned()
         .collect()
+}
+
+/// Whether these challenges prove the domain of the order: an authority must not have us prove
+/// another name, perhaps another account's.
+fn check_identifier(domain: &DomainPattern, offered: &[Challenge]) -> Result<(), OrderError> {
+    let is_own = |challenge: &Challenge| {
+        challenge.name.eq_ignore_ascii_case(domain.base().as_str())
+            && challenge.wildcard == domain.is_wildcard()
+            && Token::parse(&challenge.token).is_ok()
+    };
+    if offered.iter().all(is_own) {
+        return Ok(());
+    }
+    Err(OrderError::Refused {
+        kind: String::new(),
+        reason: "the authority wants proof of another name, or gives a token that is none"
+            .to_owned(),
+    })
 }
 
 fn unprovable(offered: &[Challenge]) -> OrderError {

@@ -162,10 +162,18 @@ impl CommandHook {
         }
     }
 
+    /// The command for messages: a line for the shell may contain secrets.
+    fn shown(&self) -> String {
+        match self.style {
+            HookStyle::Certbot => "the command".to_owned(),
+            HookStyle::Lego | HookStyle::LegoRaw => self.command.clone(),
+        }
+    }
+
     async fn run(&self, mut command: Command) -> Result<String, DnsChallengeError> {
         let _turn = self.turn.lock().await;
         let not_run = |cause| DnsChallengeError::NotRun {
-            command: self.command.clone(),
+            command: self.shown(),
             cause,
         };
         let child = command
@@ -180,7 +188,7 @@ impl CommandHook {
         let ended = timeout(self.timeout, outputs(&mut child)).await;
         let Ok(ended) = ended else {
             return Err(DnsChallengeError::TimedOut {
-                command: self.command.clone(),
+                command: self.shown(),
                 after: self.timeout,
             });
         };
@@ -191,7 +199,7 @@ impl CommandHook {
         }
         let said = last_line(&stderr).or_else(|| last_line(&stdout));
         Err(DnsChallengeError::Failed {
-            command: self.command.clone(),
+            command: self.shown(),
             status: status.to_string(),
             said: said.unwrap_or_else(|| "it wrote nothing".to_owned()),
         })

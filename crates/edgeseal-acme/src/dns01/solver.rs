@@ -32,6 +32,17 @@ impl From<DnsChallengeError> for OrderError {
     fn from(error: DnsChallengeError) -> Self {
         match error {
             DnsChallengeError::Store(fault) => Self::Store(fault),
+            // The owner of the domain reads the reason. Commands and what they write may contain the
+            // operator's secrets.
+            DnsChallengeError::NotRun { .. }
+            | DnsChallengeError::Failed { .. }
+            | DnsChallengeError::TimedOut { .. } => {
+                let error = error.to_string();
+                tracing::warn!(error, "the command of acme_dns failed");
+                let reason =
+                    "the operator's command that publishes DNS records failed; the log says why";
+                Self::Unable(reason.to_owned())
+            }
             other => Self::Unable(other.to_string()),
         }
     }

@@ -68,6 +68,7 @@ fn solver(stored: &Stored, publisher: DnsPublisher, server: SocketAddr) -> DnsSo
         dns: Some(server),
         resolver: None,
         propagation_timeout: Duration::from_secs(20),
+        delegated_to: vec![DomainName::parse("example.net").unwrap()],
     };
     let mut solver = DnsSolver::new(stored.catalog(), settings, now);
     solver.propagation.port = server.port();
@@ -107,5 +108,25 @@ fn a_record_is_visible_where_all_servers_answer_with_it() {
     ] {
         assert_eq!(is_visible(seen, false), before, "{seen:?}");
         assert_eq!(is_visible(seen, true), at_the_end, "{seen:?}");
+    }
+}
+
+#[test]
+fn an_owner_has_no_other_records_changed() {
+    let allowed = [DomainName::parse("auth.acme-dns.example").unwrap()];
+    for (target, expected) in [
+        ("_acme-challenge.operator.net.", true),
+        ("a.example.com.challenges.operator.net.", true),
+        ("5d9f.auth.acme-dns.example.", true),
+        ("operator.net.", false),
+        ("_dmarc.operator.net.", false),
+        ("_acme-challengex.operator.net.", false),
+        ("a.example.comx.operator.net.", false),
+        ("a.example.com.", false),
+        ("auth.acme-dns.example.", false),
+        ("xauth.acme-dns.example.", false),
+    ] {
+        let may = may_be_delegated("a.example.com", target, &allowed);
+        assert_eq!(may, expected, "{target}");
     }
 }

@@ -35,6 +35,7 @@ fn dns_settings(catalog: &Catalog, fixture: &Fixture, server: SocketAddr) -> Set
         dns: None,
         resolver: Some(server),
         propagation_timeout: Duration::from_secs(20),
+        delegated_to: Vec::new(),
     };
     Settings {
         solvers: vec![Arc::new(DnsSolver::new(catalog.clone(), dns, now))],

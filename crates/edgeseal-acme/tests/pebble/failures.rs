@@ -11,12 +11,16 @@ use edgeseal_acme::{
     challenge::{Challenge, ChallengeMethod},
 };
 use edgeseal_core::{
+    Secret,
     domain::Environment,
-    managed_certificate::{ManagedCertificate, OrderStatus},
+    managed_certificate::{KeyType, ManagedCertificate, Order, OrderStatus},
 };
 use edgeseal_store::key;
 use edgeseal_testing::{
-    acme_proxy::AcmeProxy, clock::now, pebble::PebbleOptions, wait::eventually,
+    acme_proxy::{AcmeProxy, Fault},
+    clock::now,
+    pebble::PebbleOptions,
+    wait::eventually,
 };
 
 use crate::harness::{Fixture, account, issuer, run_with, settings};
@@ -108,7 +112,7 @@ async fn terms_and_external_accounts_are_asked_for_in_plain_words() {
     let mut config = fixture.issuer();
     config.external_account = Some(edgeseal_acme::ExternalAccount {
         key_id: "kid-1".to_owned(),
-        hmac_key: edgeseal_core::Secret::new(b"secret-key-of-the-operator".to_vec()),
+        hmac_key: Secret::new(b"secret-key-of-the-operator".to_vec()),
     });
     let running = fixture.run(vec![config]).await;
     fixture.success().await;
@@ -125,6 +129,47 @@ async fn a_profile_that_the_authority_lacks_is_named() {
     let running = fixture.run(vec![config]).await;
     let reason = fixture.failure().await;
     assert!(reason.contains("no profile \"shortlived\""), "{reason}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_that_is_gone_is_given_up() {
+    let fixture = Fixture::start(PebbleOptions::default()).await;
+    let proxy = AcmeProxy::start().await;
+    proxy.pass_to(fixture.pebble.address);
+    let gone = "/my-order/gone";
+    // Without a problem document, as a proxy before the authority answers.
+    proxy.fail(Fault {
+        path: gone,
+        status: 404,
+        retry_after: None,
+        problem: None,
+        times: 1,
+    });
+    let order = Order {
+        issuer: "proxied".to_owned(),
+        key: KeyType::P256,
+        url: Some(format!("https://{}{gone}", proxy.address)),
+        replaces: None,
+        finalizing: true,
+        chain: None,
+        created: now(),
+    };
+    let of = (&fixture.name, Environment::Production, 1);
+    let key = Secret::new(b"the key of the order".to_vec());
+    let place = |managed: &mut ManagedCertificate| managed.orders = vec![order.clone()];
+    let placed = fixture
+        .catalog
+        .update_managed_certificate(of, Some((KeyType::P256, &key)), place);
+    placed.await.unwrap().unwrap();
+    let running = fixture
+        .run(vec![issuer("proxied", proxy.directory())])
+        .await;
+    let reason = fixture.failure().await;
+    assert!(reason.starts_with("the order is gone"), "{reason}");
+    assert!(fixture.managed().await.orders.is_empty());
+    fixture.request_again().await;
+    fixture.success().await;
     running.stop().await;
 }
 

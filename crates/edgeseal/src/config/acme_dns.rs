@@ -9,6 +9,7 @@ use std::{
 use edgeseal_acme::dns01::{
     CommandHook, DnsPublisher, DnsSettings, DynamicUpdate, HookStyle, TsigAlgorithm, TsigKey,
 };
+use edgeseal_core::DomainName;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -44,6 +45,9 @@ pub(crate) struct AcmeDns {
     propagation_timeout_ms: u64,
     /// A DNS server that is asked instead of them.
     resolver: Option<SocketAddr>,
+    /// Domains below which CNAME records may lead to any name.
+    #[serde(default)]
+    delegated_to: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -99,7 +103,17 @@ impl AcmeDns {
             dns,
             resolver: self.resolver,
             propagation_timeout: Duration::from_millis(self.propagation_timeout_ms),
+            delegated_to: self.delegated_to()?,
         })
+    }
+
+    fn delegated_to(&self) -> Result<Vec<DomainName>, ConfigError> {
+        let domains = self.delegated_to.iter().map(|given| {
+            let expected = "a list of domain names";
+            DomainName::parse(given)
+                .map_err(|_| invalid_value("acme_dns.delegated_to", given, expected))
+        });
+        domains.collect()
     }
 
     fn command(&self, command: &str, hidden: Vec<String>) -> Result<DnsPublisher, ConfigError> {
@@ -251,6 +265,10 @@ mod tests {
                 "hmac-md5",
             ),
             ("serve = \"192.0.2.1:53\"", "serve"),
+            (
+                "command = \"a\"\ndelegated_to = [\"a..b\"]",
+                "acme_dns.delegated_to",
+            ),
         ] {
             let refused = read(table).unwrap_err();
             assert!(refused.contains(key), "{table}: {refused}");

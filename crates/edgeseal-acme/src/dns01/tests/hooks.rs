@@ -224,3 +224,20 @@ async fn what_a_crash_leaves_is_cleaned_up_at_the_next_start() {
     );
     assert_eq!(stored.notes().await, 0);
 }
+
+#[tokio::test]
+async fn a_command_is_not_run_for_a_name_that_the_owner_chose() {
+    let dns = DnsServer::start().await;
+    dns.add_cname("_acme-challenge.example.com", "_dmarc.operator.test")
+        .await;
+    let stored = Stored::new();
+    let script = Script::new("echo \"$@\" >>calls");
+    let solver = with_hook(&stored, script.hook(HookStyle::Lego), &dns);
+    let refused = solver.publish(&[APEX]).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("leads to _dmarc.operator.test"),
+        "{refused}"
+    );
+    assert_eq!(script.wrote("calls"), "");
+    assert_eq!(stored.notes().await, 0);
+}
