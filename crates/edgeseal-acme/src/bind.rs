@@ -2,7 +2,7 @@
 
 use edgeseal_core::{
     Timestamp,
-    acme::Backoff,
+    acme::RetryState,
     certificate::{self, Certificate, KeyAlgorithm},
     domain::{Binding, Companion, Domain},
     managed_certificate::{IssuedCertificate, ManagedCertificate, Order, OrderStatus},
@@ -233,7 +233,7 @@ impl NewBinding<'_> {
         });
         managed.status = OrderStatus::Success;
         managed.failure = None;
-        managed.backoff = Backoff::default();
+        managed.backoff = RetryState::default();
         managed.orders.clear();
     }
 }

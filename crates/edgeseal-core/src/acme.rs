@@ -23,7 +23,7 @@ pub mod scheduler;
 pub mod seed;
 pub mod usage;
 
-pub use backoff::Backoff;
+pub use backoff::RetryState;
 pub use issuer::{Issuer, IssuerHealth, PauseReason};
 pub use limits::IssuerLimits;
 pub use queue::{OrderKind, Task, Urgency};
@@ -32,8 +32,10 @@ pub use scheduler::{Scheduler, Start};
 pub use seed::Seed;
 pub use usage::{Counter, Usage};
 
+use crate::Backoff;
+
 /// The delay before the next retry, in milliseconds, as the rules count.
-fn delay_ms(delays: crate::Backoff, retries: u32) -> i64 {
+fn delay_ms(delays: Backoff, retries: u32) -> i64 {
     i64::try_from(delays.delay(retries).as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AccountId, DomainPattern, Timestamp,
     acme::{
-        Backoff, RenewalInfo, RenewalInfoPoll, Seed, Validity,
+        RenewalInfo, RenewalInfoPoll, RetryState, Seed, Validity,
         renewal::{Renewal, renewal},
     },
     certificate::{CertificateId, CertificateInfo, KeyAlgorithm},
@@ -41,7 +41,7 @@ pub struct ManagedCertificate {
     pub orders: Vec<Order>,
     /// Failures since the last certificate, and when the next attempt may be.
     #[serde(default)]
-    pub backoff: Backoff,
+    pub backoff: RetryState,
     /// What was issued last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued: Option<IssuedCertificate>,
@@ -166,7 +166,7 @@ impl ManagedCertificate {
             status: OrderStatus::Applying,
             failure: None,
             orders: Vec::new(),
-            backoff: Backoff::default(),
+            backoff: RetryState::default(),
             issued: None,
         }
     }
@@ -177,7 +177,7 @@ impl ManagedCertificate {
         if self.failure.is_none() {
             return false;
         }
-        self.backoff = Backoff::default();
+        self.backoff = RetryState::default();
         self.requested.at = now;
         if self.status == OrderStatus::Failed {
             self.status = OrderStatus::Applying;

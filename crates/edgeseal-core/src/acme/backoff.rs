@@ -5,13 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{DAY_MS, HOUR_MS, MINUTE_MS, Seed, delay_ms};
-use crate::Timestamp;
+use crate::{Backoff, Timestamp};
 
 /// The wait before the next attempt, moved by up to a quarter: from one minute to one attempt a
 /// day, at which Let's Encrypt never pauses a name (<https://letsencrypt.org/docs/rate-limits/>,
 /// "Consecutive Authorization Failures").
-const DELAYS: crate::Backoff =
-    crate::Backoff::doubling(Duration::from_secs(60), Duration::from_secs(86_400));
+const DELAYS: Backoff = Backoff::doubling(Duration::from_secs(60), Duration::from_secs(86_400));
 /// The longest wait once the certificate has expired, or if there is none yet: four attempts a day,
 /// at which Let's Encrypt pauses a name after three years.
 const LONGEST_EXPIRED_MS: i64 = 6 * HOUR_MS;
@@ -23,14 +22,14 @@ pub(super) const RETRY_AFTER_MAX_MS: i64 = 7 * DAY_MS;
 /// The failures of one domain since its last certificate, kept over restarts. The default has
 /// none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backoff {
+pub struct RetryState {
     /// Failed attempts in a row.
     pub failures: u32,
     /// No attempt before this point.
     pub next_attempt: Timestamp,
 }
 
-impl Backoff {
+impl RetryState {
     /// The back-off after one more failure at `now`.
     ///
     /// The wait doubles from one minute to a day, and `seed` moves it by up to a quarter either

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Backoff, DAY_MS, Seed, Validity,
+    DAY_MS, RetryState, Seed, Validity,
     renewal::{REVOCATION_NOTICE_MS, Renewal, RenewalCause},
 };
 use crate::{DomainPattern, Timestamp};
@@ -90,7 +90,7 @@ pub(super) struct Queue {
 impl Task {
     /// The order for a domain that has no certificate by ACME yet.
     #[must_use]
-    pub fn first(requested_at: Timestamp, orders: u32, backoff: Backoff) -> Self {
+    pub fn first(requested_at: Timestamp, orders: u32, backoff: RetryState) -> Self {
         Self {
             ready_at: requested_at.max(backoff.next_attempt),
             urgent_at: None,
@@ -108,7 +108,7 @@ impl Task {
         renewal: Renewal,
         issued_by: Option<IssuedBy>,
         orders: u32,
-        backoff: Backoff,
+        backoff: RetryState,
     ) -> Self {
         if renewal.cause == RenewalCause::AtOnce {
             let revoked_at = renewal.at.plus_ms(REVOCATION_NOTICE_MS);
@@ -137,7 +137,7 @@ impl Task {
         deadline: Timestamp,
         issued_by: Option<IssuedBy>,
         orders: u32,
-        backoff: Backoff,
+        backoff: RetryState,
     ) -> Self {
         Self {
             ready_at: since.max(backoff.next_attempt),

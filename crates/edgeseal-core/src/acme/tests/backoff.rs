@@ -6,7 +6,7 @@ use super::*;
 fn doubles_to_a_day() {
     let now = start();
     let expires = Some(now.plus_ms(days(15)));
-    let mut backoff = Backoff::default();
+    let mut backoff = RetryState::default();
     let mut waits = Vec::new();
     for _ in 0..14 {
         backoff = backoff.after_failure(expires, None, Seed::of("any"), now);
@@ -27,7 +27,7 @@ fn doubles_to_a_day() {
 #[test]
 fn leaves_time_before_the_expiry() {
     let now = start();
-    let many = Backoff {
+    let many = RetryState {
         failures: 30,
         next_attempt: now,
     };
@@ -49,7 +49,7 @@ fn the_issuers_word_counts_within_reason() {
     let expires = Some(now.plus_ms(HOUR_MS));
     let next = |retry_after_ms: i64| {
         let retry_after = Some(now.plus_ms(retry_after_ms));
-        let backoff = Backoff::default();
+        let backoff = RetryState::default();
         let next = backoff.after_failure(expires, retry_after, Seed::of("any"), now);
         next.next_attempt.since_ms(now)
     };
@@ -68,7 +68,7 @@ proptest! {
         random: u64,
     ) {
         let now = start();
-        let backoff = Backoff { failures, next_attempt: now };
+        let backoff = RetryState { failures, next_attempt: now };
         let at = |ms: i64| now.plus_ms(ms);
         let seed = Seed::from_random(random);
         let next = backoff.after_failure(expires_ms.map(at), retry_after_ms.map(at), seed, now);

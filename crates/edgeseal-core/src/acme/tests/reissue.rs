@@ -23,7 +23,7 @@ fn batch(n: usize, issued_by: Option<IssuedBy>) -> Vec<(Arc<DomainPattern>, Task
             deadline,
             issued_by,
             1,
-            Backoff::default(),
+            RetryState::default(),
         )
     };
     (0..n)

@@ -18,7 +18,7 @@ fn scheduler(issuers: usize) -> Scheduler {
 }
 
 fn first(at: Timestamp) -> Task {
-    Task::first(at, 1, Backoff::default())
+    Task::first(at, 1, RetryState::default())
 }
 
 const REPLACES: Option<IssuedBy> = Some(IssuedBy {
@@ -41,7 +41,7 @@ fn renewal(expires_days: i64) -> Task {
         Renewal { at, cause },
         REPLACES,
         1,
-        Backoff::default(),
+        RetryState::default(),
     )
 }
 
@@ -49,7 +49,7 @@ fn renewal(expires_days: i64) -> Task {
 fn at_once(hours: i64) -> Task {
     let at = start().plus_ms(-hours * HOUR_MS);
     let cause = RenewalCause::AtOnce;
-    let backoff = Backoff::default();
+    let backoff = RetryState::default();
     Task::renewal(
         valid_for(days(40)),
         Renewal { at, cause },
@@ -107,7 +107,7 @@ fn the_order_of_work() {
 #[test]
 fn a_domain_that_waits_holds_up_no_other() {
     let mut scheduler = scheduler(1);
-    let backoff = Backoff {
+    let backoff = RetryState {
         failures: 9,
         next_attempt: start().plus_ms(HOUR_MS),
     };

@@ -17,8 +17,8 @@ use super::{DAY_MS, HOUR_MS, authority::Authority, days, start};
 use crate::{
     DomainPattern, Timestamp,
     acme::{
-        Backoff, Issuer, IssuerLimits, PauseReason, RenewalInfo, RenewalInfoPoll, Scheduler, Seed,
-        Start, Task, Validity,
+        Issuer, IssuerLimits, PauseReason, RenewalInfo, RenewalInfoPoll, RetryState, Scheduler,
+        Seed, Start, Task, Validity,
         queue::IssuedBy,
         renewal::{PollOutcome, REVOCATION_NOTICE_MS, renewal},
     },
@@ -47,7 +47,7 @@ struct Domain {
     name: Arc<DomainPattern>,
     validity: Option<Validity>,
     info: Option<RenewalInfo>,
-    backoff: Backoff,
+    backoff: RetryState,
     seed: Seed,
     renewals: u32,
     revoked_at: Option<Timestamp>,
@@ -163,7 +163,7 @@ impl Year {
             name,
             validity: None,
             info: None,
-            backoff: Backoff::default(),
+            backoff: RetryState::default(),
             seed,
             renewals: 0,
             revoked_at: None,
@@ -175,7 +175,7 @@ impl Year {
         let validity = self.authority.issue(now);
         let domain = &mut self.domains[i];
         domain.validity = Some(validity);
-        domain.backoff = Backoff::default();
+        domain.backoff = RetryState::default();
         domain.attempts_since_success = 0;
         domain.revoked_at = None;
         domain.seed = domain.seed.nth(1);
