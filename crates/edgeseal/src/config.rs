@@ -37,6 +37,7 @@ use figment::{
     Figment,
     providers::{Env, Format as _, Toml},
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 #[cfg(test)]
 pub(crate) use self::flags::SettingFlags;
@@ -82,6 +83,34 @@ pub(crate) enum ConfigError {
     },
 }
 
+impl ConfigError {
+    fn invalid(key: &'static str, value: &str, expected: &'static str) -> Self {
+        let value = value.to_owned();
+        Self::InvalidValue {
+            key,
+            value,
+            expected,
+        }
+    }
+
+    fn invalid_file(key: &'static str, file: &Path, expected: &'static str) -> Self {
+        Self::invalid(key, &file.display().to_string(), expected)
+    }
+}
+
+/// The CA certificates that the file of a setting holds.
+///
+/// # Errors
+/// [`ConfigError::InvalidValue`] unless it holds certificates in PEM.
+fn read_roots(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let roots = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .ok()
+        .filter(|roots| !roots.is_empty());
+    let expected = "a readable file with certificates in PEM";
+    roots.ok_or_else(|| ConfigError::invalid_file(key, file, expected))
+}
+
 impl Config {
     /// Reads the configuration.
     ///
@@ -123,11 +152,8 @@ impl Config {
         self.settings()?;
         self.api_tls()?;
         if self.kek.is_some() && self.kek_file.is_some() {
-            return Err(ConfigError::InvalidValue {
-                key: "kek",
-                value: "(not shown)".to_owned(),
-                expected: "given alone: kek_file says the same",
-            });
+            let expected = "given alone: kek_file says the same";
+            return Err(ConfigError::invalid("kek", "(not shown)", expected));
         }
         acme::validate(&self.acme)?;
         self.dns_challenges()?;

@@ -1,15 +1,15 @@
 //! Issuers of certificates: the tables `[[acme]]`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use edgeseal_acme::{IssuedKeys, IssuerConfig, challenge::ChallengeMethod};
 use edgeseal_core::Secret;
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::ConfigError;
+use super::{ConfigError, read_roots};
 
 /// One issuer. They are tried in this order.
 #[derive(Clone, Debug, Deserialize)]
@@ -60,7 +60,7 @@ pub(super) fn validate(issuers: &[AcmeIssuer]) -> Result<(), ConfigError> {
     for (n, issuer) in issuers.iter().enumerate() {
         issuer.to_issuer()?;
         if issuers[..n].iter().any(|other| other.name == issuer.name) {
-            return Err(invalid_value("acme.name", &issuer.name, "unique"));
+            return Err(ConfigError::invalid("acme.name", &issuer.name, "unique"));
         }
     }
     Ok(())
@@ -75,19 +75,23 @@ impl AcmeIssuer {
         let good = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
         if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(good) {
             let expected = "a name of 1 to 64 letters, digits and . - _";
-            return Err(invalid_value("acme.name", &self.name, expected));
+            return Err(ConfigError::invalid("acme.name", &self.name, expected));
         }
         if !self.directory.starts_with("https://") {
             let expected = "an address that begins with https:// (RFC 8555 §6.1)";
-            return Err(invalid_value("acme.directory", &self.directory, expected));
+            return Err(ConfigError::invalid(
+                "acme.directory",
+                &self.directory,
+                expected,
+            ));
         }
         if let Some(contact) = self.contact.iter().find(|it| !it.starts_with("mailto:")) {
             let expected = "a list of addresses as mailto:ops@example.com";
-            return Err(invalid_value("acme.contact", contact, expected));
+            return Err(ConfigError::invalid("acme.contact", contact, expected));
         }
         if !self.accept_terms {
             let expected = "true, after the terms of service of the issuer were read";
-            return Err(invalid_value("acme.accept_terms", "false", expected));
+            return Err(ConfigError::invalid("acme.accept_terms", "false", expected));
         }
         Ok(IssuerConfig {
             name: self.name.clone(),
@@ -106,17 +110,12 @@ impl AcmeIssuer {
     /// The CA certificates of `root_file`; empty if there is no such file.
     ///
     /// # Errors
-    /// [`ConfigError::InvalidValue`] unless it holds certificates in PEM.
+    /// As [`read_roots`].
     fn roots(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
         let Some(file) = &self.root_file else {
             return Ok(Vec::new());
         };
-        let roots = CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .ok()
-            .filter(|roots| !roots.is_empty());
-        let expected = "a readable file with certificates in PEM";
-        roots.ok_or_else(|| invalid_file("acme.root_file", file, expected))
+        read_roots("acme.root_file", file)
     }
 
     /// The external account with its key, which the file holds in base64url.
@@ -135,24 +134,12 @@ impl AcmeIssuer {
         });
         let key = key.filter(|key| !key.is_empty()).ok_or_else(|| {
             let expected = "a readable file with the HMAC key in base64url";
-            invalid_file("acme.external_account.hmac_key_file", file, expected)
+            ConfigError::invalid_file("acme.external_account.hmac_key_file", file, expected)
         })?;
         Ok(Some(edgeseal_acme::ExternalAccount {
             key_id: account.key_id.clone(),
             hmac_key: Secret::new(key),
         }))
-    }
-}
-
-fn invalid_file(key: &'static str, file: &Path, expected: &'static str) -> ConfigError {
-    invalid_value(key, &file.display().to_string(), expected)
-}
-
-fn invalid_value(key: &'static str, given: &str, expected: &'static str) -> ConfigError {
-    ConfigError::InvalidValue {
-        key,
-        value: given.to_owned(),
-        expected,
     }
 }
 

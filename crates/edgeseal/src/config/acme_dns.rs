@@ -95,7 +95,7 @@ impl AcmeDns {
             (command, _) => {
                 let given = command.as_deref().unwrap_or_default();
                 let expected = "given, or acme_dns.server, and not both";
-                return Err(invalid_value("acme_dns.command", given, expected));
+                return Err(ConfigError::invalid("acme_dns.command", given, expected));
             }
         };
         Ok(DnsSettings {
@@ -111,7 +111,7 @@ impl AcmeDns {
         let domains = self.delegated_to.iter().map(|given| {
             let expected = "a list of domain names";
             DomainName::parse(given)
-                .map_err(|_| invalid_value("acme_dns.delegated_to", given, expected))
+                .map_err(|_| ConfigError::invalid("acme_dns.delegated_to", given, expected))
         });
         domains.collect()
     }
@@ -124,12 +124,16 @@ impl AcmeDns {
         };
         if command.trim().is_empty() {
             let expected = "a program or, with the style certbot, a line for the shell";
-            return Err(invalid_value("acme_dns.command", command, expected));
+            return Err(ConfigError::invalid("acme_dns.command", command, expected));
         }
         let cleanup = self.cleanup_command.clone();
         if let Some(cleanup) = cleanup.as_ref().filter(|_| style != HookStyle::Certbot) {
             let expected = "left out unless acme_dns.style is certbot";
-            return Err(invalid_value("acme_dns.cleanup_command", cleanup, expected));
+            return Err(ConfigError::invalid(
+                "acme_dns.cleanup_command",
+                cleanup,
+                expected,
+            ));
         }
         let limit = Duration::from_millis(self.command_timeout_ms);
         let hook = CommandHook::new(style, command.to_owned(), cleanup, limit);
@@ -142,7 +146,7 @@ impl AcmeDns {
             .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         if !has_port {
             let expected = "an address with its port, as in \"192.0.2.1:53\"";
-            return Err(invalid_value("acme_dns.server", server, expected));
+            return Err(ConfigError::invalid("acme_dns.server", server, expected));
         }
         let key = match (&self.tsig_name, &self.tsig_key_file) {
             (None, None) => None,
@@ -150,14 +154,14 @@ impl AcmeDns {
             (name, _) => {
                 let given = name.as_deref().unwrap_or_default();
                 let expected = "given together with acme_dns.tsig_key_file, or neither";
-                return Err(invalid_value("acme_dns.tsig_name", given, expected));
+                return Err(ConfigError::invalid("acme_dns.tsig_name", given, expected));
             }
         };
         let update = DynamicUpdate::new(server.to_owned(), self.zone.as_deref(), key);
         update.map(DnsPublisher::Update).map_err(|_| {
             let given = self.zone.as_deref().or(self.tsig_name.as_deref());
             let expected = "a domain name, as is acme_dns.tsig_name";
-            invalid_value("acme_dns.zone", given.unwrap_or_default(), expected)
+            ConfigError::invalid("acme_dns.zone", given.unwrap_or_default(), expected)
         })
     }
 
@@ -171,20 +175,8 @@ impl AcmeDns {
         let key = text.and_then(|text| TsigKey::parse(name.to_owned(), algorithm, &text));
         key.ok_or_else(|| {
             let expected = "a readable file with the key in base64";
-            invalid_value(
-                "acme_dns.tsig_key_file",
-                &file.display().to_string(),
-                expected,
-            )
+            ConfigError::invalid_file("acme_dns.tsig_key_file", file, expected)
         })
-    }
-}
-
-fn invalid_value(key: &'static str, given: &str, expected: &'static str) -> ConfigError {
-    ConfigError::InvalidValue {
-        key,
-        value: given.to_owned(),
-        expected,
     }
 }
 

@@ -120,10 +120,10 @@ pub(super) fn validate(channels: &[AlarmChannel]) -> Result<(), ConfigError> {
         let name = &channel.name;
         if !(1..=64).contains(&name.len()) || !name.bytes().all(is_name_byte) {
             let expected = "a name of 1 to 64 letters, digits and . - _";
-            return Err(invalid("alarm.name", name, expected));
+            return Err(ConfigError::invalid("alarm.name", name, expected));
         }
         if channels[..index].iter().any(|other| other.name == *name) {
-            return Err(invalid("alarm.name", name, "unique"));
+            return Err(ConfigError::invalid("alarm.name", name, "unique"));
         }
         channel.validate()?;
     }
@@ -134,7 +134,7 @@ impl AlarmChannel {
     fn validate(&self) -> Result<(), ConfigError> {
         if !(1..=300).contains(&self.timeout_s) {
             let given = self.timeout_s.to_string();
-            return Err(invalid("alarm.timeout_s", &given, "1 to 300"));
+            return Err(ConfigError::invalid("alarm.timeout_s", &given, "1 to 300"));
         }
         let files = [&self.secret_file, &self.token_file, &self.password_file];
         let keys = [
@@ -144,15 +144,15 @@ impl AlarmChannel {
         ];
         for (file, key) in files.into_iter().zip(keys) {
             if let Some(file) = file.as_ref().filter(|file| !is_readable(file)) {
-                let given = file.display().to_string();
-                return Err(invalid(key, &given, "a file that can be read"));
+                let expected = "a file that can be read";
+                return Err(ConfigError::invalid_file(key, file, expected));
             }
         }
         match self.kind {
             ChannelKind::Webhook | ChannelKind::Alertmanager => self.uri().map(drop),
             ChannelKind::Command if self.command.first().is_none_or(String::is_empty) => {
                 let expected = "a list: the program and its arguments";
-                Err(invalid("alarm.command", "", expected))
+                Err(ConfigError::invalid("alarm.command", "", expected))
             }
             ChannelKind::Command => Ok(()),
             ChannelKind::Smtp => self.mail_addresses().map(drop),
@@ -172,7 +172,7 @@ impl AlarmChannel {
         let given = self.url.as_deref().unwrap_or_default();
         // Not shown: it may contain a token.
         let wrong = || {
-            invalid(
+            ConfigError::invalid(
                 "alarm.url",
                 "(not shown)",
                 "http://host/path or https://host/path",
@@ -198,7 +198,7 @@ impl AlarmChannel {
         let split = split.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
         let split = split.filter(|(host, _)| !host.is_empty());
         let Some((host, port)) = split else {
-            return Err(invalid(
+            return Err(ConfigError::invalid(
                 "alarm.server",
                 server,
                 "host:port of a mail server",
@@ -209,20 +209,24 @@ impl AlarmChannel {
         let is_local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
         if self.tls == SmtpTls::None && !is_local {
             let expected = "starttls or tls, since the mail server is not on this machine";
-            return Err(invalid("alarm.tls", "none", expected));
+            return Err(ConfigError::invalid("alarm.tls", "none", expected));
         }
         if self.username.is_some() != self.password_file.is_some() {
             let expected = "given together with username";
-            return Err(invalid("alarm.password_file", "", expected));
+            return Err(ConfigError::invalid("alarm.password_file", "", expected));
         }
         let mailbox = |key, given: &str| {
             let parsed = given.parse::<Mailbox>();
-            parsed.map_err(|_| invalid(key, given, "a mail address"))
+            parsed.map_err(|_| ConfigError::invalid(key, given, "a mail address"))
         };
         let to = self.to.iter().map(|to| mailbox("alarm.to", to));
         let to = to.collect::<Result<Vec<_>, _>>()?;
         if to.is_empty() {
-            return Err(invalid("alarm.to", "", "a list of mail addresses"));
+            return Err(ConfigError::invalid(
+                "alarm.to",
+                "",
+                "a list of mail addresses",
+            ));
         }
         let from = mailbox("alarm.from", self.from.as_deref().unwrap_or_default())?;
         Ok(MailAddresses {
@@ -236,14 +240,6 @@ impl AlarmChannel {
 
 fn is_readable(file: &Path) -> bool {
     std::fs::File::open(file).is_ok()
-}
-
-fn invalid(key: &'static str, given: &str, expected: &'static str) -> ConfigError {
-    ConfigError::InvalidValue {
-        key,
-        value: given.to_owned(),
-        expected,
-    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use edgeseal_api::oidc_providers::{HttpsSource, KeySource, OidcProviders};
 use edgeseal_core::{AccountId, oidc::Provider};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{ConfigError, read_roots};
 
 /// Largest age of a token in hours, as RAM limits it for its providers.
 const ISSUED_WITHIN_HOURS: std::ops::RangeInclusive<u32> = 1..=168;
@@ -48,7 +48,7 @@ pub(super) fn providers(tables: &[OidcProvider]) -> Result<OidcProviders, Config
         let same =
             |other: &Provider| (&other.account, &other.name) == (&provider.account, &provider.name);
         if providers.iter().any(|(other, _)| same(other)) {
-            return Err(invalid_value(
+            return Err(ConfigError::invalid(
                 "oidc_provider.name",
                 &table.name,
                 "unique in its account",
@@ -63,7 +63,7 @@ impl OidcProvider {
     fn provider(&self) -> Result<Provider, ConfigError> {
         let account = AccountId::parse(&self.account);
         let account = account.map_err(|_| {
-            invalid_value(
+            ConfigError::invalid(
                 "oidc_provider.account",
                 &self.account,
                 "the number of an account",
@@ -72,11 +72,15 @@ impl OidcProvider {
         let good = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
         if !(1..=128).contains(&self.name.len()) || !self.name.bytes().all(good) {
             let expected = "a name of 1 to 128 letters, digits and . - _";
-            return Err(invalid_value("oidc_provider.name", &self.name, expected));
+            return Err(ConfigError::invalid(
+                "oidc_provider.name",
+                &self.name,
+                expected,
+            ));
         }
         if !self.issuer.starts_with("https://") {
             let expected = "an address that begins with https://, as OpenID Connect has it";
-            return Err(invalid_value(
+            return Err(ConfigError::invalid(
                 "oidc_provider.issuer",
                 &self.issuer,
                 expected,
@@ -85,12 +89,16 @@ impl OidcProvider {
         if self.client_ids.is_empty() || self.client_ids.iter().any(String::is_empty) {
             let given = self.client_ids.join(",");
             let expected = "a list of at least one audience, none of them empty";
-            return Err(invalid_value("oidc_provider.client_ids", &given, expected));
+            return Err(ConfigError::invalid(
+                "oidc_provider.client_ids",
+                &given,
+                expected,
+            ));
         }
         if !ISSUED_WITHIN_HOURS.contains(&self.issued_within_hours) {
             let given = self.issued_within_hours.to_string();
             let key = "oidc_provider.issued_within_hours";
-            return Err(invalid_value(key, &given, "1 to 168"));
+            return Err(ConfigError::invalid(key, &given, "1 to 168"));
         }
         Ok(Provider {
             account,
@@ -107,12 +115,12 @@ impl OidcProvider {
         if !self.jwks.contains("://") {
             if self.jwks.is_empty() || self.jwks_ca_file.is_some() {
                 let expected = "an https:// address, since jwks_ca_file is given";
-                return Err(invalid_value(key, &self.jwks, expected));
+                return Err(ConfigError::invalid(key, &self.jwks, expected));
             }
             return Ok(KeySource::File(PathBuf::from(&self.jwks)));
         }
         let source = HttpsSource::new(&self.jwks, &self.jwks_roots()?);
-        let source = source.map_err(|_| invalid_value(key, &self.jwks, expected))?;
+        let source = source.map_err(|_| ConfigError::invalid(key, &self.jwks, expected))?;
         Ok(KeySource::Https(source))
     }
 
@@ -120,26 +128,7 @@ impl OidcProvider {
         let Some(file) = &self.jwks_ca_file else {
             return Ok(Vec::new());
         };
-        let roots = CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .ok()
-            .filter(|roots| !roots.is_empty());
-        roots.ok_or_else(|| {
-            let expected = "a readable file with certificates in PEM";
-            invalid_value(
-                "oidc_provider.jwks_ca_file",
-                &file.display().to_string(),
-                expected,
-            )
-        })
-    }
-}
-
-fn invalid_value(key: &'static str, given: &str, expected: &'static str) -> ConfigError {
-    ConfigError::InvalidValue {
-        key,
-        value: given.to_owned(),
-        expected,
+        read_roots("oidc_provider.jwks_ca_file", file)
     }
 }
 
