@@ -64,21 +64,24 @@ impl Catalog {
             .await
     }
 
-    /// The names of the domains that have this certificate bound, at most `limit`, in byte order,
-    /// and whether there are more.
+    /// For each of these certificates, the names of the domains that have it bound, at most `limit`,
+    /// in byte order, and whether there are more. Reads the store once.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn certificate_users(
         &self,
-        id: CertificateId,
+        ids: &[CertificateId],
         limit: usize,
-    ) -> Result<(Vec<String>, bool), Fault> {
-        let prefix = key::certificate_uses(id);
-        let page = self.store.list(&prefix, None, limit).await?;
-        let keys = page.entries.iter().map(|entry| entry.key.as_str());
-        let names = keys.map(|key| key.strip_prefix(&prefix).unwrap_or_default().to_owned());
-        Ok((names.collect(), page.has_more))
+    ) -> Result<Vec<(Vec<String>, bool)>, Fault> {
+        let prefixes: Vec<String> = ids.iter().copied().map(key::certificate_uses).collect();
+        let (_, pages) = self.store.get_and_list(&[], &prefixes, limit).await?;
+        let users = pages.into_iter().zip(&prefixes).map(|(page, prefix)| {
+            let keys = page.entries.iter().map(|entry| entry.key.as_str());
+            let names = keys.map(|key| key.strip_prefix(&**prefix).unwrap_or_default().to_owned());
+            (names.collect(), page.has_more)
+        });
+        Ok(users.collect())
     }
 
     /// Whether a domain has this certificate bound.

@@ -3,7 +3,6 @@
 
 use edgeseal_core::certificate::CertificateId;
 use edgeseal_store::{
-    Fault,
     catalog::Pagination,
     record::{CertificateRecord, CertificateSource},
 };
@@ -95,9 +94,11 @@ impl Operation for DescribeCertificateExpiry {
             Row::of(certificate, names)
         });
         let mut rows = rows.await.map_err(StoreError::from)?;
-        for row in &mut rows {
-            let used = row.add_domains(context).await;
-            used.map_err(StoreError::from)?;
+        let ids: Vec<CertificateId> = rows.iter().map(|row| row.cert_id).collect();
+        let users = catalog.certificate_users(&ids, DOMAINS_MAX).await;
+        for (row, (domains, more)) in rows.iter_mut().zip(users.map_err(StoreError::from)?) {
+            row.domains = domains;
+            row.more_domains = more;
         }
         Ok(Success::read(Reply {
             total_count: listing.total,
@@ -126,14 +127,6 @@ impl Row {
             more_domains: false,
         }
     }
-
-    async fn add_domains(&mut self, context: &Context) -> Result<(), Fault> {
-        let catalog = &context.catalog;
-        let (domains, more) = catalog.certificate_users(self.cert_id, DOMAINS_MAX).await?;
-        self.domains = domains;
-        self.more_domains = more;
-        Ok(())
-    }
 }
 
 api_error!(Error {
@@ -143,6 +136,13 @@ api_error!(Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use edgeseal_store::{Fault, key::CERTIFICATE_USES, memory::MemoryStore};
+    use edgeseal_testing::observed_store::{Observe, ObservedStore, Operation};
     use serde_json::{Value, json};
 
     use super::DOMAINS_MAX;
@@ -230,5 +230,40 @@ mod tests {
         let wrong = list(&world, "own", &[("PageSize", "501")]).await;
         assert_eq!(error_of(&wrong).0, "InvalidPageSize");
         assert_eq!(list(&world, "other", &[]).await["TotalCount"], 0);
+    }
+
+    /// Counts listings of domains that use certificates.
+    #[derive(Default)]
+    struct UserListings(AtomicUsize);
+
+    impl Observe for UserListings {
+        fn before(&self, operation: Operation<'_>) -> Result<(), Fault> {
+            let is_of_users = |prefix: &str| prefix.starts_with(CERTIFICATE_USES);
+            let counts = match operation {
+                Operation::List(prefix) => is_of_users(prefix),
+                Operation::GetAndList(_, prefixes) => prefixes.iter().any(|it| is_of_users(it)),
+                _ => false,
+            };
+            self.0.fetch_add(counts.into(), Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_lists_the_users_of_all_its_certificates_at_once() {
+        let store = ObservedStore::over(Arc::new(MemoryStore::new()), UserListings::default());
+        let (mut world, _tasks) = TestServer::over(store.clone(), Settings::default());
+        world.account("1000000000000001", "own").await;
+        for name in ["one", "two", "three"] {
+            upload(&world, name, 1).await;
+        }
+        store.0.store(0, Ordering::Relaxed);
+        let listed = list(&world, "own", &[]).await;
+        let rows = listed["Certificates"].as_array().unwrap();
+        assert!(
+            rows.iter()
+                .all(|row| row["Domains"].as_array().unwrap().len() == 1)
+        );
+        assert_eq!((rows.len(), store.0.load(Ordering::Relaxed)), (3, 1));
     }
 }
