@@ -54,7 +54,7 @@ use configs::Configs;
 pub(crate) use key_cache::{KeyCache, MaterialError};
 pub(crate) use origin::OriginTls;
 pub use origin::OriginTrustError;
-pub use probe::{OfferedKeys, Probe, ProbeError, ProbeResult};
+pub use probe::{OfferedKeys, Probe, ProbeError, ProbeResult, ProbedChain};
 pub(crate) use stream::TlsStream;
 pub(crate) use tickets::{StoredTicketKey, TicketKeys};
 
