@@ -32,7 +32,7 @@ use crate::{
     job::{IssuerEvent, Outcome, Work},
     order::{OrderDriver, Target},
     plan::{Plan, plan},
-    preflight::{OrderChecks, PreflightSettings},
+    preflight::{Preflight, PreflightSettings},
 };
 
 /// How long orders in progress have to reach a step that is stored, when the program ends.
@@ -101,7 +101,7 @@ impl OrderTask {
             catalog,
             issuers,
             solvers: settings.solvers,
-            checks: settings.preflight.map(OrderChecks::new),
+            checks: settings.preflight.map(Preflight::new),
             clock,
             stopping: stopped,
         };

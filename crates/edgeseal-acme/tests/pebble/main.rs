@@ -10,3 +10,5 @@ mod issuers;
 mod orders;
 mod preflight;
 mod renewals;
+mod responses;
+mod resumed;
