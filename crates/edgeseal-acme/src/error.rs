@@ -18,8 +18,10 @@ const ACME_ERROR: &str = "urn:ietf:params:acme:error:";
 pub(crate) const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
 /// A part of the protocol that the authority does not have; not a type of RFC 8555.
 pub(crate) const UNSUPPORTED: &str = "unsupported";
-/// Longest reason that is shown, in characters.
-const REASON_MAX: usize = 400;
+/// Longest text from an authority that is shown, in characters.
+const TEXT_MAX: usize = 400;
+/// Longest reason of a failure, in characters: such a text, and what it is about.
+pub(crate) const REASON_MAX: usize = 600;
 
 /// Why a step of an order was not done.
 #[derive(Debug, thiserror::Error)]
@@ -210,10 +212,11 @@ pub(crate) fn describe(problem: &Problem) -> String {
 
 /// A text from an authority: bounded, on one line.
 pub(crate) fn printable(text: &str) -> String {
+    bounded(text, TEXT_MAX)
+}
+
+/// At most so many characters of a text, on one line.
+pub(crate) fn bounded(text: &str, max: usize) -> String {
     let on_one_line = |c: char| if c.is_control() { ' ' } else { c };
-    text.trim()
-        .chars()
-        .take(REASON_MAX)
-        .map(on_one_line)
-        .collect()
+    text.trim().chars().take(max).map(on_one_line).collect()
 }

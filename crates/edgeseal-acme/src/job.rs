@@ -17,7 +17,7 @@ use edgeseal_store::Fault;
 use crate::{
     authority::RenewalInfo as Suggested,
     bind::{CertificateSettings, audit_context, bind},
-    error::OrderError,
+    error::{OrderError, REASON_MAX, bounded},
     order::{OrderDriver, Target},
 };
 
@@ -297,7 +297,7 @@ impl OrderDriver {
         error: OrderError,
     ) -> Result<Outcome, Fault> {
         let now = self.now();
-        let reason = error.to_string();
+        let reason = bounded(&error.to_string(), REASON_MAX);
         let locked = matches!(error, OrderError::Locked(_));
         // What was issued is bound as soon as it may be.
         let keeps_issued = locked || matches!(error, OrderError::OverQuota(_));
