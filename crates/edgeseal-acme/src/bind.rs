@@ -51,12 +51,6 @@ pub(crate) async fn bind(
     settings: CertificateSettings,
     now: Timestamp,
 ) -> Result<Revision, OrderError> {
-    let chains = issued.iter().map(|issued| Some(&issued.chain));
-    let ordered = managed.orders.iter().map(|order| order.chain.as_ref());
-    // Something else may have become of the orders meanwhile: then these chains are not theirs.
-    if issued.is_empty() || !ordered.eq(chains) {
-        return Err(OrderError::Stopped);
-    }
     let target = Target::of(managed);
     let mut certificates = Vec::with_capacity(issued.len());
     for issued in issued {
@@ -106,10 +100,9 @@ fn validate(
     issued: &IssuedChain,
     now: Timestamp,
 ) -> Result<Certificate, OrderError> {
-    let refused = |reason: String| {
-        OrderError::refused(format!(
-            "the certificate that was issued cannot be used: {reason}"
-        ))
+    let refused = |reason: String| OrderError::Refused {
+        kind: String::new(),
+        reason: format!("the certificate that was issued cannot be used: {reason}"),
     };
     let key = certificate::key_to_pem(&issued.key);
     let validated = certificate::validate_upload(&issued.chain, &key, now);
@@ -231,11 +224,10 @@ impl NewBinding<'_> {
         managed.issued = rows.first().map(|primary| {
             let validity = (begin.unwrap_or_default(), end.unwrap_or_default());
             let ids = (primary.id, rows.get(1).map(|row| row.id));
-            let order = self.orders.first();
-            let of = order.map(|order| (order.issuer.clone(), order.directory.clone()));
-            let (issuer, directory) = of.unwrap_or_default();
-            let mut issued = IssuedCertificate::new(issuer, ids, validity, &managed.domain);
-            issued.directory = directory;
+            let ordered = self.orders.first();
+            let ordered = ordered.map(|order| (order.issuer.clone(), order.created));
+            let ordered = ordered.unwrap_or_default();
+            let mut issued = IssuedCertificate::new(ordered, ids, validity, &managed.domain);
             issued.renewal_id = renewal_ids.next().flatten();
             issued.companion_renewal_id = renewal_ids.next().flatten();
             issued
