@@ -59,6 +59,8 @@ pub struct Task {
     deadline: Timestamp,
     /// Who issued the present certificate, if that issuer is still in the list.
     issued_by: Option<IssuedBy>,
+    /// An issuer that it is not ordered from: by position.
+    not_from: Option<usize>,
     /// Orders that it takes: two for a domain with an RSA and an ECDSA certificate.
     pub orders: u32,
     /// Millionths of an order a day that it takes in the long run.
@@ -71,6 +73,7 @@ pub struct Task {
 pub(super) struct Lane {
     pub(super) urgency: Urgency,
     issued_by: Option<IssuedBy>,
+    not_from: Option<usize>,
     orders: u32,
 }
 
@@ -96,6 +99,7 @@ impl Task {
             urgent_at: None,
             deadline: requested_at,
             issued_by: None,
+            not_from: None,
             orders,
             micro_orders_per_day: 0,
         }
@@ -123,6 +127,7 @@ impl Task {
             urgent_at: Some(renewal.at.plus_ms(slack_ms / 2)),
             deadline: validity.not_after,
             issued_by,
+            not_from: None,
             orders,
             micro_orders_per_day: micro / period_ms.unsigned_abs(),
         }
@@ -144,9 +149,23 @@ impl Task {
             urgent_at: Some(since),
             deadline: deadline.min(validity.not_after),
             issued_by,
+            not_from: None,
             orders,
             micro_orders_per_day: 0,
         }
+    }
+
+    /// As this, but not ordered from the issuer at this position.
+    #[must_use]
+    pub const fn not_from(mut self, issuer: Option<usize>) -> Self {
+        self.not_from = issuer;
+        self
+    }
+
+    /// Whether it may be ordered from the issuer at position `issuer`.
+    #[must_use]
+    pub(super) fn may_come_from(&self, issuer: usize) -> bool {
+        self.not_from != Some(issuer)
     }
 
     /// The end of what it renews, or of the time until that is revoked; for a first order when it
@@ -180,6 +199,7 @@ impl Task {
         Lane {
             urgency,
             issued_by: self.issued_by,
+            not_from: self.not_from,
             orders: self.orders,
         }
     }

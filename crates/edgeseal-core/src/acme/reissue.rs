@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{Scheduler, Task};
-use crate::{DomainPattern, Timestamp};
+use crate::{DomainPattern, Timestamp, managed_certificate::IssuedCertificate};
 
 /// What a forecast supposes about the order driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,29 +41,44 @@ pub struct IssuerShare {
 /// The longest future that is forecast, in milliseconds: a year.
 pub const HORIZON_MS: i64 = 365 * super::DAY_MS;
 
-/// A replacement of many certificates, as it is stored: what was asked for, and how far it is.
-/// Which domains are left is with the domains.
+/// A replacement of many certificates, as it is stored: a mark that says which certificates are to
+/// be replaced. Which ones are left follows from the certificates themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reissue {
-    /// When it was asked for.
+    /// Which certificates.
+    pub scope: ReissueScope,
+    /// An issuer that issues no replacement, by the name in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_from: Option<String>,
+    /// When it was asked for. Certificates that were ordered later are not concerned.
     pub requested_at: Timestamp,
-    /// Domains that it concerned at first.
+    /// When all are to be replaced.
+    pub deadline: Timestamp,
+    /// Certificates that it concerned at first.
     pub total: u64,
-    /// Domains whose replacement is proved.
-    pub replaced: u64,
-    /// Domains whose last attempt failed; they are tried again.
-    pub failing: u64,
     /// Milliseconds during which it was stopped, before the present stop.
     pub stopped_ms: i64,
     /// Since when it has been stopped; `None` while it runs.
     pub stopped_at: Option<Timestamp>,
 }
 
+/// Which certificates are replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReissueScope {
+    /// All that were ordered.
+    All,
+    /// Those whose issuer asks for a renewal at once (RFC 9773 §4.2), as before a revocation.
+    Revoked,
+    /// Those of one issuer, by the name in the configuration.
+    Issuer(String),
+}
+
 /// How far a replacement is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Domains that are left.
-    pub left: u64,
+    /// Certificates that are replaced, or that nobody needs any more.
+    pub done: u64,
     /// Hundredths that are done, rounded down.
     pub percent: u64,
     /// When it will be done at the pace so far; `None` while it is stopped, or before the first
@@ -72,17 +87,36 @@ pub struct Progress {
 }
 
 impl Reissue {
-    /// A replacement that starts at `now`.
+    /// A replacement that starts at `now`; [`total`](Self::total) is to be counted.
     #[must_use]
-    pub const fn new(total: u64, now: Timestamp) -> Self {
+    pub const fn new(
+        scope: ReissueScope,
+        not_from: Option<String>,
+        now: Timestamp,
+        deadline: Timestamp,
+    ) -> Self {
         Self {
+            scope,
+            not_from,
             requested_at: now,
-            total,
-            replaced: 0,
-            failing: 0,
+            deadline,
+            total: 0,
             stopped_ms: 0,
             stopped_at: None,
         }
+    }
+
+    /// Whether a certificate is to be replaced.
+    #[must_use]
+    pub fn concerns(&self, issued: &IssuedCertificate) -> bool {
+        issued.ordered_at < self.requested_at
+            && match &self.scope {
+                ReissueScope::All => true,
+                ReissueScope::Issuer(name) => issued.issuer == *name,
+                ReissueScope::Revoked => issued
+                    .renewal_info
+                    .is_some_and(|info| info.at_once_since.is_some()),
+            }
     }
 
     /// Stops it: orders in progress end, no other starts.
@@ -97,23 +131,27 @@ impl Reissue {
         }
     }
 
-    /// How far it is.
+    /// How far it is, if so many certificates are `left`.
     #[must_use]
-    pub fn progress(&self, now: Timestamp) -> Progress {
-        let left = self.total.saturating_sub(self.replaced);
+    pub fn progress(&self, left: u64, now: Timestamp) -> Progress {
+        let done = self.total.saturating_sub(left);
         let ran_ms = now.since_ms(self.requested_at) - self.stopped_ms;
         let needs_ms = i128::from(ran_ms.max(0)) * i128::from(left);
         let finished_at = match self.stopped_at {
             None if left == 0 => Some(now),
-            None if self.replaced > 0 => {
-                let needs_ms = needs_ms / i128::from(self.replaced);
+            None if done > 0 => {
+                let needs_ms = needs_ms / i128::from(done);
                 Some(now.plus_ms(i64::try_from(needs_ms).unwrap_or(i64::MAX)))
             }
             _ => None,
         };
         Progress {
-            left,
-            percent: (self.total - left) * 100 / self.total.max(1),
+            done,
+            percent: if left == 0 {
+                100
+            } else {
+                done * 100 / self.total.max(1)
+            },
             finished_at,
         }
     }

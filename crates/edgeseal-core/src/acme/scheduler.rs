@@ -191,7 +191,8 @@ impl Scheduler {
             .transpose()?;
         let mut shortest: Option<Wait> = None;
         let mut is_for_all = true;
-        for position in 0..self.issuers.len() {
+        let issuers = 0..self.issuers.len();
+        for position in issuers.filter(|issuer| task.may_come_from(*issuer)) {
             let kind = task.kind_at(position);
             let issuer = &mut self.issuers[position];
             match ask(issuer, domain, task, kind, now) {
