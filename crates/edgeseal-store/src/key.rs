@@ -16,7 +16,6 @@ mod acme;
 mod alarms;
 mod certificates;
 mod issuers;
-mod outside;
 
 pub use accounts::{
     account_access_keys, counted_prefix, identities, policies, user_access_keys, with_policy,
@@ -26,7 +25,6 @@ pub use certificates::{
     signing_requests,
 };
 pub use issuers::issuer_usage;
-pub use outside::domains_part;
 
 /// A key of the store.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +59,8 @@ pub const ISSUER_ACCOUNTS: &str = "issueraccount/";
 pub const ISSUER_HEALTH: &str = "issuerhealth/";
 /// What was used up of the limits of all issuers.
 pub const ISSUER_USAGE: &str = "issuerusage/";
+/// The replacement of many certificates.
+pub const REISSUE: &str = "reissue/";
 /// The private keys of all orders in progress.
 pub const ORDER_KEYS: &str = "orderkey/";
 /// The history of all domains.
@@ -111,8 +111,6 @@ pub const DNS_CHALLENGES: &str = "dnschallenge/";
 pub const ALARMS: &str = "alarm/";
 /// The domains whose alarms are silenced.
 pub const ALARM_SILENCES: &str = "alarmsilence/";
-/// What visitors of each domain find.
-pub const OBSERVATIONS: &str = "observed/";
 /// All session-ticket keys.
 pub const TICKET_KEYS: &str = "ticketkey/";
 

@@ -6,12 +6,12 @@
 
 use edgeseal_core::{
     DomainPattern, Secret, Timestamp,
-    acme::{Counter, Usage},
+    acme::{Counter, Usage, reissue::Reissue},
     domain::Environment,
     rate::GcraState,
 };
 
-use super::Catalog;
+use super::{Catalog, Draft};
 use crate::{
     CommitError, Expect, Fault, Key, Txn, Write, key,
     record::{
@@ -161,6 +161,14 @@ impl Catalog {
         write_all(&*self.store, write).await.map(drop)
     }
 
+    /// The replacement of many certificates that was asked for last.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn reissue(&self) -> Result<Option<Reissue>, Fault> {
+        self.read(&Key::reissue()).await
+    }
+
     /// The challenges that were provisioned for a domain and are not cleaned up.
     ///
     /// # Errors
@@ -198,5 +206,23 @@ impl Catalog {
             Write::put(key, record::encode(&record)?)
         };
         write_all(&*self.store, vec![write]).await.map(drop)
+    }
+}
+
+impl Draft {
+    /// The replacement of many certificates that was asked for last.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn reissue(&mut self) -> Result<Option<Reissue>, Fault> {
+        self.get(&Key::reissue()).await
+    }
+
+    /// Stores which certificates are to be replaced, in the place of what was asked for before.
+    ///
+    /// # Errors
+    /// Never in practice; see [`record::encode`].
+    pub fn put_reissue(&mut self, reissue: &Reissue) -> Result<(), Fault> {
+        self.put(Key::reissue(), reissue)
     }
 }

@@ -4,7 +4,7 @@ use edgeseal_core::{DomainPattern, acme::Counter, domain::Environment};
 
 use super::{
     ISSUER_ACCOUNTS, ISSUER_HEALTH, ISSUER_USAGE, Key, MANAGED_CERTIFICATES,
-    PROVISIONED_CHALLENGES, shard,
+    PROVISIONED_CHALLENGES, REISSUE, shard,
 };
 
 impl Key {
@@ -25,6 +25,12 @@ impl Key {
     #[must_use]
     pub fn issuer_usage(issuer: &str, counter: &Counter) -> Self {
         Self(format!("{}{counter}", issuer_usage(issuer)).into())
+    }
+
+    /// The replacement of many certificates that was asked for last.
+    #[must_use]
+    pub fn reissue() -> Self {
+        Self(format!("{REISSUE}last").into())
     }
 
     /// The challenges that were provisioned for an order.
