@@ -39,4 +39,4 @@ pub use challenge::ChallengeSolver;
 pub use edge_solver::EdgeSolver;
 pub use error::OrderError;
 pub use issuer::{ExternalAccount, InvalidIssuer, IssuedKeys, IssuerConfig};
-pub use task::{OrderTask, Settings, StartError};
+pub use task::{OrderHandle, OrderTask, Outlook, Settings, StartError};

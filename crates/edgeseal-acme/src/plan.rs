@@ -2,7 +2,7 @@
 
 use edgeseal_core::{
     Timestamp,
-    acme::{Task, queue::IssuedBy},
+    acme::{Task, queue::IssuedBy, reissue::Reissue},
     managed_certificate::ManagedCertificate,
 };
 
@@ -15,8 +15,14 @@ pub(crate) struct Plan {
     pub(crate) look: Option<Timestamp>,
 }
 
-/// The next work for a managed certificate, of which each order is `orders` at an issuer.
-pub(crate) fn plan(managed: &ManagedCertificate, orders: u32, issuers: &[&str]) -> Plan {
+/// The next work for a managed certificate, of which each order is `orders` at an issuer; `reissue`
+/// is a replacement of many that runs.
+pub(crate) fn plan(
+    managed: &ManagedCertificate,
+    orders: u32,
+    issuers: &[&str],
+    reissue: Option<&Reissue>,
+) -> Plan {
     if !managed.orders.is_empty() {
         return Plan {
             task: None,
@@ -30,20 +36,26 @@ pub(crate) fn plan(managed: &ManagedCertificate, orders: u32, issuers: &[&str]) 
             look: None,
         };
     };
-    let by = issuers.iter().position(|name| **name == issued.issuer);
+    let position = |wanted: &str| issuers.iter().position(|name| *name == wanted);
+    let by = position(&issued.issuer);
     let by = by.map(|issuer| IssuedBy {
         issuer,
         replaces: issued.renewal_id.is_some() && issued.renewal_info.is_some(),
     });
-    let renewal = issued.renewal(&managed.domain);
+    let (validity, backoff) = (issued.validity(), managed.backoff);
+    let task = match reissue.filter(|it| it.stopped_at.is_none() && it.concerns(issued)) {
+        Some(reissue) => {
+            let not_from = reissue.not_from.as_deref().and_then(position);
+            let (since, deadline) = (reissue.requested_at, reissue.deadline);
+            Task::reissue(validity, since, deadline, by, orders, backoff).not_from(not_from)
+        }
+        None => {
+            let renewal = issued.renewal(&managed.domain);
+            Task::renewal(validity, renewal, by, orders, backoff)
+        }
+    };
     Plan {
-        task: Some(Task::renewal(
-            issued.validity(),
-            renewal,
-            by,
-            orders,
-            managed.backoff,
-        )),
+        task: Some(task),
         look: Some(issued.poll.next),
     }
 }

@@ -1,6 +1,8 @@
 //! The task that orders and renews: it follows the managed certificates in the store, and starts
 //! what the scheduler says is due.
 
+mod reissue;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -9,7 +11,7 @@ use std::{
 
 use edgeseal_core::{
     DomainPattern, Timestamp,
-    acme::{IssuerLimits, Scheduler, Seed, Start},
+    acme::{IssuerLimits, Scheduler, Seed, Start, reissue::Reissue},
     domain::Environment,
     managed_certificate::ManagedCertificate,
 };
@@ -20,7 +22,7 @@ use edgeseal_store::{
     record::{self, IssuerHealthRecord, ProvisionedChallengesRecord},
 };
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::{self, JoinError, JoinSet},
 };
 
@@ -31,9 +33,12 @@ use crate::{
     issuer::{InvalidIssuer, IssuerConfig, issuers},
     job::{IssuerEvent, Outcome, Work},
     order::{OrderDriver, Target},
-    plan::{Plan, plan},
-    preflight::{Preflight, PreflightSettings},
+    plan::Plan,
+    preflight::{OrderChecks, PreflightSettings},
 };
+
+pub use reissue::{OrderHandle, Outlook};
+use reissue::{QUESTIONS_MAX, Question};
 
 /// How long orders in progress have to reach a step that is stored, when the program ends.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -74,6 +79,9 @@ pub struct OrderTask {
     jobs: JoinSet<Outcome>,
     /// The domain of each job: a job that panics cannot say it.
     domain_of: HashMap<task::Id, Arc<DomainPattern>>,
+    /// The replacement of many certificates that was asked for last.
+    reissue: Option<Reissue>,
+    questions: (mpsc::Sender<Question>, mpsc::Receiver<Question>),
 }
 
 impl OrderTask {
@@ -101,7 +109,7 @@ impl OrderTask {
             catalog,
             issuers,
             solvers: settings.solvers,
-            checks: settings.preflight.map(Preflight::new),
+            checks: settings.preflight.map(OrderChecks::new),
             clock,
             stopping: stopped,
         };
@@ -115,6 +123,8 @@ impl OrderTask {
             looks: BTreeSet::new(),
             look_at: HashMap::new(),
             running: HashSet::new(),
+            reissue: None,
+            questions: mpsc::channel(QUESTIONS_MAX),
             jobs: JoinSet::new(),
             domain_of: HashMap::new(),
         })
@@ -122,7 +132,11 @@ impl OrderTask {
 
     /// Orders and renews until `stop` completes.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        let prefixes = [key::MANAGED_CERTIFICATES, key::PROVISIONED_CHALLENGES];
+        let prefixes = [
+            key::MANAGED_CERTIFICATES,
+            key::PROVISIONED_CHALLENGES,
+            key::REISSUE,
+        ];
         let mut feed = Feed::start(Arc::clone(self.driver.catalog.store()), prefixes);
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -133,6 +147,7 @@ impl OrderTask {
                 () = &mut stop => break,
                 event = feed.next() => self.apply(event),
                 Some(ended) = self.jobs.join_next_with_id() => self.ended(ended).await,
+                Some(question) = self.questions.1.recv() => self.answer(question),
                 () = sleep => {}
             }
         }
@@ -174,7 +189,7 @@ impl OrderTask {
         let due = managed.and_then(|managed| {
             let managed = managed.values();
             managed
-                .filter(|managed| plan(managed, self.orders(), &[]).is_due(now))
+                .filter(|managed| self.plan_of(managed, self.reissue.as_ref()).is_due(now))
                 .min_by_key(|managed| managed.requested.at)
         });
         let Some(managed) = due else {
@@ -272,7 +287,6 @@ impl OrderTask {
         if self.running.contains(domain) {
             return;
         }
-        let names: Vec<&str> = self.driver.issuers.iter().map(|it| it.name()).collect();
         let mut next = Plan { task: None, look };
         for managed in self
             .domains
@@ -280,7 +294,7 @@ impl OrderTask {
             .into_iter()
             .flat_map(BTreeMap::values)
         {
-            let planned = plan(managed, self.orders(), &names);
+            let planned = self.plan_of(managed, self.reissue.as_ref());
             next = next.or_earlier(planned.waiting_for(&self.paused_until(managed)));
         }
         next = next.not_before(not_before);
@@ -376,6 +390,7 @@ impl OrderTask {
                 for domain in std::mem::take(&mut self.domains).into_keys() {
                     self.scheduler.remove(domain);
                 }
+                self.reissue = None;
                 self.looks.clear();
                 self.look_at.clear();
             }
@@ -396,6 +411,9 @@ impl OrderTask {
     }
 
     fn apply_change(&mut self, key: &Key, value: Option<&[u8]>) {
+        if *key == Key::reissue() {
+            return self.apply_reissue(value);
+        }
         let Some((domain, environment)) = key.managed_domain() else {
             return;
         };

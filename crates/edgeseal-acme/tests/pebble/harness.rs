@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgeseal_acme::{
-    CertificateSettings, EdgeSolver, IssuedKeys, IssuerConfig, OrderTask, Settings,
+    CertificateSettings, EdgeSolver, IssuedKeys, IssuerConfig, OrderHandle, OrderTask, Settings,
 };
 use edgeseal_core::{
-    AccountId, DomainPattern, Secret,
+    AccountId, DomainPattern,
     challenge::Token,
     delivery::DeliveryConfig,
     domain::{Coverage, Domain, DomainMode, DomainState, Environment, ServiceType},
-    managed_certificate::{KeyType, ManagedCertificate, Order, OrderRequest, OrderStatus},
+    managed_certificate::{ManagedCertificate, OrderRequest, OrderStatus},
     private_origins::OriginPermission,
     quota::{Quota, Quotas},
 };
@@ -51,6 +51,7 @@ pub(crate) struct Fixture {
 /// A task that runs until it is stopped.
 pub(crate) struct Running {
     stop: oneshot::Sender<()>,
+    pub(crate) orders: OrderHandle,
     task: JoinHandle<()>,
 }
 
@@ -75,7 +76,7 @@ pub(crate) fn account() -> AccountId {
     AccountId::from_random(7)
 }
 
-fn audit() -> AuditContext {
+pub(crate) fn audit() -> AuditContext {
     AuditContext {
         account: account(),
         principal: "test".to_owned(),
@@ -143,19 +144,7 @@ impl Fixture {
     }
 
     async fn manage(&self) {
-        self.manage_domain(domain(self.name.clone())).await;
-    }
-
-    /// Has the certificate of another domain ordered.
-    pub(crate) async fn manage_also(&self, name: &DomainPattern) {
-        self.manage_domain(Domain {
-            id: 2,
-            ..domain(name.clone())
-        })
-        .await;
-    }
-
-    async fn manage_domain(&self, domain: Domain) {
+        let domain = domain(self.name.clone());
         let requested = OrderRequest {
             at: now(),
             access_key: String::new(),
@@ -187,20 +176,6 @@ impl Fixture {
         changed.await.unwrap();
     }
 
-    /// Notes orders in progress, as a process does that ends then.
-    pub(crate) async fn put_orders(&self, orders: &[Order]) {
-        self.put_orders_of((&self.name, 1), orders).await;
-    }
-
-    pub(crate) async fn put_orders_of(&self, of: (&DomainPattern, i64), orders: &[Order]) {
-        let of = (of.0, Environment::Production, of.1);
-        let key = |order: &Order| (order.key, Secret::new(b"the key of the order".to_vec()));
-        let keys: Vec<_> = orders.iter().map(key).collect();
-        let put = |managed: &mut ManagedCertificate| managed.orders = orders.to_vec();
-        let updated = self.catalog.update_managed_certificate(of, &keys, put);
-        assert!(updated.await.unwrap().is_some());
-    }
-
     /// Asks for a certificate again, as the call does.
     pub(crate) async fn request_again(&self) {
         let of = (&domain_name(), Environment::Production, 1);
@@ -209,7 +184,7 @@ impl Fixture {
         };
         let updated = self
             .catalog
-            .update_managed_certificate(of, &[], again)
+            .update_managed_certificate(of, None, again)
             .await;
         assert!(updated.unwrap().is_some());
     }
@@ -285,10 +260,11 @@ pub(crate) fn settings(catalog: &Catalog, issuers: Vec<IssuerConfig>) -> Setting
 pub(crate) async fn run_with(catalog: Catalog, settings: Settings) -> Running {
     let task = OrderTask::new(catalog, settings, now).await.unwrap();
     let (stop, stopped) = oneshot::channel();
+    let orders = task.handle();
     let task = tokio::spawn(task.run(async {
         let _ = stopped.await;
     }));
-    Running { stop, task }
+    Running { stop, orders, task }
 }
 
 pub(crate) fn issuer(name: &str, directory: String) -> IssuerConfig {
@@ -303,21 +279,6 @@ pub(crate) fn issuer(name: &str, directory: String) -> IssuerConfig {
         key: IssuedKeys::P256,
         challenges: Vec::new(),
         keep_key: false,
-    }
-}
-
-/// An order at an issuer that is to be placed.
-pub(crate) fn order_at(issuer: &IssuerConfig) -> Order {
-    Order {
-        issuer: issuer.name.clone(),
-        directory: issuer.directory.clone(),
-        key: KeyType::P256,
-        url: None,
-        replaces: None,
-        proved: None,
-        finalizing: false,
-        chain: None,
-        created: now(),
     }
 }
 

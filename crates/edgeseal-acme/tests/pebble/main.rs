@@ -9,6 +9,5 @@ mod harness;
 mod issuers;
 mod orders;
 mod preflight;
+mod reissue;
 mod renewals;
-mod responses;
-mod resumed;
