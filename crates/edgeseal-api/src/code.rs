@@ -734,6 +734,14 @@ codes! {
     KeyEncryptionKeyInUse = 409 "DeleteConflict.KeyEncryptionKey" "The key-encryption key is in use.";
     /// No such key-encryption key.
     KeyEncryptionKeyNotFound = 404 "EntityNotExist.KeyEncryptionKey" "The key-encryption key does not exist.";
+    /// Not a scope of a replacement of certificates.
+    InvalidReissueScope = 400 "InvalidScope" "Specified parameter Scope is not valid.";
+    /// No issuer is configured.
+    ReissueWithoutIssuer = 409 "Reissue.NoIssuer" "There is no issuer of certificates.";
+    /// Another replacement of certificates is not done.
+    ReissueInProgress = 409 "Reissue.InProgress" "Another reissue is still under way.";
+    /// No replacement of certificates was asked for.
+    ReissueNotFound = 404 "EntityNotExist.Reissue" "The reissue does not exist.";
     /// Nothing is staged.
     StagingConfigNotFound = 400 "StagingConfig.NotFound" "The domain has no staged configuration.";
 }

@@ -10,7 +10,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     alarms::AlarmChannels,
-    dry_run,
     edge_reports::EdgeReports,
     error::error_chain,
     fair_semaphore::FairSemaphore,
@@ -23,6 +22,7 @@ use crate::{
     policy_cache::PolicyCache,
     rate_limit::{AuthFailureLimiter, DenialLimiter, NonceCache, RateLimiter},
     refusal_audit::{self, AuditedRefusal},
+    reissue_planner::ReissuePlanner,
     settle::RequestProof,
 };
 
@@ -64,6 +64,8 @@ pub struct Context {
     pub listeners: Option<ListenAddresses>,
     /// The channels for alarms, if this process has any.
     pub alarm_channels: Option<Arc<dyn AlarmChannels>>,
+    /// Plans replacements of many certificates, if this process orders certificates.
+    pub reissue_planner: Option<Arc<dyn ReissuePlanner>>,
     /// Manages the key-encryption keys, if this process does.
     pub key_encryption: Option<Arc<dyn KeyEncryption>>,
     /// Watches the reports of edges.
@@ -240,6 +242,7 @@ impl Context {
             local_edge_environment: None,
             listeners: None,
             alarm_channels: None,
+            reissue_planner: None,
             key_encryption: None,
             reports,
             key_uses,
@@ -274,19 +277,11 @@ impl Context {
     }
 
     /// Queues a refusal for the audit log. Repeated refusals of one kind are partly only counted.
-    pub fn audit_refusal(
-        &self,
-        audit: AuditContext,
-        code: &str,
-        detail: Option<String>,
-        is_dry_run: bool,
-    ) {
-        let marked = is_dry_run.then(|| dry_run::AUDIT_NOTE.to_owned());
+    pub fn audit_refusal(&self, audit: AuditContext, code: &str, detail: Option<String>) {
         let refusal = AuditedRefusal {
             audit,
             code: code.to_owned(),
-            is_dry_run,
-            notes: marked.into_iter().chain(detail).collect(),
+            notes: detail.into_iter().collect(),
         };
         if self.refusals.try_send(refusal).is_err() {
             metrics::counter!("edgeseal_audit_dropped_total").increment(1);

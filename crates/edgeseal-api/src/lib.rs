@@ -46,6 +46,7 @@ pub mod policy_cache;
 mod quirks;
 pub mod rate_limit;
 mod refusal_audit;
+pub mod reissue_planner;
 pub mod render;
 pub mod request;
 mod sanitize;

@@ -35,8 +35,6 @@ pub(crate) struct AuditedRefusal {
     pub(crate) audit: AuditContext,
     /// The code on the wire.
     pub(crate) code: String,
-    /// Whether the call would have changed nothing.
-    pub(crate) is_dry_run: bool,
     pub(crate) notes: Vec<String>,
 }
 
@@ -89,9 +87,7 @@ impl AuditWrite {
     async fn write(&self, catalog: &Catalog) -> Result<(), Fault> {
         match self {
             Self::Record(refusal) => {
-                let AuditedRefusal {
-                    audit, code, notes, ..
-                } = refusal;
+                let AuditedRefusal { audit, code, notes } = refusal;
                 catalog.record_refusal(audit, code, notes).await
             }
             Self::Nonce(audit) => catalog.consume_nonce(audit).await,
@@ -104,7 +100,6 @@ impl AuditWrite {
 struct RefusalKey {
     account: AccountId,
     is_authenticated: bool,
-    is_dry_run: bool,
     code: String,
     /// Empty if the caller is not authenticated.
     action: String,
@@ -174,7 +169,6 @@ impl Coalescer {
         let kind = RefusalKey {
             account: audit.account.clone(),
             is_authenticated: is_proven,
-            is_dry_run: refusal.is_dry_run,
             code: code.clone(),
             action: if is_proven {
                 audit.action.clone()

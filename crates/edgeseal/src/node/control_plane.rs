@@ -21,7 +21,6 @@ use crate::{
     config::Config,
     error_chain::error_chain,
     kek::KekRotator,
-    outside::OutsideCheck,
     retention,
     revocable_store::RevocableStore,
     sockets::{SocketRole, Sockets},
@@ -120,10 +119,10 @@ impl ControlPlane {
         ];
         if store_available {
             let stop = shutdown_signal(shutdown_rx.clone());
-            tasks.extend(orders::spawn_orders(node, &catalog, stop).await?);
-            let check = OutsideCheck::new(config, node.settings.ownership_verifier.clone())?;
-            let stop = shutdown_signal(shutdown_rx.clone());
-            tasks.extend(check.map(|check| tokio::spawn(check.run(catalog, stop))));
+            if let Some((planner, orders)) = orders::spawn_orders(node, &catalog, stop).await? {
+                context.reissue_planner = Some(planner);
+                tasks.push(orders);
+            }
         }
         if store_available {
             tasks.push(tokio::spawn(async move {

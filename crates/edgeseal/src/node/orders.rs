@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use edgeseal_acme::{
-    CertificateSettings, ChallengeSolver, EdgeSolver, OrderTask, Settings, dns01::DnsSolver,
-    preflight::PreflightSettings,
+    CertificateSettings, ChallengeSolver, EdgeSolver, OrderHandle, OrderTask, Settings,
+    dns01::DnsSolver, preflight::PreflightSettings,
 };
+use edgeseal_api::reissue_planner::{Outlook, ReissuePlanner};
+use edgeseal_core::acme::reissue::Reissue;
 use edgeseal_store::Catalog;
 use tokio::task::JoinHandle;
 
@@ -15,6 +18,9 @@ use crate::{bootstrap::BootstrapError, clock};
 /// Domains for which orders are in progress at once. Most of an order is waiting.
 const CONCURRENT_ORDERS: usize = 16;
 
+/// Answers questions of the API.
+struct Planner(OrderHandle);
+
 /// Orders and renews certificates until `stop` completes, if there are issuers.
 ///
 /// # Errors
@@ -23,7 +29,7 @@ pub(super) async fn spawn_orders(
     node: &NodeContext,
     catalog: &Catalog,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<Option<JoinHandle<()>>, StartError> {
+) -> Result<Option<(Arc<dyn ReissuePlanner>, JoinHandle<()>)>, StartError> {
     let issuers = node.config.issuers()?;
     if issuers.is_empty() {
         return Ok(None);
@@ -55,5 +61,22 @@ pub(super) async fn spawn_orders(
         edgeseal_acme::StartError::Issuer(error) => StartError::Issuer(error),
         edgeseal_acme::StartError::Store(fault) => BootstrapError::from(fault).into(),
     })?;
-    Ok(Some(tokio::spawn(task.run(stop))))
+    let planner: Arc<dyn ReissuePlanner> = Arc::new(Planner(task.handle()));
+    Ok(Some((planner, tokio::spawn(task.run(stop)))))
+}
+
+#[async_trait]
+impl ReissuePlanner for Planner {
+    fn issuers(&self) -> &[String] {
+        self.0.issuers()
+    }
+
+    async fn outlook(&self, reissue: Reissue) -> Option<Outlook> {
+        let known = self.0.outlook(reissue).await?;
+        Some(Outlook {
+            left: known.left,
+            failing: known.failing,
+            forecast: known.forecast,
+        })
+    }
 }

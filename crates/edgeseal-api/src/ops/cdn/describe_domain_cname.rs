@@ -1,12 +1,6 @@
 //! `DescribeDomainCname`: whether clients' DNS points to the edge. Queries the DNS on each call.
-//!
-//! A name may lead to the edges without a CNAME record: a root domain cannot have one. Whether it
-//! does is known from what visitors found last.
 
-use edgeseal_core::{
-    AccountId, DomainPattern,
-    outside::{Observation, Verdict},
-};
+use edgeseal_core::{AccountId, DomainPattern};
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
@@ -14,7 +8,6 @@ use super::{domain_list_error::DomainListError, domain_lookup, wire_names::cname
 use crate::{
     authorize::Authorized,
     context::Context,
-    error::StoreError,
     operation::{Input, Operation, Success},
 };
 
@@ -60,16 +53,12 @@ impl Operation for DescribeDomainCname {
         call: &Authorized,
         names: Vec<DomainPattern>,
     ) -> Result<Success<Reply>, DomainListError> {
-        let mut found = Vec::new();
         for name in &names {
-            let domain = domain_lookup::find(&context.catalog, call.account(), name).await?;
-            let observed = context.catalog.observation(&domain).await;
-            found.push(observed.map_err(StoreError::from)?);
+            domain_lookup::find(&context.catalog, call.account(), name).await?;
         }
         // Eight at a time, so that few timeouts of unresponsive DNS servers add up.
         let account = call.account();
-        let rows = names.iter().zip(found);
-        let rows = rows.map(|(name, found)| Row::of(context, account, name, found));
+        let rows = names.iter().map(|name| Row::of(context, account, name));
         let rows: Vec<_> = rows.collect();
         let data = stream::iter(rows).buffered(8).collect().await;
         Ok(Success::read(Reply {
@@ -79,32 +68,19 @@ impl Operation for DescribeDomainCname {
 }
 
 impl Row {
-    async fn of(
-        context: &Context,
-        account: &AccountId,
-        name: &DomainPattern,
-        observed: Option<Observation>,
-    ) -> Self {
+    async fn of(context: &Context, account: &AccountId, name: &DomainPattern) -> Self {
         let wanted = cname(name, &context.settings.cname_suffix);
         let found = match &context.settings.ownership_verifier {
             Some(check) => check.verify_cname(account, name, &wanted).await,
             None => Err("this machine has no DNS server to query".to_owned()),
         };
-        let reached = observed.filter(|it| it.verdict.reaches_edges());
-        let (status, passed, err_msg) = match (found, reached) {
-            (Err(why), None) => (1, "no", why),
-            // A wrong certificate is no fault of the CNAME, but worth telling.
-            (_, reached) => {
-                let wrong = reached.filter(|it| it.verdict != Verdict::Ok);
-                (0, "yes", wrong.map(|it| it.text).unwrap_or_default())
-            }
-        };
+        let (status, passed) = if found.is_ok() { (0, "yes") } else { (1, "no") };
         Self {
             domain: name.to_string(),
             cname: wanted,
             status,
             passed,
-            err_msg,
+            err_msg: found.err().unwrap_or_default(),
         }
     }
 }

@@ -50,6 +50,7 @@ impl Operation for CreateAccessKey {
             },
             change,
             warnings: Vec::new(),
+            dry_run: false,
         })
     }
 }

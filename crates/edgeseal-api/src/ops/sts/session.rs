@@ -196,6 +196,7 @@ impl SessionParams {
             reply: opened,
             change,
             warnings: Vec::new(),
+            dry_run: false,
         })
     }
 }
