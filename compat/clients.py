@@ -32,10 +32,6 @@ EDGESEAL_ACTIONS = {
     "CreateAccessKey",
     "UpdateAccessKey",
     "DeleteAccessKey",
-    "DescribeAlarms",
-    "DescribeCertificateExpiry",
-    "SilenceAlarm",
-    "UnsilenceAlarm",
 }
 
 

@@ -249,8 +249,7 @@ impl Server {
         peer: SocketAddr,
         mut token: DrainToken,
     ) -> Option<(Box<TlsStream>, bool, InboundTls)> {
-        let accepting = self.terminator.accept(stream, peer.ip(), token.draining());
-        match accepting.await {
+        match self.terminator.accept(stream, token.draining()).await {
             Ok(terminated) => {
                 if let Some(reason) = &terminated.unusable {
                     self.quarantine(terminated.domain.name().as_ref(), reason);

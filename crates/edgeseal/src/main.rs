@@ -25,7 +25,6 @@ mod kek;
 mod local_ca;
 mod log;
 mod node;
-mod outside;
 mod private_files;
 mod process_group;
 mod resources;

@@ -4,6 +4,7 @@ mod check;
 mod files;
 mod list;
 mod order;
+mod reissue;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -29,6 +30,8 @@ pub(super) enum Command {
         #[command(flatten)]
         connection: Connection,
     },
+    /// Replace many ordered certificates before their time (root account only)
+    Reissue(Box<reissue::Command>),
     /// Switch off HTTPS of a domain
     Off {
         /// The domain
@@ -78,6 +81,7 @@ impl Command {
             Self::Order(order) => order.run().await?,
             Self::Set(set) => set.run().await?,
             Self::Show { domain, connection } => show(&domain, &connection).await?,
+            Self::Reissue(command) => command.run().await?,
             Self::Off { domain, connection } => {
                 let params = [("DomainName", domain.as_str()), ("SSLProtocol", "off")];
                 let reply = connection
@@ -166,15 +170,10 @@ fn show_one(domain: &str, info: &Value) -> Result<(), CliError> {
         "CertUpdateTime",
         "Status",
         "OrderFailure",
-        "OutsideStatus",
-        "OutsideDetail",
-        "OutsideTime",
     ];
     let is_ordered = info["CertType"] == "free" || info["Status"] != "success";
     let shown = shown.into_iter().filter(|name| match *name {
-        "Companion" | "OrderFailure" | "OutsideStatus" | "OutsideDetail" | "OutsideTime" => {
-            info.get(name).is_some()
-        }
+        "Companion" | "OrderFailure" => info.get(name).is_some(),
         "Status" => is_ordered && info.get(name).is_some(),
         _ => true,
     });

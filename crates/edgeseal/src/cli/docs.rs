@@ -43,12 +43,19 @@ fn the_reference_lists_every_command() {
 /// A row for each command without subcommands, and for each of its arguments but the shared ones.
 fn push_command(rows: &mut String, name: &str, command: &Command, connection: &Command) {
     if command.has_subcommands() {
+        if command.is_subcommand_negates_reqs_set() {
+            push_row(rows, name, command, connection);
+        }
         for below in command.get_subcommands() {
             let name = format!("{name} {}", below.get_name());
             push_command(rows, &name, below, connection);
         }
         return;
     }
+    push_row(rows, name, command, connection);
+}
+
+fn push_row(rows: &mut String, name: &str, command: &Command, connection: &Command) {
     let calls_api = has_all(command, connection);
     let settings = SettingFlags::augment_args(Command::new("settings"));
     let shared: Vec<&Arg> = [connection, &settings]

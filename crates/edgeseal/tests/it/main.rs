@@ -38,7 +38,6 @@ mod log;
 mod malformed;
 mod model_based;
 mod origins;
-mod outside;
 mod ownership;
 mod permissions;
 mod proxy_header;
