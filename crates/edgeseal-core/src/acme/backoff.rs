@@ -17,7 +17,7 @@ const LONGEST_EXPIRED_MS: i64 = 6 * HOUR_MS;
 /// At least this share of the time that remains before the expiry is left after the next attempt.
 const REMAINING_SHARE: i64 = 4;
 /// The longest `Retry-After` that is believed: the longest period of a documented limit.
-pub(super) const RETRY_AFTER_MAX_MS: i64 = 7 * DAY_MS;
+const RETRY_AFTER_MAX_MS: i64 = 7 * DAY_MS;
 
 /// The failures of one domain since its last certificate, kept over restarts. The default has
 /// none.

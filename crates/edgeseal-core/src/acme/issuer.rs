@@ -4,11 +4,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{IssuerLimits, Seed, Usage, backoff::RETRY_AFTER_MAX_MS, delay_ms};
+use super::{DAY_MS, HOUR_MS, IssuerLimits, Seed, Usage, delay_ms};
 use crate::{Backoff, Timestamp};
 
 /// The pause after an issuer that did not answer.
 const PAUSES: Backoff = Backoff::doubling(Duration::from_secs(60), Duration::from_secs(3600));
+
+/// The longest `Retry-After` of an issuer that is down: an outage may end before it believes so.
+const UNREACHABLE_MAX_MS: i64 = HOUR_MS;
+/// The longest `Retry-After` of an issuer that limits us: the account's limits that are documented
+/// have periods of hours.
+const RATE_LIMITED_MAX_MS: i64 = DAY_MS;
+/// How long after a refusal an urgent order is tried in spite of a pause, and after that one the
+/// next.
+const PROBE_MS: i64 = HOUR_MS;
 
 /// One account at one issuer.
 #[derive(Clone, Debug)]
@@ -28,6 +37,12 @@ pub struct IssuerHealth {
     failures: u32,
     /// No order before this point, and why.
     pause: Option<(Timestamp, PauseReason)>,
+    /// When it last did not take an order.
+    #[serde(default)]
+    refused: Timestamp,
+    /// When an urgent order was let through after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probed: Option<Timestamp>,
 }
 
 /// Why an issuer is not asked for a while.
@@ -59,9 +74,26 @@ impl IssuerHealth {
         self.pause.filter(|(until, _)| *until > now)
     }
 
+    /// As [`pause`](Self::pause), for an order that is urgent: one an hour is let through, since the
+    /// pause may be mistaken.
+    #[must_use]
+    pub fn pause_of_urgent(&self, now: Timestamp) -> Option<(Timestamp, PauseReason)> {
+        let asked = self.probed.unwrap_or_default().max(self.refused);
+        let (until, reason) = self.pause(now)?;
+        let until = until.min(asked.plus_ms(PROBE_MS));
+        (until > now).then_some((until, reason))
+    }
+
+    /// An order goes to the issuer.
+    pub fn asked(&mut self, now: Timestamp) {
+        if self.pause(now).is_some() {
+            self.probed = Some(now);
+        }
+    }
+
     /// It did not take an order. The pause doubles from one minute to an hour; `retry_after` is
-    /// waited for in any case, up to a week. Failures of orders that were already on their way when
-    /// the pause began do not lengthen it.
+    /// waited for in any case, up to an hour if it is down and a day if it limits us. Failures of
+    /// orders that were already on their way when the pause began do not lengthen it.
     pub fn failed(
         &mut self,
         reason: PauseReason,
@@ -69,10 +101,18 @@ impl IssuerHealth {
         seed: Seed,
         now: Timestamp,
     ) {
-        let issuers = retry_after.map(|at| at.min(now.plus_ms(RETRY_AFTER_MAX_MS)));
-        if let Some((until, _)) = self.pause(now) {
+        let longest = match reason {
+            PauseReason::Unreachable => UNREACHABLE_MAX_MS,
+            PauseReason::RateLimited => RATE_LIMITED_MAX_MS,
+        };
+        let issuers = retry_after.map(|at| at.min(now.plus_ms(longest)));
+        self.refused = now;
+        self.probed = None;
+        if let Some((until, before)) = self.pause(now) {
             let until = issuers.map_or(until, |issuers| until.max(issuers));
-            self.pause = Some((until, reason));
+            // A limit stays one, although the issuer is down as well.
+            let is_limited = before == PauseReason::RateLimited;
+            self.pause = Some((until, if is_limited { before } else { reason }));
             return;
         }
         let doubled = delay_ms(PAUSES, self.failures);
@@ -83,11 +123,13 @@ impl IssuerHealth {
         self.pause = Some((until, reason));
     }
 
-    /// It took an order. A pause because of a limit stays: the order was on its way before.
+    /// It took an order. A pause because of a limit stays unless an urgent order was let through:
+    /// other ones were on their way before.
     pub fn answered(&mut self) {
         self.failures = 0;
+        let was_probed = self.probed.take().is_some();
         self.pause = self
             .pause
-            .filter(|(_, reason)| *reason == PauseReason::RateLimited);
+            .filter(|(_, reason)| *reason == PauseReason::RateLimited && !was_probed);
     }
 }

@@ -260,7 +260,12 @@ fn ask(
     now: Timestamp,
 ) -> Result<Vec<(Counter, GcraState)>, (Wait, bool)> {
     let limits: &IssuerLimits = &issuer.limits;
-    if let Some((until, reason)) = issuer.health.pause(now) {
+    let pause = if task.urgency(now) == Urgency::Urgent {
+        issuer.health.pause_of_urgent(now)
+    } else {
+        issuer.health.pause(now)
+    };
+    if let Some((until, reason)) = pause {
         let wait = Wait {
             until,
             is_for_all: true,
@@ -268,6 +273,9 @@ fn ask(
         return Err((wait, reason == PauseReason::Unreachable));
     }
     let taken = issuer.usage.take(limits, domain, kind, task.orders, now);
+    if taken.is_ok() {
+        issuer.health.asked(now);
+    }
     taken.map_err(|reached| {
         let wait = Wait {
             until: reached.until,

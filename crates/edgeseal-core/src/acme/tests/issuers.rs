@@ -228,8 +228,69 @@ fn a_limit_of_the_account_is_waited_for() {
         seed,
         later,
     );
-    assert_eq!(
-        health.pause(later).unwrap().0,
-        now.plus_ms(days(7)).plus_ms(4 * HOUR_MS)
-    );
+    assert_eq!(health.pause(later).unwrap().0, later.plus_ms(days(1)));
+}
+
+#[test]
+fn an_issuer_that_is_down_is_not_believed_for_longer_than_an_hour() {
+    let mut health = IssuerHealth::default();
+    let (now, seed) = (start(), Seed::of("any"));
+    let week = Some(now.plus_ms(days(7)));
+    health.failed(PauseReason::Unreachable, week, seed, now);
+    let (until, _) = health.pause(now).unwrap();
+    assert_eq!(until, now.plus_ms(HOUR_MS));
+}
+
+#[test]
+fn a_pause_is_doubted_once_an_hour_by_what_is_urgent() {
+    let mut health = IssuerHealth::default();
+    let (now, seed) = (start(), Seed::of("any"));
+    let limited = PauseReason::RateLimited;
+    health.failed(limited, Some(now.plus_ms(days(1))), seed, now);
+    let until = now.plus_ms(HOUR_MS);
+    assert_eq!(health.pause_of_urgent(now), Some((until, limited)));
+    assert_eq!(health.pause_of_urgent(until), None);
+    // The first one that goes is the only one.
+    health.asked(until);
+    let next = until.plus_ms(HOUR_MS);
+    assert_eq!(health.pause_of_urgent(until), Some((next, limited)));
+    // It is refused as well, even because the issuer is down now.
+    health.failed(PauseReason::Unreachable, None, seed, until.plus_ms(1));
+    assert_eq!(health.pause(next), Some((now.plus_ms(days(1)), limited)));
+    assert_eq!(health.pause_of_urgent(next.plus_ms(1)), None);
+    health.asked(next.plus_ms(1));
+    health.answered();
+    assert_eq!(health.pause(next), None);
+    // Without a pause nothing is noted.
+    health.asked(next);
+    health.failed(limited, Some(next.plus_ms(days(1))), seed, next);
+    health.answered();
+    assert_eq!(health.pause(next), Some((next.plus_ms(days(1)), limited)));
+}
+
+#[test]
+fn one_urgent_order_an_hour_goes_to_an_issuer_that_limits_us() {
+    let mut scheduler = Scheduler::new(vec![Issuer::new(IssuerLimits::UNKNOWN)]);
+    let (now, day) = (start(), Some(start().plus_ms(days(1))));
+    scheduler.issuer_failed(0, PauseReason::RateLimited, day, Seed::of("any"), now);
+    let (validity, state) = (valid_for(days(3)), RetryState::default());
+    for name in ["a.example.com", "b.example.com"] {
+        let task = Task::reissue(validity, now, now.plus_ms(days(1)), None, 1, state);
+        scheduler.set(domain(name), task);
+    }
+    scheduler.set(domain("c.example.com"), Task::first(now, 1, state));
+    for hours in 1..=2 {
+        assert!(scheduler.next(now.plus_ms(hours * HOUR_MS - 1)).is_none());
+        let at = now.plus_ms(hours * HOUR_MS);
+        assert!(scheduler.next_at(now).is_some_and(|next| next <= at));
+        assert_eq!(
+            scheduler.next(at).unwrap().task.urgency(at),
+            Urgency::Urgent
+        );
+        assert!(scheduler.next(at).is_none());
+    }
+    // It was taken after all.
+    let at = now.plus_ms(2 * HOUR_MS);
+    scheduler.issuer_answered(0, at);
+    assert_eq!(scheduler.next(at).unwrap().task.urgency(at), Urgency::First);
 }
