@@ -42,6 +42,7 @@ def materials():
         # Written in hex: an odd number of digits, and a first byte that DER pads with a zero.
         "odd-serial": authority.leaf("shop.example.com", start=NOW - 2 * DAY, serial=0x0FEDCBA9876543210FEDCBA9876543210FED),
         "high-serial": authority.leaf("shop.example.com", serial=0xFEDCBA9876543210FEDCBA9876543210FEDC),
+        "expiring": authority.leaf("shop.example.com", start=NOW - 85 * DAY, end=NOW + 5 * DAY),
         "renewed": authority.leaf("shop.example.com", end=NOW + 120 * DAY),
         "exact": authority.leaf("a.example.org"),
         "refused": authority.leaf("refused.example.com"),

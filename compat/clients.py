@@ -32,6 +32,10 @@ EDGESEAL_ACTIONS = {
     "CreateAccessKey",
     "UpdateAccessKey",
     "DeleteAccessKey",
+    "DescribeAlarms",
+    "DescribeCertificateExpiry",
+    "SilenceAlarm",
+    "UnsilenceAlarm",
 }
 
 

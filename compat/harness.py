@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 START_SECONDS = 60
@@ -118,6 +119,15 @@ class Server:
                     self._ready = True
                     self._settled.set()
         self._settled.set()
+
+
+def eventually(what, condition, seconds=120):
+    """The first true value of `condition`, asked four times a second: a server's rates allow no more."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.25)
+    return value
 
 
 def binary():

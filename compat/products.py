@@ -26,8 +26,9 @@ PACKAGES = {
 WARNINGS = {"Warnings"}
 # Edgeseal's other additional members, by action.
 ADDED = {
-    # ok, mismatch, expired, expire_soon: the cloud returns them in the list of HTTPS domains only.
-    "DescribeDomainCertificateInfo": {"CertStatus"},
+    # ok, mismatch, expired, expire_soon: the cloud returns them in the list of HTTPS domains only. Why an order failed.
+    "DescribeDomainCertificateInfo": {"CertStatus", "OrderFailure"},
+    "DescribeDcdnDomainCertificateInfo": {"OrderFailure"},
     # The end of the served chain, which may come before that of the certificate.
     "DescribeCdnHttpsDomainList": {"ChainExpireTime"},
     # What is left of the account's quotas, and those that the CDN does not tell.

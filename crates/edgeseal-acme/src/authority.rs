@@ -2,40 +2,56 @@
 //!
 //! The library repeats a request whose nonce the authority rejects, but not often enough for one
 //! that rejects half of them. Each call here is repeated until that is all but impossible. That is
-//! safe: the authority has done nothing when it rejects a nonce (RFC 8555 §6.5).
+//! safe: the authority has done nothing when it rejects a nonce (RFC 8555 §6.5). A call ends after
+//! two minutes in any case.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use edgeseal_core::{DomainPattern, Timestamp};
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier,
-    NewOrder, OrderStatus, Problem, RetryPolicy,
+    Account, AuthorizationStatus, Authorizations, CertificateIdentifier, ChallengeType, Error,
+    Identifier, NewOrder, OrderStatus, Problem, RetryPolicy,
 };
 use rustls::pki_types::CertificateDer;
+use serde_json::Value;
 
 use crate::{
     challenge::{Challenge, ChallengeMethod},
     error::{BAD_NONCE, OrderError, UNSUPPORTED, describe},
+    http_client::URL_MAX,
 };
 
 /// Most repetitions of a call. Each is 3 requests in the library: at 50 % rejected nonces a call
 /// fails once in 2^36 times.
 pub(crate) const NONCE_ATTEMPTS: u32 = 12;
+/// How long a call may take with its repetitions. An authority that responds drop by drop would
+/// otherwise hold up other orders for hours.
+pub(crate) const CALL_WITHIN: Duration = Duration::from_secs(120);
+/// Most authorizations of an order. It has one identifier, which takes one (RFC 8555 §7.1.3).
+const AUTHORIZATIONS_MAX: usize = 2;
 /// First pause between two looks at an order, unless the authority says how long.
 const POLL_DELAY: Duration = Duration::from_millis(250);
 /// How the pause grows.
 const POLL_BACKOFF: f32 = 1.5;
 
-/// Repeats a call whose nonce was rejected.
+/// Repeats a call whose nonce was rejected, but not for longer than [`CALL_WITHIN`].
 macro_rules! with_good_nonce {
     ($call:expr) => {{
+        let deadline = tokio::time::Instant::now() + CALL_WITHIN;
         let mut attempts = 1;
         loop {
-            match $call.await {
-                Err(error) if attempts < NONCE_ATTEMPTS && is_bad_nonce(&error) => attempts += 1,
-                done => break done.map_err(OrderError::from),
+            match tokio::time::timeout_at(deadline, $call).await {
+                Err(_) => {
+                    break Err(OrderError::unavailable(
+                        "it takes more than 120 s to answer",
+                    ));
+                }
+                Ok(Err(error)) if attempts < NONCE_ATTEMPTS && is_bad_nonce(&error) => {
+                    attempts += 1;
+                }
+                Ok(done) => break done.map_err(OrderError::from),
             }
         }
     }};
@@ -57,6 +73,7 @@ pub(crate) fn is_bad_nonce(error: &Error) -> bool {
 #[derive(Clone)]
 pub(crate) struct Authority {
     account: Account,
+    caa_identities: Arc<[String]>,
 }
 
 /// An order at the authority, as it was seen last.
@@ -92,8 +109,13 @@ fn parse_renewal_id(text: &str) -> Option<CertificateIdentifier<'_>> {
 }
 
 impl Authority {
-    pub(crate) const fn new(account: Account) -> Self {
-        Self { account }
+    pub(crate) fn new(account: Account, directory: &Value) -> Self {
+        let listed = directory["meta"]["caaIdentities"].as_array();
+        let listed = listed.into_iter().flatten().filter_map(Value::as_str);
+        Self {
+            account,
+            caa_identities: listed.map(str::to_owned).collect(),
+        }
     }
 
     /// Places an order for a domain (RFC 8555 §7.4). `replaces` is the [`renewal_id`] of the
@@ -120,16 +142,21 @@ impl Authority {
         }
         let Some(replaces) = replaces.and_then(parse_renewal_id) else {
             let placed = with_good_nonce!(self.account.new_order(&wanted));
-            return placed.map(|order| self.remote(order));
+            return self.remote(placed?);
         };
         let renewal = wanted.replaces(replaces);
         match with_good_nonce!(self.account.new_order(&renewal)) {
-            Ok(order) => Ok(self.remote(order)),
+            Ok(order) => self.remote(order),
             Err(error) if is_about_replaces(&error) => {
                 Box::pin(self.new_order(domain, profile, None)).await
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The names of the authority in CAA records, as its directory says (RFC 8555 §7.1.1).
+    pub(crate) fn caa_identities(&self) -> &[String] {
+        &self.caa_identities
     }
 
     /// The URL of the account.
@@ -140,16 +167,17 @@ impl Authority {
     /// Looks an order up by its URL.
     pub(crate) async fn order(&self, url: &str) -> Result<RemoteOrder, OrderError> {
         let found = with_good_nonce!(self.account.order(url.to_owned()));
-        found
-            .map(|order| self.remote(order))
-            .map_err(OrderError::of_placed_order)
+        self.remote(found.map_err(OrderError::of_placed_order)?)
     }
 
-    fn remote(&self, order: instant_acme::Order) -> RemoteOrder {
-        RemoteOrder {
+    fn remote(&self, order: instant_acme::Order) -> Result<RemoteOrder, OrderError> {
+        if order.url().len() > URL_MAX {
+            return Err(OrderError::refused("the URL of the order is too long"));
+        }
+        Ok(RemoteOrder {
             order,
             thumbprint: self.account.key_thumbprint().to_owned(),
-        }
+        })
     }
 
     /// When to renew a certificate; `None` if the authority does not say.
@@ -204,9 +232,25 @@ impl RemoteOrder {
         self.pending().await
     }
 
+    fn authorizations(&mut self) -> Result<Authorizations<'_>, Error> {
+        let count = self.order.state().authorizations.len();
+        if count > AUTHORIZATIONS_MAX {
+            return Err(Error::Api(Problem {
+                r#type: None,
+                detail: Some(format!(
+                    "the order wants {count} authorizations for one name"
+                )),
+                status: None,
+                subproblems: Vec::new(),
+            }));
+        }
+        Ok(self.order.authorizations())
+    }
+
     async fn try_pending(&mut self) -> Result<Vec<Vec<Challenge>>, Error> {
         let mut pending = Vec::new();
-        let mut authorizations = self.order.authorizations();
+        let thumbprint = self.thumbprint.clone();
+        let mut authorizations = self.authorizations()?;
         while let Some(authorization) = authorizations.next().await {
             let authorization = authorization?;
             if authorization.status != AuthorizationStatus::Pending {
@@ -217,7 +261,7 @@ impl RemoteOrder {
             };
             let offered = authorization.challenges.iter().filter_map(|offered| {
                 let method = method_of(&offered.r#type)?;
-                let key_authorization = format!("{}.{}", offered.token, self.thumbprint);
+                let key_authorization = format!("{}.{thumbprint}", offered.token);
                 let digest = digest(&SHA256, key_authorization.as_bytes());
                 Some(Challenge {
                     method,
@@ -240,7 +284,7 @@ impl RemoteOrder {
     }
 
     async fn try_set_ready(&mut self, wanted: &Challenge) -> Result<(), Error> {
-        let mut authorizations = self.order.authorizations();
+        let mut authorizations = self.authorizations()?;
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization?;
             let mut offered = authorization.challenges.iter();
@@ -306,7 +350,7 @@ impl RemoteOrder {
 
     async fn try_failure(&mut self) -> Result<Option<OrderError>, Error> {
         self.order.refresh().await?;
-        let mut authorizations = self.order.authorizations();
+        let mut authorizations = self.authorizations()?;
         while let Some(authorization) = authorizations.next().await {
             let authorization = authorization?;
             let mut problems = authorization.challenges.iter();
@@ -348,4 +392,29 @@ const fn retry_policy(patience: Duration) -> RetryPolicy {
         .initial_delay(POLL_DELAY)
         .backoff(POLL_BACKOFF)
         .timeout(patience)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_although_the_authority_does_not() {
+        let before = tokio::time::Instant::now();
+        let rejected = || async {
+            tokio::time::sleep(Duration::from_secs(29)).await;
+            Err::<(), _>(Error::Api(Problem {
+                r#type: Some(BAD_NONCE.to_owned()),
+                detail: None,
+                status: None,
+                subproblems: Vec::new(),
+            }))
+        };
+        let ended: Result<(), OrderError> = with_good_nonce!(rejected());
+        assert!(matches!(
+            ended,
+            Err(OrderError::Paused { limited: false, .. })
+        ));
+        assert_eq!(before.elapsed(), CALL_WITHIN);
+    }
 }

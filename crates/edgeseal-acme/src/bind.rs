@@ -51,6 +51,12 @@ pub(crate) async fn bind(
     settings: CertificateSettings,
     now: Timestamp,
 ) -> Result<Revision, OrderError> {
+    let chains = issued.iter().map(|issued| Some(&issued.chain));
+    let ordered = managed.orders.iter().map(|order| order.chain.as_ref());
+    // Something else may have become of the orders meanwhile: then these chains are not theirs.
+    if issued.is_empty() || !ordered.eq(chains) {
+        return Err(OrderError::Stopped);
+    }
     let target = Target::of(managed);
     let mut certificates = Vec::with_capacity(issued.len());
     for issued in issued {
@@ -100,9 +106,10 @@ fn validate(
     issued: &IssuedChain,
     now: Timestamp,
 ) -> Result<Certificate, OrderError> {
-    let refused = |reason: String| OrderError::Refused {
-        kind: String::new(),
-        reason: format!("the certificate that was issued cannot be used: {reason}"),
+    let refused = |reason: String| {
+        OrderError::refused(format!(
+            "the certificate that was issued cannot be used: {reason}"
+        ))
     };
     let key = certificate::key_to_pem(&issued.key);
     let validated = certificate::validate_upload(&issued.chain, &key, now);
@@ -225,9 +232,10 @@ impl NewBinding<'_> {
             let validity = (begin.unwrap_or_default(), end.unwrap_or_default());
             let ids = (primary.id, rows.get(1).map(|row| row.id));
             let ordered = self.orders.first();
-            let ordered = ordered.map(|order| (order.issuer.clone(), order.created));
-            let ordered = ordered.unwrap_or_default();
+            let ordered = ordered.map(|it| ((it.issuer.clone(), it.created), it.directory.clone()));
+            let (ordered, directory) = ordered.unwrap_or_default();
             let mut issued = IssuedCertificate::new(ordered, ids, validity, &managed.domain);
+            issued.directory = directory;
             issued.renewal_id = renewal_ids.next().flatten();
             issued.companion_renewal_id = renewal_ids.next().flatten();
             issued

@@ -3,6 +3,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use futures_util::future::join_all;
 use hickory_proto::{
     op::{Edns, Message, OpCode, Query, ResponseCode},
     rr::{Name, RData, RecordType},
@@ -24,6 +25,11 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(5);
 const UDP_PAYLOAD_MAX: u16 = 1232;
 /// Most CNAME records that are followed from one name.
 const CNAMES_MAX: usize = 8;
+/// Most servers of a zone that are asked. The owner of a zone decides how many it has; the root has
+/// 13.
+const SERVERS_MAX: usize = 16;
+/// Most addresses of one of them.
+const ADDRESSES_MAX: usize = 4;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +181,8 @@ impl DnsClient {
         Err(DnsError::NoZone { name: shown(name) })
     }
 
-    /// The authoritative servers of a zone, each with its addresses at `port`.
+    /// The authoritative servers of a zone, each with its addresses at `port`; of very many servers
+    /// or addresses the first ones.
     ///
     /// # Errors
     /// [`DnsError`]. A server whose addresses cannot be looked up has none.
@@ -185,16 +192,20 @@ impl DnsClient {
         port: u16,
     ) -> Result<Vec<(Name, Vec<SocketAddr>)>, DnsError> {
         let answer = self.query(zone, RecordType::NS).await?;
-        let mut servers = Vec::new();
-        for record in &answer.answers {
-            if let RData::NS(server) = &record.data {
-                let addresses = self.addresses(&server.0).await.unwrap_or_default();
-                let addresses = addresses.into_iter();
-                let addresses = addresses.map(|ip| SocketAddr::new(ip, port)).collect();
-                servers.push((server.0.clone(), addresses));
-            }
-        }
-        Ok(servers)
+        let servers = answer
+            .answers
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::NS(server) => Some(server.0.clone()),
+                _ => None,
+            });
+        let servers = servers.take(SERVERS_MAX).map(|server| async move {
+            let addresses = self.addresses(&server).await.unwrap_or_default();
+            let addresses = addresses.into_iter().take(ADDRESSES_MAX);
+            let addresses = addresses.map(|ip| SocketAddr::new(ip, port)).collect();
+            (server, addresses)
+        });
+        Ok(join_all(servers).await)
     }
 
     /// The addresses of a name, IPv4 first; none if it has none.

@@ -202,6 +202,18 @@ impl DnsSolver {
                     target: shown,
                 });
             }
+            let earlier = self.catalog.dns_challenge(challenge.name, challenge.value);
+            if let Some(earlier) = earlier.await? {
+                // A process that crashed may have published it, perhaps where the CNAME record led
+                // then; what the command wrote is that of one run.
+                let run = Hook {
+                    challenge,
+                    target: &earlier.target,
+                    all_names: &names,
+                    remaining: challenges.len() - index - 1,
+                };
+                self.remove(&run, &earlier.output).await?;
+            }
             let mut note = DnsChallengeRecord {
                 name: challenge.name.to_owned(),
                 value: challenge.value.to_owned(),

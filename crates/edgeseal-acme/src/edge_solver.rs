@@ -49,22 +49,18 @@ impl EdgeSolver {
         }
     }
 
-    fn records(&self, challenges: &[Challenge]) -> Result<Vec<ChallengeRecord>, OrderError> {
+    fn record(&self, challenge: &Challenge) -> Result<ChallengeRecord, OrderError> {
         let expires = (self.clock)().plus_ms(ANSWERED_MS);
-        let record = |challenge: &Challenge| {
-            let host = DomainName::parse(&challenge.name);
-            let host = host.map_err(|error| OrderError::Unable(error.to_string()))?;
-            let authorization = KeyAuthorization::parse(&challenge.key_authorization);
-            let authorization =
-                authorization.map_err(|error| OrderError::Unable(error.to_string()))?;
-            Ok(match self.method {
-                ChallengeMethod::TlsAlpn01 => {
-                    ChallengeRecord::tls_alpn_01(host, &authorization, expires)
-                }
-                _ => ChallengeRecord::http_01(host, authorization, expires),
-            })
-        };
-        challenges.iter().map(record).collect()
+        let host = DomainName::parse(&challenge.name);
+        let host = host.map_err(|error| OrderError::Unable(error.to_string()))?;
+        let authorization = KeyAuthorization::parse(&challenge.key_authorization);
+        let authorization = authorization.map_err(|error| OrderError::Unable(error.to_string()))?;
+        Ok(match self.method {
+            ChallengeMethod::TlsAlpn01 => {
+                ChallengeRecord::tls_alpn_01(host, &authorization, expires)
+            }
+            _ => ChallengeRecord::http_01(host, authorization, expires),
+        })
     }
 }
 
@@ -79,7 +75,8 @@ impl ChallengeSolver for EdgeSolver {
         environment: Environment,
         challenges: &[Challenge],
     ) -> Result<(), OrderError> {
-        let records = self.records(challenges)?;
+        let records = challenges.iter().map(|challenge| self.record(challenge));
+        let records = records.collect::<Result<Vec<_>, _>>()?;
         let revision = self.catalog.publish_challenges(&records).await?;
         let published = (revision, (self.clock)());
         loop {
@@ -104,7 +101,9 @@ impl ChallengeSolver for EdgeSolver {
     }
 
     async fn clean_up(&self, _: Environment, challenges: &[Challenge]) -> Result<(), OrderError> {
-        let records = self.records(challenges)?;
+        // What is no challenge was never published.
+        let records = challenges.iter().filter_map(|it| self.record(it).ok());
+        let records: Vec<_> = records.collect();
         Ok(self.catalog.withdraw_challenges(&records).await?)
     }
 }

@@ -1,5 +1,7 @@
 //! What went wrong with an order, told apart by what to do about it.
 
+use std::time::{Duration, Instant};
+
 use edgeseal_core::{Timestamp, domain::CertificateLocked, quota::OverQuota};
 use edgeseal_store::Fault;
 use http::StatusCode;
@@ -16,8 +18,10 @@ const ACME_ERROR: &str = "urn:ietf:params:acme:error:";
 pub(crate) const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
 /// A part of the protocol that the authority does not have; not a type of RFC 8555.
 pub(crate) const UNSUPPORTED: &str = "unsupported";
-/// Longest reason that is shown, in characters.
-const REASON_MAX: usize = 400;
+/// Longest text from an authority that is shown, in characters.
+const TEXT_MAX: usize = 400;
+/// Longest reason of a failure, in characters: such a text, and what it is about.
+pub(crate) const REASON_MAX: usize = 600;
 
 /// Why a step of an order was not done.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +55,13 @@ pub enum OrderError {
     NotReady(#[from] Obstacle),
     /// The authority has not decided yet: to be looked at again soon.
     #[error("the authority has not decided yet")]
-    Undecided,
+    Undecided {
+        /// How long it wants not to be asked.
+        retry_after: Option<Duration>,
+    },
+    /// The account has no room for another certificate.
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
     /// The certificate of the domain must not be changed now.
     #[error(transparent)]
     Locked(#[from] CertificateLocked),
@@ -80,15 +90,30 @@ impl OrderError {
                 status: Some(StatusCode::NOT_FOUND | StatusCode::GONE),
                 reason,
                 ..
-            } => Self::Refused {
-                kind: String::new(),
-                reason: format!("the order is gone: {reason}"),
-            },
+            } => Self::refused(format!("the order is gone: {reason}")),
             other => other,
         }
     }
 
-    fn refused(problem: &Problem) -> Self {
+    /// What the authority wants is refused here.
+    pub(crate) fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused {
+            kind: String::new(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The authority is down, or as good as that.
+    pub(crate) fn unavailable(reason: impl Into<String>) -> Self {
+        Self::Paused {
+            reason: reason.into(),
+            limited: false,
+            retry_at: None,
+            status: None,
+        }
+    }
+
+    fn of_problem(problem: &Problem) -> Self {
         Self::Refused {
             kind: kind(problem).to_owned(),
             reason: describe(problem),
@@ -96,34 +121,25 @@ impl OrderError {
     }
 }
 
-impl From<OverQuota> for OrderError {
-    fn from(over: OverQuota) -> Self {
-        Self::Unable(over.to_string())
-    }
-}
-
 impl From<Error> for OrderError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Api(problem) => Self::refused(&problem),
+            Error::Api(problem) => Self::of_problem(&problem),
             Error::Other(cause) => match cause.downcast::<ErrorResponse>() {
                 Ok(response) => response.into_error(),
                 Err(cause) => unavailable(&*cause),
             },
-            Error::Timeout(_) => Self::Undecided,
+            Error::Timeout(next) => Self::Undecided {
+                retry_after: next.map(|next| next.saturating_duration_since(Instant::now())),
+            },
             Error::Unsupported(what) => Self::Refused {
                 kind: UNSUPPORTED.to_owned(),
                 reason: format!("the authority does not support {what}"),
             },
-            other => Self::Paused {
-                reason: format!(
-                    "its response was not understood: {}",
-                    printable(&other.to_string())
-                ),
-                limited: false,
-                retry_at: None,
-                status: None,
-            },
+            other => {
+                let what = printable(&other.to_string());
+                Self::unavailable(format!("its response was not understood: {what}"))
+            }
         }
     }
 }
@@ -139,7 +155,7 @@ impl ErrorResponse {
             && !self.status.is_server_error()
             && let Some(problem) = &self.problem
         {
-            return OrderError::refused(problem);
+            return OrderError::of_problem(problem);
         }
         let said = self.problem.as_ref().map(describe);
         let status = self.status.as_u16();
@@ -172,12 +188,7 @@ fn unavailable(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> Order
         }
         _ => printable(&cause.to_string()),
     };
-    OrderError::Paused {
-        reason,
-        limited: false,
-        retry_at: None,
-        status: None,
-    }
+    OrderError::unavailable(reason)
 }
 
 fn kind(problem: &Problem) -> &str {
@@ -201,10 +212,11 @@ pub(crate) fn describe(problem: &Problem) -> String {
 
 /// A text from an authority: bounded, on one line.
 pub(crate) fn printable(text: &str) -> String {
+    bounded(text, TEXT_MAX)
+}
+
+/// At most so many characters of a text, on one line.
+pub(crate) fn bounded(text: &str, max: usize) -> String {
     let on_one_line = |c: char| if c.is_control() { ' ' } else { c };
-    text.trim()
-        .chars()
-        .take(REASON_MAX)
-        .map(on_one_line)
-        .collect()
+    text.trim().chars().take(max).map(on_one_line).collect()
 }

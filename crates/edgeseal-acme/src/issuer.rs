@@ -7,8 +7,9 @@ use edgeseal_core::{Secret, Timestamp, managed_certificate::KeyType};
 use edgeseal_store::record::ChallengeMethod;
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
+use tokio::sync::Mutex;
 
-use crate::http_client::AuthorityClient;
+use crate::{accounts::Session, http_client::AuthorityClient};
 
 /// Longest name of an issuer.
 const NAME_MAX: usize = 64;
@@ -102,6 +103,9 @@ impl IssuedKeys {
 pub(crate) struct Issuer {
     pub(crate) config: IssuerConfig,
     pub(crate) http: AuthorityClient,
+    /// Held while the account is opened or created, so that none is created twice. One that does
+    /// not answer holds up no other issuer.
+    pub(crate) session: Mutex<Session>,
 }
 
 impl Issuer {
@@ -111,15 +115,19 @@ impl Issuer {
         if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(in_name) {
             return Err(InvalidIssuer::Name);
         }
-        let url = config.directory.parse::<http::Uri>();
-        let is_https = |url: &http::Uri| url.scheme_str() == Some("https") && url.host().is_some();
-        if !url.is_ok_and(|url| is_https(&url)) {
+        let url = config.directory.parse::<http::Uri>().ok();
+        let url = url.filter(|url| url.scheme_str() == Some("https"));
+        let Some(host) = url.as_ref().and_then(http::Uri::host) else {
             return Err(InvalidIssuer::Directory {
                 directory: config.directory,
             });
-        }
-        let http = AuthorityClient::new(config.roots.clone(), clock)?;
-        Ok(Self { config, http })
+        };
+        let http = AuthorityClient::new(host, config.roots.clone(), clock)?;
+        Ok(Self {
+            config,
+            http,
+            session: Mutex::default(),
+        })
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -17,7 +17,7 @@ use edgeseal_store::Fault;
 use crate::{
     authority::RenewalInfo as Suggested,
     bind::{CertificateSettings, audit_context, bind},
-    error::OrderError,
+    error::{OrderError, REASON_MAX, bounded},
     order::{OrderDriver, Target},
 };
 
@@ -209,12 +209,15 @@ impl OrderDriver {
         let root = target.domain.registrable_domain();
         let paused = matches!(&error, OrderError::Paused { reason, limited, .. }
             if !(*limited && reason.contains(root.as_str())));
-        let may_be_decided =
-            matches!(error, OrderError::Undecided) && self.may_still_be_decided(target).await?;
+        let may_be_decided = matches!(error, OrderError::Undecided { .. })
+            && self.may_still_be_decided(target).await?;
         match error {
             OrderError::Store(fault) => Err(fault),
             OrderError::Interrupted => Ok(Outcome::default()),
-            OrderError::Undecided if may_be_decided => Ok(after_ms(UNDECIDED_MS)),
+            OrderError::Undecided { retry_after } if may_be_decided => {
+                let wait = retry_after.and_then(|it| i64::try_from(it.as_millis()).ok());
+                Ok(after_ms(wait.unwrap_or_default().max(UNDECIDED_MS)))
+            }
             OrderError::Stopped => {
                 let unclean = !self.clean_up(&target.domain, target.environment).await?;
                 Ok(Outcome {
@@ -283,7 +286,7 @@ impl OrderDriver {
                 managed.orders.clear();
             }
         };
-        ignore_stopped(self.update(target, None, change).await)
+        ignore_stopped(self.update(target, &[], change).await)
     }
 
     /// Notes a failure: the order is given up, and another one follows later.
@@ -294,8 +297,10 @@ impl OrderDriver {
         error: OrderError,
     ) -> Result<Outcome, Fault> {
         let now = self.now();
-        let reason = error.to_string();
+        let reason = bounded(&error.to_string(), REASON_MAX);
         let locked = matches!(error, OrderError::Locked(_));
+        // What was issued is bound as soon as it may be.
+        let keeps_issued = locked || matches!(error, OrderError::OverQuota(_));
         let not_ready = matches!(error, OrderError::NotReady(_));
         let retry_at = match &error {
             OrderError::Paused { retry_at, .. } => *retry_at,
@@ -304,7 +309,7 @@ impl OrderDriver {
         if error.is_kind("accountDoesNotExist")
             && let Some(issuer) = issuer.as_deref().and_then(|name| self.issuer(name))
         {
-            self.accounts.forget(issuer).await?;
+            self.accounts.check_exists(issuer).await?;
         }
         tracing::warn!(domain = %target.domain, issuer, reason, "an order failed");
         let failure = OrderFailure {
@@ -314,7 +319,9 @@ impl OrderDriver {
         };
         let seed = Seed::of(&target.domain.to_string());
         let change = |managed: &mut ManagedCertificate| {
-            managed.orders.clear();
+            if !(keeps_issued && managed.orders.iter().any(|order| order.finalizing)) {
+                managed.orders.clear();
+            }
             managed.failure = Some(failure.clone());
             if managed.issued.is_none() {
                 managed.status = OrderStatus::Failed;
@@ -330,7 +337,7 @@ impl OrderDriver {
                 }
             }
         };
-        match self.update(target, None, change).await {
+        match self.update(target, &[], change).await {
             Ok(managed) if managed.backoff.failures == 1 && !locked => {
                 let audit = audit_context(&managed, "OrderCertificate", now);
                 self.catalog
@@ -355,7 +362,8 @@ impl OrderDriver {
         let Some(issued) = managed.issued.as_ref().filter(|it| it.poll.next <= now) else {
             return Ok(Outcome::default());
         };
-        let suggested = match (&issued.renewal_id, self.issuer(&issued.issuer)) {
+        let issuer = self.issuer_at(&issued.issuer, &issued.directory);
+        let suggested = match (&issued.renewal_id, issuer) {
             (Some(id), Some(issuer)) => match self.accounts.at(issuer).await {
                 Ok(authority) => authority.renewal_info(id, now).await,
                 Err(error) => Err(error),
@@ -385,7 +393,7 @@ impl OrderDriver {
             issued.renew_at = issued.renewal(&managed.domain).at;
         };
         let target = Target::of(&managed);
-        ignore_stopped(self.update(&target, None, change).await)?;
+        ignore_stopped(self.update(&target, &[], change).await)?;
         Ok(Outcome::default())
     }
 }

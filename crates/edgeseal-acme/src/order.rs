@@ -21,12 +21,15 @@ use crate::{
     challenge::{ChallengeSolver, choose},
     error::OrderError,
     issuer::Issuer,
-    preflight::OrderChecks,
+    preflight::Preflight,
 };
 
 /// How long one look at an order waits for the authority. What takes longer is looked at again
 /// later, and holds up no other order meanwhile.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long what proves an order is relied on while the authority validates: half as long as edges
+/// answer a challenge.
+const PROVED_MS: i64 = 30 * 60 * 1000;
 
 /// What an order needs.
 pub(crate) struct OrderDriver {
@@ -36,7 +39,7 @@ pub(crate) struct OrderDriver {
     /// In the order of preference.
     pub(crate) solvers: Vec<Arc<dyn ChallengeSolver>>,
     /// What is checked before an order is placed; `None`: nothing.
-    pub(crate) checks: Option<OrderChecks>,
+    pub(crate) checks: Option<Preflight>,
     pub(crate) clock: fn() -> Timestamp,
     /// Whether the program ends: nothing new is begun, and nothing is waited for.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -76,7 +79,14 @@ impl OrderDriver {
         self.issuers.iter().find(|issuer| issuer.name() == name)
     }
 
-    /// Makes the keys of new orders at an issuer, and stores them.
+    /// The issuer of this name, if its directory is still this one: another directory, such as that
+    /// of a test environment, is another authority.
+    pub(crate) fn issuer_at(&self, name: &str, directory: &str) -> Option<&Issuer> {
+        let issuer = self.issuer(name);
+        issuer.filter(|issuer| issuer.config.directory == directory)
+    }
+
+    /// Makes the keys of new orders at an issuer, and stores all of them at once.
     pub(crate) async fn begin(
         &self,
         target: &Target,
@@ -84,30 +94,33 @@ impl OrderDriver {
         kind: OrderKind,
     ) -> Result<ManagedCertificate, OrderError> {
         self.check_wanted(target).await?;
-        let mut managed = self.managed(target).await?;
-        for key_type in issuer.config.key.types() {
-            if managed.orders.iter().any(|order| order.key == *key_type) {
-                continue;
-            }
-            let key = self.key(&managed, issuer, *key_type).await?;
-            let replaces = managed
-                .issued
-                .as_ref()
-                .filter(|_| kind == OrderKind::Replacement)
-                .and_then(|issued| issued.renewal_id(*key_type, issuer.config.key.types()[0]));
-            let order = Order {
+        let managed = self.managed(target).await?;
+        if !managed.orders.is_empty() {
+            return Ok(managed);
+        }
+        let (types, directory) = (issuer.config.key.types(), &issuer.config.directory);
+        let replaced = managed
+            .issued
+            .as_ref()
+            .filter(|issued| kind == OrderKind::Replacement && issued.directory == *directory);
+        let (mut orders, mut keys) = (Vec::new(), Vec::new());
+        for key_type in types.iter().copied() {
+            keys.push((key_type, self.key(&managed, issuer, key_type).await?));
+            let replaces = replaced.and_then(|issued| issued.renewal_id(key_type, types[0]));
+            orders.push(Order {
                 issuer: issuer.name().to_owned(),
-                key: *key_type,
+                directory: directory.clone(),
+                key: key_type,
                 url: None,
                 replaces: replaces.map(str::to_owned),
+                proved: None,
                 finalizing: false,
                 chain: None,
                 created: self.now(),
-            };
-            let add = |managed: &mut ManagedCertificate| managed.orders.push(order.clone());
-            managed = self.update(target, Some((*key_type, &key)), add).await?;
+            });
         }
-        Ok(managed)
+        let begin = |managed: &mut ManagedCertificate| managed.orders.clone_from(&orders);
+        self.update(target, &keys, begin).await
     }
 
     /// Brings all orders in progress to their end: the chains that the issuer signed.
@@ -118,12 +131,18 @@ impl OrderDriver {
         let target = Target::of(managed);
         let mut issued = Vec::with_capacity(managed.orders.len());
         for order in &managed.orders {
+            let issuer = self.issuer_at(&order.issuer, &order.directory);
+            let issuer = issuer.ok_or_else(|| {
+                let name = &order.issuer;
+                let reason = format!("issuer {name} is no longer configured with this directory");
+                OrderError::Unable(reason)
+            })?;
             let key = self.catalog.order_key(managed, order.key).await?;
-            let gone = || OrderError::Unable("the key of the order is gone".to_owned());
+            let gone = || OrderError::Unable("the key of the order cannot be read".to_owned());
             let key = key.ok_or_else(gone)?;
             let chain = match &order.chain {
                 Some(chain) => chain.clone(),
-                None => self.chain(&target, order, &key).await?,
+                None => self.chain(&target, order, issuer, &key).await?,
             };
             issued.push(IssuedChain { chain, key });
         }
@@ -134,11 +153,9 @@ impl OrderDriver {
         &self,
         target: &Target,
         order: &Order,
+        issuer: &Issuer,
         key: &Secret,
     ) -> Result<String, OrderError> {
-        let issuer = self.issuer(&order.issuer).ok_or_else(|| {
-            OrderError::Unable(format!("issuer {} is no longer configured", order.issuer))
-        })?;
         let authority = self.accounts.at(issuer).await?;
         let mut remote = match &order.url {
             Some(url) => authority.order(url).await?,
@@ -146,12 +163,18 @@ impl OrderDriver {
         };
         if remote.status() == OrderStatus::Pending {
             self.check_wanted(target).await?;
-            self.prove(target, issuer, &mut remote).await?;
+            let now = self.now();
+            let is_proved = |at| now.since_ms(at) < PROVED_MS;
+            if !order.proved.is_some_and(is_proved) {
+                self.prove(target, issuer, &mut remote).await?;
+                self.update_order(target, order, |order| order.proved = Some(now))
+                    .await?;
+            }
             self.patiently(remote.wait_until_ready(PATIENCE)).await?;
         }
         if remote.status() == OrderStatus::Ready {
             self.check_wanted(target).await?;
-            self.update_order(target, order.key, |order| order.finalizing = true)
+            self.update_order(target, order, |order| order.finalizing = true)
                 .await?;
             let request = certificate_key::signing_request(&target.domain, key);
             let request = request.map_err(Fault::of("sign the request for a certificate"))?;
@@ -161,7 +184,7 @@ impl OrderDriver {
             return Err(remote.failure().await);
         }
         let chain = self.patiently(remote.certificate(PATIENCE)).await?;
-        self.update_order(target, order.key, |order| order.chain = Some(chain.clone()))
+        self.update_order(target, order, |order| order.chain = Some(chain.clone()))
             .await?;
         Ok(chain)
     }
@@ -183,7 +206,7 @@ impl OrderDriver {
             .await?;
         tracing::debug!(domain = %target.domain, url = remote.url(), "order placed");
         let url = remote.url().to_owned();
-        self.update_order(target, order.key, |order| order.url = Some(url.clone()))
+        self.update_order(target, order, |order| order.url = Some(url.clone()))
             .await?;
         Ok(remote)
     }
@@ -242,7 +265,9 @@ impl OrderDriver {
         Ok(())
     }
 
-    /// Removes what was provisioned for a domain. What cannot be removed now stays noted.
+    /// Removes what was provisioned for a domain. What cannot be removed now stays noted. Returns
+    /// whether there is nothing more to be done: what no solver is configured for is left until one
+    /// is.
     pub(crate) async fn clean_up(
         &self,
         name: &DomainPattern,
@@ -269,7 +294,18 @@ impl OrderDriver {
                 }
             }
         }
-        let done = left.is_empty();
+        let can_remove = |challenge: &Challenge| {
+            let mut solvers = self.solvers.iter();
+            solvers.any(|solver| solver.method() == challenge.method)
+        };
+        let done = !left.iter().any(can_remove);
+        if done && !left.is_empty() {
+            tracing::warn!(
+                domain = %name,
+                challenges = left.len(),
+                "challenges are left whose method is no longer configured"
+            );
+        }
         if left != noted {
             self.catalog
                 .put_provisioned_challenges(name, environment, left)
@@ -315,37 +351,44 @@ impl OrderDriver {
         managed.ok_or(OrderError::Stopped)
     }
 
-    /// Changes the stored state, together with the key of an order.
+    /// Changes the stored state, together with the keys of orders.
     ///
     /// # Errors
     /// [`OrderError::Stopped`] if it is not managed any more.
     pub(crate) async fn update(
         &self,
         target: &Target,
-        key: Option<(KeyType, &Secret)>,
+        keys: &[(KeyType, Secret)],
         change: impl Fn(&mut ManagedCertificate) + Send + Sync,
     ) -> Result<ManagedCertificate, OrderError> {
         let of = (&target.domain, target.environment, target.domain_id);
         let updated = self
             .catalog
-            .update_managed_certificate(of, key, change)
+            .update_managed_certificate(of, keys, change)
             .await?;
         updated.ok_or(OrderError::Stopped)
     }
 
+    /// Changes the stored state of an order.
+    ///
+    /// # Errors
+    /// [`OrderError::Stopped`] if it was given up: HTTPS was switched off and on again, for example.
     async fn update_order(
         &self,
         target: &Target,
-        key_type: KeyType,
+        order: &Order,
         change: impl Fn(&mut Order) + Send + Sync,
     ) -> Result<(), OrderError> {
+        let is_it = |it: &Order| (it.key, it.created) == (order.key, order.created);
         let change = |managed: &mut ManagedCertificate| {
             let mut orders = managed.orders.iter_mut();
-            if let Some(order) = orders.find(|order| order.key == key_type) {
+            if let Some(order) = orders.find(|order| is_it(order)) {
                 change(order);
             }
         };
-        self.update(target, None, change).await.map(drop)
+        let managed = self.update(target, &[], change).await?;
+        let exists = managed.orders.iter().any(is_it);
+        exists.then_some(()).ok_or(OrderError::Stopped)
     }
 
     /// Waits for something, but not longer than the program runs.
@@ -393,11 +436,9 @@ fn check_identifier(domain: &DomainPattern, offered: &[Challenge]) -> Result<(),
     if offered.iter().all(is_own) {
         return Ok(());
     }
-    Err(OrderError::Refused {
-        kind: String::new(),
-        reason: "the authority wants proof of another name, or gives a token that is none"
-            .to_owned(),
-    })
+    Err(OrderError::refused(
+        "the authority wants proof of another name, or gives a token that is none",
+    ))
 }
 
 fn unprovable(offered: &[Challenge]) -> OrderError {

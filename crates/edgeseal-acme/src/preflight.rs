@@ -20,7 +20,6 @@ use std::{
 use edgeseal_core::{DomainName, DomainPattern, challenge::KeyAuthorization};
 
 use self::caa::CaaRequest;
-pub(crate) use self::order::OrderChecks;
 use crate::dns::{DnsClient, absolute};
 
 /// Where the checks look.

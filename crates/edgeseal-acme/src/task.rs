@@ -34,7 +34,7 @@ use crate::{
     job::{IssuerEvent, Outcome, Work},
     order::{OrderDriver, Target},
     plan::Plan,
-    preflight::{OrderChecks, PreflightSettings},
+    preflight::{Preflight, PreflightSettings},
 };
 
 pub use reissue::{OrderHandle, Outlook};
@@ -109,7 +109,7 @@ impl OrderTask {
             catalog,
             issuers,
             solvers: settings.solvers,
-            checks: settings.preflight.map(OrderChecks::new),
+            checks: settings.preflight.map(Preflight::new),
             clock,
             stopping: stopped,
         };

@@ -47,6 +47,8 @@ pub struct Action {
     /// Lists every code that the errors of the operation can have. Some belong to other actions
     /// with the same errors.
     pub error_codes: fn() -> Vec<Code>,
+    /// Whether [`DryRun`](crate::dry_run) makes it change nothing.
+    pub has_dry_run: bool,
     /// Runs the operation.
     pub handler: Handler,
 }
@@ -239,6 +241,7 @@ impl Action {
             resource_param: "",
             scope: Scope::Caller,
             error_codes,
+            has_dry_run: false,
             handler,
         }
     }

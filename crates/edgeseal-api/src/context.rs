@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     alarms::AlarmChannels,
+    dry_run,
     edge_reports::EdgeReports,
     error::error_chain,
     fair_semaphore::FairSemaphore,
@@ -277,11 +278,19 @@ impl Context {
     }
 
     /// Queues a refusal for the audit log. Repeated refusals of one kind are partly only counted.
-    pub fn audit_refusal(&self, audit: AuditContext, code: &str, detail: Option<String>) {
+    pub fn audit_refusal(
+        &self,
+        audit: AuditContext,
+        code: &str,
+        detail: Option<String>,
+        is_dry_run: bool,
+    ) {
+        let marked = is_dry_run.then(|| dry_run::AUDIT_NOTE.to_owned());
         let refusal = AuditedRefusal {
             audit,
             code: code.to_owned(),
-            notes: detail.into_iter().collect(),
+            is_dry_run,
+            notes: marked.into_iter().chain(detail).collect(),
         };
         if self.refusals.try_send(refusal).is_err() {
             metrics::counter!("edgeseal_audit_dropped_total").increment(1);

@@ -1,14 +1,20 @@
 //! `DryRun=true`: a call is checked like any other, and changes nothing.
 //!
-//! A dry run is recorded nowhere, like a read. Neither are its refusals: the audit log would show
-//! failed changes that nobody tried to make. Denied permissions are recorded all the same.
+//! A dry run that passes is recorded nowhere, like a read. One that is refused is logged and audited
+//! like any refusal, and marked: nobody tried to make that change.
 
-use std::{error::Error, fmt};
-
-use crate::{code::Code, error::ApiError, request::ParamMap, sanitize::sanitize};
+use crate::{
+    actions::{Access, Action, table::EDGESEAL},
+    error::api_error,
+    request::ParamMap,
+    sanitize::sanitize,
+};
 
 /// The name of the parameter.
-const PARAM: &str = "DryRun";
+pub(crate) const PARAM: &str = "DryRun";
+
+/// What the audit log notes of a refused dry run.
+pub(crate) const AUDIT_NOTE: &str = "dry run: it would have changed nothing";
 
 /// `DryRun` is neither true nor false.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +23,16 @@ pub struct InvalidDryRun {
     given: String,
 }
 
-/// Whether the call asks for a dry run; `false` also if the value is invalid.
-pub(crate) fn is_requested(params: &ParamMap) -> bool {
-    parse(params).unwrap_or(false)
+/// A dry run of an action that has none.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} has no dry run: it would make the change; leave DryRun out")]
+pub(crate) struct NoDryRun {
+    action: &'static str,
+}
+
+/// Whether the call is a dry run; not if the value is invalid.
+pub(crate) fn is_requested(action: &Action, params: &ParamMap) -> bool {
+    action.has_dry_run && parse(params).unwrap_or(false)
 }
 
 /// Reads `DryRun`; absent or empty is false.
@@ -33,32 +46,25 @@ pub(crate) fn parse(params: &ParamMap) -> Result<bool, InvalidDryRun> {
     })
 }
 
-/// The refusal of a dry run.
-#[derive(Debug)]
-pub(crate) struct DryRunRefused<E>(pub(crate) E);
-
-impl<E: ApiError> fmt::Display for DryRunRefused<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+/// Refuses a dry run of an action that would ignore it and make its change. Only of Edgeseal's own:
+/// the cloud's ignore parameters that they do not know.
+///
+/// # Errors
+/// [`NoDryRun`].
+pub(crate) fn check_supported(action: &Action, params: &ParamMap) -> Result<(), NoDryRun> {
+    let ignores = !action.has_dry_run
+        && action.version == EDGESEAL
+        && action.access == Access::Write
+        && !matches!(parse(params), Ok(false));
+    match ignores {
+        true => Err(NoDryRun {
+            action: action.name,
+        }),
+        false => Ok(()),
     }
 }
 
-impl<E: ApiError + 'static> Error for DryRunRefused<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
-    }
-}
+api_error!(NoDryRun => ParameterFormat);
 
-impl<E: ApiError + 'static> ApiError for DryRunRefused<E> {
-    fn code(&self) -> Code {
-        self.0.code()
-    }
-
-    fn inner(&self) -> Option<&dyn ApiError> {
-        Some(&self.0)
-    }
-
-    fn should_audit(&self) -> bool {
-        self.0.access_denied().is_some() && self.0.should_audit()
-    }
-}
+#[cfg(test)]
+mod tests;

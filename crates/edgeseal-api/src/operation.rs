@@ -13,7 +13,7 @@ use crate::{
     authorize::Authorized,
     context::Context,
     domain_list::DomainList,
-    dry_run::DryRunRefused,
+    dry_run,
     error::{ApiError, StoreError},
     request::{ParamMap, Request},
     warning::Warning,
@@ -29,16 +29,14 @@ pub trait Operation<Call: 'static = Authorized>: 'static {
     /// The errors of the operation.
     type Error: ApiError + 'static;
 
+    /// Whether it can be checked without changing anything, by [`dry_run::PARAM`].
+    const HAS_DRY_RUN: bool = false;
+
     /// Reads the parameters. Does not read the store.
     ///
     /// # Errors
     /// An invalid parameter.
     fn parse(input: Input<'_>) -> Result<Self::Params, Self::Error>;
-
-    /// Whether the call is a dry run, which changes nothing; only a few operations can be.
-    fn is_dry_run(_input: Input<'_>) -> bool {
-        false
-    }
 
     /// Runs the operation.
     fn run<'a>(
@@ -81,8 +79,6 @@ pub struct Success<T> {
     pub change: Option<Change>,
     /// Warnings for the caller.
     pub warnings: Vec<Warning>,
-    /// Whether it was a dry run, which changes nothing.
-    pub dry_run: bool,
 }
 
 /// A durable change, and the edges that it concerns.
@@ -105,7 +101,6 @@ impl<T> Success<T> {
             reply,
             change: None,
             warnings: Vec::new(),
-            dry_run: false,
         }
     }
 
@@ -115,7 +110,6 @@ impl<T> Success<T> {
             reply: reply(self.reply),
             change: self.change,
             warnings: self.warnings,
-            dry_run: self.dry_run,
         }
     }
 
@@ -140,7 +134,6 @@ impl<T> Success<T> {
                 environment,
             }),
             warnings: Vec::new(),
-            dry_run: false,
         }
     }
 }
@@ -156,7 +149,6 @@ impl Success<EmptyReply> {
                 environment: None,
             }),
             warnings: Vec::new(),
-            dry_run: false,
         }
     }
 
@@ -170,7 +162,6 @@ impl Success<EmptyReply> {
                 environment: Some(environment),
             }),
             warnings: Vec::new(),
-            dry_run: false,
         }
     }
 }
@@ -195,13 +186,10 @@ pub fn handle<'a, Op: Operation>(context: &'a Context, call: &'a Authorized) -> 
             params: call.params(),
             domains: call.domain_list(),
         };
-        let dry_run = Op::is_dry_run(input);
+        dry_run::check_supported(call.action, input.params)
+            .map_err(|error| boxed(call.action, error))?;
         let result = run::<Authorized, Op>(context, call, input).await;
-        let done = into_json(result.map_err(|error| match dry_run {
-            true => boxed(call.action, DryRunRefused(error)),
-            false => boxed(call.action, error),
-        })?)?;
-        Ok(Success { dry_run, ..done })
+        into_json(result.map_err(|error| boxed(call.action, error))?)
     })
 }
 
@@ -258,6 +246,5 @@ fn into_json<T: Serialize>(
         reply,
         change: done.change,
         warnings: done.warnings,
-        dry_run: done.dry_run,
     })
 }

@@ -4,6 +4,8 @@
 //! The account chooses the name, so it can direct the file check at any host. Therefore the check
 //! connects to public addresses only, follows no redirects, and limits time and size.
 
+mod resolve;
+
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,

@@ -11,6 +11,7 @@ use crate::{
     authenticate::authenticate,
     authorize::{audit_context, authorize},
     context::Context,
+    dry_run,
     error::{ApiError, error_chain},
     operation::{Handler, Success, UnsignedCall},
     rate_limit::check_rates,
@@ -28,6 +29,8 @@ struct RequestState {
     audit: Option<AuditContext>,
     /// Whether the caller has proven possession of the key.
     authenticated: bool,
+    /// Whether the call changes nothing.
+    dry_run: bool,
     /// How long the caller wants to wait for edges, and for which domains.
     wait: Option<(Duration, Vec<DomainPattern>)>,
 }
@@ -53,14 +56,19 @@ pub async fn handle_request(context: &Context, raw: RawRequest) -> ApiResponse {
         Ok(done) => {
             state.authenticated = true;
             let warnings = count_warnings(action, &done.warnings);
-            let dry_run = done.dry_run.then_some(true);
-            let response = finish(context, &envelope, done, state.wait).await;
-            (response, LogOutcome::success(warnings, dry_run))
+            let mut response = finish(context, &envelope, done, state.wait).await;
+            if state.dry_run {
+                response
+                    .headers
+                    .push(("x-edgeseal-dry-run", "true".to_owned()));
+            }
+            (response, LogOutcome::success(warnings))
         }
         Err(failure) => {
             let outcome = LogOutcome::refusal(failure.as_ref());
             if let Some(audit) = state.audit.take_if(|_| failure.should_audit()) {
-                context.audit_refusal(audit, outcome.code, outcome.detail.clone());
+                let detail = outcome.detail.clone();
+                context.audit_refusal(audit, outcome.code, detail, state.dry_run);
             }
             if let Some(fault) = store_fault(failure.as_ref()) {
                 tracing::error!(
@@ -77,7 +85,6 @@ pub async fn handle_request(context: &Context, raw: RawRequest) -> ApiResponse {
         code,
         detail: error,
         warnings,
-        dry_run,
     } = outcome;
     response.headers.push(("x-acs-request-id", id.clone()));
     metrics::counter!("edgeseal_api_requests_total", "action" => action, "code" => code)
@@ -92,7 +99,7 @@ pub async fn handle_request(context: &Context, raw: RawRequest) -> ApiResponse {
         http.status = response.status.as_u16(),
         error,
         warnings,
-        dry_run,
+        dry_run = state.dry_run.then_some(true),
         suppressed,
         "api call"
     );
@@ -107,17 +114,14 @@ struct LogOutcome {
     detail: Option<String>,
     /// The kinds of the warnings.
     warnings: Option<String>,
-    /// Whether it was a dry run that found nothing to refuse.
-    dry_run: Option<bool>,
 }
 
 impl LogOutcome {
-    const fn success(warnings: Option<String>, dry_run: Option<bool>) -> Self {
+    const fn success(warnings: Option<String>) -> Self {
         Self {
             code: "OK",
             detail: None,
             warnings,
-            dry_run,
         }
     }
 
@@ -126,7 +130,6 @@ impl LogOutcome {
             code: failure.code().spec().wire_code,
             detail: failure.detail().as_deref().map(truncate_detail),
             warnings: None,
-            dry_run: None,
         }
     }
 }
@@ -151,6 +154,7 @@ async fn process(
     state.format = Some(request.format());
     let action = actions::find(&request).map_err(boxed)?;
     state.action = Some(action);
+    state.dry_run = dry_run::is_requested(action, &request.params);
     let run = match action.handler {
         Handler::Signed(run) => run,
         Handler::Unsigned(run) => {

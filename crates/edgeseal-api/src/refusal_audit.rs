@@ -35,6 +35,8 @@ pub(crate) struct AuditedRefusal {
     pub(crate) audit: AuditContext,
     /// The code on the wire.
     pub(crate) code: String,
+    /// Whether the call would have changed nothing.
+    pub(crate) is_dry_run: bool,
     pub(crate) notes: Vec<String>,
 }
 
@@ -87,7 +89,9 @@ impl AuditWrite {
     async fn write(&self, catalog: &Catalog) -> Result<(), Fault> {
         match self {
             Self::Record(refusal) => {
-                let AuditedRefusal { audit, code, notes } = refusal;
+                let AuditedRefusal {
+                    audit, code, notes, ..
+                } = refusal;
                 catalog.record_refusal(audit, code, notes).await
             }
             Self::Nonce(audit) => catalog.consume_nonce(audit).await,
@@ -100,6 +104,7 @@ impl AuditWrite {
 struct RefusalKey {
     account: AccountId,
     is_authenticated: bool,
+    is_dry_run: bool,
     code: String,
     /// Empty if the caller is not authenticated.
     action: String,
@@ -169,6 +174,7 @@ impl Coalescer {
         let kind = RefusalKey {
             account: audit.account.clone(),
             is_authenticated: is_proven,
+            is_dry_run: refusal.is_dry_run,
             code: code.clone(),
             action: if is_proven {
                 audit.action.clone()

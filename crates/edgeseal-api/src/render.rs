@@ -95,9 +95,6 @@ pub fn success(envelope: &Envelope<'_>, done: Success<Value>) -> ApiResponse {
     if let Some(change) = done.change {
         headers.push(("x-edgeseal-revision", change.revision.0.to_string()));
     }
-    if done.dry_run {
-        headers.push(("x-edgeseal-dry-run", "true".to_owned()));
-    }
     let root = format!("{}Response", envelope.action);
     ApiResponse {
         status: StatusCode::OK,

@@ -197,6 +197,14 @@ impl TestServer {
         records.filter_map(|(_, record)| record).collect()
     }
 
+    /// Every entry of the store with its revision, and the store's revision.
+    pub(crate) async fn dump(&self) -> Vec<String> {
+        let store = self.context.catalog.store();
+        let page = store.list("", None, usize::MAX).await.unwrap();
+        let entries = page.entries.iter().map(|entry| format!("{entry:?}"));
+        entries.chain([format!("{:?}", page.revision)]).collect()
+    }
+
     /// Makes a signed call as `who`; returns the body of the response.
     pub(crate) async fn call(
         &self,

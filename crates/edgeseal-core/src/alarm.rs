@@ -15,8 +15,8 @@ mod expiry;
 mod lifecycle;
 
 pub use evaluate::{
-    DiskUse, EdgeReport, FailedOrder, KeyEncryptionFacts, MissedRenewal, ServedCertificate,
-    Snapshot, evaluate,
+    DiskUse, EdgeReport, FailedOrder, KeyEncryptionFacts, MisledVisitors, MissedRenewal,
+    ServedCertificate, Snapshot, evaluate,
 };
 pub use expiry::{Rung, rung, rung_start};
 pub use lifecycle::{Alarm, Change, EventKind, Notified, Phase, advance, reminder_interval_ms};
@@ -132,6 +132,10 @@ codes! {
         raised after 120_000 ms, cleared after 120_000 ms:
         "A handshake of an edge with itself does not show the certificate that the store has bound."
         => "See `edgeseal rollout DOMAIN` and the log of that edge.";
+    VisitorsMisled = "visitors_misled" [Warning] of "the domain",
+        raised after 0 ms, cleared after 0 ms:
+        "Visitors of a domain do not get its certificate, or browsers refuse it: seen from outside, with `outside_check`."
+        => "The text says what they find. See [what visitors find](../operate/outside.md).";
     EdgeSilent = "edge_silent" [Warning] of "the group and the edge, as `GROUP/EDGE`",
         raised after 0 ms, cleared after 120_000 ms:
         "An edge has stopped reporting. It may still serve what it had."

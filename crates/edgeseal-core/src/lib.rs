@@ -23,6 +23,7 @@ pub mod identity;
 pub mod managed_certificate;
 pub mod name;
 pub mod oidc;
+pub mod outside;
 pub mod policy;
 pub mod private_origins;
 pub mod quota;

@@ -90,6 +90,8 @@ pub struct OrderFailure {
 pub struct Order {
     /// The issuer, by the name in the configuration.
     pub issuer: String,
+    /// URL of its directory at that time: the name may stand for another one later.
+    pub directory: String,
     /// The algorithm of the key, whose private part is stored apart, sealed.
     pub key: KeyType,
     /// The URL of the order (RFC 8555 §7.1.3); absent until it is placed.
@@ -98,6 +100,9 @@ pub struct Order {
     /// The certificate that it replaces (RFC 9773 §5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
+    /// When the issuer was told last that its challenges are answered; absent until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proved: Option<Timestamp>,
     /// Whether the issuer was asked to sign: it may have issued a certificate.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finalizing: bool,
@@ -128,6 +133,9 @@ pub struct IssuedCertificate {
     pub companion: Option<CertificateId>,
     /// The issuer, by the name in the configuration.
     pub issuer: String,
+    /// URL of its directory at that time; empty if it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub directory: String,
     /// When it was ordered; authorities date the begin of validity back.
     pub ordered_at: Timestamp,
     /// Begin of validity.
@@ -201,6 +209,7 @@ impl IssuedCertificate {
             certificate,
             companion,
             issuer,
+            directory: String::new(),
             ordered_at,
             not_before,
             not_after,

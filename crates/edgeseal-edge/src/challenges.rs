@@ -8,6 +8,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -95,7 +96,9 @@ impl Challenges {
 
     /// A challenge was withdrawn.
     pub(crate) fn remove(&self, key: &Key) {
-        self.retain(|held, _| held != key);
+        let mut held = self.held.write();
+        held.remove(key);
+        telemetry::challenges(held.len());
     }
 
     /// All challenges but these are gone.
@@ -115,21 +118,29 @@ impl Challenges {
         telemetry::challenges(held.len());
     }
 
-    /// The content of the page for `token` at `host`.
-    pub(crate) async fn http_01(&self, host: &Host<'_>, token: &Token) -> Option<KeyAuthorization> {
+    /// The content of the page for `token` at `host`, for a client at `source`.
+    pub(crate) async fn http_01(
+        &self,
+        host: &Host<'_>,
+        token: &Token,
+        source: IpAddr,
+    ) -> Option<KeyAuthorization> {
         let key = Key::http_challenge(token);
-        match self.find(&key, host, ChallengeType::Http01).await?.response {
+        let found = self.find(&key, host, ChallengeType::Http01, source).await?;
+        match found.response {
             ChallengeResponse::Http01 { key_authorization } => Some(key_authorization),
             ChallengeResponse::TlsAlpn01 { .. } => None,
         }
     }
 
-    /// What the certificate for a validation of `host` contains.
-    pub(crate) async fn tls_alpn_01(&self, host: &str) -> Option<TlsChallenge> {
+    /// What the certificate for a validation of `host` contains, for a client at `source`.
+    pub(crate) async fn tls_alpn_01(&self, host: &str, source: IpAddr) -> Option<TlsChallenge> {
         let host = Host::parse(host)?;
         let name = DomainName::parse(host.as_str()).ok()?;
         let key = Key::tls_challenge(&name);
-        let found = self.find(&key, &host, ChallengeType::TlsAlpn01).await?;
+        let found = self
+            .find(&key, &host, ChallengeType::TlsAlpn01, source)
+            .await?;
         match found.response {
             ChallengeResponse::TlsAlpn01 { digest } => Some(TlsChallenge { host: name, digest }),
             ChallengeResponse::Http01 { .. } => None,
@@ -142,6 +153,7 @@ impl Challenges {
         key: &Key,
         host: &Host<'_>,
         kind: ChallengeType,
+        source: IpAddr,
     ) -> Option<ChallengeRecord> {
         let now = (self.clock)();
         let of_host = |challenge: &ChallengeRecord| {
@@ -153,10 +165,10 @@ impl Challenges {
             return Some(held);
         }
         let (domain, _) = self.index.find(host)?;
-        let source = self.source.read().clone();
-        let lookup = self.lookups.run(domain.domain_id, async {
-            let source = source.ok_or(Fault::new("read a challenge: replication is stopped"))?;
-            let entry = source.get(key).await?;
+        let store = self.source.read().clone();
+        let lookup = self.lookups.run(source, domain.domain_id, async {
+            let store = store.ok_or(Fault::new("read a challenge: replication is stopped"))?;
+            let entry = store.get(key).await?;
             let found = entry.map(|entry| decode(key, &entry.value)).transpose()?;
             Ok(found.filter(of_host))
         });

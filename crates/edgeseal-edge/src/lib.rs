@@ -64,4 +64,6 @@ pub use proxy::{AccessLog, Timeouts};
 pub use replica::{ReplicaError, ReplicaReport, inspect_replica};
 pub use replication::ResealStats;
 pub use startup::{Listeners, LoadedEdge, StartError, bind};
-pub use tls::{OfferedKeys, OriginTrustError, Probe, ProbeError, ProbeResult, SetupError};
+pub use tls::{
+    OfferedKeys, OriginTrustError, Probe, ProbeError, ProbeResult, ProbedChain, SetupError,
+};

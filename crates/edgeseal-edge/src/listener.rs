@@ -249,7 +249,8 @@ impl Server {
         peer: SocketAddr,
         mut token: DrainToken,
     ) -> Option<(Box<TlsStream>, bool, InboundTls)> {
-        match self.terminator.accept(stream, token.draining()).await {
+        let accepting = self.terminator.accept(stream, peer.ip(), token.draining());
+        match accepting.await {
             Ok(terminated) => {
                 if let Some(reason) = &terminated.unusable {
                     self.quarantine(terminated.domain.name().as_ref(), reason);

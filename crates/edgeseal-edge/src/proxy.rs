@@ -191,7 +191,7 @@ impl Proxy {
         let routed = route::route(&self.index, &request, tls.map(|tls| &tls.domain));
         let hsts = routed.as_ref().ok().and_then(|routed| routed.entry.hsts());
         let answer = match (
-            challenge::response(&self.challenges, &request).await,
+            challenge::response(&self.challenges, &request, inbound.peer.ip()).await,
             routed,
         ) {
             (Some(response), _) => Ok(response),

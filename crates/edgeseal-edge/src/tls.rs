@@ -13,7 +13,7 @@
 //! gets that certificate (`challenge`), whatever the state of the domain; otherwise it is treated
 //! like any other, and ends with an alert. Only it may wait for the store.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, net::IpAddr, sync::Arc};
 
 use edgeseal_core::{DomainPattern, delivery::DeliveryConfig};
 use rustls::{
@@ -54,7 +54,7 @@ use configs::Configs;
 pub(crate) use key_cache::{KeyCache, MaterialError};
 pub(crate) use origin::OriginTls;
 pub use origin::OriginTrustError;
-pub use probe::{OfferedKeys, Probe, ProbeError, ProbeResult};
+pub use probe::{OfferedKeys, Probe, ProbeError, ProbeResult, ProbedChain};
 pub(crate) use stream::TlsStream;
 pub(crate) use tickets::{StoredTicketKey, TicketKeys};
 
@@ -165,9 +165,10 @@ impl Terminator {
     pub(crate) async fn accept(
         &self,
         stream: TcpStream,
+        client: IpAddr,
         draining: impl Future<Output = ()>,
     ) -> Result<TlsConnection, AcceptError> {
-        let result = self.handshake(stream, draining).await;
+        let result = self.handshake(stream, client, draining).await;
         telemetry::handshake(match &result {
             Ok(_) | Err(AcceptError::ChallengeAnswered) => HandshakeResult::Completed,
             Err(AcceptError::Refused(_) | AcceptError::Unusable { .. }) => HandshakeResult::Refused,
@@ -181,6 +182,7 @@ impl Terminator {
     async fn handshake(
         &self,
         mut stream: TcpStream,
+        client: IpAddr,
         draining: impl Future<Output = ()>,
     ) -> Result<TlsConnection, AcceptError> {
         let (accepted, bytes) = self.client_hello(&mut stream, draining).await?;
@@ -188,7 +190,7 @@ impl Terminator {
         let hello = accepted.client_hello();
         if challenge::is_validation(&hello)
             && let Some(host) = hello.server_name()
-            && let Some(challenge) = Box::pin(self.challenges.tls_alpn_01(host)).await
+            && let Some(challenge) = Box::pin(self.challenges.tls_alpn_01(host, client)).await
         {
             drop(accepted);
             return Err(self.answer_challenge(stream, bytes, &challenge).await);

@@ -24,6 +24,7 @@ mod listing;
 mod managed_certificates;
 mod origin_permissions;
 mod original_pem;
+mod outside;
 mod queues;
 mod signing_requests;
 mod summaries;

@@ -16,6 +16,7 @@ mod acme;
 mod alarms;
 mod certificates;
 mod issuers;
+mod outside;
 
 pub use accounts::{
     account_access_keys, counted_prefix, identities, policies, user_access_keys, with_policy,
@@ -25,6 +26,7 @@ pub use certificates::{
     signing_requests,
 };
 pub use issuers::issuer_usage;
+pub use outside::domains_part;
 
 /// A key of the store.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +113,8 @@ pub const DNS_CHALLENGES: &str = "dnschallenge/";
 pub const ALARMS: &str = "alarm/";
 /// The domains whose alarms are silenced.
 pub const ALARM_SILENCES: &str = "alarmsilence/";
+/// What visitors of each domain find.
+pub const OBSERVATIONS: &str = "observed/";
 /// All session-ticket keys.
 pub const TICKET_KEYS: &str = "ticketkey/";
 

@@ -9,7 +9,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -25,8 +25,11 @@ pub const NEW_ORDER: &str = "/order-plz";
 pub const NEW_ACCOUNT: &str = "/sign-me-up";
 /// The prefix of paths at which orders are finalized at pebble.
 pub const FINALIZE: &str = "/finalize-order/";
+/// The prefix of paths of orders at pebble.
+pub const ORDER: &str = "/my-order/";
 const DIRECTORY: &str = "/dir";
-const RENEWAL_INFO: &str = "/renewal-info";
+/// The prefix of paths of renewal information.
+pub const RENEWAL_INFO: &str = "/renewal-info";
 
 /// The proxy.
 pub struct AcmeProxy {
@@ -39,8 +42,13 @@ struct State {
     authority: Option<SocketAddr>,
     requests: Vec<AcmeRequest>,
     faults: Vec<Fault>,
+    headers: Vec<(&'static str, HeaderName, HeaderValue)>,
+    edits: Vec<(&'static str, Edit)>,
     renewal_info: Option<RenewalWindow>,
 }
+
+/// A change of the JSON of a response.
+type Edit = Arc<dyn Fn(&mut Value) + Send + Sync>;
 
 /// A request that passed.
 #[derive(Clone, Debug)]
@@ -117,6 +125,18 @@ impl AcmeProxy {
         self.state.lock().unwrap().faults.push(fault);
     }
 
+    /// Sets a header of all responses at paths with this prefix.
+    pub fn set_header(&self, path: &'static str, name: HeaderName, value: &str) {
+        let header = (path, name, value.parse().unwrap());
+        self.state.lock().unwrap().headers.push(header);
+    }
+
+    /// Changes the JSON of all responses at paths with this prefix.
+    pub fn edit(&self, path: &'static str, edit: impl Fn(&mut Value) + Send + Sync + 'static) {
+        let edit = (path, Arc::new(edit) as Edit);
+        self.state.lock().unwrap().edits.push(edit);
+    }
+
     /// Answers requests for renewal information from now on.
     pub fn suggest(&self, window: RenewalWindow) {
         self.state.lock().unwrap().renewal_info = Some(window);
@@ -134,13 +154,25 @@ impl AcmeProxy {
 }
 
 async fn respond(state: &Mutex<State>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    let mut response = answer(state, request).await;
+    let state = state.lock().unwrap();
+    for (prefix, name, value) in &state.headers {
+        if path.starts_with(prefix) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
+}
+
+async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await.map(|body| body.to_bytes()) else {
         return status(StatusCode::BAD_REQUEST);
     };
     let path = head.uri.path().to_owned();
     let payload = payload(&body);
-    let (number, authority, window) = {
+    let (number, authority, window, edits) = {
         let mut state = state.lock().unwrap();
         let number = state.requests.len();
         state.requests.push(AcmeRequest {
@@ -151,7 +183,9 @@ async fn respond(state: &Mutex<State>, request: Request<Incoming>) -> Response<F
         if let Some(fault) = take_fault(&mut state.faults, &path) {
             return fault.response();
         }
-        (number, state.authority, state.renewal_info.clone())
+        let edits = state.edits.iter().filter(|it| path.starts_with(it.0));
+        let edits: Vec<Edit> = edits.map(|(_, edit)| Arc::clone(edit)).collect();
+        (number, state.authority, state.renewal_info.clone(), edits)
     };
     if path.starts_with(RENEWAL_INFO)
         && let Some(window) = window
@@ -180,6 +214,11 @@ async fn respond(state: &Mutex<State>, request: Request<Incoming>) -> Response<F
     }
     if path == NEW_ORDER && window.is_some() && answered.status.is_success() {
         body = with_member(&body, "replaces", payload["replaces"].clone());
+    }
+    for edit in edits {
+        let mut object: Value = serde_json::from_slice(&body).unwrap();
+        edit(&mut object);
+        body = Bytes::from(object.to_string());
     }
     answered.headers.remove(header::CONTENT_LENGTH);
     answered.headers.remove(header::TRANSFER_ENCODING);

@@ -10,8 +10,12 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
 };
-use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use crate::{openssl, pem, pki::TestCertificate, wait::TIMEOUT};
 
@@ -169,6 +173,20 @@ pub fn server_config(certificate: &TestCertificate, alpn: &[&str]) -> ServerConf
         .unwrap();
     config.alpn_protocols = protocols(alpn);
     config
+}
+
+/// Accepts connections with this certificate, and closes each after its handshake, until the
+/// returned task is dropped.
+pub fn serve(listener: TcpListener, certificate: &TestCertificate) -> JoinSet<()> {
+    let acceptor = TlsAcceptor::from(Arc::new(server_config(certificate, &[])));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client may go away.
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    tasks
 }
 
 /// Makes a handshake with the `openssl` command.

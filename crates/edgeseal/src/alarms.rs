@@ -32,6 +32,7 @@ mod orders;
 mod pace;
 mod renewals;
 mod summary;
+mod visitors;
 
 use channel::Channel;
 pub(crate) use channel::ChannelError;

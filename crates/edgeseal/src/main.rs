@@ -25,6 +25,7 @@ mod kek;
 mod local_ca;
 mod log;
 mod node;
+mod outside;
 mod private_files;
 mod process_group;
 mod resources;

@@ -1,7 +1,11 @@
 //! A command that publishes TXT records, called as `lego` calls its external program and as
 //! `certbot` calls its manual hooks, so that scripts written for them work unchanged.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{
+    io,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
@@ -14,6 +18,9 @@ use super::{DnsChallengeError, TxtChallenge};
 
 /// Most bytes of each output that are kept; the rest is discarded.
 const OUTPUT_MAX: usize = 4096;
+/// How long the outputs are read after the command has exited: a child that it leaves behind may
+/// keep them open.
+const READ_AFTER_EXIT: Duration = Duration::from_secs(1);
 /// Longest line that is shown, in characters.
 const SAID_MAX: usize = 200;
 /// Variables that systemd sets for this process only.
@@ -92,10 +99,14 @@ impl CommandHook {
         self
     }
 
-    /// Publishes a record. Returns what a hook of certbot wrote, which its clean-up gets.
+    /// Publishes a record. Returns what a hook of certbot wrote, which its clean-up gets in a
+    /// variable: without NUL, which none can contain.
     pub(super) async fn present(&self, hook: &Hook<'_>) -> Result<String, DnsChallengeError> {
         let output = match self.style {
-            HookStyle::Certbot => self.run(self.certbot(&self.command, hook)).await?,
+            HookStyle::Certbot => {
+                let output = self.run(self.certbot(&self.command, hook)).await?;
+                output.replace('\0', "")
+            }
             HookStyle::Lego | HookStyle::LegoRaw => {
                 self.run(self.lego("present", hook)).await?;
                 String::new()
@@ -219,36 +230,51 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// Reads both outputs to their end, and waits for the exit.
-async fn outputs(child: &mut Child) -> io::Result<(std::process::ExitStatus, Vec<u8>, Vec<u8>)> {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (stdout, stderr) = tokio::try_join!(read_head(stdout), read_tail(stderr))?;
-    Ok((child.wait().await?, stdout, stderr))
+/// Waits for the exit, and reads both outputs to their end, or for a second after the exit.
+async fn outputs(child: &mut Child) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let status = {
+        let reads =
+            async { tokio::try_join!(read_head(out, &mut stdout), read_tail(err, &mut stderr)) };
+        let mut reads = std::pin::pin!(reads);
+        tokio::select! {
+            read = &mut reads => {
+                read?;
+                child.wait().await?
+            }
+            status = child.wait() => {
+                if let Ok(read) = timeout(READ_AFTER_EXIT, reads).await {
+                    read?;
+                }
+                status?
+            }
+        }
+    };
+    Ok((status, stdout, stderr))
 }
 
 /// Reads everything, and keeps the beginning.
-async fn read_head(output: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
-    let mut kept = Vec::new();
+async fn read_head(output: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) -> io::Result<()> {
     if let Some(mut output) = output {
         (&mut output)
             .take(OUTPUT_MAX as u64)
-            .read_to_end(&mut kept)
+            .read_to_end(kept)
             .await?;
         tokio::io::copy(&mut output, &mut tokio::io::sink()).await?;
     }
-    Ok(kept)
+    Ok(())
 }
 
 /// Reads everything, and keeps the end.
-async fn read_tail(output: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
-    let mut kept = Vec::new();
+async fn read_tail(output: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) -> io::Result<()> {
     if let Some(mut output) = output {
-        while output.read_buf(&mut kept).await? > 0 {
+        while output.read_buf(kept).await? > 0 {
             let excess = kept.len().saturating_sub(OUTPUT_MAX);
             kept.drain(..excess);
         }
     }
-    Ok(kept)
+    Ok(())
 }
 
 /// The last line that is not empty, safe to show.

@@ -5,13 +5,17 @@ use std::{net::SocketAddr, time::Duration};
 use edgeseal_core::Backoff;
 use futures_util::future::join_all;
 use hickory_proto::rr::{Name, RData, RecordType};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::DnsChallengeError;
 use crate::dns::{DnsClient, DnsError, shown};
 
 /// Pauses between two rounds.
 const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(250), Duration::from_secs(5));
+
+/// How long the round may take that begins when the time is over: four addresses that are silent
+/// take nine seconds each.
+const LAST_ROUND: Duration = Duration::from_secs(40);
 
 /// Whom to ask, and for how long.
 pub(super) struct Propagation {
@@ -42,6 +46,17 @@ impl Propagation {
     /// # Errors
     /// [`DnsChallengeError::NotSeen`], or the [`DnsError`] for which no server was found.
     pub(super) async fn wait(&self, name: &Name, value: &str) -> Result<(), DnsChallengeError> {
+        let waited = timeout(self.timeout + LAST_ROUND, self.rounds(name, value)).await;
+        waited.unwrap_or_else(|_| {
+            Err(DnsChallengeError::NotSeen {
+                name: shown(name),
+                missing: "its servers take too long to answer".to_owned(),
+                after: self.timeout,
+            })
+        })
+    }
+
+    async fn rounds(&self, name: &Name, value: &str) -> Result<(), DnsChallengeError> {
         let deadline = Instant::now() + self.timeout;
         let mut servers = Vec::new();
         let mut round = 0;

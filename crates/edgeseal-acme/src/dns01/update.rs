@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use edgeseal_core::{Secret, Timestamp};
 use hickory_proto::{
-    op::{Message, ResponseCode, update_message},
+    op::{Message, OpCode, ResponseCode, update_message},
     rr::{
         Name, RData, Record, TSigner,
         rdata::{TXT, tsig},
@@ -96,10 +96,10 @@ impl DynamicUpdate {
         message: impl Fn(Record, Name) -> Message + Send,
         now: Timestamp,
     ) -> Result<(), DnsChallengeError> {
-        let server = self.address().await?;
+        let servers = self.addresses().await?;
         let zone = match &self.zone {
             Some(zone) => zone.clone(),
-            None => DnsClient::authoritative(vec![server]).zone(name).await?,
+            None => DnsClient::authoritative(servers.clone()).zone(name).await?,
         };
         if !zone.zone_of(name) {
             return Err(DnsChallengeError::OtherZone {
@@ -109,8 +109,8 @@ impl DynamicUpdate {
         }
         let text = RData::TXT(TXT::new(vec![value.to_owned()]));
         let record = Record::from_rdata(name.clone(), TTL, text);
-        let code = self
-            .send(server, message(record, zone.clone()), now)
+        let (server, code) = self
+            .send_to_any(&servers, &message(record, zone.clone()), now)
             .await?;
         if code == ResponseCode::NoError {
             return Ok(());
@@ -123,13 +123,34 @@ impl DynamicUpdate {
         })
     }
 
-    /// The address of the server, looked up as this machine does.
-    async fn address(&self) -> Result<SocketAddr, DnsError> {
-        let mut found = tokio::net::lookup_host(&self.server).await;
-        let address = found.as_mut().ok().and_then(Iterator::next);
-        address.ok_or_else(|| DnsError::InvalidName {
-            name: self.server.clone(),
-        })
+    /// The addresses of the server, looked up as this machine does.
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, DnsError> {
+        let found = tokio::net::lookup_host(&self.server).await;
+        let found: Vec<SocketAddr> = found.into_iter().flatten().collect();
+        if found.is_empty() {
+            return Err(DnsError::InvalidName {
+                name: self.server.clone(),
+            });
+        }
+        Ok(found)
+    }
+
+    /// The response of the first address that answers.
+    async fn send_to_any(
+        &self,
+        servers: &[SocketAddr],
+        message: &Message,
+        now: Timestamp,
+    ) -> Result<(SocketAddr, ResponseCode), DnsError> {
+        let mut last = DnsError::NoServer;
+        for server in servers {
+            match self.send(*server, message.clone(), now).await {
+                Ok(code) => return Ok((*server, code)),
+                Err(error @ DnsError::Silent { .. }) => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
     }
 
     async fn send(
@@ -148,9 +169,11 @@ impl DynamicUpdate {
         }
         let request = message.to_vec().map_err(|_| malformed())?;
         let response = exchange(server, &request).await?;
-        let code = Message::from_vec(&response)
-            .map_err(|_| malformed())?
-            .response_code;
+        let received = Message::from_vec(&response).map_err(|_| malformed())?;
+        if received.op_code != OpCode::Update {
+            return Err(malformed());
+        }
+        let code = received.response_code;
         // A server that does not know the key cannot sign its refusal (RFC 8945 §5.2).
         if code == ResponseCode::NoError
             && let Some(mut verifier) = verifier
@@ -201,4 +224,29 @@ fn meaning(code: ResponseCode) -> String {
         _ => "it gives no other reason",
     };
     format!("{code}: {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use edgeseal_testing::{bind::NameServer, clock::now, origin::dead_port};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_next_address_is_asked_if_one_does_not_answer() {
+        let server = NameServer::start(&[("example.com", "")], &[]).await;
+        let dead = SocketAddr::from(([127, 0, 0, 1], dead_port().await));
+        let update = DynamicUpdate::new(String::new(), None, None).unwrap();
+        let name = absolute("_acme-challenge.example.com").unwrap();
+        let text = RData::TXT(TXT::new(vec!["value".to_owned()]));
+        let record = Record::from_rdata(name, TTL, text);
+        let zone = absolute("example.com").unwrap();
+        let message = update_message::append(record.into(), zone, false, false);
+        let addresses = [dead, server.address];
+        let sent = update.send_to_any(&addresses, &message, now()).await;
+        // It takes updates that are signed only.
+        assert_eq!(sent.unwrap(), (server.address, ResponseCode::Refused));
+        let sent = update.send_to_any(&[dead], &message, now()).await;
+        assert!(matches!(sent, Err(DnsError::Silent { .. })), "{sent:?}");
+    }
 }

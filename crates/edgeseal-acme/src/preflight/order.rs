@@ -1,17 +1,13 @@
 //! The checks as they are made before an order is placed.
 
-use std::collections::HashMap;
-
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use edgeseal_core::{
     DomainName, DomainPattern,
     challenge::{KeyAuthorization, Token},
 };
 use edgeseal_store::Fault;
-use serde_json::Value;
-use tokio::sync::Mutex;
 
-use super::{Preflight, PreflightRequest, PreflightSettings};
+use super::{Preflight, PreflightRequest};
 use crate::{
     authority::Authority,
     challenge::{Challenge, ChallengeMethod, ChallengeSolver, choose},
@@ -19,38 +15,6 @@ use crate::{
     issuer::Issuer,
     order::{OrderDriver, Target},
 };
-
-/// The checks, with what is known of the issuers.
-pub(crate) struct OrderChecks {
-    preflight: Preflight,
-    /// By directory: the issuer's names in CAA records.
-    identities: Mutex<HashMap<String, Vec<String>>>,
-}
-
-impl OrderChecks {
-    pub(crate) fn new(settings: PreflightSettings) -> Self {
-        Self {
-            preflight: Preflight::new(settings),
-            identities: Mutex::default(),
-        }
-    }
-
-    /// The names of an issuer in CAA records, as its directory says (RFC 8555 §7.1.1).
-    async fn identities(&self, issuer: &Issuer) -> Result<Vec<String>, OrderError> {
-        let directory = &issuer.config.directory;
-        let mut known = self.identities.lock().await;
-        if let Some(identities) = known.get(directory) {
-            return Ok(identities.clone());
-        }
-        let read = issuer.http.get(directory).await?;
-        let read: Value = serde_json::from_slice(&read).unwrap_or_default();
-        let listed = read["meta"]["caaIdentities"].as_array();
-        let listed = listed.into_iter().flatten().filter_map(Value::as_str);
-        let identities: Vec<String> = listed.map(str::to_owned).collect();
-        known.insert(directory.clone(), identities.clone());
-        Ok(identities)
-    }
-}
 
 impl OrderDriver {
     /// Checks what the authority would find, if that is configured.
@@ -63,18 +27,17 @@ impl OrderDriver {
         issuer: &Issuer,
         authority: &Authority,
     ) -> Result<(), OrderError> {
-        let Some(checks) = &self.checks else {
+        let Some(preflight) = &self.checks else {
             return Ok(());
         };
         let methods = self.methods(&target.domain, &issuer.config.challenges);
         let names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
         let request = PreflightRequest {
             domain: &target.domain,
-            identities: &checks.identities(issuer).await?,
+            identities: authority.caa_identities(),
             account: Some(authority.account_url()),
             methods: &names,
         };
-        let preflight = &checks.preflight;
         preflight.check_name(&request).await?;
         match (&target.domain, methods.first()) {
             (DomainPattern::Exact(host), Some(ChallengeMethod::Http01)) => {

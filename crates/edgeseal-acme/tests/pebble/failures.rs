@@ -13,7 +13,7 @@ use edgeseal_acme::{
 use edgeseal_core::{
     Secret,
     domain::Environment,
-    managed_certificate::{KeyType, ManagedCertificate, Order, OrderStatus},
+    managed_certificate::{ManagedCertificate, Order, OrderStatus},
 };
 use edgeseal_store::key;
 use edgeseal_testing::{
@@ -23,7 +23,7 @@ use edgeseal_testing::{
     wait::eventually,
 };
 
-use crate::harness::{Fixture, account, issuer, run_with, settings};
+use crate::harness::{Fixture, account, issuer, order_at, run_with, settings};
 
 #[tokio::test]
 async fn a_bad_challenge_fails_with_the_authority_s_reason_and_is_tried_again() {
@@ -71,7 +71,7 @@ async fn an_account_that_the_authority_forgot_is_made_again() {
         managed.issued = None;
         managed.status = OrderStatus::Applying;
     };
-    let updated = fixture.catalog.update_managed_certificate(of, None, forget);
+    let updated = fixture.catalog.update_managed_certificate(of, &[], forget);
     updated.await.unwrap();
     let running = fixture.run(vec![fixture.issuer()]).await;
     fixture.failure().await;
@@ -146,25 +146,14 @@ async fn an_order_that_is_gone_is_given_up() {
         problem: None,
         times: 1,
     });
+    let config = issuer("proxied", proxy.directory());
     let order = Order {
-        issuer: "proxied".to_owned(),
-        key: KeyType::P256,
         url: Some(format!("https://{}{gone}", proxy.address)),
-        replaces: None,
         finalizing: true,
-        chain: None,
-        created: now(),
+        ..order_at(&config)
     };
-    let of = (&fixture.name, Environment::Production, 1);
-    let key = Secret::new(b"the key of the order".to_vec());
-    let place = |managed: &mut ManagedCertificate| managed.orders = vec![order.clone()];
-    let placed = fixture
-        .catalog
-        .update_managed_certificate(of, Some((KeyType::P256, &key)), place);
-    placed.await.unwrap().unwrap();
-    let running = fixture
-        .run(vec![issuer("proxied", proxy.directory())])
-        .await;
+    fixture.put_orders(&[order]).await;
+    let running = fixture.run(vec![config]).await;
     let reason = fixture.failure().await;
     assert!(reason.starts_with("the order is gone"), "{reason}");
     assert!(fixture.managed().await.orders.is_empty());
@@ -228,7 +217,7 @@ async fn a_panic_leaves_no_domain_behind() {
     eventually("the certificate is issued", async || {
         let of = (&fixture.name, Environment::Production, 1);
         let touch = |managed: &mut ManagedCertificate| managed.requested.at = now();
-        let updated = fixture.catalog.update_managed_certificate(of, None, touch);
+        let updated = fixture.catalog.update_managed_certificate(of, &[], touch);
         let managed = updated.await.unwrap().unwrap();
         (managed.status == OrderStatus::Success).then_some(())
     })

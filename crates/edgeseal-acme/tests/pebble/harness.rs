@@ -7,11 +7,11 @@ use edgeseal_acme::{
     CertificateSettings, EdgeSolver, IssuedKeys, IssuerConfig, OrderHandle, OrderTask, Settings,
 };
 use edgeseal_core::{
-    AccountId, DomainPattern,
+    AccountId, DomainPattern, Secret,
     challenge::Token,
     delivery::DeliveryConfig,
     domain::{Coverage, Domain, DomainMode, DomainState, Environment, ServiceType},
-    managed_certificate::{ManagedCertificate, OrderRequest, OrderStatus},
+    managed_certificate::{KeyType, ManagedCertificate, Order, OrderRequest, OrderStatus},
     private_origins::OriginPermission,
     quota::{Quota, Quotas},
 };
@@ -144,7 +144,19 @@ impl Fixture {
     }
 
     async fn manage(&self) {
-        let domain = domain(self.name.clone());
+        self.manage_domain(domain(self.name.clone())).await;
+    }
+
+    /// Has the certificate of another domain ordered.
+    pub(crate) async fn manage_also(&self, name: &DomainPattern) {
+        self.manage_domain(Domain {
+            id: 2,
+            ..domain(name.clone())
+        })
+        .await;
+    }
+
+    async fn manage_domain(&self, domain: Domain) {
         let requested = OrderRequest {
             at: now(),
             access_key: String::new(),
@@ -176,6 +188,20 @@ impl Fixture {
         changed.await.unwrap();
     }
 
+    /// Notes orders in progress, as a process does that ends then.
+    pub(crate) async fn put_orders(&self, orders: &[Order]) {
+        self.put_orders_of((&self.name, 1), orders).await;
+    }
+
+    pub(crate) async fn put_orders_of(&self, of: (&DomainPattern, i64), orders: &[Order]) {
+        let of = (of.0, Environment::Production, of.1);
+        let key = |order: &Order| (order.key, Secret::new(b"the key of the order".to_vec()));
+        let keys: Vec<_> = orders.iter().map(key).collect();
+        let put = |managed: &mut ManagedCertificate| managed.orders = orders.to_vec();
+        let updated = self.catalog.update_managed_certificate(of, &keys, put);
+        assert!(updated.await.unwrap().is_some());
+    }
+
     /// Asks for a certificate again, as the call does.
     pub(crate) async fn request_again(&self) {
         let of = (&domain_name(), Environment::Production, 1);
@@ -184,7 +210,7 @@ impl Fixture {
         };
         let updated = self
             .catalog
-            .update_managed_certificate(of, None, again)
+            .update_managed_certificate(of, &[], again)
             .await;
         assert!(updated.unwrap().is_some());
     }
@@ -279,6 +305,21 @@ pub(crate) fn issuer(name: &str, directory: String) -> IssuerConfig {
         key: IssuedKeys::P256,
         challenges: Vec::new(),
         keep_key: false,
+    }
+}
+
+/// An order at an issuer that is to be placed.
+pub(crate) fn order_at(issuer: &IssuerConfig) -> Order {
+    Order {
+        issuer: issuer.name.clone(),
+        directory: issuer.directory.clone(),
+        key: KeyType::P256,
+        url: None,
+        replaces: None,
+        proved: None,
+        finalizing: false,
+        chain: None,
+        created: now(),
     }
 }
 

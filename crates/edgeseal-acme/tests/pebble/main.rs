@@ -11,3 +11,5 @@ mod orders;
 mod preflight;
 mod reissue;
 mod renewals;
+mod responses;
+mod resumed;

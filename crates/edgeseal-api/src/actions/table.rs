@@ -53,6 +53,7 @@ macro_rules! action {
             resource: $crate::actions::ResourceKind::$resource,
             resource_param: $resource_param,
             scope: edgeseal_core::policy::Scope::$scope,
+            has_dry_run: <$op as $crate::operation::Operation>::HAS_DRY_RUN,
             ..$crate::actions::Action::new(
                 ($crate::actions::table::$version, $name),
                 $crate::actions::error_codes::<$crate::authorize::Authorized, $op>,

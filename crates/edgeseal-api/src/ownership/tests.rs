@@ -376,3 +376,30 @@ impl Web {
         self.asked.load(Ordering::SeqCst)
     }
 }
+
+#[tokio::test]
+async fn names_resolve_with_their_aliases() {
+    let dns = DnsServer::start().await;
+    dns.add_cname("www.a.example", "www.a.example.edge.example")
+        .await;
+    dns.add_cname("www.a.example.edge.example", "lb.edge.example")
+        .await;
+    dns.add_address("lb.edge.example", Ipv4Addr::new(192, 0, 2, 1))
+        .await;
+    dns.add_address("lb.edge.example", std::net::Ipv6Addr::LOCALHOST)
+        .await;
+    let verifier = OwnershipVerifier::new(OwnershipOptions {
+        dns: Some(dns.address),
+        ..OwnershipOptions::default()
+    });
+    let verifier = verifier.unwrap();
+    let found = verifier.resolve("www.a.example").await.unwrap();
+    assert_eq!(
+        found.aliases,
+        ["www.a.example.edge.example", "lb.edge.example"]
+    );
+    let addresses = found.addresses.iter().map(ToString::to_string);
+    assert_eq!(addresses.collect::<Vec<_>>(), ["192.0.2.1", "::1"]);
+    let none = verifier.resolve("none.example").await.unwrap();
+    assert_eq!(none, Default::default());
+}

@@ -32,6 +32,7 @@ fn refusal(number: usize, code: &str, resource: &str, now: Timestamp) -> Audited
             now,
         },
         code: code.to_owned(),
+        is_dry_run: false,
         notes: vec!["why".to_owned()],
     }
 }

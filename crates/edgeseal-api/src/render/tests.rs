@@ -66,7 +66,6 @@ fn a_change_tells_its_revision() {
             reply: json!({}),
             change,
             warnings: Vec::new(),
-            dry_run: false,
         },
     );
     assert_eq!(response.headers, [("x-edgeseal-revision", "7".to_owned())]);

@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub missed_renewals: Option<Vec<MissedRenewal>>,
     /// Orders that failed.
     pub failed_orders: Option<Vec<FailedOrder>>,
+    /// Domains whose visitors find something wrong.
+    pub misled_visitors: Option<Vec<MisledVisitors>>,
     /// The last reports of the edges.
     pub edges: Option<Vec<EdgeReport>>,
     /// The key-encryption keys.
@@ -78,6 +80,15 @@ pub struct FailedOrder {
     pub reason: String,
 }
 
+/// Visitors of a domain find something wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MisledVisitors {
+    /// The domain.
+    pub domain: DomainPattern,
+    /// What they find.
+    pub text: String,
+}
+
 /// The report of an edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EdgeReport {
@@ -123,6 +134,7 @@ impl Snapshot {
             Code::CertificateExpiring => self.certificates.is_some(),
             Code::RenewalMissed => self.missed_renewals.is_some(),
             Code::OrderFailed => self.failed_orders.is_some(),
+            Code::VisitorsMisled => self.misled_visitors.is_some(),
             Code::DomainQuarantined | Code::DomainUnproven | Code::EdgeSilent => {
                 self.edges.is_some()
             }
@@ -170,6 +182,14 @@ pub fn evaluate(
         );
         let about = (&failed.account, &failed.domain);
         found.insert(id, of_domain(severity, text, about));
+    }
+    for misled in snapshot.misled_visitors.iter().flatten() {
+        let id = AlarmId::new(Code::VisitorsMisled, misled.domain.to_string());
+        let condition = Condition {
+            domain: Some(misled.domain.clone()),
+            ..of_operator(Severity::Warning, misled.text.clone())
+        };
+        found.insert(id, condition);
     }
     if let Some(edges) = &snapshot.edges {
         evaluate_edges(edges, &mut found);

@@ -163,6 +163,10 @@ fn conditions_of_edges_keys_disk_store_and_channels() {
     let failing = |minutes: i64| (NOW.plus_ms(-minutes * MINUTE), "503".to_owned());
     let snapshot = Snapshot {
         edges: Some([&edges[..], &[edge("p/5", true)]].concat()),
+        misled_visitors: Some(vec![MisledVisitors {
+            domain: domain("m.example"),
+            text: "m.example has no address".to_owned(),
+        }]),
         key_encryption: Some(keys),
         unlinked_audits: Some(BTreeMap::from([("linker".to_owned(), "off".to_owned())])),
         disk: Some(DiskUse {
@@ -186,6 +190,7 @@ fn conditions_of_edges_keys_disk_store_and_channels() {
          edge p/2: why; edge p/3: why; and at 2 more edges",
         "domain_unproven/u.example warning: not proven: u.example: edge p/1: why; \
          edge p/2: why; edge p/3: why; and at 2 more edges",
+        "visitors_misled/m.example warning: m.example has no address",
         &format!("edge_silent/p/5 warning: edge p/5 is silent since {NOW}"),
         "key_encryption_key_due/k1 warning: key k1 is due for rotation",
         "key_encryption_key_missing/k1 critical: 2 sealed records cannot be opened",

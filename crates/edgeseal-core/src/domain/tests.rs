@@ -1,4 +1,5 @@
 use super::*;
+use crate::certificate::{CertificateId, Digest, KeyAlgorithm};
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
 

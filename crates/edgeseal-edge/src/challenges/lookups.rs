@@ -3,16 +3,20 @@
 //! Any client can ask for any token of a domain. So, whatever clients send:
 //! - at most [`CONCURRENT`] lookups run at a time, and one starts every [`INTERVAL`] at most, after
 //!   a burst of [`BURST`]: the edge reads no more than 1 s ÷ 25 ms = 40 challenges a second;
-//! - a domain has at most [`PER_DOMAIN`] lookups without a result in a [`WINDOW`]: who floods one
-//!   domain does not take the turns of the others;
+//! - a network has at most [`PER_NETWORK`] lookups without a result in a [`WINDOW`], an eighth of
+//!   the turns: who floods from one network does not take the turns of the others;
+//! - a domain has at most [`PER_DOMAIN`] of them, half of the turns, for floods from many networks.
+//!   One network alone does not use them up;
 //! - a lookup, with the wait for its turn, has [`TIMEOUT`], and [`WAITING_MAX`] run or wait.
 //!
 //! What is not looked up is treated as unknown. Turns of clients that disconnect are lost, so that
 //! it gains nothing to disconnect.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
 
+use edgeseal_core::address::enclosing_networks;
 use edgeseal_store::Fault;
+use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::{
     sync::Semaphore,
@@ -25,9 +29,11 @@ const CONCURRENT: usize = 8;
 const INTERVAL: Duration = Duration::from_millis(25);
 /// Lookups that may start at once after a pause.
 const BURST: u32 = 8;
-/// Lookups of one domain that may run, or have found nothing, in a window. An authority asks from
-/// five places or so at once.
-const PER_DOMAIN: u32 = 10;
+/// Lookups from one network (a /24, or a /48 of IPv6) that may run, or have found nothing, in a
+/// window. An authority asks from five places or so at once, each in a network of its own.
+const PER_NETWORK: u32 = 5;
+/// The same of one domain.
+const PER_DOMAIN: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(1);
 /// Time limit for a lookup.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,12 +53,17 @@ pub(super) struct Lookups {
 struct Turns {
     /// When the next turn would be if there had been no pause.
     next: Instant,
-    /// By the id of the domain. Each turn adds to it, and drops what is older than the window, so it
-    /// has at most one entry for each turn of some seconds.
-    domains: HashMap<i64, Window>,
+    networks: Windows<IpNet>,
+    /// By the id of the domain.
+    domains: Windows<i64>,
 }
 
-/// The lookups of a domain since some moment.
+/// Lookups without a result, of each domain or network. Each turn adds to it, and drops what is
+/// older than the window, so it has at most one entry for each turn of some seconds.
+#[derive(Debug)]
+struct Windows<K>(HashMap<K, Window>);
+
+/// The lookups since some moment.
 #[derive(Debug)]
 struct Window {
     since: Instant,
@@ -75,25 +86,28 @@ impl Default for Lookups {
             running: Semaphore::new(CONCURRENT),
             turns: Mutex::new(Turns {
                 next: Instant::now(),
-                domains: HashMap::new(),
+                networks: Windows(HashMap::new()),
+                domains: Windows(HashMap::new()),
             }),
         }
     }
 }
 
 impl Lookups {
-    /// Runs `lookup` for the domain with this id, within the bounds.
+    /// Runs `lookup` for a client at `source`, of the domain with this id, within the bounds.
     pub(super) async fn run<T>(
         &self,
+        source: IpAddr,
         domain: i64,
         lookup: impl Future<Output = Result<Option<T>, Fault>>,
     ) -> Result<Option<T>, LookupError> {
         let deadline = Instant::now() + TIMEOUT;
+        let network = enclosing_networks(source).next();
         let _waiting = self
             .waiting
             .try_acquire()
             .map_err(|_| LookupError::TooMany)?;
-        let turn = self.turns.lock().take(domain, deadline);
+        let turn = self.turns.lock().take(network, domain, deadline);
         sleep_until(turn.ok_or(LookupError::TooMany)?).await;
         // Never closed: an error is a timeout.
         let Ok(Ok(_running)) = timeout_at(deadline, self.running.acquire()).await else {
@@ -103,48 +117,85 @@ impl Lookups {
         let found = found.unwrap_or(Err(Fault::new("read a challenge: the store is too slow")));
         let found = found.map_err(LookupError::Store)?;
         if found.is_some() {
-            self.turns.lock().discount(domain);
+            self.turns.lock().discount(network, domain);
         }
         Ok(found)
     }
 }
 
 impl Turns {
-    /// When a lookup of this domain may start; `None` if that is after its deadline, or if the
-    /// domain has too many.
-    fn take(&mut self, domain: i64, deadline: Instant) -> Option<Instant> {
+    /// When a lookup may start; `None` if that is after its deadline, or if the domain or the
+    /// network has too many.
+    fn take(&mut self, network: Option<IpNet>, domain: i64, deadline: Instant) -> Option<Instant> {
         let now = Instant::now();
-        let is_open = |window: &Window| now.saturating_duration_since(window.since) < WINDOW;
-        let open = self.domains.get(&domain).filter(|window| is_open(window));
         // A pause saves up the turns of one burst.
         let saved = now.checked_sub(INTERVAL * (BURST - 1));
         let turn = saved.map_or(self.next, |saved| saved.max(self.next));
-        if turn >= deadline || open.is_some_and(|window| window.count >= PER_DOMAIN) {
+        let is_flooding = network.is_some_and(|it| self.networks.open(&it, now) >= PER_NETWORK);
+        if turn >= deadline || is_flooding || self.domains.open(&domain, now) >= PER_DOMAIN {
             return None;
         }
         self.next = turn + INTERVAL;
-        self.domains.retain(|_, window| is_open(window));
-        let (since, count) = (turn.max(now), 0);
-        let window = self.domains.entry(domain);
-        window.or_insert(Window { since, count }).count += 1;
-        Some(turn.max(now))
+        let turn = turn.max(now);
+        if let Some(network) = network {
+            self.networks.add(network, turn, now);
+        }
+        self.domains.add(domain, turn, now);
+        Some(turn)
     }
 
     /// A lookup had a result.
-    fn discount(&mut self, domain: i64) {
-        if let Some(window) = self.domains.get_mut(&domain) {
+    fn discount(&mut self, network: Option<IpNet>, domain: i64) {
+        if let Some(network) = network {
+            self.networks.discount(&network);
+        }
+        self.domains.discount(&domain);
+    }
+}
+
+impl<K: Eq + Hash> Windows<K> {
+    /// The lookups in the present window.
+    fn open(&self, key: &K, now: Instant) -> u32 {
+        let window = self.0.get(key).filter(|window| window.is_open(now));
+        window.map_or(0, |window| window.count)
+    }
+
+    /// Adds a lookup that starts at `turn`.
+    fn add(&mut self, key: K, turn: Instant, now: Instant) {
+        self.0.retain(|_, window| window.is_open(now));
+        let (since, count) = (turn, 0);
+        let window = self.0.entry(key);
+        window.or_insert(Window { since, count }).count += 1;
+    }
+
+    fn discount(&mut self, key: &K) {
+        if let Some(window) = self.0.get_mut(key) {
             window.count = window.count.saturating_sub(1);
         }
     }
 }
 
+impl Window {
+    fn is_open(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < WINDOW
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        net::Ipv4Addr,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
     use futures_util::future::join_all;
 
     use super::*;
+
+    /// An address in a network of its own.
+    fn source(network: i64) -> IpAddr {
+        Ipv4Addr::from_bits((network as u32) << 8).into()
+    }
 
     async fn missing(_: &AtomicUsize) -> Result<Option<()>, Fault> {
         Ok(None)
@@ -154,7 +205,7 @@ mod tests {
     async fn a_flood_reads_forty_a_second_and_waits_two_seconds() {
         let (lookups, reads) = (Lookups::default(), AtomicUsize::new(0));
         let flood = (0..1000).map(|domain| {
-            lookups.run(domain, async {
+            lookups.run(source(domain), domain, async {
                 reads.fetch_add(1, Ordering::Relaxed);
                 missing(&reads).await
             })
@@ -172,7 +223,7 @@ mod tests {
         // The turns come back.
         sleep_until(Instant::now() + WINDOW).await;
         assert!(matches!(
-            lookups.run(1, async { Ok(Some(1)) }).await,
+            lookups.run(source(1), 1, async { Ok(Some(1)) }).await,
             Ok(Some(1))
         ));
     }
@@ -181,18 +232,42 @@ mod tests {
     async fn a_domain_that_is_flooded_leaves_turns_to_the_others() {
         let lookups = Lookups::default();
         let mut read = 0;
-        for _ in 0..1000 {
-            let result = lookups.run(1, async { Ok(None::<()>) }).await;
+        for network in 0..1000 {
+            let nothing = async { Ok(None::<()>) };
+            let result = lookups.run(source(network), 1, nothing).await;
             read += u32::from(result.is_ok());
         }
         assert_eq!(read, PER_DOMAIN);
         // Those that find something are not counted.
         for _ in 0..3 * PER_DOMAIN {
-            let found = lookups.run(2, async { Ok(Some(())) }).await;
+            let found = lookups.run(source(2000), 2, async { Ok(Some(())) }).await;
             assert!(matches!(found, Ok(Some(()))), "{found:?}");
         }
         sleep_until(Instant::now() + WINDOW).await;
-        assert!(lookups.run(1, async { Ok(None::<()>) }).await.is_ok());
+        let nothing = lookups.run(source(1), 1, async { Ok(None::<()>) });
+        assert!(nothing.await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_that_floods_many_domains_leaves_turns_to_the_others() {
+        let lookups = Lookups::default();
+        for (many, other) in [
+            (["192.0.2.1", "192.0.2.200"], "198.51.100.1"),
+            (["2001:db8:1::1", "2001:db8:1:ffff::1"], "2001:db8:2::1"),
+        ] {
+            let mut read = 0;
+            for domain in 0..1000 {
+                let source = many[domain as usize % 2].parse().unwrap();
+                let result = lookups.run(source, domain, async { Ok(None::<()>) }).await;
+                read += u32::from(result.is_ok());
+            }
+            assert_eq!(read, PER_NETWORK);
+            let other = other.parse().unwrap();
+            for domain in 0..3 * i64::from(PER_NETWORK) {
+                let found = lookups.run(other, domain, async { Ok(Some(())) }).await;
+                assert!(matches!(found, Ok(Some(()))), "{found:?}");
+            }
+        }
     }
 
     /// Counts what runs, until it is dropped.
@@ -209,7 +284,7 @@ mod tests {
         let (lookups, began) = (Lookups::default(), Instant::now());
         let running = AtomicUsize::new(0);
         let hanging = (0..20).map(|domain| {
-            lookups.run(domain, async {
+            lookups.run(source(domain), domain, async {
                 let before = running.fetch_add(1, Ordering::Relaxed);
                 let _running = Running(&running);
                 assert!(before < CONCURRENT);
@@ -219,7 +294,7 @@ mod tests {
         let results = join_all(hanging).await;
         assert_eq!(began.elapsed(), TIMEOUT);
         assert!(results.iter().all(Result::is_err));
-        let found = lookups.run(1, async { Ok(Some(())) }).await;
+        let found = lookups.run(source(1), 1, async { Ok(Some(())) }).await;
         assert!(matches!(found, Ok(Some(()))), "it has recovered");
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use edgeseal_core::{DomainPattern, delivery::DeliveryConfig};
 use edgeseal_store::{Catalog, Keyring, Revision, memory::MemoryStore};
@@ -7,6 +7,7 @@ use super::*;
 use crate::served_domain::Https;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const SOON: Timestamp = NOW.plus_ms(1000);
 
 fn challenges(domains: &[&str]) -> Challenges {
@@ -45,7 +46,8 @@ fn insert(into: &Challenges, challenge: &ChallengeRecord) {
 
 async fn answer(of: &Challenges, host: &str, token: &str) -> Option<KeyAuthorization> {
     let token = Token::parse(token).unwrap();
-    of.http_01(&Host::parse(host).unwrap(), &token).await
+    of.http_01(&Host::parse(host).unwrap(), &token, CLIENT)
+        .await
 }
 
 #[tokio::test]
@@ -79,7 +81,10 @@ async fn challenges_are_replaced_withdrawn_and_listed() {
     let challenges = challenges(&[]);
     insert(&challenges, &certificate("xn--bcher-kva.com", "one"));
     insert(&challenges, &certificate("xn--bcher-kva.com", "two"));
-    let found = challenges.tls_alpn_01("XN--bcher-kva.com").await.unwrap();
+    let found = challenges
+        .tls_alpn_01("XN--bcher-kva.com", CLIENT)
+        .await
+        .unwrap();
     assert_eq!(found.digest, authorization("two").digest());
     // One that does not belong to its key replaces nothing by itself.
     let key = certificate("xn--bcher-kva.com", "two").key();
@@ -87,8 +92,11 @@ async fn challenges_are_replaced_withdrawn_and_listed() {
         key.clone(),
         &record::encode(&certificate("b.com", "x")).unwrap(),
     );
-    assert_eq!(challenges.tls_alpn_01("xn--bcher-kva.com").await, None);
-    assert_eq!(challenges.tls_alpn_01("b.com").await, None);
+    assert_eq!(
+        challenges.tls_alpn_01("xn--bcher-kva.com", CLIENT).await,
+        None
+    );
+    assert_eq!(challenges.tls_alpn_01("b.com", CLIENT).await, None);
 
     insert(&challenges, &page("a.com", "one", SOON));
     insert(&challenges, &page("a.com", "two", SOON));
@@ -117,7 +125,7 @@ async fn a_missing_challenge_of_a_domain_is_read_from_the_store() {
     challenges.set_source(Some(store));
     assert!(answer(&challenges, "a.com", "one").await.is_some());
     assert!(answer(&challenges, "x.b.com", "two").await.is_some());
-    assert!(challenges.tls_alpn_01("x.b.com").await.is_some());
+    assert!(challenges.tls_alpn_01("x.b.com", CLIENT).await.is_some());
     let other_hosts = [("a.com", "two"), ("c.com", "three"), ("y.b.com", "two")];
     for (host, token) in other_hosts {
         assert_eq!(
@@ -126,7 +134,7 @@ async fn a_missing_challenge_of_a_domain_is_read_from_the_store() {
             "{host} {token}"
         );
     }
-    assert!(challenges.tls_alpn_01("a.com").await.is_none());
+    assert!(challenges.tls_alpn_01("a.com", CLIENT).await.is_none());
     assert_eq!(
         challenges.held.read().len(),
         0,

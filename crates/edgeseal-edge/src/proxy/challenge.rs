@@ -5,6 +5,8 @@
 //! follow redirects, so HTTPS responds too. A token that is unknown here goes the way of all other
 //! requests: an ACME client at the origin may be waiting for it.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use edgeseal_core::challenge::Token;
 use http::{HeaderValue, Method, Request, Response, header};
@@ -16,6 +18,7 @@ use crate::{challenges::Challenges, index::Host};
 pub(super) async fn response<B>(
     challenges: &Challenges,
     request: &Request<B>,
+    client: IpAddr,
 ) -> Option<Response<ResponseBody>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return None;
@@ -23,7 +26,7 @@ pub(super) async fn response<B>(
     let token = Token::of_path(request.uri().path())?;
     let authority = route::authority(request).ok()?;
     let host = Host::parse(authority.host())?;
-    let key_authorization = Box::pin(challenges.http_01(&host, &token)).await?;
+    let key_authorization = Box::pin(challenges.http_01(&host, &token, client)).await?;
     let content = Bytes::copy_from_slice(key_authorization.as_str().as_bytes());
     let mut response = Response::new(ResponseBody::fixed(content));
     let headers = response.headers_mut();

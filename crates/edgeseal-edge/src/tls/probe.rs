@@ -50,6 +50,16 @@ pub enum ProbeResult {
     UnrecognizedName,
 }
 
+/// The chain that a handshake showed, or a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbedChain {
+    /// The leaf, and what came with it; the handshake signature proved that the leaf's key is in
+    /// use.
+    Chain(CertificateDer<'static>, Vec<CertificateDer<'static>>),
+    /// The fatal alert `unrecognized_name`.
+    UnrecognizedName,
+}
+
 /// Why a handshake showed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
@@ -85,6 +95,17 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`] if the handshake showed nothing.
     pub async fn probe(&self, host: &str, offer: OfferedKeys) -> Result<ProbeResult, ProbeError> {
+        Ok(match self.chain(host, offer).await? {
+            ProbedChain::Chain(leaf, _) => ProbeResult::Leaf(Digest::of(&leaf)),
+            ProbedChain::UnrecognizedName => ProbeResult::UnrecognizedName,
+        })
+    }
+
+    /// As [`probe`](Self::probe); the whole chain.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the handshake showed nothing.
+    pub async fn chain(&self, host: &str, offer: OfferedKeys) -> Result<ProbedChain, ProbeError> {
         const PATIENCE: Duration = Duration::from_secs(5);
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| ProbeError::Name(host.to_owned()))?;
@@ -103,18 +124,15 @@ impl Probe {
         let stream = match timeout(PATIENCE, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) if is_unrecognized_name(&error) => {
-                return Ok(ProbeResult::UnrecognizedName);
+                return Ok(ProbedChain::UnrecognizedName);
             }
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => return Err(ProbeError::TimedOut),
         };
-        let leaf = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(<[_]>::first);
-        leaf.map(|leaf| ProbeResult::Leaf(Digest::of(leaf)))
-            .ok_or_else(|| io::Error::other("the listener showed no certificate").into())
+        match stream.get_ref().1.peer_certificates() {
+            Some([leaf, rest @ ..]) => Ok(ProbedChain::Chain(leaf.clone(), rest.to_vec())),
+            _ => Err(io::Error::other("the listener showed no certificate").into()),
+        }
     }
 }
 

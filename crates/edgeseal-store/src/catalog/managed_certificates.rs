@@ -29,10 +29,11 @@ impl Catalog {
             .await
     }
 
-    /// The private key (PKCS#8 DER) of an order in progress.
+    /// The private key (PKCS#8 DER) of an order in progress; `None` also if it does not open, since
+    /// the order cannot go on then either.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed or the key does not open.
+    /// A [`Fault`] if the store failed.
     pub async fn order_key(
         &self,
         managed: &ManagedCertificate,
@@ -43,12 +44,14 @@ impl Catalog {
             return Ok(None);
         };
         let opened = self.keyring.open_text(&row.sealed_key, &key);
-        opened
-            .map(Some)
-            .map_err(Fault::of("unseal the key of an order"))
+        let opened = opened.inspect_err(|error| {
+            let error: &dyn std::error::Error = error;
+            tracing::error!(key = %key, error, "the key of an order does not open");
+        });
+        Ok(opened.ok())
     }
 
-    /// Changes the state of a managed certificate, and stores the private key of an order (PKCS#8
+    /// Changes the state of a managed certificate, and stores the private keys of orders (PKCS#8
     /// DER), sealed; deletes keys that no order has any more. Returns the new state, or `None` if
     /// there is none or it is another domain's. Not audited: what was asked for is.
     ///
@@ -57,7 +60,7 @@ impl Catalog {
     pub async fn update_managed_certificate(
         &self,
         (name, environment, domain_id): (&DomainPattern, Environment, i64),
-        key: Option<(KeyType, &Secret)>,
+        keys: &[(KeyType, Secret)],
         change: impl Fn(&mut ManagedCertificate) + Send + Sync,
     ) -> Result<Option<ManagedCertificate>, Fault> {
         let holder = Key::managed_certificate(name, environment);
@@ -77,8 +80,8 @@ impl Catalog {
                 expect: vec![Expect::same_as(holder.clone(), Some(&entry))],
                 write: vec![Write::put(holder.clone(), record::encode(&after)?)],
             };
-            if let Some((key_type, private_key)) = key {
-                let key = Key::order_key(name, environment, key_type);
+            for (key_type, private_key) in keys {
+                let key = Key::order_key(name, environment, *key_type);
                 let sealed_key = self.keyring.seal_text(private_key, &key);
                 let value = record::encode(&OrderKeyRecord { sealed_key })?;
                 txn.write.push(Write::put(key, value));

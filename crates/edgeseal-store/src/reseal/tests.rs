@@ -151,11 +151,9 @@ async fn add_order(catalog: &Catalog) {
         Ok::<_, ChangeError<OverQuota>>((draft, ()))
     });
     made.await.unwrap();
-    let (of, key) = (
-        (&domain, Environment::Production, 1),
-        Secret::new(b"key of an order".to_vec()),
-    );
-    let updated = catalog.update_managed_certificate(of, Some((KeyType::P256, &key)), |_| {});
+    let of = (&domain, Environment::Production, 1);
+    let keys = [(KeyType::P256, Secret::new(b"key of an order".to_vec()))];
+    let updated = catalog.update_managed_certificate(of, &keys, |_| {});
     assert!(updated.await.unwrap().is_some());
 }
 

@@ -15,7 +15,10 @@ use edgeseal_core::{
 use edgeseal_store::{Catalog, Fault, audit_linker::Tampered, record::EdgeRecord, reseal};
 use tokio::sync::watch;
 
-use super::{certificates::ServedCertificates, orders::FailedOrders, renewals::MissedRenewals};
+use super::{
+    certificates::ServedCertificates, orders::FailedOrders, renewals::MissedRenewals,
+    visitors::VisitorsOfDomains,
+};
 use crate::{error_chain::error_chain, revocable_store::RevocableStore};
 
 const DAY_MS: i64 = 86_400_000;
@@ -49,6 +52,7 @@ pub(super) struct Observed {
     pub(super) certificates: ServedCertificates,
     orders: FailedOrders,
     renewals: MissedRenewals,
+    visitors: VisitorsOfDomains,
 }
 
 impl Observed {
@@ -93,6 +97,8 @@ impl Observed {
         snapshot.certificates = Some(certificates.due(now).cloned().collect());
         self.orders.refresh(catalog, interval).await?;
         snapshot.failed_orders = Some(self.orders.failed());
+        self.visitors.refresh(catalog, interval).await?;
+        snapshot.misled_visitors = Some(self.visitors.misled());
         self.renewals.refresh(catalog, interval, now).await?;
         snapshot.missed_renewals = Some(self.renewals.missed());
         Ok(())

@@ -170,10 +170,15 @@ fn show_one(domain: &str, info: &Value) -> Result<(), CliError> {
         "CertUpdateTime",
         "Status",
         "OrderFailure",
+        "OutsideStatus",
+        "OutsideDetail",
+        "OutsideTime",
     ];
     let is_ordered = info["CertType"] == "free" || info["Status"] != "success";
     let shown = shown.into_iter().filter(|name| match *name {
-        "Companion" | "OrderFailure" => info.get(name).is_some(),
+        "Companion" | "OrderFailure" | "OutsideStatus" | "OutsideDetail" | "OutsideTime" => {
+            info.get(name).is_some()
+        }
         "Status" => is_ordered && info.get(name).is_some(),
         _ => true,
     });

@@ -190,6 +190,12 @@ settings! {
         alarm_interval_ms: Millis = millis(60_000), "Time between two evaluations of [what raises alarms](alarms.md)";
         kek_max_age_days: u32 = 400, "Age at which a key-encryption key raises an alarm until it is [rotated](../operate/keys.md); 0: never", unit: Some("days");
     }
+    "Outside check" {
+        outside_check: Text<bool> = Text(false), "Whether to look regularly at [what visitors find](../operate/outside.md): where names lead, and which certificate is there";
+        outside_check_addresses: Vec<Text<IpNet>> = Vec::new(), "Public addresses at which visitors reach the edges";
+        outside_check_port: u16 = 443, "Port at which they do";
+        outside_check_interval_ms: Millis = millis(3_600_000), "Time in which all domains are looked at once";
+    }
     "Logs and audit" {
         log_format: Text<LogFormat> = Text(LogFormat::Auto), "Format of the log; `auto`: text on a terminal, else JSON", flag: Some("--log-format FORMAT");
         access_log: Option<String> = None, "`\"stdout\"` or a file: [one JSON object per request](logs.md#access-log)", is_in_readme: true;

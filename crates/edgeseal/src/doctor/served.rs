@@ -12,7 +12,7 @@ use super::{
     DoctorError, ExamineOptions, RESTORE, Report,
     expected::{self, ExpectedLeaves, ExpectedState},
 };
-use crate::{clock, config::Config, node::Addresses};
+use crate::{clock, config::Config, node::Addresses, outside::findings};
 
 /// Concurrent handshakes: few, so that clients are not slowed down.
 const CONCURRENT_HANDSHAKES: usize = 8;
@@ -43,7 +43,7 @@ pub(super) async fn examine(
         );
         return Ok(());
     };
-    check_edge_reports(config, report).await?;
+    check_reports(config, report).await?;
     let expects_header = !config.proxy_protocol_from.is_empty();
     let probe = match Probe::new(addresses.https, expects_header) {
         Ok(probe) => Arc::new(probe),
@@ -156,16 +156,27 @@ fn probe_host(
     hosts.into_iter().find(free)
 }
 
-/// Checks the reports of the edges.
-async fn check_edge_reports(config: &Config, report: &mut Report) -> Result<(), DoctorError> {
+/// Checks the reports of the edges, and what visitors found.
+async fn check_reports(config: &Config, report: &mut Report) -> Result<(), DoctorError> {
     let view: Arc<dyn Store> = Arc::new(open_store(config)?);
-    // Reports are not sealed.
+    // Nothing of this is sealed.
     let keyring = Keyring::parse(&Keyring::generate()).ok();
     let Some(keyring) = keyring else {
         return Ok(());
     };
+    let catalog = Catalog::new(view, keyring);
+    for (domain, found) in findings(&catalog, REPORTED_MAX).await? {
+        let what = format!(
+            "{domain}: seen from outside at {}: {}",
+            found.at, found.text
+        );
+        report.warning(
+            what,
+            "look at the DNS, and at what is in front of the edges",
+        );
+    }
     let now = clock::now();
-    for edge in Catalog::new(view, keyring).edges().await? {
+    for edge in catalog.edges().await? {
         let id = format!("{}/{}", edge.group, edge.id);
         if edge.is_silent(now) {
             let what = format!("edge {id} is silent since {}", edge.at);

@@ -21,6 +21,7 @@ use crate::{
     config::Config,
     error_chain::error_chain,
     kek::KekRotator,
+    outside::OutsideCheck,
     retention,
     revocable_store::RevocableStore,
     sockets::{SocketRole, Sockets},
@@ -123,6 +124,9 @@ impl ControlPlane {
                 context.reissue_planner = Some(planner);
                 tasks.push(orders);
             }
+            let check = OutsideCheck::new(config, node.settings.ownership_verifier.clone())?;
+            let stop = shutdown_signal(shutdown_rx.clone());
+            tasks.extend(check.map(|check| tokio::spawn(check.run(catalog, stop))));
         }
         if store_available {
             tasks.push(tokio::spawn(async move {

@@ -6,7 +6,8 @@ use edgeseal_store::{open::OpenError, seal::MissingKey};
 
 use crate::{
     alarms::ChannelError, api_tls::ApiTlsError, bootstrap::BootstrapError, config::ConfigError,
-    data_lock::DataLockError, handover::HandoverError, private_files::PrivateFileError,
+    data_lock::DataLockError, handover::HandoverError, outside::OutsideError,
+    private_files::PrivateFileError,
 };
 
 /// Why a node cannot start.
@@ -54,6 +55,9 @@ pub(crate) enum StartError {
     /// A channel for alarms cannot be set up.
     #[error(transparent)]
     Alarms(#[from] ChannelError),
+    /// Domains cannot be looked at from outside.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
     /// The edge cannot start.
     #[error(transparent)]
     Edge(#[from] edgeseal_edge::StartError),

@@ -38,7 +38,7 @@ const SHOWN: &[&str] = &[
     "edgeseal_tls_sessions_total",
     "edgeseal_unproven_domains",
 ];
-/// Series that appear only after failures.
+/// Series that appear only after failures, or with other settings.
 const FAILURES: &[&str] = &[
     "edgeseal_alarm_deliveries_total",
     "edgeseal_accept_failures_total",
@@ -51,6 +51,7 @@ const FAILURES: &[&str] = &[
     "edgeseal_api_warnings_total",
     "edgeseal_audit_dropped_total",
     "edgeseal_origin_failures_total",
+    "edgeseal_outside_checks_total",
     "edgeseal_log_lines_lost_total",
     "edgeseal_memory_pressure",
     "edgeseal_proof_clock_skew_total",

@@ -38,6 +38,7 @@ mod log;
 mod malformed;
 mod model_based;
 mod origins;
+mod outside;
 mod ownership;
 mod permissions;
 mod proxy_header;

@@ -241,3 +241,54 @@ async fn a_command_is_not_run_for_a_name_that_the_owner_chose() {
     assert_eq!(script.wrote("calls"), "");
     assert_eq!(stored.notes().await, 0);
 }
+
+#[tokio::test]
+async fn a_child_that_a_command_leaves_behind_is_not_waited_for() {
+    let dns = dns().await;
+    let stored = Stored::new();
+    let script = Script::new(
+        "test -z \"$1\" || { echo \"$CERTBOT_AUTH_OUTPUT\" >output; exit 0; }\n\
+         printf 'record\\0 17\\n'; sleep 60 & echo $! >pid",
+    );
+    let command = script.path().display().to_string();
+    let cleanup = Some(format!("{command} again"));
+    let timeout = Duration::from_secs(20);
+    let hook = CommandHook::new(HookStyle::Certbot, command, cleanup, timeout);
+    let solver = with_hook(&stored, hook, &dns);
+    solver.publish(&[APEX]).await.unwrap();
+    assert!(runs(&script.wrote("pid")), "it may go on");
+    // A variable cannot contain NUL.
+    solver.withdraw(&[APEX]).await.unwrap();
+    assert_eq!(script.wrote("output"), "record 17\n");
+    let pid = script.wrote("pid").trim().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_removed_before_it_is_published_again() {
+    let stored = Stored::new();
+    let script = Script::new(
+        "echo \"${1-publish} $EDGESEAL_CHALLENGE_RECORD $CERTBOT_AUTH_OUTPUT\" >>calls; \
+         wc -l <calls",
+    );
+    let mut expected = String::new();
+    for (target, calls) in [
+        ("1.example.net.", "publish 1.example.net. \n"),
+        (
+            "2.example.net.",
+            "again 1.example.net. 1\npublish 2.example.net. \n",
+        ),
+    ] {
+        let dns = DnsServer::start().await;
+        dns.add_cname("_acme-challenge.example.com", target.trim_end_matches('.'))
+            .await;
+        dns.add_txt(target.trim_end_matches('.'), &[APEX.value])
+            .await;
+        let solver = with_hook(&stored, script.hook(HookStyle::Certbot), &dns);
+        solver.publish(&[APEX]).await.unwrap();
+        expected.push_str(calls);
+        assert_eq!(script.wrote("calls"), expected);
+    }
+    assert_eq!(stored.notes().await, 1);
+}

@@ -155,3 +155,23 @@ async fn a_server_without_the_record_is_named() {
         [""; 0]
     );
 }
+
+/// The owner of a zone decides how many servers it has.
+#[tokio::test]
+async fn of_very_many_servers_and_addresses_the_first_are_asked() {
+    let mut records = String::new();
+    for server in 0..40 {
+        records.push_str(&format!("@ NS ns{server}\n"));
+        for address in 1..=6 {
+            records.push_str(&format!("ns{server} A 127.0.{server}.{address}\n"));
+        }
+    }
+    let server = NameServer::start(&[("example.com", &records)], &[]).await;
+    let client = DnsClient::resolver(Some(server.address));
+    let zone = absolute("example.com").unwrap();
+    let servers = client.name_servers(&zone, 53).await.unwrap();
+    assert_eq!(servers.len(), 16);
+    // The first NS record is the fixture's own, which has one address.
+    let addresses = servers.iter().map(|(_, addresses)| addresses.len());
+    assert_eq!(addresses.max(), Some(4));
+}

@@ -1,10 +1,11 @@
 //! `DescribeDomainCertificateInfo`: the certificates bound to one domain.
 
 use edgeseal_core::{
-    Timestamp,
+    DomainPattern, Timestamp,
     certificate::CertificateId,
     domain::{Domain, Environment},
     managed_certificate::{ManagedCertificate, OrderStatus},
+    outside::{Observation, Verdict},
 };
 use edgeseal_store::{Catalog, Fault, record::CertificateSource};
 use serde::Serialize;
@@ -81,10 +82,44 @@ pub(in crate::ops) struct BoundCertificate {
     /// An addition of Edgeseal: `ok`, `mismatch`, `expired` or `expire_soon`, as in
     /// `DescribeCdnHttpsDomainList`.
     pub(in crate::ops) cert_status: &'static str,
+    /// From what visitors found last; `ok` if nobody has looked.
     pub(in crate::ops) domain_cname_status: &'static str,
+    /// An addition of Edgeseal: what visitors found last, in a word and in a sentence, and when;
+    /// absent if nobody has looked.
+    #[serde(flatten)]
+    pub(in crate::ops) outside: Option<OutsideView>,
     /// An addition of Edgeseal: `true` for the companion; otherwise absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::ops) companion: Option<&'static str>,
+}
+
+/// What visitors of a domain found last.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::ops) struct OutsideView {
+    outside_status: &'static str,
+    outside_detail: String,
+    outside_time: String,
+}
+
+impl OutsideView {
+    fn of(found: Observation) -> Self {
+        Self {
+            outside_status: found.verdict.as_str(),
+            outside_detail: found.text,
+            outside_time: found.at.to_string(),
+        }
+    }
+}
+
+/// `DomainCnameStatus` of a domain.
+fn cname_status(domain: &Domain, verdict: Verdict) -> &'static str {
+    let registrable = domain.name.registrable_domain();
+    match &domain.name {
+        _ if !verdict.is_elsewhere() => "ok",
+        DomainPattern::Exact(name) if *name == registrable => "top_domain_cname_error",
+        _ => "cname_error",
+    }
 }
 
 impl DomainReply for Reply {
@@ -176,6 +211,14 @@ impl BoundCertificate {
                 ..found
             }));
         }
+        if let Some(found) = catalog.observation(domain).await? {
+            let status = cname_status(domain, found.verdict);
+            let view = OutsideView::of(found);
+            for bound in &mut all {
+                bound.domain_cname_status = status;
+                bound.outside = Some(view.clone());
+            }
+        }
         if let Some(managed) = managed(catalog, domain).await? {
             let status = order_status(&managed, all.first().map(|primary| primary.cert_type));
             for bound in &mut all {
@@ -215,6 +258,7 @@ impl BoundCertificate {
             order_failure: None,
             cert_status,
             domain_cname_status: "ok",
+            outside: None,
             companion: None,
         }))
     }

@@ -1,6 +1,12 @@
 //! `DescribeDomainCname`: whether clients' DNS points to the edge. Queries the DNS on each call.
+//!
+//! A name may lead to the edges without a CNAME record: a root domain cannot have one. Whether it
+//! does is known from what visitors found last.
 
-use edgeseal_core::{AccountId, DomainPattern};
+use edgeseal_core::{
+    AccountId, DomainPattern,
+    outside::{Observation, Verdict},
+};
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
@@ -8,6 +14,7 @@ use super::{domain_list_error::DomainListError, domain_lookup, wire_names::cname
 use crate::{
     authorize::Authorized,
     context::Context,
+    error::StoreError,
     operation::{Input, Operation, Success},
 };
 
@@ -53,12 +60,16 @@ impl Operation for DescribeDomainCname {
         call: &Authorized,
         names: Vec<DomainPattern>,
     ) -> Result<Success<Reply>, DomainListError> {
+        let mut found = Vec::new();
         for name in &names {
-            domain_lookup::find(&context.catalog, call.account(), name).await?;
+            let domain = domain_lookup::find(&context.catalog, call.account(), name).await?;
+            let observed = context.catalog.observation(&domain).await;
+            found.push(observed.map_err(StoreError::from)?);
         }
         // Eight at a time, so that few timeouts of unresponsive DNS servers add up.
         let account = call.account();
-        let rows = names.iter().map(|name| Row::of(context, account, name));
+        let rows = names.iter().zip(found);
+        let rows = rows.map(|(name, found)| Row::of(context, account, name, found));
         let rows: Vec<_> = rows.collect();
         let data = stream::iter(rows).buffered(8).collect().await;
         Ok(Success::read(Reply {
@@ -68,19 +79,32 @@ impl Operation for DescribeDomainCname {
 }
 
 impl Row {
-    async fn of(context: &Context, account: &AccountId, name: &DomainPattern) -> Self {
+    async fn of(
+        context: &Context,
+        account: &AccountId,
+        name: &DomainPattern,
+        observed: Option<Observation>,
+    ) -> Self {
         let wanted = cname(name, &context.settings.cname_suffix);
         let found = match &context.settings.ownership_verifier {
             Some(check) => check.verify_cname(account, name, &wanted).await,
             None => Err("this machine has no DNS server to query".to_owned()),
         };
-        let (status, passed) = if found.is_ok() { (0, "yes") } else { (1, "no") };
+        let reached = observed.filter(|it| it.verdict.reaches_edges());
+        let (status, passed, err_msg) = match (found, reached) {
+            (Err(why), None) => (1, "no", why),
+            // A wrong certificate is no fault of the CNAME, but worth telling.
+            (_, reached) => {
+                let wrong = reached.filter(|it| it.verdict != Verdict::Ok);
+                (0, "yes", wrong.map(|it| it.text).unwrap_or_default())
+            }
+        };
         Self {
             domain: name.to_string(),
             cname: wanted,
             status,
             passed,
-            err_msg: found.err().unwrap_or_default(),
+            err_msg,
         }
     }
 }

@@ -8,7 +8,10 @@ use edgeseal_core::{
     certificate::{Certificate, validate_upload},
     domain::{Binding, Domain, DomainState, Environment, Origin},
 };
-use edgeseal_store::{Revision, catalog::ChangeError};
+use edgeseal_store::{
+    Revision,
+    catalog::{ChangeError, Draft},
+};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -101,6 +104,8 @@ impl Operation for ImportCertificate {
     type Reply = Imported;
     type Error = Error;
 
+    const HAS_DRY_RUN: bool = true;
+
     fn parse(Input { params, domains }: Input<'_>) -> Result<Params, Error> {
         let names = domains.names().map_err(DomainListError::from)?;
         let origins = params
@@ -119,10 +124,6 @@ impl Operation for ImportCertificate {
             key: Zeroizing::new(key.to_owned()),
             dry_run,
         })
-    }
-
-    fn is_dry_run(input: Input<'_>) -> bool {
-        dry_run::is_requested(input.params)
     }
 
     async fn run(
@@ -153,40 +154,69 @@ impl Operation for ImportCertificate {
             (Some(name), None) => return Err(not_found(name).into()),
             (_, origins) => origins.unwrap_or_default(),
         };
-        let warnings: Vec<Warning> = certificate.warnings.iter().map(Warning::from).collect();
-        if params.dry_run {
-            return Ok(Success::read(reply).with_warnings(warnings));
+        if to_bind.is_empty() {
+            let warnings = certificate.warnings.iter().map(Warning::from).collect();
+            let revision = match params.dry_run {
+                true => None,
+                false => Some(newest(context, &params.names).await?),
+            };
+            return Ok(success(reply, revision, warnings));
         }
-        let (revision, warnings) = if to_bind.is_empty() {
-            (newest(context, &params.names).await?, warnings)
-        } else {
-            let missing = add_cdn_domain::Params::web(missing, origins);
-            import(context, call, &missing, &to_bind, certificate).await?
+        let import = &Import {
+            context,
+            call,
+            missing: add_cdn_domain::Params::web(missing, origins),
+            to_bind,
+            source: CertificateInput::Upload(Box::new(UploadedCertificate::unnamed(certificate))),
         };
-        Ok(Success::changed_with(reply, revision, Some(PRODUCTION)).with_warnings(warnings))
+        add_cdn_domain::check_ownership(context, call, import.missing.names()).await?;
+        let catalog = &context.catalog;
+        let (revision, warnings) = if params.dry_run {
+            let decided = catalog.dry_run(call.now(), |draft| import.run_in(draft));
+            (
+                None,
+                decided.await.map_err(from_change_error::<Error, Error>)?,
+            )
+        } else {
+            let imported = catalog.transact(&call.audit, |draft| import.run_in(draft));
+            let committed = imported.await.map_err(from_change_error::<Error, Error>)?;
+            (Some(committed.revision), committed.value)
+        };
+        Ok(success(reply, revision, warnings))
     }
 }
 
-/// Adds missing domains and binds the certificate, in one commit.
-async fn import(
-    context: &Context,
-    call: &Authorized,
-    missing: &add_cdn_domain::Params,
-    to_bind: &[DomainPattern],
-    certificate: Certificate,
-) -> Result<(Revision, Vec<Warning>), Error> {
-    add_cdn_domain::check_ownership(context, call, missing.names()).await?;
-    let source = &CertificateInput::Upload(Box::new(UploadedCertificate::unnamed(certificate)));
-    let imported = context
-        .catalog
-        .transact(&call.audit, |mut draft| async move {
-            let added = add_cdn_domain::add_in(&mut draft, context, call, missing).await;
-            added.map_err(map_change_error)?;
-            let bound = set_certificate::bind_in(draft, context, call, to_bind, source).await;
-            bound.map_err(map_change_error)
-        });
-    let committed = imported.await.map_err(from_change_error::<Error, Error>)?;
-    Ok((committed.revision, committed.value))
+/// The result of an import; without a revision, of a dry run.
+fn success(
+    reply: Imported,
+    revision: Option<Revision>,
+    warnings: Vec<Warning>,
+) -> Success<Imported> {
+    let done = match revision {
+        Some(revision) => Success::changed_with(reply, revision, Some(PRODUCTION)),
+        None => Success::read(reply),
+    };
+    done.with_warnings(warnings)
+}
+
+/// Missing domains, and the certificate that is bound to them and to others.
+struct Import<'a> {
+    context: &'a Context,
+    call: &'a Authorized,
+    missing: add_cdn_domain::Params,
+    to_bind: Vec<DomainPattern>,
+    source: CertificateInput,
+}
+
+impl Import<'_> {
+    /// Adds and binds inside a transaction; returns the warnings.
+    async fn run_in(&self, mut draft: Draft) -> Result<(Draft, Vec<Warning>), ChangeError<Error>> {
+        let (context, call) = (self.context, self.call);
+        let added = add_cdn_domain::add_in(&mut draft, context, call, &self.missing).await;
+        added.map_err(map_change_error)?;
+        let bound = set_certificate::bind_in(draft, context, call, &self.to_bind, &self.source);
+        bound.await.map_err(map_change_error)
+    }
 }
 
 /// Converts the error of a step into the error of the whole change.

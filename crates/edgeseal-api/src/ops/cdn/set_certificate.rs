@@ -39,6 +39,7 @@ use crate::{
 
 pub(super) use binding_warnings::{new_binding_warnings, replaced_binding_warnings};
 pub(crate) use error::Error;
+use order::Order;
 pub(super) use params::BindingRole;
 use params::Params;
 use source::Reference;
@@ -75,10 +76,16 @@ async fn set_from_params(
         let role = params.binding_role()?;
         if params.is_order()? {
             order::check(context, names, role)?;
-            if dry_run {
-                return Ok(Success::read(EmptyReply {}).with_warnings(Vec::from_iter(unknown)));
-            }
-            return order::request(context, call, names, environment, unknown.as_slice()).await;
+            let order = Order {
+                call,
+                names,
+                environment,
+                warnings: unknown.as_slice(),
+            };
+            return match dry_run {
+                true => order.dry_run(context).await,
+                false => order.place(context).await,
+            };
         }
         if params.uploads_to_cas() {
             call.check_in_cas(context, UPLOAD).await?;

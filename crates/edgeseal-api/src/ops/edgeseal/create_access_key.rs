@@ -50,7 +50,6 @@ impl Operation for CreateAccessKey {
             },
             change,
             warnings: Vec::new(),
-            dry_run: false,
         })
     }
 }

@@ -196,7 +196,6 @@ impl SessionParams {
             reply: opened,
             change,
             warnings: Vec::new(),
-            dry_run: false,
         })
     }
 }

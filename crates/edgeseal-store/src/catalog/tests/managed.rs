@@ -34,10 +34,10 @@ async fn change_managed(
         Ok::<_, Never>((draft, ()))
     });
     changed.await.unwrap();
-    let key = Secret::new(b"a key".to_vec());
+    let keys = [(KeyType::P256, Secret::new(b"a key".to_vec()))];
     for managed in put {
         let of = (&managed.domain, managed.environment, managed.domain_id);
-        let stored = catalog.update_managed_certificate(of, Some((KeyType::P256, &key)), |_| {});
+        let stored = catalog.update_managed_certificate(of, &keys, |_| {});
         assert!(stored.await.unwrap().is_some());
     }
 }

@@ -45,35 +45,58 @@ pub(super) fn check(
 }
 
 /// Has the certificates of all of these domains managed from now on, or of none.
-///
-/// # Errors
-/// [`Error`] of the first domain that has one.
-pub(super) async fn request(
-    context: &Context,
-    call: &Authorized,
-    names: &[DomainPattern],
-    environment: Environment,
-    warnings: &[Warning],
-) -> Result<Success<EmptyReply>, Error> {
-    let requested = context.catalog.transact(&call.audit, async |mut draft| {
-        for name in names {
-            let found = domain_lookup::find_in(&mut draft, call.account(), name).await;
+#[derive(Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) call: &'a Authorized,
+    pub(super) names: &'a [DomainPattern],
+    pub(super) environment: Environment,
+    /// Warnings about the parameters.
+    pub(super) warnings: &'a [Warning],
+}
+
+impl Order<'_> {
+    /// Places it; the authority is asked in the background.
+    ///
+    /// # Errors
+    /// [`Error`] of the first domain that has one.
+    pub(super) async fn place(self, context: &Context) -> Result<Success<EmptyReply>, Error> {
+        let placed = context
+            .catalog
+            .transact(&self.call.audit, |draft| self.run_in(draft))
+            .await;
+        let Committed { revision, .. } = placed.map_err(|error| Error::from_change(error, true))?;
+        Ok(Success::served(revision, self.environment).with_warnings(self.warnings.to_vec()))
+    }
+
+    /// Decides whether it would be placed, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`place`](Self::place).
+    pub(super) async fn dry_run(self, context: &Context) -> Result<Success<EmptyReply>, Error> {
+        let decided = context
+            .catalog
+            .dry_run(self.call.now(), |draft| self.run_in(draft))
+            .await;
+        decided.map_err(|error| Error::from_change(error, true))?;
+        Ok(Success::read(EmptyReply {}).with_warnings(self.warnings.to_vec()))
+    }
+
+    /// Makes the change inside a transaction.
+    async fn run_in(self, mut draft: Draft) -> Result<(Draft, ()), ChangeError<Error>> {
+        for name in self.names {
+            let found = domain_lookup::find_in(&mut draft, self.call.account(), name).await;
             let domain = found.map_err(|error| ChangeError::Refused(Error::from(error)))?;
             // This was checked before, but a concurrent call may have changed it.
             domain
                 .check_certificate_change()
                 .map_err(|locked| ChangeError::Refused(Error::from(locked)))?;
-            manage(&mut draft, call, &domain, environment).await?;
+            manage(&mut draft, self.call, &domain, self.environment).await?;
         }
-        for warning in warnings {
+        for warning in self.warnings {
             draft.note(warning.detail.clone());
         }
         Ok((draft, ()))
-    });
-    let Committed { revision, .. } = requested
-        .await
-        .map_err(|error| Error::from_change(error, true))?;
-    Ok(Success::served(revision, environment).with_warnings(warnings.to_vec()))
+    }
 }
 
 /// A domain that is managed stays as it is; only an order that failed is tried at once. Otherwise

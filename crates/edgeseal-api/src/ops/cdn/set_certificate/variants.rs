@@ -22,7 +22,6 @@ use super::{
 use crate::{
     authorize::Authorized,
     context::Context,
-    dry_run,
     error::ApiError,
     operation::{EmptyReply, Input, Operation, Success},
     ops::cdn::domain_names::{DomainNames, Each, One},
@@ -113,13 +112,11 @@ impl<V: Variant, N: DomainNames> Operation for SetCertificate<V, N> {
     type Reply = EmptyReply;
     type Error = V::Error;
 
+    const HAS_DRY_RUN: bool = true;
+
     fn parse(input: Input<'_>) -> Result<(Vec<DomainPattern>, Params), V::Error> {
         let names = N::parse(input).map_err(Error::from)?;
         Ok((names, Params::parse(input.params, V::PARAM_NAMES)))
-    }
-
-    fn is_dry_run(input: Input<'_>) -> bool {
-        dry_run::is_requested(input.params)
     }
 
     async fn run(

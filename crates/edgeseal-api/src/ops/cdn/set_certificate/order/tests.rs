@@ -1,11 +1,12 @@
 //! What a call with `CertType=free` refuses, begins and ends.
 
+use bytes::Bytes;
 use edgeseal_core::{
     DomainPattern,
     domain::Environment,
     managed_certificate::{ManagedCertificate, OrderFailure, OrderStatus},
 };
-use edgeseal_store::catalog::ChangeError;
+use edgeseal_store::{Txn, Write, catalog::ChangeError, key::MANAGED_CERTIFICATES};
 use serde_json::Value;
 
 use crate::{
@@ -215,4 +216,30 @@ async fn an_order_beside_an_upload_leaves_it_served() {
         (&after["Status"], &after["CertType"]),
         (&"applying".into(), &"upload".into())
     );
+}
+
+/// A dry run makes the decision of the real call: here it finds a record that cannot be read.
+#[tokio::test]
+async fn a_dry_order_says_what_the_order_does_then() {
+    let world = world(true).await;
+    let dry = order(DOMAIN, &[("DryRun", "true")]);
+    let before = world.dump().await;
+    ok(&world, SET, &dry).await;
+    assert_eq!(world.dump().await, before);
+    ok(&world, SET, &order(DOMAIN, &[])).await;
+    let store = world.context.catalog.store();
+    let managed = store.list(MANAGED_CERTIFICATES, None, 1).await.unwrap();
+    let damage = Txn {
+        expect: Vec::new(),
+        write: vec![Write::Put {
+            key: managed.entries[0].key.clone(),
+            value: Bytes::from_static(b"{"),
+            expires: None,
+        }],
+    };
+    store.commit(damage).await.unwrap();
+    for params in [dry, order(DOMAIN, &[])] {
+        let response = call(&world, SET, &params).await;
+        assert_eq!(error_of(&response).0, "CertStorage.failed", "{params:?}");
+    }
 }
