@@ -177,7 +177,8 @@ impl OrderDriver {
             self.update_order(target, order, |order| order.finalizing = true)
                 .await?;
             let request = certificate_key::signing_request(&target.domain, key);
-            let request = request.map_err(Fault::of("sign the request for a certificate"))?;
+            let unusable = |_| OrderError::Unable("the key of the order is unusable".to_owned());
+            let request = request.map_err(unusable)?;
             remote.finalize(&request).await?;
         }
         if remote.status() == OrderStatus::Invalid {

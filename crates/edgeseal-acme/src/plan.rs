@@ -6,6 +6,8 @@ use edgeseal_core::{
     managed_certificate::ManagedCertificate,
 };
 
+use crate::issuer::Issuer;
+
 /// What is next for a domain, and when.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Plan {
@@ -20,7 +22,7 @@ pub(crate) struct Plan {
 pub(crate) fn plan(
     managed: &ManagedCertificate,
     orders: u32,
-    issuers: &[&str],
+    issuers: &[Issuer],
     reissue: Option<&Reissue>,
 ) -> Plan {
     if !managed.orders.is_empty() {
@@ -36,8 +38,10 @@ pub(crate) fn plan(
             look: None,
         };
     };
-    let position = |wanted: &str| issuers.iter().position(|name| *name == wanted);
-    let by = position(&issued.issuer);
+    let position = |wanted: &str| issuers.iter().position(|issuer| issuer.name() == wanted);
+    // Another directory is another authority.
+    let by = position(&issued.issuer)
+        .filter(|position| issuers[*position].config.directory == issued.directory);
     let by = by.map(|issuer| IssuedBy {
         issuer,
         replaces: issued.renewal_id.is_some() && issued.renewal_info.is_some(),

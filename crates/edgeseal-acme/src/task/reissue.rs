@@ -96,8 +96,7 @@ impl OrderTask {
 
     /// The next work for a managed certificate, if `reissue` was asked for.
     pub(super) fn plan_of(&self, managed: &ManagedCertificate, reissue: Option<&Reissue>) -> Plan {
-        let names: Vec<&str> = self.driver.issuers.iter().map(|it| it.name()).collect();
-        plan(managed, self.orders(), &names, reissue)
+        plan(managed, self.orders(), &self.driver.issuers, reissue)
     }
 
     /// Plans everything anew: another replacement of many was asked for, stopped or resumed.

@@ -308,13 +308,13 @@ pub(crate) fn issuer(name: &str, directory: String) -> IssuerConfig {
     }
 }
 
-/// An order at an issuer that is to be placed.
+/// An order that was placed at an issuer, which does not know it.
 pub(crate) fn order_at(issuer: &IssuerConfig) -> Order {
     Order {
         issuer: issuer.name.clone(),
         directory: issuer.directory.clone(),
         key: KeyType::P256,
-        url: None,
+        url: Some(format!("{}/none", issuer.directory)),
         replaces: None,
         proved: None,
         finalizing: false,

@@ -122,11 +122,8 @@ async fn an_issuer_that_does_not_answer_holds_up_no_other() {
     fixture.put_orders(&[order_at(&fixture.issuer())]).await;
     let running = fixture.run(vec![silent, fixture.issuer()]).await;
     let before = tokio::time::Instant::now();
-    let placed = fixture.managed_when("the order is placed", |managed| {
-        let order = managed.orders.first();
-        order.is_some_and(|order| order.url.is_some())
-    });
-    placed.await;
+    let reason = fixture.failure().await;
+    assert!(reason.starts_with("the order is gone"), "{reason}");
     assert!(before.elapsed().as_secs() < 25, "it waited for the other");
     running.kill().await;
 }
