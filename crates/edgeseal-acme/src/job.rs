@@ -6,7 +6,8 @@ use std::sync::Arc;
 use edgeseal_core::{
     DomainPattern, Timestamp,
     acme::{
-        Counter, OrderKind, PauseReason, RenewalInfo, RenewalWindow, Seed, renewal::PollOutcome,
+        Counter, OrderKind, PauseReason, RenewalInfo, RenewalWindow, RetryState, Seed,
+        renewal::PollOutcome,
     },
     domain::Environment,
     managed_certificate::{ManagedCertificate, Order, OrderFailure, OrderStatus},
@@ -298,14 +299,7 @@ impl OrderDriver {
     ) -> Result<Outcome, Fault> {
         let now = self.now();
         let reason = bounded(&error.to_string(), REASON_MAX);
-        let locked = matches!(error, OrderError::Locked(_));
-        // What was issued is bound as soon as it may be.
-        let keeps_issued = locked || matches!(error, OrderError::OverQuota(_));
-        let not_ready = matches!(error, OrderError::NotReady(_));
-        let retry_at = match &error {
-            OrderError::Paused { retry_at, .. } => *retry_at,
-            _ => None,
-        };
+        let is_locked = matches!(error, OrderError::Locked(_));
         if error.is_kind("accountDoesNotExist")
             && let Some(issuer) = issuer.as_deref().and_then(|name| self.issuer(name))
         {
@@ -317,28 +311,18 @@ impl OrderDriver {
             issuer: issuer.clone().unwrap_or_default(),
             reason: reason.clone(),
         };
-        let seed = Seed::of(&target.domain.to_string());
         let change = |managed: &mut ManagedCertificate| {
-            if !(keeps_issued && managed.orders.iter().any(|order| order.finalizing)) {
+            if !is_kept_after(&error, &managed.orders) {
                 managed.orders.clear();
             }
             managed.failure = Some(failure.clone());
             if managed.issued.is_none() {
                 managed.status = OrderStatus::Failed;
             }
-            let expires = managed.issued.as_ref().map(|issued| issued.not_after);
-            if locked {
-                managed.backoff.next_attempt = now.plus_ms(LOCKED_MS);
-            } else {
-                managed.backoff = managed.backoff.after_failure(expires, retry_at, seed, now);
-                if not_ready {
-                    let soon = now.plus_ms(NOT_READY_MS);
-                    managed.backoff.next_attempt = managed.backoff.next_attempt.min(soon);
-                }
-            }
+            managed.backoff = retry_state(&error, managed, now);
         };
         match self.update(target, &[], change).await {
-            Ok(managed) if managed.backoff.failures == 1 && !locked => {
+            Ok(managed) if managed.backoff.failures == 1 && !is_locked => {
                 let audit = audit_context(&managed, "OrderCertificate", now);
                 self.catalog
                     .record_refusal(&audit, "OrderFailed", &[reason])
@@ -407,6 +391,33 @@ fn answered(suggested: Suggested, now: Timestamp) -> (PollOutcome, Option<Renewa
         None => PollOutcome::LastingError,
     };
     (outcome, window)
+}
+
+/// Whether orders go on in spite of a failure: what was issued is bound as soon as it may be.
+fn is_kept_after(error: &OrderError, orders: &[Order]) -> bool {
+    let may_be_bound_later = matches!(error, OrderError::Locked(_) | OrderError::OverQuota(_));
+    may_be_bound_later && orders.iter().any(|order| order.finalizing)
+}
+
+/// When an order that failed is tried again.
+fn retry_state(error: &OrderError, managed: &ManagedCertificate, now: Timestamp) -> RetryState {
+    if let OrderError::Locked(_) = error {
+        return RetryState {
+            next_attempt: now.plus_ms(LOCKED_MS),
+            ..managed.backoff
+        };
+    }
+    let retry_at = match error {
+        OrderError::Paused { retry_at, .. } => *retry_at,
+        _ => None,
+    };
+    let expires = managed.issued.as_ref().map(|issued| issued.not_after);
+    let seed = Seed::of(&managed.domain.to_string());
+    let mut state = managed.backoff.after_failure(expires, retry_at, seed, now);
+    if let OrderError::NotReady(_) = error {
+        state.next_attempt = state.next_attempt.min(now.plus_ms(NOT_READY_MS));
+    }
+    state
 }
 
 /// What is not managed any more needs no note.
