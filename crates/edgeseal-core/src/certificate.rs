@@ -29,7 +29,7 @@ pub use invalid::{
 };
 pub use pem::{chain_to_pem, key_to_pem};
 pub use preflight::{Finding, Preflight, Severity, preflight};
-pub use public_path::{NoPublicPath, PublicPath, public_path};
+pub use public_path::{Anchors, NoPublicPath, PublicPath, public_path};
 pub use validation::{inspect, validate_chain, validate_upload};
 
 /// Longest chain text, in bytes: ten certificates of 3 KiB each, in base64 with their markers,

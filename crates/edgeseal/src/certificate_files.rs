@@ -74,6 +74,9 @@ pub(crate) enum CertificateFileError {
         /// The format.
         format: &'static str,
     },
+    /// Empty, or white space only.
+    #[error("it is empty")]
+    Empty,
     /// An unknown format.
     #[error("it is neither PEM nor DER nor PKCS#12 (PFX)")]
     Unknown,

@@ -206,6 +206,26 @@ pub enum InvalidFormat {
         /// The hash: `MD5` or `SHA-1`, or an older one.
         hash: &'static str,
     },
+    /// A precertificate (RFC 6962 §3.1): what an authority logs before it issues.
+    #[error(
+        "{certificate} is a precertificate, which clients refuse; send the certificate that the \
+         authority issued after it"
+    )]
+    Precertificate {
+        /// Which one.
+        certificate: BlockRef,
+    },
+    /// A critical extension that the TLS library does not know (RFC 5280 §4.2).
+    #[error(
+        "{certificate} has the critical extension {oid}, which TLS clients do not know and so \
+         refuse; order one without it"
+    )]
+    CriticalExtension {
+        /// Which one.
+        certificate: BlockRef,
+        /// Object identifier of the extension.
+        oid: String,
+    },
     /// The TLS library rejects the leaf: it could be stored, but not served.
     #[error("{certificate} cannot be served: the TLS library reports {reason}")]
     Unservable {
@@ -264,6 +284,12 @@ pub enum InvalidKey {
         "the private-key block does not contain a valid private key in PKCS#8, PKCS#1 or SEC1 form"
     )]
     Malformed,
+    /// In the form that `ssh-keygen` writes.
+    #[error(
+        "the private key is in OpenSSH form; ssh-keygen -p -m PKCS8 -f FILE converts it, if it is \
+         the key of the certificate"
+    )]
+    OpenSsh,
     /// An RSA key of an unaccepted size.
     #[error("the private key is RSA of {bits} bits; 2048 to 4096 are accepted")]
     RsaSize {

@@ -6,8 +6,9 @@ use x509_parser::{
     extensions::ParsedExtension,
     oid_registry::{
         OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_BASIC_CONSTRAINTS,
-        OID_X509_EXT_KEY_USAGE, OID_X509_EXT_SUBJECT_ALT_NAME, OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
-        Oid,
+        OID_X509_EXT_CRL_DISTRIBUTION_POINTS, OID_X509_EXT_EXTENDED_KEY_USAGE,
+        OID_X509_EXT_KEY_USAGE, OID_X509_EXT_NAME_CONSTRAINTS, OID_X509_EXT_SUBJECT_ALT_NAME,
+        OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, Oid, asn1_rs::oid,
     },
     prelude::FromDer as _,
     x509::X509Version,
@@ -45,16 +46,66 @@ const CHECKED_EXTENSIONS: [(Oid<'static>, &str); 5] = [
     ),
 ];
 
+/// Extensions of a leaf that may be critical: those that the TLS library reads.
+const SERVABLE_EXTENSIONS: [Oid<'static>; 6] = [
+    OID_X509_EXT_KEY_USAGE,
+    OID_X509_EXT_SUBJECT_ALT_NAME,
+    OID_X509_EXT_BASIC_CONSTRAINTS,
+    OID_X509_EXT_NAME_CONSTRAINTS,
+    OID_X509_EXT_CRL_DISTRIBUTION_POINTS,
+    OID_X509_EXT_EXTENDED_KEY_USAGE,
+];
+
+/// Most characters of an object identifier in errors; none that is in use is that long.
+const OID_SHOWN_MAX: usize = 64;
+
+/// The extension of a precertificate, which no TLS client accepts (RFC 6962 §3.1).
+const PRECERTIFICATE_POISON: Oid<'static> = oid!(1.3.6.1.4.1.11129.2.4.3);
+
 impl<'a> ParsedCertificate<'a> {
     /// Checks that the TLS library accepts it as a leaf: the library knows fewer extensions, and
     /// refuses unknown critical ones (RFC 5280 §4.2).
     pub(super) fn check_servable(&self) -> Result<(), InvalidFormat> {
         let der = CertificateDer::from_slice(self.der);
-        let read = webpki::EndEntityCert::try_from(&der);
-        read.map(|_| ()).map_err(|error| InvalidFormat::Unservable {
-            certificate: self.block_ref(),
-            reason: error.to_string(),
+        let Err(error) = webpki::EndEntityCert::try_from(&der) else {
+            return Ok(());
+        };
+        let certificate = self.block_ref();
+        if self
+            .x509
+            .extensions_map()
+            .is_ok_and(|all| all.contains_key(&PRECERTIFICATE_POISON))
+        {
+            return Err(InvalidFormat::Precertificate { certificate });
+        }
+        let mut extensions = self.x509.extensions().iter();
+        let unknown =
+            extensions.find(|one| one.critical && !SERVABLE_EXTENSIONS.contains(&one.oid));
+        Err(match (error, unknown) {
+            (webpki::Error::UnsupportedCriticalExtension, Some(unknown)) => {
+                let mut oid = unknown.oid.to_id_string();
+                oid.truncate(OID_SHOWN_MAX);
+                InvalidFormat::CriticalExtension { certificate, oid }
+            }
+            (error, _) => InvalidFormat::Unservable {
+                certificate,
+                reason: error.to_string(),
+            },
         })
+    }
+
+    /// Whether its key may sign in handshakes: digitalSignature, unless it has no key usage
+    /// (RFC 5280 §4.2.1.3).
+    pub(super) fn may_sign_handshakes(&self) -> bool {
+        let usage = self.x509.key_usage().ok().flatten();
+        usage.is_none_or(|usage| usage.value.digital_signature())
+    }
+
+    /// Whether it is for TLS servers: serverAuth, unless it has no extended key usage (RFC 5280
+    /// §4.2.1.12).
+    pub(super) fn is_for_servers(&self) -> bool {
+        let usage = self.x509.extended_key_usage().ok().flatten();
+        usage.is_none_or(|usage| usage.value.server_auth)
     }
 
     /// Parses the certificate of block `block`: X.509 version 3, no trailing bytes, well-formed

@@ -3,13 +3,12 @@
 
 use std::fmt;
 
-use rustls_pki_types::TrustAnchor;
 use x509_parser::{
     certificate::X509Certificate, extensions::ParsedExtension, oid_registry::asn1_rs::oid,
 };
 
 use super::{
-    Digest, InvalidCertificate, KeyAlgorithm, NoPublicPath, PublicPath, ServedChain,
+    Anchors, Digest, InvalidCertificate, KeyAlgorithm, NoPublicPath, PublicPath, ServedChain,
     invalid::BlockRef,
     parsed::ParsedCertificate,
     public_path,
@@ -38,6 +37,8 @@ pub struct Preflight {
 /// Something worth knowing that is no reason to refuse an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
+    /// The leaf has no name that a domain can have, so it covers none.
+    NoNames,
     /// Browsers build no path to a trusted root.
     NoPublicPath(NoPublicPath),
     /// Clients require a stapled OCSP response (RFC 7633), which the edge never sends.
@@ -89,8 +90,7 @@ pub enum Severity {
     Note,
 }
 
-/// Examines a chain that is to be uploaded with this key; without a key, the chain alone. Browsers
-/// trust the `anchors`.
+/// Examines a chain that is to be uploaded with this key; without a key, the chain alone.
 ///
 /// # Errors
 /// [`InvalidCertificate`] if the upload would be refused, as by [`validate_upload`]; without a key,
@@ -98,7 +98,7 @@ pub enum Severity {
 pub fn preflight(
     chain_pem: &str,
     key_pem: Option<&str>,
-    anchors: &[TrustAnchor<'_>],
+    anchors: &Anchors<'_>,
     now: Timestamp,
 ) -> Result<Preflight, InvalidCertificate> {
     if let Some(key_pem) = key_pem {
@@ -107,15 +107,18 @@ pub fn preflight(
     let served = validate_chain(chain_pem, now)?;
     let leaf = ParsedCertificate::parse(1, &served.leaf)?;
     let path = public_path(&served.leaf, &served.intermediates, anchors, now);
+    let path = path.map_err(|reason| match reason {
+        NoPublicPath::UnknownIssuer { issuer } if served.info.missing_issuer.is_some() => {
+            NoPublicPath::MissingIssuer { issuer }
+        }
+        reason => reason,
+    });
     let scts = embedded_scts(&leaf.x509);
-    let mut findings: Vec<Finding> = path
-        .clone()
-        .err()
-        .map(Finding::NoPublicPath)
-        .into_iter()
-        .collect();
+    let mut findings = Vec::new();
+    findings.extend(served.info.names.is_empty().then_some(Finding::NoNames));
+    findings.extend(path.clone().err().map(Finding::NoPublicPath));
     findings.extend(must_staple(&leaf.x509).then_some(Finding::MustStaple));
-    if path.is_ok() {
+    if path.as_ref().is_ok_and(|path| path.is_public) {
         findings.extend(too_few_scts(scts, &served));
     }
     findings.extend(uncommon_key(&served));
@@ -136,6 +139,7 @@ impl Finding {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::NoNames => "NoNames",
             Self::NoPublicPath(_) => "NotPubliclyTrusted",
             Self::MustStaple => "MustStaple",
             Self::TooFewScts { .. } => "TooFewScts",
@@ -151,7 +155,8 @@ impl Finding {
     #[must_use]
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::NoPublicPath(_)
+            Self::NoNames
+            | Self::NoPublicPath(_)
             | Self::MustStaple
             | Self::TooFewScts { .. }
             | Self::UncommonKey { .. } => Severity::Warning,
@@ -166,6 +171,10 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoNames => f.write_str(
+                "it covers no domain: only DNS names in the subject alternative name count, never \
+                 the common name",
+            ),
             Self::NoPublicPath(reason) => reason.fmt(f),
             Self::MustStaple => f.write_str(
                 "clients require a stapled OCSP response (must-staple), and the edge staples none: \

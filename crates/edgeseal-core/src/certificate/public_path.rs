@@ -7,9 +7,20 @@ use x509_parser::{prelude::FromDer as _, x509::X509Name};
 use super::{parsed::ParsedCertificate, subject::short_name};
 use crate::Timestamp;
 
+/// The roots that a path may lead to.
+#[derive(Clone, Copy, Debug)]
+pub struct Anchors<'a> {
+    /// Those that browsers trust.
+    pub public: &'a [TrustAnchor<'a>],
+    /// Those of private CAs, which only some clients trust. Public ones go first.
+    pub private: &'a [TrustAnchor<'a>],
+}
+
 /// A path to a trusted root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicPath {
+    /// Whether browsers trust the root; else it is that of a private CA.
+    pub is_public: bool,
     /// The subjects of the intermediates on it, from the leaf upwards, as in `CN=Example CA`.
     pub intermediates: Vec<String>,
     /// The subject of the root.
@@ -31,31 +42,63 @@ pub enum NoPublicPath {
         /// The issuer of the last served certificate.
         issuer: String,
     },
+    /// As [`UnknownIssuer`](Self::UnknownIssuer), and the issuer is no root: its certificate is
+    /// missing from the chain.
+    #[error(
+        "{issuer} is missing on the way to a root that browsers trust: add the chain that the \
+         authority issued with the certificate"
+    )]
+    MissingIssuer {
+        /// The issuer of the last served certificate.
+        issuer: String,
+    },
     /// An intermediate constrains the names below it (RFC 5280 §4.2.1.10).
     #[error("a CA in the chain may not issue for all names of the certificate (name constraints)")]
     NameConstraints,
     /// More intermediates than one above them allows (RFC 5280 §4.2.1.9).
     #[error("the chain has more intermediates than a CA in it allows (path length)")]
     PathLength,
-    /// The leaf or an intermediate is not for TLS servers (RFC 5280 §4.2.1.12).
-    #[error("the certificate, or a CA in the chain, is not for TLS servers (extended key usage)")]
+    /// More intermediates than the path builders of clients follow.
+    #[error("the chain has more than {MAX} intermediates, which not all clients follow", MAX = INTERMEDIATES_MAX)]
+    TooLong,
+    /// The leaf is not for TLS servers (RFC 5280 §4.2.1.12).
+    #[error(
+        "the certificate is not for TLS servers (extended key usage): order one for server \
+         authentication"
+    )]
     NotForServers,
+    /// An intermediate is not for TLS servers (RFC 5280 §4.2.1.12).
+    #[error("a CA in the chain is not for TLS servers (extended key usage)")]
+    CaNotForServers,
+    /// The key usage of the leaf lacks digitalSignature, which every handshake of TLS 1.3 needs
+    /// (RFC 8446 §4.4.2.2).
+    #[error(
+        "the key usage of the certificate allows no signatures, which TLS needs: order one with \
+         digitalSignature"
+    )]
+    KeyUsage,
     /// The leaf is a CA.
     #[error("the certificate of the server is that of a CA")]
     LeafIsCa,
     /// A signature algorithm that browsers do not verify.
     #[error("a signature in the chain has an algorithm that browsers do not verify")]
     SignatureAlgorithm,
+    /// A critical extension of an intermediate (RFC 5280 §4.2).
+    #[error("a CA in the chain has a critical extension that not all clients know")]
+    CriticalExtension,
     /// Anything else.
     #[error("browsers refuse the chain: {0}")]
     Other(String),
 }
 
+/// Most intermediates that webpki follows. Other clients follow more or fewer.
+const INTERMEDIATES_MAX: usize = 6;
+
 /// The path from a served leaf through served intermediates (DER) to one of the `anchors`, as
 /// browsers build it at `now`.
 ///
-/// Signatures, validity, path lengths, name constraints and the extended key usage for servers are
-/// checked; what the leaf is called is not.
+/// Signatures, validity, path lengths, name constraints, the key usage of the leaf and the extended
+/// key usage for servers are checked; what the leaf is called is not.
 ///
 /// # Errors
 /// [`NoPublicPath`]. A chain that lacks only a trusted root is checked as if its last certificate
@@ -63,10 +106,37 @@ pub enum NoPublicPath {
 pub fn public_path(
     leaf: &[u8],
     intermediates: &[Vec<u8>],
-    anchors: &[TrustAnchor<'_>],
+    anchors: &Anchors<'_>,
     now: Timestamp,
 ) -> Result<PublicPath, NoPublicPath> {
-    let found = build(leaf, intermediates, anchors, now);
+    let found = path_or_cause(leaf, intermediates, anchors, now);
+    let parsed = ParsedCertificate::parse(1, leaf).ok();
+    match found {
+        Ok(_) | Err(NoPublicPath::UnknownIssuer { .. })
+            if parsed
+                .as_ref()
+                .is_some_and(|leaf| !leaf.may_sign_handshakes()) =>
+        {
+            Err(NoPublicPath::KeyUsage)
+        }
+        Err(NoPublicPath::NotForServers)
+            if parsed
+                .as_ref()
+                .is_some_and(ParsedCertificate::is_for_servers) =>
+        {
+            Err(NoPublicPath::CaNotForServers)
+        }
+        found => found,
+    }
+}
+
+fn path_or_cause(
+    leaf: &[u8],
+    intermediates: &[Vec<u8>],
+    anchors: &Anchors<'_>,
+    now: Timestamp,
+) -> Result<PublicPath, NoPublicPath> {
+    let found = build_to_any(leaf, intermediates, anchors, now);
     match found {
         Err(Error::UnknownIssuer) => {}
         Err(Error::CaUsedAsEndEntity) if is_self_issued(leaf) => {
@@ -88,6 +158,26 @@ pub fn public_path(
     Err(NoPublicPath::UnknownIssuer {
         issuer: names_of(last).map_or_else(String::new, |(_, issuer)| issuer),
     })
+}
+
+fn build_to_any(
+    leaf: &[u8],
+    intermediates: &[Vec<u8>],
+    anchors: &Anchors<'_>,
+    now: Timestamp,
+) -> Result<PublicPath, Error> {
+    let error = match build(leaf, intermediates, anchors.public, now) {
+        Ok(path) => return Ok(path),
+        Err(error) => error,
+    };
+    match build(leaf, intermediates, anchors.private, now) {
+        Ok(path) => Ok(PublicPath {
+            is_public: false,
+            ..path
+        }),
+        Err(Error::UnknownIssuer) => Err(error),
+        Err(other) => Err(other),
+    }
 }
 
 fn build(
@@ -114,6 +204,7 @@ fn build(
     )?;
     let subject = |der: CertificateDer<'_>| names_of(&der).map(|(subject, _)| subject);
     Ok(PublicPath {
+        is_public: true,
         intermediates: path
             .intermediate_certificates()
             .filter_map(|one| subject(one.der()))
@@ -164,6 +255,8 @@ impl From<Error> for NoPublicPath {
             Error::PathLenConstraintViolated => Self::PathLength,
             Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => Self::NotForServers,
             Error::CaUsedAsEndEntity => Self::LeafIsCa,
+            Error::MaximumPathDepthExceeded => Self::TooLong,
+            Error::UnsupportedCriticalExtension => Self::CriticalExtension,
             Error::UnsupportedSignatureAlgorithmContext(_)
             | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
                 Self::SignatureAlgorithm

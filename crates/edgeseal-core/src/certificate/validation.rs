@@ -236,7 +236,7 @@ fn read_key(container: KeyFormat, der: Option<&[u8]>) -> Result<PrivateKey, Inva
         what: what.to_owned(),
     };
     match container {
-        KeyFormat::OpenSsh => Err(unsupported("in OpenSSH form")),
+        KeyFormat::OpenSsh => Err(InvalidKey::OpenSsh),
         KeyFormat::Dsa => Err(unsupported("DSA")),
         KeyFormat::Plain | KeyFormat::Encrypted => {
             PrivateKey::parse(der.ok_or(InvalidKey::Malformed)?)

@@ -5,7 +5,7 @@ mod traditional_pem;
 use cms::{
     cert::{
         CertificateChoices,
-        x509::der::{Decode as _, Encode as _},
+        x509::der::{AnyRef, Decode as _, Encode as _, ErrorKind},
     },
     content_info::ContentInfo,
     signed_data::SignedData,
@@ -31,7 +31,16 @@ pub(crate) fn parse(
         return parse_pem(bytes, password);
     }
     match bytes {
-        [0x30, ..] => parse_der(bytes, password),
+        [0x30, ..] if !bytes.is_ascii() => parse_der(bytes, password),
+        _ if bytes.trim_ascii().is_empty() => Err(CertificateFileError::Empty),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(CertificateFileError::Format {
+            format: "text in UTF-16",
+            hint: "save it as UTF-8 or ASCII; iconv -f UTF-16 -t UTF-8 converts it",
+        }),
+        _ if is_bare_base64(bytes) => Err(CertificateFileError::Format {
+            format: "base64 without BEGIN and END lines",
+            hint: "base64 -d makes DER of it, which is read",
+        }),
         [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => {
             Err(CertificateFileError::Format {
                 format: "a Java key store (JKS)",
@@ -47,6 +56,13 @@ pub(crate) fn parse(
 /// Whether it contains a PEM block.
 pub(crate) fn is_pem(bytes: &[u8]) -> bool {
     count_begin_lines(bytes) > 0
+}
+
+/// Whether it is text of the base64 alphabet, and begins as DER of a SEQUENCE of more than 255
+/// bytes does.
+fn is_bare_base64(bytes: &[u8]) -> bool {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=\r\n".contains(byte);
+    bytes.trim_ascii_start().starts_with(b"MII") && bytes.trim_ascii().iter().all(is_base64)
 }
 
 /// The number of PEM blocks that begin.
@@ -146,10 +162,24 @@ fn parse_der(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Cert
     if X509CertificationRequest::from_der(bytes).is_ok() {
         return Err(CertificateFileError::SigningRequest);
     }
+    if let Some(why) = length_error(bytes) {
+        let format = "DER";
+        return Err(CertificateFileError::Damaged { format, why });
+    }
     Err(CertificateFileError::Format {
         format: "DER of something else than a certificate or a private key",
         hint: "openssl asn1parse -inform DER shows what",
     })
+}
+
+/// What is wrong with the length of a file of DER, which is one value.
+fn length_error(bytes: &[u8]) -> Option<String> {
+    match AnyRef::from_der_partial(bytes) {
+        Ok((_, [])) => None,
+        Ok((_, rest)) => Some(format!("{} bytes follow its end", rest.len())),
+        Err(error) => matches!(error.kind(), ErrorKind::Incomplete { .. })
+            .then(|| "its end is missing".to_owned()),
+    }
 }
 
 /// The certificates in a PKCS#7 bundle; its signers, if any, are ignored.

@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree,
-    IsCa, NameConstraints,
+    IsCa, KeyUsagePurpose, NameConstraints, SanType,
 };
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use webpki::anchor_from_trusted_cert;
@@ -19,9 +19,17 @@ fn anchor(root: &CertificateWithKey) -> TrustAnchor<'static> {
     anchor_from_trusted_cert(&der).unwrap().to_owned()
 }
 
+/// Roots that browsers trust.
+fn public<'a>(anchors: &'a [TrustAnchor<'a>]) -> Anchors<'a> {
+    Anchors {
+        public: anchors,
+        private: &[],
+    }
+}
+
 fn examine(chain: &[&CertificateWithKey], anchors: &[TrustAnchor<'_>]) -> Preflight {
     let key = chain[0].key_pem();
-    preflight(&concat(chain), Some(&key), anchors, NOW).unwrap()
+    preflight(&concat(chain), Some(&key), &public(anchors), NOW).unwrap()
 }
 
 fn names(found: &Preflight) -> Vec<&'static str> {
@@ -56,6 +64,13 @@ fn add_must_staple(params: &mut CertificateParams) {
     params.custom_extensions.push(extension);
 }
 
+/// Certificate policies (RFC 5280 §4.2.1.4), which clients ignore unless they are critical.
+fn add_critical(params: &mut CertificateParams) {
+    let mut policies = CustomExtension::from_oid_content(&[2, 5, 29, 32], vec![0x30, 0]);
+    policies.set_criticality(true);
+    params.custom_extensions.push(policies);
+}
+
 #[test]
 fn a_path_to_a_trusted_root() {
     let trusted = [anchor(&CHAIN.root)];
@@ -71,7 +86,13 @@ fn a_path_to_a_trusted_root() {
     assert_eq!((found.scts, names(&found)), (2, vec![]));
     assert_eq!(found.spki_sha256, inspect(&leaf.pem()).unwrap().spki_sha256);
     // The key makes no difference to what is found.
-    let alone = preflight(&concat(&[&leaf, &CHAIN.intermediate]), None, &trusted, NOW).unwrap();
+    let alone = preflight(
+        &concat(&[&leaf, &CHAIN.intermediate]),
+        None,
+        &public(&trusted),
+        NOW,
+    )
+    .unwrap();
     assert_eq!(alone.findings, found.findings);
 }
 
@@ -102,7 +123,8 @@ fn why_browsers_build_no_path() {
             }),
             NoPublicPath::NameConstraints,
         ),
-        (ca(for_clients), NoPublicPath::NotForServers),
+        (ca(for_clients), NoPublicPath::CaNotForServers),
+        (ca(add_critical), NoPublicPath::CriticalExtension),
     ];
     for ((root, above, below, leaf), expected) in table {
         for anchors in [vec![anchor(&root)], vec![]] {
@@ -119,6 +141,84 @@ fn why_browsers_build_no_path() {
 }
 
 #[test]
+fn a_leaf_that_signs_no_handshakes() {
+    let leaf_for = |usages: &[KeyUsagePurpose]| {
+        CHAIN
+            .intermediate
+            .leaf_with("www.example.com", new_key(), |params| {
+                params.key_usages = usages.to_vec();
+            })
+    };
+    use KeyUsagePurpose::{DigitalSignature, KeyAgreement, KeyEncipherment};
+    for (usages, may_sign) in [
+        (&[][..], true),
+        (&[DigitalSignature, KeyEncipherment], true),
+        (&[KeyEncipherment], false),
+        (&[KeyAgreement], false),
+    ] {
+        for anchors in [vec![anchor(&CHAIN.root)], vec![]] {
+            let found = examine(&[&leaf_for(usages), &CHAIN.intermediate], &anchors);
+            let is_blamed = found.path == Err(NoPublicPath::KeyUsage);
+            assert_eq!(is_blamed, !may_sign, "{usages:?}: {:?}", found.path);
+        }
+    }
+}
+
+#[test]
+fn more_intermediates_than_clients_follow() {
+    let root = root("Root");
+    for (count, is_followed) in [(6, true), (7, false)] {
+        let mut authorities = vec![root.authority("CA 0")];
+        for number in 1..count {
+            let last = &authorities[number - 1];
+            authorities.push(last.authority(&format!("CA {number}")));
+        }
+        let leaf = authorities[count - 1].leaf("www.example.com");
+        let mut chain = vec![&leaf];
+        chain.extend(authorities.iter().rev());
+        let found = examine(&chain, &[anchor(&root)]);
+        let path = found.path.map(|path| path.intermediates.len());
+        let expected = is_followed.then_some(count).ok_or(NoPublicPath::TooLong);
+        assert_eq!(path, expected);
+    }
+}
+
+/// Browsers require no timestamps of a private CA's certificates.
+#[test]
+fn a_private_root_is_no_public_one() {
+    let chain = concat(&[&CHAIN.leaf, &CHAIN.intermediate]);
+    let own = [anchor(&CHAIN.root)];
+    let examine = |public: &[TrustAnchor<'_>]| {
+        let private = &own;
+        let found = preflight(&chain, None, &Anchors { public, private }, NOW).unwrap();
+        (found.path.as_ref().unwrap().is_public, names(&found))
+    };
+    assert_eq!(examine(&[]), (false, vec![]));
+    assert_eq!(examine(&[anchor(&RSA.root)]), (false, vec![]));
+    assert_eq!(examine(&own), (true, vec!["TooFewScts"]));
+}
+
+#[test]
+fn a_certificate_without_names_that_a_domain_can_have() {
+    let ip = SanType::IpAddress([192, 0, 2, 1].into());
+    let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+    for (names_of_leaf, has_names) in [
+        (vec![], false),
+        (vec![ip.clone()], false),
+        (vec![dns("*.*.example.com"), dns("a_b.example.com.")], false),
+        (vec![ip, dns("a.example.com")], true),
+    ] {
+        let leaf = CHAIN
+            .intermediate
+            .leaf_with("www.example.com", new_key(), |params| {
+                params.subject_alt_names = names_of_leaf;
+            });
+        let found = examine(&[&leaf, &CHAIN.intermediate], &[anchor(&CHAIN.root)]);
+        assert_eq!(names(&found).contains(&"NoNames"), !has_names);
+    }
+}
+
+#[test]
 fn no_root_that_is_trusted() {
     let issuer = |name: &str| NoPublicPath::UnknownIssuer {
         issuer: name.to_owned(),
@@ -131,7 +231,8 @@ fn no_root_that_is_trusted() {
     assert_eq!(found.path, Err(issuer("CN=Test Root")));
     // An intermediate that is missing.
     let found = examine(&[&CHAIN.leaf], &[anchor(&CHAIN.root)]);
-    assert_eq!(found.path, Err(issuer("CN=Test Intermediate")));
+    let issuer = "CN=Test Intermediate".to_owned();
+    assert_eq!(found.path, Err(NoPublicPath::MissingIssuer { issuer }));
     let own = root_with("www.example.com", new_key(), |params| {
         params.is_ca = IsCa::NoCa;
     });
@@ -210,7 +311,7 @@ fn the_limit_of_the_validity_depends_on_the_first_day() {
             });
         let chain = concat(&[&leaf, &CHAIN.intermediate]);
         let at = Timestamp::from_unix_seconds(from);
-        let found = preflight(&chain, None, &[], at).unwrap().findings;
+        let found = preflight(&chain, None, &public(&[]), at).unwrap().findings;
         found.into_iter().find_map(|one| match one {
             Finding::LongValidity { days, limit, .. } => Some((days, limit)),
             _ => None,
@@ -267,7 +368,7 @@ fn an_upload_that_would_be_refused_is_refused() {
         ("", None),
         ("", Some(&*other)),
     ] {
-        let found = preflight(chain, key, &[], NOW).map(|_| ());
+        let found = preflight(chain, key, &public(&[]), NOW).map(|_| ());
         let expected = match key {
             Some(key) => validate_upload(chain, key, NOW).map(|_| ()),
             None => validate_chain(chain, NOW).map(|_| ()),

@@ -256,7 +256,7 @@ fn algorithms() {
     key_refused(
         "OpenSSH",
         pem_encode("OPENSSH PRIVATE KEY", b"openssh-key-v1\0"),
-        unsupported("in OpenSSH form"),
+        Invalid::Key(InvalidKey::OpenSsh),
     );
 }
 

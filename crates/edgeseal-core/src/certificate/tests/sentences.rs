@@ -94,10 +94,26 @@ fn a_critical_extension_that_the_tls_library_does_not_know() {
         });
     let chain = concat(&[&leaf, &CHAIN.intermediate]);
     let refused = super::pki::validate_now(&chain, &leaf.key_pem()).unwrap_err();
-    let InvalidCertificate::Format(InvalidFormat::Unservable { certificate, .. }) = &refused else {
-        panic!("{refused:?}")
-    };
-    assert_eq!(certificate.block, 1);
+    let sentence = "certificate block 1 (CN=www.example.com) has the critical extension 2.5.29.32, \
+                    which TLS clients do not know and so refuse; order one without it";
+    assert_eq!(refused.to_string(), sentence);
+}
+
+#[test]
+fn a_precertificate() {
+    let poison = [1, 3, 6, 1, 4, 1, 11129, 2, 4, 3];
+    let mut extension = CustomExtension::from_oid_content(&poison, vec![5, 0]);
+    extension.set_criticality(true);
+    let key = KeyPair::generate().unwrap();
+    let leaf = CHAIN
+        .intermediate
+        .leaf_with("www.example.com", key, |params| {
+            params.custom_extensions.push(extension);
+        });
+    let refused = super::pki::validate_now(&leaf.pem(), &leaf.key_pem()).unwrap_err();
+    let sentence = "certificate block 1 (CN=www.example.com) is a precertificate, which clients \
+                    refuse; send the certificate that the authority issued after it";
+    assert_eq!(refused.to_string(), sentence);
 }
 
 /// Base64 above a certain length counts as a block without markers; shorter text is a word.

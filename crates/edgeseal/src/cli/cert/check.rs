@@ -10,9 +10,8 @@ use clap::Args;
 use edgeseal_api::{upload_refusal::UploadRefusal, warning::Warning};
 use edgeseal_core::{
     DomainPattern, Timestamp,
-    certificate::{Finding, Severity, inspect, preflight},
+    certificate::{Anchors, Finding, Severity, inspect, preflight},
 };
-use rustls::pki_types::TrustAnchor;
 
 use super::super::{CliError, Connection, EX_DENIED, connection::trust_anchors, output::say};
 use crate::{certificate_files::display_path, clock};
@@ -49,10 +48,11 @@ impl Check {
     pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let domain = self.domain.as_deref().map(parse_domain).transpose()?;
         let uploads = inputs::read(&self.files, self.password_file.as_deref())?;
-        let mut anchors = webpki_roots::TLS_SERVER_ROOTS.to_vec();
-        if let Some(file) = &self.roots {
-            anchors.extend(trust_anchors(file)?);
-        }
+        let private = self.roots.as_deref().map(trust_anchors).transpose()?;
+        let anchors = Anchors {
+            public: webpki_roots::TLS_SERVER_ROOTS,
+            private: &private.unwrap_or_default(),
+        };
         let now = clock::now();
         let mut reports: Vec<Report> = uploads
             .iter()
@@ -87,7 +87,7 @@ fn parse_domain(name: &str) -> Result<DomainPattern, CliError> {
 fn check(
     upload: &Upload,
     domain: Option<&DomainPattern>,
-    anchors: &[TrustAnchor<'_>],
+    anchors: &Anchors<'_>,
     now: Timestamp,
 ) -> Report {
     let mut report = Report::of(display_path(&upload.file));

@@ -50,11 +50,13 @@ pub(super) fn read(
     assemble(cert, of_cert, key.zip(of_key))
 }
 
-/// Plain PEM is sent unchanged: the server reports errors by block and line.
+/// Plain PEM in ASCII is sent unchanged: the server reports errors by block and line.
 pub(super) fn plain_pem(bytes: &[u8], may_hold_keys: bool) -> Option<&str> {
     const READ_HERE: [&str; 3] = ["ENCRYPTED", "-----BEGIN PKCS", "-----BEGIN CMS"];
     let text = std::str::from_utf8(bytes).ok()?;
-    let is_plain = files::is_pem(bytes)
+    // Servers refuse other characters, also in the text around the blocks.
+    let is_plain = text.trim_start_matches('\u{feff}').is_ascii()
+        && files::is_pem(bytes)
         && !READ_HERE.iter().any(|part| text.contains(part))
         && (may_hold_keys || !text.contains("PRIVATE KEY-----"));
     is_plain.then_some(text)

@@ -3,7 +3,7 @@
 use edgeseal_api::upload_refusal::UploadRefusal;
 use edgeseal_core::{
     Timestamp,
-    certificate::{CertificateInfo, Leaf, Preflight, Severity},
+    certificate::{CertificateInfo, Leaf, Preflight, PublicPath, Severity},
 };
 use serde_json::{Map, Value, json};
 
@@ -38,8 +38,7 @@ pub(super) struct Facts {
 }
 
 struct Path {
-    /// Intermediates and root, if browsers trust the certificate.
-    trusted: Option<(Vec<String>, String)>,
+    trusted: Option<PublicPath>,
     scts: usize,
 }
 
@@ -69,7 +68,6 @@ impl Report {
 
 impl Facts {
     pub(super) fn of(found: &Preflight, now: Timestamp) -> Self {
-        let path = found.path.as_ref().ok();
         let issuer = found.issuer.clone();
         Self {
             issuer,
@@ -77,7 +75,7 @@ impl Facts {
             days_left: expiry::days_left(found.served.info.chain_not_after, now),
             covers: None,
             path: Some(Path {
-                trusted: path.map(|path| (path.intermediates.clone(), path.root.clone())),
+                trusted: found.path.clone().ok(),
                 scts: found.scts,
             }),
             info: found.served.info.clone(),
@@ -167,9 +165,14 @@ fn rows(report: &Report, now: Timestamp) -> Vec<(&'static str, String)> {
             "browsers",
             match trusted {
                 None => "do not trust it".to_owned(),
-                Some((intermediates, root)) => {
-                    let steps = intermediates.iter().chain([root]).map(String::as_str);
-                    format!("trust it: {}", steps.collect::<Vec<_>>().join(" < "))
+                Some(trusted) => {
+                    let steps = trusted.intermediates.iter().chain([&trusted.root]);
+                    let steps: Vec<&str> = steps.map(String::as_str).collect();
+                    let by = match trusted.is_public {
+                        true => "trust it",
+                        false => "trust it with your roots",
+                    };
+                    format!("{by}: {}", steps.join(" < "))
                 }
             },
         ));
@@ -223,10 +226,11 @@ fn report_json(report: &Report) -> Value {
         put("Sha256", json!(info.sha256));
         put("SpkiSha256", json!(facts.spki_sha256));
         if let Some(path) = &facts.path {
-            put("PubliclyTrusted", json!(path.trusted.is_some()));
-            if let Some((intermediates, root)) = &path.trusted {
-                put("Intermediates", json!(intermediates));
-                put("Root", json!(root));
+            let is_public = path.trusted.as_ref().is_some_and(|path| path.is_public);
+            put("PubliclyTrusted", json!(is_public));
+            if let Some(path) = &path.trusted {
+                put("Intermediates", json!(path.intermediates));
+                put("Root", json!(path.root));
             }
             put("EmbeddedScts", json!(path.scts));
         }
