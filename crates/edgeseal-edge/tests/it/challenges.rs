@@ -40,14 +40,14 @@ use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::harness::{DomainBuilder as _, Harness, TIMEOUT, domain, now, served};
 
-const TOKEN: &str = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";
+pub(crate) const TOKEN: &str = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";
 const ACME: &str = "acme-tls/1";
 
 fn path(token: &str) -> String {
     format!("/.well-known/acme-challenge/{token}")
 }
 
-fn authorization(token: &str) -> KeyAuthorization {
+pub(crate) fn authorization(token: &str) -> KeyAuthorization {
     let thumbprint = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
     KeyAuthorization::parse(&format!("{token}.{thumbprint}")).unwrap()
 }
@@ -61,11 +61,11 @@ fn challenges_of(host: &str, token: &str, expires: Timestamp) -> [ChallengeRecor
     ]
 }
 
-fn pending(host: &str, token: &str) -> [ChallengeRecord; 2] {
+pub(crate) fn pending(host: &str, token: &str) -> [ChallengeRecord; 2] {
     challenges_of(host, token, now().plus_ms(60_000))
 }
 
-trait Challenging {
+pub(crate) trait Challenging {
     fn catalog(&self) -> Catalog;
     /// Publishes, and waits until all edges have confirmed.
     async fn publish(&self, challenges: &[ChallengeRecord]) -> ChallengeConfirmation;

@@ -29,6 +29,7 @@ mod limits;
 mod messages;
 mod openssl;
 mod outlier;
+mod preflight;
 mod proof;
 mod proxy;
 mod redirect;
