@@ -9,10 +9,13 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Timestamp,
+    DomainPattern, Timestamp,
     alarm::{Severity, rung},
     certificate::{CertificateInfo, Digest},
 };
+
+/// Longest text of an observation, in characters: servers that anybody runs choose parts of it.
+const TEXT_MAX: usize = 300;
 
 /// What was found at a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +24,62 @@ pub struct Observation {
     pub domain_id: i64,
     /// When.
     pub at: Timestamp,
+    /// Until when it says something about the present: by then there should be another one.
+    pub current_until: Timestamp,
     /// The verdict.
     pub verdict: Verdict,
-    /// What was found: a sentence without a full stop.
+    /// What was found: a sentence without a full stop, bounded and on one line.
     pub text: String,
+}
+
+impl Observation {
+    /// What was found, with its text made safe to show.
+    #[must_use]
+    pub fn new(
+        domain_id: i64,
+        at: Timestamp,
+        current_until: Timestamp,
+        verdict: Verdict,
+        text: &str,
+    ) -> Self {
+        let on_one_line = |c: char| if c.is_control() { ' ' } else { c };
+        Self {
+            domain_id,
+            at,
+            current_until,
+            verdict,
+            text: text.chars().take(TEXT_MAX).map(on_one_line).collect(),
+        }
+    }
+
+    /// Whether it still says something about the present.
+    #[must_use]
+    pub fn is_current(&self, now: Timestamp) -> bool {
+        now < self.current_until
+    }
+}
+
+/// The domains that are looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Only these; all if it is empty.
+    pub only: Vec<DomainPattern>,
+    /// Not these.
+    pub except: Vec<DomainPattern>,
+}
+
+impl Selection {
+    /// Whether a domain is looked at. A wildcard selects everything below its base.
+    #[must_use]
+    pub fn includes(&self, name: &DomainPattern) -> bool {
+        let selects = |pattern: &DomainPattern| match pattern {
+            DomainPattern::Exact(_) => pattern == name,
+            DomainPattern::Wildcard(base) => {
+                pattern == name || is_below(name.base().as_str(), base.as_str())
+            }
+        };
+        (self.only.is_empty() || self.only.iter().any(selects)) && !self.except.iter().any(selects)
+    }
 }
 
 macro_rules! verdicts {
@@ -79,6 +134,13 @@ impl Verdict {
         )
     }
 
+    /// Whether visitors do not get what they should. That a certificate expires is known without a
+    /// look from outside.
+    #[must_use]
+    pub const fn is_wrong(self) -> bool {
+        !matches!(self, Self::Ok | Self::Expiring)
+    }
+
     /// Whether the name does not lead to the edges.
     #[must_use]
     pub const fn is_elsewhere(self) -> bool {
@@ -115,6 +177,10 @@ pub enum Shown {
     None,
     /// There was no handshake, for this reason.
     Unreachable(String),
+    /// Nothing, because this machine has no route there, as to IPv6 from many.
+    NoRoute,
+    /// Nothing, because the address is not public, and not known as one of the edges'.
+    NotPublic,
 }
 
 /// A certificate that was shown.
@@ -167,7 +233,7 @@ impl Resolved {
 }
 
 /// Judges what was found. `shown` are the handshakes with those of the addresses that may be the
-/// edges'.
+/// edges'. `None` if it says nothing about the domain.
 #[must_use]
 pub fn judge(
     host: &str,
@@ -175,31 +241,32 @@ pub fn judge(
     shown: &[(IpAddr, Shown)],
     expected: &Expected<'_>,
     now: Timestamp,
-) -> (Verdict, String) {
+) -> Option<(Verdict, String)> {
     if resolved.addresses.is_empty() {
-        return (Verdict::NoAddress, format!("{host} has no address"));
+        return Some((Verdict::NoAddress, format!("{host} has no address")));
     }
     let elsewhere = |address: &&IpAddr| resolved.leads_to_edges(**address, expected) == Some(false);
     if let Some(address) = resolved.addresses.iter().find(elsewhere) {
         let via = resolved.aliases.last();
         let via = via.map(|name| format!(" ({name})")).unwrap_or_default();
         let text = format!("{host} points to {address}{via}, which is not an address of the edges");
-        return (Verdict::Elsewhere, text);
+        return Some((Verdict::Elsewhere, text));
     }
-    let judged = shown.iter().map(|(address, shown)| {
+    let judged = shown.iter().filter_map(|(address, shown)| {
         let leads_here = resolved.leads_to_edges(*address, expected) == Some(true);
-        let (verdict, text) = shown.judge(leads_here, expected.leaves, now);
-        (verdict, format!("{host} at {address} {text}"))
+        let (verdict, text) = shown.judge(leads_here, expected.leaves, now)?;
+        Some((verdict, format!("{host} at {address} {text}")))
     });
-    let worst = judged.max_by_key(|(verdict, _)| *verdict);
-    worst.unwrap_or_else(|| {
-        let text = format!("no address of {host} can be reached from here");
-        (Verdict::Unreachable, text)
-    })
+    judged.max_by_key(|(verdict, _)| *verdict)
 }
 
 impl Shown {
-    fn judge(&self, leads_here: bool, leaves: &[Digest], now: Timestamp) -> (Verdict, String) {
+    fn judge(
+        &self,
+        leads_here: bool,
+        leaves: &[Digest],
+        now: Timestamp,
+    ) -> Option<(Verdict, String)> {
         // If the addresses of the edges are not known, only a bound certificate tells that it is
         // one of them.
         let wrong = if leads_here {
@@ -207,30 +274,38 @@ impl Shown {
         } else {
             Verdict::Elsewhere
         };
-        let shown = match self {
+        Some(match self {
+            Self::NoRoute => return None,
+            // Visitors of the Internet do not get there, unless a CNAME of the edges says so.
+            Self::NotPublic if leads_here => return None,
+            Self::NotPublic => (wrong, "is not a public address".to_owned()),
             Self::Unreachable(why) => {
-                return (
-                    Verdict::Unreachable,
-                    format!("makes no TLS connection: {why}"),
-                );
+                let text = format!("makes no TLS connection: {why}");
+                (Verdict::Unreachable, text)
             }
-            Self::None => return (wrong, "shows no certificate for it".to_owned()),
-            Self::Certificate(shown) => shown,
-        };
-        if !leaves.contains(&shown.leaf) {
-            let text = format!("shows another certificate (sha256 {})", shown.leaf);
-            return (wrong, text);
-        }
-        if let Some(why) = &shown.refusal {
+            Self::None => (wrong, "shows no certificate for it".to_owned()),
+            Self::Certificate(shown) if !leaves.contains(&shown.leaf) => {
+                let text = format!("shows another certificate (sha256 {})", shown.leaf);
+                (wrong, text)
+            }
+            Self::Certificate(shown) => shown.judge(now),
+        })
+    }
+}
+
+impl ShownCertificate {
+    /// Judges a bound certificate.
+    fn judge(&self, now: Timestamp) -> (Verdict, String) {
+        if let Some(why) = &self.refusal {
             let text = format!("shows the bound certificate, which browsers refuse: {why}");
             return (Verdict::Refused, text);
         }
-        let end = shown.not_after;
-        match rung(end, shown.life_ms, now).map(|rung| rung.severity()) {
-            Some(Severity::Warning | Severity::Critical) => (
-                Verdict::Expiring,
-                format!("shows a chain that expires at {end}"),
-            ),
+        let end = self.not_after;
+        match rung(end, self.life_ms, now).map(|rung| rung.severity()) {
+            Some(Severity::Warning | Severity::Critical) => {
+                let text = format!("shows a chain that expires at {end}");
+                (Verdict::Expiring, text)
+            }
             _ => (Verdict::Ok, "shows the bound certificate".to_owned()),
         }
     }

@@ -30,7 +30,9 @@ use edgeseal_api::{
     http::{ConnectionLimits, MemoryLimit},
     ownership::{self, OwnershipVerifier},
 };
-use edgeseal_core::{domain::Environment, quota::Quotas, rate::RateLimit};
+use edgeseal_core::{
+    DomainPattern, domain::Environment, outside::Selection, quota::Quotas, rate::RateLimit,
+};
 use edgeseal_edge::STAGING;
 use edgeseal_store::open::StoreUrl;
 use figment::{
@@ -46,7 +48,7 @@ pub(crate) use self::{
     alarm::{AlarmChannel, ChannelKind, MailAddresses, SmtpTls},
     flags::Flags,
     table::Config,
-    types::LogFormat,
+    types::{LogFormat, Text},
     variables::warn_of_unknown_variables,
 };
 use crate::{kek::KekSource, resources};
@@ -287,6 +289,15 @@ impl Config {
                 KekSource::File(_) | KekSource::Command(_) => None,
             });
         table.settings(self.dns, variables.collect()).map(Some)
+    }
+
+    /// The domains that are looked at from outside; `None`: none.
+    pub(crate) fn outside_selection(&self) -> Option<Selection> {
+        let names = |given: &[Text<DomainPattern>]| given.iter().map(|it| it.0.clone()).collect();
+        self.outside_check.0.then(|| Selection {
+            only: names(&self.outside_check_only),
+            except: names(&self.outside_check_except),
+        })
     }
 
     /// The environment whose certificates the edge of this process serves.

@@ -36,7 +36,7 @@ impl OwnershipVerifier {
                 RData::A(address) => resolved.addresses.push(IpAddr::V4(address.0)),
                 RData::AAAA(address) => resolved.addresses.push(IpAddr::V6(address.0)),
                 RData::CNAME(target) => {
-                    let target = target.0.to_utf8();
+                    let target = target.0.to_ascii();
                     let target = target.trim_end_matches('.').to_owned();
                     // Both lookups follow the same records.
                     if !resolved.aliases.contains(&target) {
@@ -47,11 +47,5 @@ impl OwnershipVerifier {
             }
         }
         Ok(resolved)
-    }
-
-    /// Whether the operator allows connections to addresses that are not public.
-    #[must_use]
-    pub const fn may_contact_private_addresses(&self) -> bool {
-        self.private_addresses
     }
 }

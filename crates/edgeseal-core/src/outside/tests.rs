@@ -24,7 +24,7 @@ fn certificate(leaf: Digest, refusal: Option<&str>, days_left: i64) -> Shown {
 }
 
 /// The verdict and its text where every address shows this.
-fn judged(resolved: &Resolved, shown: &Shown, known: &[&str]) -> (Verdict, String) {
+fn judged(resolved: &Resolved, shown: &Shown, known: &[&str]) -> Option<(Verdict, String)> {
     let known: Vec<IpNet> = known.iter().map(|net| net.parse().unwrap()).collect();
     let expected = Expected {
         cname_suffix: SUFFIX,
@@ -56,6 +56,7 @@ fn verdicts() {
         (&here, &other, none, Verdict::OtherCertificate),
         (&here, &Shown::None, none, Verdict::OtherCertificate),
         (&here, &silent, none, Verdict::Unreachable),
+        (&plain, &Shown::NotPublic, none, Verdict::Elsewhere),
         // A CNAME of ours needs no known address.
         (&here, &good, &["9.9.9.9/32"], Verdict::Ok),
         // Without known addresses the certificate tells.
@@ -73,12 +74,20 @@ fn verdicts() {
         (&resolved(&[alias], &[]), &good, none, Verdict::NoAddress),
     ];
     for (resolved, shown, known, expected) in rows {
-        let (verdict, text) = judged(resolved, shown, known);
+        let (verdict, text) = judged(resolved, shown, known).unwrap();
         assert_eq!(
             verdict, expected,
             "{resolved:?} {shown:?} {known:?}: {text}"
         );
         assert!(text.contains(HOST) && !text.ends_with('.'), "{text}");
+    }
+    // Nothing is known.
+    for (resolved, shown) in [
+        (&here, &Shown::NoRoute),
+        (&plain, &Shown::NoRoute),
+        (&here, &Shown::NotPublic),
+    ] {
+        assert_eq!(judged(resolved, shown, none), None);
     }
 }
 
@@ -94,11 +103,47 @@ fn the_worst_address_counts() {
         (name.addresses[0], certificate(OTHER, None, 60)),
         (name.addresses[1], certificate(BOUND, None, 60)),
     ];
-    let (verdict, text) = judge(HOST, &name, &all, &expected, NOW);
+    let (verdict, text) = judge(HOST, &name, &all, &expected, NOW).unwrap();
     assert_eq!(verdict, Verdict::OtherCertificate);
     assert!(text.contains("8.8.8.8"), "{text}");
-    let (verdict, _) = judge(HOST, &name, &[], &expected, NOW);
-    assert_eq!(verdict, Verdict::Unreachable);
+    // An address that cannot be reached from here says nothing about the others.
+    let all = [(name.addresses[0], Shown::NoRoute), all[1].clone()];
+    let (verdict, _) = judge(HOST, &name, &all, &expected, NOW).unwrap();
+    assert_eq!(verdict, Verdict::Ok);
+    assert_eq!(judge(HOST, &name, &[], &expected, NOW), None);
+}
+
+#[test]
+fn domains_are_selected() {
+    let pattern = |text: &str| DomainPattern::parse(text).unwrap();
+    let patterns = |texts: &[&str]| texts.iter().map(|text| pattern(text)).collect();
+    let rows: [(&[&str], &[&str], &str, bool); 9] = [
+        (&[], &[], "a.example", true),
+        (&[], &["a.example"], "a.example", false),
+        (&[], &["a.example"], "www.a.example", true),
+        (&[], &[".a.example"], "x.www.a.example", false),
+        (&[], &[".a.example"], ".a.example", false),
+        (&[], &[".a.example"], "a.example", true),
+        (&["b.example"], &[], "a.example", false),
+        (&[".b.example"], &[], "a.b.example", true),
+        (&[".b.example"], &["a.b.example"], "a.b.example", false),
+    ];
+    for (only, except, name, expected) in rows {
+        let selection = Selection {
+            only: patterns(only),
+            except: patterns(except),
+        };
+        assert_eq!(selection.includes(&pattern(name)), expected, "{name}");
+    }
+}
+
+#[test]
+fn texts_of_strangers_are_bounded() {
+    let text = format!("x\n{}", "y".repeat(1000));
+    let found = Observation::new(1, NOW, NOW.plus_ms(1), Verdict::Refused, &text);
+    assert_eq!(found.text.len(), TEXT_MAX);
+    assert!(found.text.starts_with("x y"));
+    assert!(found.is_current(NOW) && !found.is_current(NOW.plus_ms(1)));
 }
 
 #[test]

@@ -23,6 +23,7 @@ use super::{SetupError, provider};
 use crate::{proxy_protocol, served_domain::KeyKind};
 
 /// Makes handshakes with one listener.
+#[derive(Clone)]
 pub struct Probe {
     any: TlsConnector,
     ecdsa: TlsConnector,
@@ -88,6 +89,16 @@ impl Probe {
             listener: reachable(bound),
             expects_header,
         })
+    }
+
+    /// A client of another server, without PROXY protocol headers. Cheap.
+    #[must_use]
+    pub fn of_server(&self, server: SocketAddr) -> Self {
+        Self {
+            listener: server,
+            expects_header: false,
+            ..self.clone()
+        }
     }
 
     /// Reads what the listener serves for `host` to a client with this offer.

@@ -1,7 +1,9 @@
 //! What visitors of domains find.
 
+use std::collections::BTreeMap;
+
 use edgeseal_core::{
-    DomainPattern, Timestamp,
+    DomainPattern,
     certificate::Digest,
     domain::{Domain, Environment},
     outside::Observation,
@@ -10,37 +12,41 @@ use edgeseal_core::{
 use super::Catalog;
 use crate::{Fault, Key, Write, record, write_all};
 
+/// How long an observation is kept without another one: 30 days, during which this process may have
+/// been stopped. Deleted domains leave it behind until then.
+const KEEP_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
 impl Catalog {
-    /// What visitors of a domain have found last; `None` if nobody has looked, or long ago.
+    /// What visitors of a domain have found last, however long ago; `None` if nobody has looked.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn observation(&self, domain: &Domain) -> Result<Option<Observation>, Fault> {
         let entry = self.store.get(&Key::observation(&domain.name)).await?;
-        let found = entry
-            .map(|entry| record::decode::<Observation>(&entry.value))
-            .transpose()?;
+        // One that cannot be read is replaced soon, and must not break the reads of the domain.
+        let found = entry.and_then(|entry| record::decode::<Observation>(&entry.value).ok());
         Ok(found.filter(|found| found.domain_id == domain.id))
     }
 
-    /// Records what was found, until `expires`. Neither audited nor counted.
+    /// Records what was found. Neither audited nor counted.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn write_observations(
         &self,
-        found: &[(DomainPattern, Observation)],
-        expires: Timestamp,
+        found: &BTreeMap<DomainPattern, Observation>,
     ) -> Result<(), Fault> {
-        let put = |(domain, observation): &(DomainPattern, Observation)| {
+        let put = |(domain, observation): (&DomainPattern, &Observation)| {
             Ok(Write::Put {
                 key: Key::observation(domain),
                 value: record::encode(observation)?,
-                expires: Some(expires),
+                expires: Some(observation.at.plus_ms(KEEP_MS)),
             })
         };
-        let write: Result<Vec<Write>, Fault> = found.iter().map(put).collect();
-        write_all(&*self.store, write?).await?;
+        let write: Vec<Write> = found.iter().map(put).collect::<Result<_, Fault>>()?;
+        if !write.is_empty() {
+            write_all(&*self.store, write).await?;
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use edgeseal_api::key_encryption::{KeyEncryption, ResealState};
 use edgeseal_core::{
     DomainPattern, Timestamp,
     alarm::{DiskUse, EdgeReport, KeyEncryptionFacts, Snapshot},
+    outside::Selection,
 };
 use edgeseal_store::{Catalog, Fault, audit_linker::Tampered, record::EdgeRecord, reseal};
 use tokio::sync::watch;
@@ -34,6 +35,8 @@ pub(crate) struct Sources {
     pub(crate) data: PathBuf,
     /// Age at which a key-encryption key should be rotated; 0: never.
     pub(crate) kek_max_age_days: u32,
+    /// The domains that are looked at from outside; `None`: none.
+    pub(crate) outside: Option<Selection>,
 }
 
 /// Whether audit records are linked.
@@ -97,7 +100,9 @@ impl Observed {
         snapshot.certificates = Some(certificates.due(now).cloned().collect());
         self.orders.refresh(catalog, interval).await?;
         snapshot.failed_orders = Some(self.orders.failed());
-        self.visitors.refresh(catalog, interval).await?;
+        let selection = sources.outside.as_ref();
+        let visitors = self.visitors.refresh(catalog, interval, selection);
+        visitors.await?;
         snapshot.misled_visitors = Some(self.visitors.misled());
         self.renewals.refresh(catalog, interval, now).await?;
         snapshot.missed_renewals = Some(self.renewals.missed());

@@ -190,4 +190,4 @@ async fn replacements(catalog: &Catalog, name: &DomainPattern) -> Result<Vec<Rep
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -7,7 +7,7 @@ use edgeseal_api::{
     Settings,
     context::{BoundCertificatePolicy, DuplicateContentPolicy, NameMismatchPolicy},
 };
-use edgeseal_core::{DomainName, private_origins::PrivateOrigins, quota::Quota};
+use edgeseal_core::{DomainName, DomainPattern, private_origins::PrivateOrigins, quota::Quota};
 use edgeseal_edge::Limits;
 use edgeseal_store::open::StoreUrl;
 use ipnet::IpNet;
@@ -192,7 +192,9 @@ settings! {
     }
     "Outside check" {
         outside_check: Text<bool> = Text(false), "Whether to look regularly at [what visitors find](../operate/outside.md): where names lead, and which certificate is there";
-        outside_check_addresses: Vec<Text<IpNet>> = Vec::new(), "Public addresses at which visitors reach the edges";
+        outside_check_only: Vec<Text<DomainPattern>> = Vec::new(), "Look at these domains only; `.a.example` is everything below `a.example`";
+        outside_check_except: Vec<Text<DomainPattern>> = Vec::new(), "Do not look at these domains";
+        outside_check_addresses: Vec<Text<IpNet>> = Vec::new(), "Addresses at which visitors reach the edges";
         outside_check_port: u16 = 443, "Port at which they do";
         outside_check_interval_ms: Millis = millis(3_600_000), "Time in which all domains are looked at once";
     }

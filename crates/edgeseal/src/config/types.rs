@@ -8,7 +8,7 @@ use std::{
 };
 
 use edgeseal_api::context::{BoundCertificatePolicy, DuplicateContentPolicy, NameMismatchPolicy};
-use edgeseal_core::{DomainName, private_origins::PrivateOrigins, quota::Quota};
+use edgeseal_core::{DomainName, DomainPattern, private_origins::PrivateOrigins, quota::Quota};
 use edgeseal_store::open::StoreUrl;
 use ipnet::IpNet;
 use serde::{
@@ -100,6 +100,15 @@ words! {
 
 impl Written for DomainName {
     const TYPE: &'static str = "a domain name";
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::parse(text).ok()
+    }
+}
+
+impl Written for DomainPattern {
+    const TYPE: &'static str = "domain";
+    const EXPECTED: &'static str = "a list of domains, as \"www.a.example\" or \".a.example\"";
 
     fn parse(text: &str) -> Option<Self> {
         Self::parse(text).ok()

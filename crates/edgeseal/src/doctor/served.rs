@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use edgeseal_core::DomainPattern;
+use edgeseal_core::{DomainPattern, outside::Selection};
 use edgeseal_edge::{OfferedKeys, Probe, ProbeResult};
 use edgeseal_store::{Catalog, Keyring, Store, sqlite::SqliteSnapshot};
 use tokio::{task::JoinSet, time::sleep};
@@ -165,7 +165,11 @@ async fn check_reports(config: &Config, report: &mut Report) -> Result<(), Docto
         return Ok(());
     };
     let catalog = Catalog::new(view, keyring);
-    for (domain, found) in findings(&catalog, REPORTED_MAX).await? {
+    let now = clock::now();
+    // What is old says nothing: perhaps nobody looks any more.
+    let found = findings(&catalog, &Selection::default(), REPORTED_MAX).await?;
+    let found = found.into_iter().filter(|(_, it)| it.is_current(now));
+    for (domain, found) in found {
         let what = format!(
             "{domain}: seen from outside at {}: {}",
             found.at, found.text
@@ -175,7 +179,6 @@ async fn check_reports(config: &Config, report: &mut Report) -> Result<(), Docto
             "look at the DNS, and at what is in front of the edges",
         );
     }
-    let now = clock::now();
     for edge in catalog.edges().await? {
         let id = format!("{}/{}", edge.group, edge.id);
         if edge.is_silent(now) {

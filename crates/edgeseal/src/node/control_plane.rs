@@ -105,6 +105,7 @@ impl ControlPlane {
             audit,
             data: config.data.clone(),
             kek_max_age_days: config.kek_max_age_days,
+            outside: config.outside_selection(),
         };
         let alarms = Arc::clone(&node.alarms).run(sources, shutdown_signal(shutdown_rx.clone()));
         let expiry = retention::expire_audit_records(

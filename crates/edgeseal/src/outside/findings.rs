@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use edgeseal_core::{
     DomainPattern,
-    outside::{Observation, Verdict},
+    outside::{Observation, Selection},
 };
 use edgeseal_store::{Catalog, EntryFilter, Fault, key::OBSERVATIONS, record::decode};
+
+use super::is_served;
 
 /// At most `limit` of the domains, with what was found.
 ///
@@ -14,13 +16,15 @@ use edgeseal_store::{Catalog, EntryFilter, Fault, key::OBSERVATIONS, record::dec
 /// A [`Fault`] if the store failed.
 pub(crate) async fn findings(
     catalog: &Catalog,
+    selection: &Selection,
     limit: usize,
 ) -> Result<Vec<(DomainPattern, Observation)>, Fault> {
     let names = Arc::new(Mutex::new(Vec::new()));
     let collected = Arc::clone(&names);
     let visit: EntryFilter = Arc::new(move |key: &str, value: &[u8]| {
         let mut names = collected.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() < limit && decode::<Observation>(value).is_ok_and(|it| is_wrong(&it)) {
+        let is_wrong = |found: Observation| found.verdict.is_wrong();
+        if names.len() < limit && decode::<Observation>(value).is_ok_and(is_wrong) {
             let name = key.strip_prefix(OBSERVATIONS).map(DomainPattern::parse);
             names.extend(name.and_then(Result::ok));
         }
@@ -31,30 +35,26 @@ pub(crate) async fn findings(
     let names = std::mem::take(&mut *names.lock().unwrap_or_else(PoisonError::into_inner));
     let mut found = Vec::new();
     for name in names {
-        let finding = finding(catalog, &name).await?;
+        let finding = finding(catalog, selection, &name).await?;
         found.extend(finding.map(|finding| (name, finding)));
     }
     Ok(found)
 }
 
-/// What visitors of a domain find, if that is wrong and the domain still has HTTPS.
+/// What visitors of a domain find, if that is wrong, and the domain is still served and looked at.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
 pub(crate) async fn finding(
     catalog: &Catalog,
+    selection: &Selection,
     name: &DomainPattern,
 ) -> Result<Option<Observation>, Fault> {
     match catalog.domain(name).await? {
-        Some(domain) if domain.is_https_on() => {
+        Some(domain) if is_served(&domain) && selection.includes(name) => {
             let found = catalog.observation(&domain).await?;
-            Ok(found.filter(is_wrong))
+            Ok(found.filter(|found| found.verdict.is_wrong()))
         }
         _ => Ok(None),
     }
-}
-
-/// That a certificate expires is known without a look from outside.
-fn is_wrong(found: &Observation) -> bool {
-    !matches!(found.verdict, Verdict::Ok | Verdict::Expiring)
 }

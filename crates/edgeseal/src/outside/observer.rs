@@ -3,15 +3,18 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use edgeseal_api::ownership::OwnershipVerifier;
 use edgeseal_core::{
-    DomainPattern, address,
+    DomainPattern,
+    address::check_origin,
     certificate::Digest,
     outside::{Expected, Shown, ShownCertificate, Verdict, judge},
 };
-use edgeseal_edge::{OfferedKeys, Probe, ProbeError, ProbedChain};
+use edgeseal_edge::{OfferedKeys, Probe, ProbeError, ProbedChain, SetupError};
+use futures_util::future::join_all;
 use ipnet::IpNet;
 use rustls::{
     CertificateError, Error, RootCertStore,
@@ -28,6 +31,7 @@ const ADDRESSES_MAX: usize = 4;
 /// Resolves names and makes handshakes.
 pub(super) struct Observer {
     resolver: OwnershipVerifier,
+    probe: Probe,
     verifier: Arc<WebPkiServerVerifier>,
     cname_suffix: String,
     addresses: Vec<IpNet>,
@@ -43,6 +47,9 @@ pub(crate) enum OutsideError {
     /// There are no roots.
     #[error("the roots of certificates cannot be used")]
     Roots(#[from] VerifierBuilderError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] SetupError),
 }
 
 /// The roots that browsers trust, and those of this system.
@@ -72,6 +79,8 @@ impl Observer {
         let addresses = config.outside_check_addresses.iter();
         Ok(Self {
             resolver,
+            // Its own address is not used.
+            probe: Probe::new(SocketAddr::from(([127, 0, 0, 1], 0)), false)?,
             verifier: verifier.build()?,
             cname_suffix: config.cname_suffix.clone(),
             addresses: addresses.map(|it| it.0).collect(),
@@ -79,7 +88,8 @@ impl Observer {
         })
     }
 
-    /// What visitors find; `None` if the DNS servers do not tell.
+    /// What visitors find; `None` if nothing can be said: the DNS servers do not tell, or this
+    /// machine has no route. Takes at most five seconds for each of the two.
     pub(super) async fn observe(
         &self,
         name: &DomainPattern,
@@ -98,28 +108,32 @@ impl Observer {
             addresses: &self.addresses,
             leaves,
         };
-        let mut shown = Vec::new();
-        for &address in resolved.addresses.iter().take(ADDRESSES_MAX) {
-            // Others' servers are not contacted without need, nor addresses of this network, which
-            // an account could choose.
-            let leads_here = resolved.leads_to_edges(address, &expected);
-            let is_allowed = address::is_public(address)
-                || self.resolver.may_contact_private_addresses()
-                || self.addresses.iter().any(|net| net.contains(&address));
-            if leads_here != Some(false) && is_allowed {
-                shown.extend(self.handshake(&host, address).await.map(|it| (address, it)));
-            }
-        }
-        Some(judge(&host, &resolved, &shown, &expected, clock::now()))
+        // Others' servers are not contacted without need.
+        let leads_here = |it: &&IpAddr| resolved.leads_to_edges(**it, &expected) != Some(false);
+        let addresses = resolved.addresses.iter().filter(leads_here);
+        let looks = addresses.take(ADDRESSES_MAX);
+        let looks = looks.map(|&address| self.look_at(&host, address));
+        let shown = join_all(looks).await;
+        judge(&host, &resolved, &shown, &expected, clock::now())
     }
 
-    /// `None` if this machine has no route to such an address.
-    async fn handshake(&self, host: &str, address: IpAddr) -> Option<Shown> {
-        let failed = |why: String| Some(Shown::Unreachable(why));
-        let probe = match Probe::new(SocketAddr::new(address, self.port), false) {
-            Ok(probe) => probe,
-            Err(error) => return failed(error.to_string()),
+    /// Makes a handshake, but not with an address of this network, which an account could choose,
+    /// unless the operator says that visitors reach edges there.
+    async fn look_at(&self, host: &str, address: IpAddr) -> (IpAddr, Shown) {
+        let server = SocketAddr::new(address, self.port);
+        let canonical = address.to_canonical();
+        let is_known = self.addresses.iter().any(|net| net.contains(&canonical));
+        // An edge's listener in this process is what is looked for.
+        let allowed = check_origin(server, is_known, &[], |_| false);
+        let shown = match allowed {
+            Ok(()) => self.handshake(host, server).await,
+            Err(_) => Shown::NotPublic,
         };
+        (address, shown)
+    }
+
+    async fn handshake(&self, host: &str, server: SocketAddr) -> Shown {
+        let probe = self.probe.of_server(server);
         match probe.chain(host, OfferedKeys::Any).await {
             Ok(ProbedChain::Chain(leaf, rest)) => {
                 let refusal = self.refusal(host, &leaf, &rest);
@@ -127,15 +141,13 @@ impl Observer {
                     .chain(&rest)
                     .map(|it| &**it)
                     .collect();
-                let shown = ShownCertificate::of(&chain, refusal);
-                shown.map_or_else(
-                    || failed("its certificate cannot be read".to_owned()),
-                    |shown| Some(Shown::Certificate(shown)),
-                )
+                let unreadable = "its certificate cannot be read".to_owned();
+                ShownCertificate::of(&chain, refusal)
+                    .map_or(Shown::Unreachable(unreadable), Shown::Certificate)
             }
-            Ok(ProbedChain::UnrecognizedName) => Some(Shown::None),
-            Err(ProbeError::Failed(error)) if is_no_route(&error) => None,
-            Err(error) => failed(error.to_string()),
+            Ok(ProbedChain::UnrecognizedName) => Shown::None,
+            Err(ProbeError::Failed(error)) if is_no_route(&error) => Shown::NoRoute,
+            Err(error) => Shown::Unreachable(error.to_string()),
         }
     }
 
@@ -147,7 +159,8 @@ impl Observer {
         rest: &[CertificateDer<'_>],
     ) -> Option<String> {
         let name = ServerName::try_from(host).ok()?;
-        let now = UnixTime::now();
+        let now = clock::now().unix_ms().unsigned_abs();
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(now));
         let verified = self
             .verifier
             .verify_server_cert(leaf, rest, &name, &[], now);
@@ -171,46 +184,101 @@ fn is_no_route(error: &std::io::Error) -> bool {
 mod tests {
     use edgeseal_api::ownership::OwnershipOptions;
     use edgeseal_testing::{dns::DnsServer, pki::Authority, tls::serve};
+    use futures_util::FutureExt as _;
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::config::Text;
+
+    const NAME: &str = "*.a.example";
+
+    /// What is found at 127.0.0.1, if visitors reach the edges at `known`.
+    async fn observe(
+        dns: &DnsServer,
+        (port, known): (u16, &str),
+        roots: RootCertStore,
+        leaf: Digest,
+    ) -> Option<(Verdict, String)> {
+        let config = Config {
+            outside_check_port: port,
+            outside_check_addresses: vec![Text(known.parse().unwrap())],
+            ..Config::default()
+        };
+        let resolver = OwnershipVerifier::new(OwnershipOptions {
+            dns: Some(dns.address),
+            ..OwnershipOptions::default()
+        });
+        let observer = Observer::new(&config, resolver.unwrap(), roots).unwrap();
+        let name = DomainPattern::parse(NAME).unwrap();
+        observer.observe(&name, &[leaf]).await
+    }
 
     #[tokio::test]
     async fn browsers_decide_by_their_roots() {
-        let name = DomainPattern::parse("*.a.example").unwrap();
         let authority = Authority::new();
-        let bound = authority.issue(&["*.a.example"]);
-        let leaves = [Digest::of(&bound.leaf)];
+        let bound = authority.issue(&[NAME]);
+        let leaf = Digest::of(&bound.leaf);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = Config {
-            outside_check_port: listener.local_addr().unwrap().port(),
-            ..Config::default()
-        };
+        let at = (listener.local_addr().unwrap().port(), "127.0.0.0/8");
         let _server = serve(listener, &bound);
         let dns = DnsServer::start().await;
         dns.set("all.a.example", &["127.0.0.1"]).await;
-        let observe = async |roots, private_addresses, leaves: &[Digest]| {
-            let resolver = OwnershipVerifier::new(OwnershipOptions {
-                dns: Some(dns.address),
-                private_addresses,
-                ..OwnershipOptions::default()
-            });
-            let observer = Observer::new(&config, resolver.unwrap(), roots).unwrap();
-            observer.observe(&name, leaves).await.unwrap()
-        };
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from(authority.root.der.clone());
         roots.add(root).unwrap();
-        let (verdict, text) = observe(roots.clone(), true, &leaves).await;
+        let (verdict, text) = observe(&dns, at, roots.clone(), leaf).await.unwrap();
         assert_eq!(verdict, Verdict::Ok, "{text}");
-        let (verdict, text) = observe(public_roots(), true, &leaves).await;
+        let (verdict, text) = observe(&dns, at, public_roots(), leaf).await.unwrap();
         assert_eq!(verdict, Verdict::Refused);
         assert!(text.contains("no root that they know"), "{text}");
-        let (verdict, _) = observe(roots.clone(), true, &[Digest([0; 32])]).await;
-        assert_eq!(verdict, Verdict::Elsewhere);
-        // Nothing is contacted in this network unless the operator allows it.
-        let (verdict, text) = observe(roots, false, &leaves).await;
-        assert_eq!(verdict, Verdict::Unreachable);
-        assert!(text.starts_with("no address of"), "{text}");
+        let (verdict, _) = observe(&dns, at, roots, Digest([0; 32])).await.unwrap();
+        assert_eq!(verdict, Verdict::OtherCertificate);
+    }
+
+    #[tokio::test]
+    async fn addresses_of_this_network_are_not_contacted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dns = DnsServer::start().await;
+        let resolver = OwnershipVerifier::new(OwnershipOptions {
+            dns: Some(dns.address),
+            // This is about another check.
+            private_addresses: true,
+            ..OwnershipOptions::default()
+        });
+        let resolver = resolver.unwrap();
+        let mut config = Config {
+            outside_check_port: port,
+            ..Config::default()
+        };
+        let name = DomainPattern::parse("www.a.example").unwrap();
+        let new =
+            |config: &Config| Observer::new(config, resolver.clone(), public_roots()).unwrap();
+        let observer = new(&config);
+        for address in ["127.0.0.1", "169.254.169.254", "10.0.0.1", "::1", "0.0.0.0"] {
+            dns.set("www.a.example", &[address]).await;
+            let (verdict, text) = observer.observe(&name, &[]).await.unwrap();
+            assert_eq!(verdict, Verdict::Elsewhere, "{address}");
+            assert!(text.contains("not a public address"), "{text}");
+        }
+        // A list that is too wide opens no metadata service.
+        config.outside_check_addresses = vec![Text("0.0.0.0/0".parse().unwrap())];
+        dns.set("www.a.example", &["169.254.169.254"]).await;
+        assert_eq!(new(&config).observe(&name, &[]).await, None);
+        assert!(listener.accept().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_holds_up_nobody() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let resolver = OwnershipVerifier::new(OwnershipOptions {
+            dns: Some(([127, 0, 0, 1], 53).into()),
+            ..OwnershipOptions::default()
+        });
+        let observer = Observer::new(&Config::default(), resolver.unwrap(), public_roots());
+        let server = listener.local_addr().unwrap();
+        let shown = observer.unwrap().handshake("a.example", server).await;
+        let late = "the handshake took too long".to_owned();
+        assert_eq!(shown, Shown::Unreachable(late));
     }
 }

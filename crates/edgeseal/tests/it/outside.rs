@@ -16,6 +16,7 @@ use crate::{
 };
 
 const NAME: &str = "www.seen.example";
+const EXCEPT: &str = "www.except.example";
 const ALIAS: &str = "www.seen.example.edge.seen.example";
 
 /// A server that looks often, at this port, which it has on 127.0.0.1.
@@ -23,17 +24,23 @@ fn start(dns: &DnsServer, port: u16) -> Server {
     let mut server = Server::start();
     assert_eq!(server.terminate().code(), Some(0));
     let config = format!(
-        "alarm_interval_ms = 100\ndns = \"{}\"\nowner_check_private_addresses = true\ncname_suffix = \"edge.seen.example\"\n\
+        "alarm_interval_ms = 100\ndns = \"{}\"\ncname_suffix = \"edge.seen.example\"\n\
          origin_private_addresses = \"all\"\noutside_check = \"on\"\n\
+         outside_check_addresses = [\"127.0.0.0/30\"]\noutside_check_except = [\".except.example\"]\n\
          outside_check_interval_ms = 500\noutside_check_port = {port}\n{}",
         dns.address,
         unlimited()
     );
     let file = server.data().with_file_name("edgeseal.toml");
     fs::write(file, config).unwrap();
-    let command = server.command_at(&[("--https", SocketAddr::from(([127, 0, 0, 1], port)))]);
-    server.launch_with(command);
+    launch(&mut server, port);
     server
+}
+
+fn launch(server: &mut Server, port: u16) {
+    let https = SocketAddr::from(([127, 0, 0, 1], port));
+    let command = server.command_at(&[("--https", https)]);
+    server.launch_with(command);
 }
 
 /// `DescribeDomainCertificateInfo` once visitors find this.
@@ -44,6 +51,15 @@ async fn found(api: &ApiClient, verdict: &str) -> Value {
         Some(info).filter(|info| info["OutsideStatus"] == verdict)
     })
     .await
+}
+
+/// The alarm about what visitors find.
+async fn alarm(api: &ApiClient) -> Option<Value> {
+    let reply = api.ok(EDGESEAL, "DescribeAlarms", &[]).await;
+    let mut alarms = reply["Alarms"].as_array().unwrap().iter();
+    alarms
+        .find(|alarm| alarm["Code"] == "visitors_misled")
+        .cloned()
 }
 
 /// `DescribeDomainCname`: the status and the message.
@@ -61,10 +77,13 @@ async fn reads_tell_what_visitors_find() {
     let other = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let port = other.local_addr().unwrap().port();
     let _other = serve(other, &AUTHORITY.issue(&[NAME]));
-    let server = start(&dns, port);
+    let mut server = start(&dns, port);
     let api = server.root_client();
     api.add(NAME, &Origin::start().await).await;
     api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+
+    api.add(EXCEPT, &Origin::start().await).await;
+    api.set(EXCEPT, &AUTHORITY.issue(&[EXCEPT])).await.unwrap();
 
     let info = found(&api, "no_address").await;
     assert_eq!(info["DomainCnameStatus"], "cname_error");
@@ -72,7 +91,7 @@ async fn reads_tell_what_visitors_find() {
     assert_eq!(status, 1);
     assert!(why.contains("no CNAME record"), "{why}");
 
-    // Without a CNAME, the certificate tells that this is the edge. Browsers do not know its CA.
+    // Browsers do not know its CA.
     dns.set(NAME, &["127.0.0.1"]).await;
     let info = found(&api, "refused").await;
     assert_eq!(info["DomainCnameStatus"], "ok");
@@ -82,18 +101,30 @@ async fn reads_tell_what_visitors_find() {
     let shown = cli::printed(&server, &format!("cert show {NAME}"));
     assert!(shown.contains("refused"), "{shown}");
 
-    dns.set(NAME, &["127.0.0.2"]).await;
+    dns.set(NAME, &["127.0.0.9"]).await;
     let info = found(&api, "points_elsewhere").await;
     assert_eq!(info["DomainCnameStatus"], "cname_error");
     assert_eq!(cname(&api).await.0, 1);
 
-    eventually("an alarm", || async {
-        let reply = api.ok(EDGESEAL, "DescribeAlarms", &[]).await;
-        let mut alarms = reply["Alarms"].as_array().unwrap().iter();
-        let alarm = alarms.find(|alarm| alarm["Code"] == "visitors_misled")?;
-        Some(assert_eq!(alarm["DomainName"], NAME))
+    let alarm = eventually("an alarm", || alarm(&api)).await;
+    assert_eq!(alarm["DomainName"], NAME);
+    let except = api.call_on_domain("DescribeDomainCertificateInfo", EXCEPT);
+    let except = except.await.body["CertInfos"]["CertInfo"][0].clone();
+    assert_eq!(except["Status"], "success");
+    assert_eq!(except.get("OutsideStatus"), None);
+
+    // A restart ends no alarm, and begins none.
+    let seen = info["OutsideTime"].clone();
+    assert_eq!(server.terminate().code(), Some(0));
+    launch(&mut server, port);
+    let api = server.root_client();
+    eventually("another look", || async {
+        let info = found(&api, "points_elsewhere").await;
+        (info["OutsideTime"] != seen).then_some(())
     })
     .await;
+    let after = eventually("the alarm", || self::alarm(&api)).await;
+    assert_eq!(after["SinceMs"], alarm["SinceMs"]);
 
     let (code, said) = doctor(&server.data());
     assert_eq!(code, Some(0), "{said}");

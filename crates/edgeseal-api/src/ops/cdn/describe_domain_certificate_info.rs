@@ -211,7 +211,8 @@ impl BoundCertificate {
                 ..found
             }));
         }
-        if let Some(found) = catalog.observation(domain).await? {
+        let found = catalog.observation(domain).await?;
+        if let Some(found) = found.filter(|found| found.is_current(now)) {
             let status = cname_status(domain, found.verdict);
             let view = OutsideView::of(found);
             for bound in &mut all {

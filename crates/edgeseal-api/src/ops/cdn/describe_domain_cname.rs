@@ -64,7 +64,8 @@ impl Operation for DescribeDomainCname {
         for name in &names {
             let domain = domain_lookup::find(&context.catalog, call.account(), name).await?;
             let observed = context.catalog.observation(&domain).await;
-            found.push(observed.map_err(StoreError::from)?);
+            let observed = observed.map_err(StoreError::from)?;
+            found.push(observed.filter(|it| it.is_current(call.now())));
         }
         // Eight at a time, so that few timeouts of unresponsive DNS servers add up.
         let account = call.account();

@@ -17,7 +17,7 @@ use super::*;
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 const INTERVAL: Duration = Duration::from_secs(60);
 
-fn domain(name: &str, managed: bool) -> Domain {
+pub(in crate::alarms) fn domain(name: &str, managed: bool) -> Domain {
     Domain {
         id: 1,
         name: DomainPattern::parse(name).unwrap(),
