@@ -79,3 +79,64 @@ fn failed(value: &[u8]) -> Option<FailedOrder> {
         reason: format!("{issuer}{}", failure.reason),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use edgeseal_core::{
+        AccountId, DomainPattern, Timestamp,
+        domain::Environment,
+        managed_certificate::{OrderFailure, OrderRequest},
+    };
+    use edgeseal_store::{Keyring, Txn, Write, memory::MemoryStore, record::encode};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    async fn write(catalog: &Catalog, name: &str, issuer: &str, reason: Option<&str>) {
+        let request = OrderRequest {
+            at: NOW,
+            access_key: "key".to_owned(),
+            action: "SetCdnDomainSSLCertificate".to_owned(),
+            request_id: "1".to_owned(),
+        };
+        let name = DomainPattern::parse(name).unwrap();
+        let account = AccountId::from_random(1);
+        let environment = Environment::Production;
+        let mut managed = ManagedCertificate::requested((name, 1), account, environment, request);
+        managed.failure = reason.map(|reason| OrderFailure {
+            at: NOW,
+            issuer: issuer.to_owned(),
+            reason: reason.to_owned(),
+        });
+        let key = Key::managed_certificate(&managed.domain, environment);
+        let write = vec![Write::put(key, encode(&managed).unwrap())];
+        let expect = Vec::new();
+        catalog.store().commit(Txn { expect, write }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn orders_that_fail_are_found_until_one_succeeds() {
+        let keyring = Keyring::parse(&Keyring::generate()).unwrap();
+        let catalog = &Catalog::new(Arc::new(MemoryStore::new()), keyring);
+        write(catalog, "good.example", "", None).await;
+        write(catalog, "bad.example", "ca", Some("rate limited")).await;
+        write(catalog, "none.example", "", Some("no issuer is configured")).await;
+        let mut orders = FailedOrders::default();
+        orders.refresh(catalog, INTERVAL).await.unwrap();
+        let mut reasons: Vec<String> = orders.failed().into_iter().map(|it| it.reason).collect();
+        reasons.sort_unstable();
+        assert_eq!(reasons, ["ca: rate limited", "no issuer is configured"]);
+        // Seen without another pass.
+        write(catalog, "bad.example", "ca", None).await;
+        assert!(!orders.pace.is_due());
+        orders.refresh(catalog, INTERVAL).await.unwrap();
+        let left: Vec<String> = orders
+            .failed()
+            .iter()
+            .map(|it| it.domain.to_string())
+            .collect();
+        assert_eq!(left, ["none.example"]);
+    }
+}
