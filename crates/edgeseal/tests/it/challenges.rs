@@ -21,6 +21,23 @@ fn authorization() -> KeyAuthorization {
     KeyAuthorization::parse(&format!("token.{}", "t".repeat(43))).unwrap()
 }
 
+/// `Functions` of a redirect to HTTPS.
+pub(crate) const FORCE: &str =
+    r#"[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]"#;
+
+/// Adds a domain that redirects to HTTPS, and of which Edgeseal has both challenges.
+pub(crate) async fn begin(server: &mut Server) {
+    let (api, origin) = (server.root_client(), Origin::start().await);
+    api.add(NAME, &origin).await;
+    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
+    let params = [("DomainNames", NAME), ("Functions", FORCE)];
+    api.ok(CDN_VERSION, "BatchSetCdnDomainConfig", &params)
+        .await;
+    server.terminate();
+    publish(server).await;
+    server.launch();
+}
+
 /// Publishes both challenges of [`NAME`] in the store of a stopped server.
 async fn publish(server: &Server) {
     let url = StoreUrl::Sqlite(server.data().join("store.db"));
@@ -35,7 +52,8 @@ async fn publish(server: &Server) {
     catalog.publish_challenges(&challenges).await.unwrap();
 }
 
-async fn assert_answers(server: &Server, when: &str) {
+/// Asserts that both challenges are answered, and other requests redirected.
+pub(crate) async fn assert_answers(server: &Server, when: &str) {
     let addresses = server.addresses();
     let page = raw::get(addresses.http, NAME, PATH).await;
     assert_eq!(
@@ -59,17 +77,7 @@ async fn assert_answers(server: &Server, when: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn challenges_are_answered_after_a_restart_and_a_hand_over() {
     let mut server = Server::start();
-    let (api, origin) = (server.root_client(), Origin::start().await);
-    api.add(NAME, &origin).await;
-    api.set(NAME, &AUTHORITY.issue(&[NAME])).await.unwrap();
-    let force =
-        r#"[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]"#;
-    let params = [("DomainNames", NAME), ("Functions", force)];
-    api.ok(CDN_VERSION, "BatchSetCdnDomainConfig", &params)
-        .await;
-    server.terminate();
-    publish(&server).await;
-    server.launch();
+    begin(&mut server).await;
     assert_answers(&server, "after a restart").await;
     let mut before = server.hand_over();
     assert_answers(&server, "after a hand-over").await;

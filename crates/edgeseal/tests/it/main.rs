@@ -10,6 +10,7 @@
 )]
 
 mod acme;
+mod acme_clients;
 mod admin;
 mod alarms;
 mod attacks;
