@@ -242,6 +242,7 @@ impl NewBinding<'_> {
         });
         managed.status = OrderStatus::Success;
         managed.failure = None;
+        managed.failed = None;
         managed.backoff = RetryState::default();
         managed.orders.clear();
     }

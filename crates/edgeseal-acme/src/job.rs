@@ -315,7 +315,7 @@ impl OrderDriver {
             if !is_kept_after(&error, &managed.orders) {
                 managed.orders.clear();
             }
-            managed.failure = Some(failure.clone());
+            managed.note_failed_order(failure.clone());
             if managed.issued.is_none() {
                 managed.status = OrderStatus::Failed;
             }

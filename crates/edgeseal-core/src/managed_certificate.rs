@@ -36,6 +36,9 @@ pub struct ManagedCertificate {
     /// Why the last order failed, until one succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<OrderFailure>,
+    /// The entry about failed orders in the domain's history, until one succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedOrders>,
     /// Orders in progress, one for each key algorithm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orders: Vec<Order>,
@@ -83,6 +86,19 @@ pub struct OrderFailure {
     pub issuer: String,
     /// A sentence for the owner of the domain, without control characters and bounded.
     pub reason: String,
+}
+
+/// Orders that failed for the same reason, one after the other: one entry of a history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedOrders {
+    /// When the first one failed.
+    pub first: Timestamp,
+    /// The last one.
+    pub last: OrderFailure,
+    /// How many there were.
+    pub times: u32,
+    /// The number of the entry, from 1, since an order succeeded.
+    pub entry: u8,
 }
 
 /// An order at an issuer that is not finished.
@@ -175,10 +191,34 @@ impl ManagedCertificate {
             requested,
             status: OrderStatus::Applying,
             failure: None,
+            failed: None,
             orders: Vec::new(),
             backoff: RetryState::default(),
             issued: None,
         }
+    }
+
+    /// Notes an order that failed. The same failure as before is counted, another one begins an entry
+    /// of the history; but reasons that take turns, or that name a time, begin no more than ten.
+    pub fn note_failed_order(&mut self, failure: OrderFailure) {
+        const ENTRIES_MAX: u8 = 10;
+        let is_same = |known: &FailedOrders| {
+            (&known.last.issuer, &known.last.reason) == (&failure.issuer, &failure.reason)
+        };
+        self.failure = Some(failure.clone());
+        self.failed = Some(match self.failed.take() {
+            Some(known) if is_same(&known) || known.entry >= ENTRIES_MAX => FailedOrders {
+                last: failure,
+                times: known.times.saturating_add(1),
+                ..known
+            },
+            known => FailedOrders {
+                first: failure.at,
+                last: failure,
+                times: 1,
+                entry: known.map_or(0, |known| known.entry) + 1,
+            },
+        });
     }
 
     /// Asks again, because a call did: one that waits after a failure is tried at once. Returns
@@ -277,5 +317,44 @@ impl KeyType {
 impl fmt::Display for KeyType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_year_of_failures_takes_few_entries() {
+        let domain = DomainPattern::parse("www.a.example").unwrap();
+        let request = OrderRequest {
+            at: Timestamp::default(),
+            access_key: String::new(),
+            action: String::new(),
+            request_id: "1".to_owned(),
+        };
+        let account = AccountId::from_random(1);
+        let environment = Environment::Production;
+        let mut managed = ManagedCertificate::requested((domain, 1), account, environment, request);
+        let mut fail = |n: i64, reason: &str| {
+            managed.note_failed_order(OrderFailure {
+                at: Timestamp::from_unix_seconds(n),
+                issuer: "ca".to_owned(),
+                reason: reason.to_owned(),
+            });
+            managed.failed.clone().unwrap()
+        };
+        for n in 1..=1000 {
+            let failed = fail(n, "refused");
+            assert_eq!((failed.entry, i64::from(failed.times)), (1, n));
+            assert_eq!(failed.first, Timestamp::from_unix_seconds(1));
+            assert_eq!(failed.last.at, Timestamp::from_unix_seconds(n));
+        }
+        assert_eq!(fail(1001, "another reason").entry, 2);
+        for n in 1002..2000 {
+            let failed = fail(n, &format!("not before {n}"));
+            assert!(failed.entry <= 10);
+            assert_eq!(failed.last.reason, format!("not before {n}"));
+        }
     }
 }

@@ -8,7 +8,10 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{
-    AccountId, DomainName, DomainPattern, Timestamp, domain::Environment, ticket::TicketPeriod,
+    AccountId, DomainName, DomainPattern, Timestamp,
+    domain::Environment,
+    managed_certificate::{FailedOrders, ManagedCertificate},
+    ticket::TicketPeriod,
 };
 
 mod accounts;
@@ -129,6 +132,15 @@ impl Key {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The entry about failed orders in the history of a domain. It does not end with the ID of the
+    /// call that asked for the certificate, which has an entry of its own.
+    #[must_use]
+    pub fn failed_orders(managed: &ManagedCertificate, failed: &FailedOrders) -> Self {
+        let (request, environment) = (&managed.requested.request_id, managed.environment);
+        let tail = format!("{request}-{}", environment.as_str());
+        Self::history(&managed.domain, failed.first, &tail)
     }
 
     /// A domain by name.

@@ -7,6 +7,7 @@ use edgeseal_core::{
     account::AccessKey,
     certificate::{CertificateId, CertificateInfo, Digest},
     domain::Environment,
+    managed_certificate::FailedOrders,
     ticket::TicketPeriod,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -246,7 +247,10 @@ pub struct HistoryRecord {
     /// The ID of the companion bound after; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub companion: Option<CertificateId>,
-    /// The request ID.
+    /// Orders that failed: then nothing has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedOrders>,
+    /// The request ID; of failed orders that of the call that asked for the certificate.
     #[serde(rename = "request")]
     pub request_id: String,
 }

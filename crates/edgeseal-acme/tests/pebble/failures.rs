@@ -41,12 +41,15 @@ async fn a_bad_challenge_fails_with_the_authority_s_reason_and_is_tried_again() 
     assert_eq!(managed.status, OrderStatus::Failed);
     assert_eq!(managed.backoff.failures, 1);
     assert!(managed.orders.is_empty());
+    let failed = managed.failed.unwrap();
+    assert_eq!((failed.times, failed.last.reason), (1, reason));
     let audit = fixture.keys(&key::account_audit(&account())).await;
     assert_eq!(audit.len(), 2, "the request and the failure: {audit:?}");
 
     *fixture.answer.lock().unwrap() = None;
     fixture.request_again().await;
     fixture.success().await;
+    assert_eq!(fixture.managed().await.failed, None);
     running.stop().await;
     for prefix in [
         key::CHALLENGES,

@@ -102,6 +102,7 @@ const ADMINISTRATOR: &str = r#"{
         "edgeseal:DescribeAlarms",
         "edgeseal:DescribeAuditRecords",
         "edgeseal:DescribeCertificateExpiry",
+        "edgeseal:DescribeDomainHistory",
         "edgeseal:DescribeRollout",
         "edgeseal:ExplainDecision",
         "edgeseal:ImportCertificate",

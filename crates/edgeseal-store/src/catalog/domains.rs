@@ -60,6 +60,46 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// The history of a domain, newest first, after the entry with the name `after`. Names are
+    /// opaque. Entries of a domain that had the name before are left out.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn domain_history(
+        &self,
+        domain: &Domain,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<HistoryPage, Fault> {
+        let prefix = key::domain_history(&domain.name);
+        let after = after.map(|name| Key::from_stored(&format!("{prefix}{name}")));
+        let page = self.store.list_reverse(&prefix, after.as_ref(), limit);
+        let page = page.await?;
+        let read = page.entries.len();
+        let mut entries = Vec::with_capacity(read);
+        for entry in &page.entries {
+            let change: HistoryRecord = record::decode(&entry.value)?;
+            if change.at < domain.created {
+                break;
+            }
+            let name = entry.key.as_str().strip_prefix(&prefix);
+            entries.push((name.unwrap_or_default().to_owned(), change));
+        }
+        let has_more = page.has_more && entries.len() == read;
+        Ok(HistoryPage { entries, has_more })
+    }
+}
+
+/// A page of a domain's history.
+#[derive(Clone, Debug)]
+pub struct HistoryPage {
+    /// The entries with their names.
+    pub entries: Vec<(String, HistoryRecord)>,
+    /// Whether there are older ones.
+    pub has_more: bool,
+}
+
 impl Draft {
     /// Reads a domain.
     ///
@@ -287,6 +327,7 @@ impl Draft {
             after_companion: after.companion,
             certificate,
             companion: companion.flatten(),
+            failed: None,
             request_id: audit.request_id.clone(),
         };
         self.put(

@@ -6,13 +6,13 @@
 use edgeseal_core::{
     DomainPattern, Secret,
     domain::{Domain, Environment},
-    managed_certificate::{KeyType, ManagedCertificate},
+    managed_certificate::{FailedOrders, KeyType, ManagedCertificate},
 };
 
 use super::{ATTEMPTS, Catalog, Draft};
 use crate::{
     CommitError, Expect, Fault, Key, Txn, Write,
-    record::{self, OrderKeyRecord},
+    record::{self, HistoryRecord, OrderKeyRecord},
 };
 
 impl Catalog {
@@ -53,7 +53,8 @@ impl Catalog {
 
     /// Changes the state of a managed certificate, and stores the private keys of orders (PKCS#8
     /// DER), sealed; deletes keys that no order has any more. Returns the new state, or `None` if
-    /// there is none or it is another domain's. Not audited: what was asked for is.
+    /// there is none or it is another domain's. Not audited: what was asked for is. Failed orders
+    /// are in the history of the domain.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -85,6 +86,15 @@ impl Catalog {
                 let sealed_key = self.keyring.seal_text(private_key, &key);
                 let value = record::encode(&OrderKeyRecord { sealed_key })?;
                 txn.write.push(Write::put(key, value));
+            }
+            if let Some(failed) = after
+                .failed
+                .as_ref()
+                .filter(|_| after.failed != before.failed)
+            {
+                let key = Key::failed_orders(&after, failed);
+                let entry = failed_orders(&after, failed);
+                txn.write.push(Write::put(key, record::encode(&entry)?));
             }
             for order in &before.orders {
                 if !after.orders.iter().any(|kept| kept.key == order.key) {
@@ -196,6 +206,23 @@ impl Draft {
 }
 
 /// Whether the staged certificate has become the production certificate, and stays managed.
+fn failed_orders(managed: &ManagedCertificate, failed: &FailedOrders) -> HistoryRecord {
+    HistoryRecord {
+        at: failed.first,
+        access_key: String::new(),
+        action: "OrderCertificate".to_owned(),
+        environment: Some(managed.environment),
+        before: None,
+        after: None,
+        before_companion: None,
+        after_companion: None,
+        certificate: None,
+        companion: None,
+        failed: Some(failed.clone()),
+        request_id: managed.requested.request_id.clone(),
+    }
+}
+
 fn is_published(before: &Domain, after: &Domain) -> bool {
     let certificate = |binding: &Option<_>| {
         let binding: Option<&edgeseal_core::domain::Binding> = binding.as_ref();

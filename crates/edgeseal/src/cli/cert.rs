@@ -2,6 +2,7 @@
 
 mod check;
 mod files;
+mod history;
 mod list;
 mod order;
 mod reissue;
@@ -30,6 +31,8 @@ pub(super) enum Command {
         #[command(flatten)]
         connection: Connection,
     },
+    /// Show what became of a domain: changes of its certificate, and orders that failed
+    History(history::History),
     /// Replace many ordered certificates before their time (root account only)
     Reissue(Box<reissue::Command>),
     /// Switch off HTTPS of a domain
@@ -80,6 +83,7 @@ impl Command {
             Self::List(list) => list.run().await?,
             Self::Order(order) => order.run().await?,
             Self::Set(set) => set.run().await?,
+            Self::History(history) => history.run().await?,
             Self::Show { domain, connection } => show(&domain, &connection).await?,
             Self::Reissue(command) => command.run().await?,
             Self::Off { domain, connection } => {

@@ -254,7 +254,7 @@ fn results(params: &ParamMap) -> Result<usize, Error> {
 }
 
 /// Whether this has the form of a record's name: milliseconds, `-`, request id.
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     let is_id = |id: &str| {
         !id.is_empty()
             && id.len() <= 64

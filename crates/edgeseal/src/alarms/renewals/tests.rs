@@ -85,6 +85,7 @@ async fn write(catalog: &Catalog, domain: &Domain, replaced: &[i64]) {
             // Only the latest is still there.
             certificate: Some(if days == latest { 1 } else { 2 + days }),
             companion: None,
+            failed: None,
             request_id: days.to_string(),
         };
         let key = Key::history(&domain.name, at, &change.request_id);
