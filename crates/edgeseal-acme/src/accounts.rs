@@ -77,7 +77,8 @@ impl Accounts {
     /// said so of a request, which may have been for an older account.
     pub(crate) async fn check_exists(&self, issuer: &Issuer) -> Result<(), Fault> {
         let mut session = issuer.session.lock().await;
-        let Some((_, credentials)) = self.catalog.issuer_account(issuer.name()).await? else {
+        let name = issuer.account_name();
+        let Some((_, credentials)) = self.catalog.issuer_account(&name).await? else {
             return Ok(());
         };
         let credentials = decode(&credentials)?;
@@ -90,7 +91,7 @@ impl Accounts {
                     "the issuer does not know the account any more; another one is created"
                 );
                 *session = Session::default();
-                self.catalog.delete_issuer_account(issuer.name()).await
+                self.catalog.delete_issuer_account(&name).await
             }
             Ok(()) | Err(_) => Ok(()),
         }
@@ -102,23 +103,20 @@ impl Accounts {
         now: Timestamp,
     ) -> Result<Authority, OrderError> {
         let directory = read_directory(issuer).await?;
-        let stored = self.catalog.issuer_account(issuer.name()).await?;
-        let url = &issuer.config.directory;
-        if let Some((record, credentials)) = &stored
-            && record.directory == *url
-        {
-            let account = open(issuer, credentials).await?;
-            self.update_contact(issuer, (record, credentials), &account, now)
+        let name = issuer.account_name();
+        let config = &issuer.config;
+        if let Some((record, credentials)) = self.catalog.issuer_account(&name).await? {
+            let account = open(issuer, &credentials).await?;
+            self.update_contact(issuer, (&record, &credentials), &account, now)
                 .await?;
             return Ok(Authority::new(account, &directory));
         }
         check_directory(issuer, &directory)?;
         let (account, credentials) = create(issuer).await?;
-        let before = stored.as_ref().map(|(record, _)| record);
-        let of = (url.as_str(), issuer.config.contact.as_slice());
+        let of = (config.directory.as_str(), config.contact.as_slice());
         let kept = self
             .catalog
-            .put_issuer_account(issuer.name(), before, of, &credentials, now)
+            .put_issuer_account(&name, None, of, &credentials, now)
             .await?;
         if kept {
             tracing::info!(
@@ -129,7 +127,7 @@ impl Accounts {
             return Ok(Authority::new(account, &directory));
         }
         // Another process was faster: its account is used.
-        let stored = self.catalog.issuer_account(issuer.name()).await?;
+        let stored = self.catalog.issuer_account(&name).await?;
         let missing = || Fault::new("read the account at an issuer");
         let (_, credentials) = stored.ok_or_else(missing)?;
         Ok(Authority::new(
@@ -153,9 +151,9 @@ impl Accounts {
         let addresses: Vec<&str> = contact.iter().map(String::as_str).collect();
         with_good_nonce!(account.update_contacts(&addresses))?;
         let of = (record.directory.as_str(), contact.as_slice());
-        let name = issuer.name();
+        let name = issuer.account_name();
         self.catalog
-            .put_issuer_account(name, Some(record), of, credentials, now)
+            .put_issuer_account(&name, Some(record), of, credentials, now)
             .await?;
         Ok(())
     }

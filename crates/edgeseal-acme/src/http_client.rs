@@ -128,7 +128,7 @@ impl AuthorityClient {
         if !status.is_client_error() && !status.is_server_error() {
             // The library adds any number of seconds to the time, and panics if that overflows.
             response.headers_mut().remove(header::RETRY_AFTER);
-            if let Some(s) = retry_after_s.or(is_get.then_some(RENEWAL_INFO_RETRY_S)) {
+            if let Some(s) = retry_after_s.or_else(|| is_get.then_some(RENEWAL_INFO_RETRY_S)) {
                 let s = s.min(RETRY_AFTER_MAX_S);
                 response.headers_mut().insert(header::RETRY_AFTER, s.into());
             }

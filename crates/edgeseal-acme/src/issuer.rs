@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use edgeseal_core::{Secret, Timestamp, managed_certificate::KeyType};
 
 use edgeseal_store::record::ChallengeMethod;
@@ -132,6 +134,17 @@ impl Issuer {
 
     pub(crate) fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// The name that its account is stored under: each directory has its own, so that none is lost
+    /// when another directory takes the name for a while.
+    pub(crate) fn account_name(&self) -> String {
+        let digest = digest(&SHA256, self.config.directory.as_bytes());
+        format!(
+            "{}-{}",
+            self.config.name,
+            URL_SAFE_NO_PAD.encode(&digest.as_ref()[..9])
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! Responses of an authority that are odd, or mean harm.
 
 use edgeseal_core::DomainPattern;
+use edgeseal_store::key;
 use edgeseal_testing::{
     acme_proxy::{AcmeProxy, Fault, NEW_ACCOUNT, NEW_ORDER, RENEWAL_INFO, RenewalWindow},
     clock::now,
@@ -94,13 +95,17 @@ async fn an_account_is_not_forgotten_because_of_one_response() {
     });
     let running = fixture.run(vec![config]).await;
     fixture.failure().await;
-    let account = fixture.catalog.issuer_account("proxied").await.unwrap();
-    let (before, _) = account.unwrap();
+    let account = async || {
+        let accounts = fixture.store.list(key::ISSUER_ACCOUNTS, None, 2).await;
+        let entries = accounts.unwrap().entries;
+        let [entry] = <[_; 1]>::try_from(entries).unwrap();
+        (entry.key, entry.revision)
+    };
+    let before = account().await;
     fixture.request_again().await;
     fixture.success().await;
     running.stop().await;
-    let account = fixture.catalog.issuer_account("proxied").await.unwrap();
-    assert_eq!(account.unwrap().0, before);
+    assert_eq!(account().await, before);
     let requests = proxy.requests(NEW_ACCOUNT).into_iter();
     let looked_up: Vec<_> = requests
         .map(|request| request.payload["onlyReturnExisting"].clone())

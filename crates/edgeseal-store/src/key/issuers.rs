@@ -8,8 +8,8 @@ use super::{
 };
 
 impl Key {
-    /// The account at an issuer, by the issuer's name in the configuration: letters, digits, `.`,
-    /// `-` and `_`.
+    /// The account at an issuer, by the issuer's name in the configuration and its directory:
+    /// letters, digits, `.`, `-` and `_`.
     #[must_use]
     pub fn issuer_account(issuer: &str) -> Self {
         Self(format!("{ISSUER_ACCOUNTS}{issuer}").into())
