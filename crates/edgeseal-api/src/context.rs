@@ -9,7 +9,7 @@ use edgeseal_store::{Catalog, Revision, catalog::AuditContext};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    alarms::AlarmChannels,
+    alarms::{AlarmCache, AlarmChannels},
     dry_run,
     edge_reports::EdgeReports,
     error::error_chain,
@@ -65,6 +65,8 @@ pub struct Context {
     pub listeners: Option<ListenAddresses>,
     /// The channels for alarms, if this process has any.
     pub alarm_channels: Option<Arc<dyn AlarmChannels>>,
+    /// The alarms that calls have read.
+    pub(crate) alarms: AlarmCache,
     /// Plans replacements of many certificates, if this process orders certificates.
     pub reissue_planner: Option<Arc<dyn ReissuePlanner>>,
     /// Manages the key-encryption keys, if this process does.
@@ -243,6 +245,7 @@ impl Context {
             local_edge_environment: None,
             listeners: None,
             alarm_channels: None,
+            alarms: AlarmCache::default(),
             reissue_planner: None,
             key_encryption: None,
             reports,

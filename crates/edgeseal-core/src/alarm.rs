@@ -8,18 +8,20 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, DomainPattern, Timestamp};
+use crate::{AccountId, DomainPattern};
 
 mod evaluate;
 mod expiry;
 mod lifecycle;
+mod silence;
 
 pub use evaluate::{
-    DiskUse, EdgeReport, FailedOrder, KeyEncryptionFacts, MisledVisitors, MissedRenewal,
-    ServedCertificate, Snapshot, evaluate,
+    CHANNEL_FAILING_MS, DiskUse, EdgeReport, FailedOrder, KeyEncryptionFacts, MisledVisitors,
+    MissedRenewal, STAGING_SUFFIX, ServedCertificate, Snapshot, evaluate,
 };
 pub use expiry::{Rung, rung, rung_start};
 pub use lifecycle::{Alarm, Change, EventKind, Notified, Phase, advance, reminder_interval_ms};
+pub use silence::{Silence, Silences};
 
 /// How urgent an alarm is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -164,6 +166,10 @@ codes! {
         raised after 0 ms, cleared after 0 ms:
         "A channel of alarms has accepted nothing for 15 minutes. Its notifications wait."
         => "Run `edgeseal alarm test`, which says what each channel answers.";
+    AlarmsLeftOut = "alarms_left_out" [Warning] of "the code",
+        raised after 0 ms, cleared after 0 ms:
+        "More holds of one code than has an alarm of its own: [limits](limits.md). Of each account the most urgent have one."
+        => "Cure the others: each that ends makes room for the next.";
 }
 
 impl Code {
@@ -171,6 +177,13 @@ impl Code {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.facts().word
+    }
+
+    /// Whether it is the account's own matter: the account may silence it, and is told all of it.
+    /// What edges do is the operator's.
+    #[must_use]
+    pub const fn is_of_account(self) -> bool {
+        !matches!(self, Self::DomainQuarantined | Self::DomainUnproven)
     }
 
     /// The code with this word.
@@ -226,28 +239,6 @@ pub struct Condition {
     pub account: Option<AccountId>,
     /// The domain that it concerns.
     pub domain: Option<DomainPattern>,
-}
-
-/// A silenced domain: none of its alarms is notified.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Silence {
-    /// The domain.
-    pub domain: DomainPattern,
-    /// The account that owned it then.
-    pub account: AccountId,
-    /// Until when; absent: for ever.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    /// When it was silenced.
-    pub since: Timestamp,
-}
-
-impl Silence {
-    /// Whether it applies.
-    #[must_use]
-    pub fn applies(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| now < until)
-    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::{
-    Catalog, CommitError, Expect, Fault, Key, Revision, Txn, Write,
+    Catalog, CommitError, Entry, Expect, Fault, Key, Pages, Revision, Txn, Write,
     audit_chain::{ChainKey, Head, Link, LinkedRecord, Mac},
     feed::{Event, Feed},
-    key::AUDIT,
+    key::{AUDIT, AUDIT_HEADS},
     record, write_all,
 };
 
@@ -25,6 +25,8 @@ const LINK_INTERVAL: Duration = Duration::from_millis(400);
 const LINK_AT_ONCE: usize = 500;
 /// Most records of a link, unless one commit has more: about 150 kB.
 const LINK_RECORDS_MAX: usize = 1000;
+/// Heads of chains that are read at once.
+const HEADS_AT_ONCE: usize = 500;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long shutdown waits for the last records.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
@@ -40,8 +42,8 @@ pub struct AuditLinker {
     pending: BTreeMap<AccountId, Vec<Pending>>,
     /// Everything up to this revision is linked or in `pending`; `None` during a listing.
     through: Option<Revision>,
-    /// Why the records of an account are not linked.
-    tampered: watch::Sender<Tampered>,
+    /// Why the records of an account are not linked; `None` until the heads were checked.
+    tampered: watch::Sender<Option<Tampered>>,
 }
 
 /// The accounts whose audit chains were tampered with, so that nothing is linked any more; with what
@@ -90,9 +92,10 @@ impl AuditLinker {
         })
     }
 
-    /// The accounts whose chains are not continued, as that becomes known.
+    /// The accounts whose chains are not continued, as that becomes known; `None` until the heads of
+    /// all chains were checked.
     #[must_use]
-    pub fn tampered(&self) -> watch::Receiver<Tampered> {
+    pub fn tampered(&self) -> watch::Receiver<Option<Tampered>> {
         self.tampered.subscribe()
     }
 
@@ -113,6 +116,13 @@ impl AuditLinker {
 
     async fn run_until(&mut self, stop: impl Future<Output = ()> + Send) {
         let mut stop = std::pin::pin!(stop);
+        while let Err(fault) = self.check_heads().await {
+            log_failure(&fault);
+            tokio::select! {
+                () = &mut stop => return,
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+            }
+        }
         loop {
             let event = tokio::select! {
                 () = &mut stop => return,
@@ -120,10 +130,7 @@ impl AuditLinker {
             };
             let news = self.apply(event);
             while let Err(fault) = self.link_all().await {
-                tracing::error!(
-                    error = &fault as &dyn std::error::Error,
-                    "the audit could not be linked; trying again"
-                );
+                log_failure(&fault);
                 tokio::select! {
                     () = &mut stop => return,
                     () = tokio::time::sleep(RETRY_AFTER) => {}
@@ -136,6 +143,27 @@ impl AuditLinker {
                 }
             }
         }
+    }
+
+    /// Checks the heads of all chains: without a new record, nothing else finds out that one was
+    /// tampered with.
+    async fn check_heads(&self) -> Result<(), Fault> {
+        let store = &**self.catalog.store();
+        let mut tampered = Tampered::new();
+        let mut pages = Pages::new(store, AUDIT_HEADS, HEADS_AT_ONCE);
+        while let Some(entries) = pages.next().await? {
+            for entry in entries {
+                let account = entry.key.as_str().strip_prefix(AUDIT_HEADS);
+                let account = account.and_then(|account| AccountId::parse(account).ok());
+                let Some(account) = account else { continue };
+                if let Err(why) = genuine_head(&account, &entry, &self.key) {
+                    log_tampering(&account, why);
+                    tampered.insert(account, why);
+                }
+            }
+        }
+        self.tampered.send_replace(Some(tampered));
+        Ok(())
     }
 
     /// Applies one event and links the records that are due.
@@ -210,6 +238,7 @@ impl AuditLinker {
             if let Some(why) = why {
                 log_tampering(account, why);
                 self.tampered.send_modify(|all| {
+                    let all = all.get_or_insert_default();
                     all.insert(account.clone(), why);
                 });
             }
@@ -239,17 +268,12 @@ async fn link(
         let stored = catalog.store().get(&head_key).await?;
         let head = stored
             .as_ref()
-            .map(|entry| record::decode::<Head>(&entry.value));
-        // An undecodable head must not block other accounts.
-        let Ok(head) = head.transpose() else {
-            return Ok(Some("the head of its chain does not read"));
+            .map(|entry| genuine_head(account, entry, key));
+        // A bad head must not block other accounts.
+        let head = match head.transpose() {
+            Ok(head) => head,
+            Err(why) => return Ok(Some(why)),
         };
-        if head
-            .as_ref()
-            .is_some_and(|head| !head.is_genuine(account, key))
-        {
-            return Ok(Some("the head of its chain is forged"));
-        }
         let linked = head.as_ref().map_or(0, |head| head.through);
         let start = records.partition_point(|record| record.revision.0 <= linked);
         let (chunk, is_last) = chunk(&records[start..]);
@@ -280,6 +304,23 @@ async fn link(
         }
     }
     Err(Fault::new("link the audit: others won again and again"))
+}
+
+/// The head of an account's chain, or what is wrong with it.
+fn genuine_head(account: &AccountId, entry: &Entry, key: &ChainKey) -> Result<Head, &'static str> {
+    let head = record::decode::<Head>(&entry.value);
+    let head = head.map_err(|_| "the head of its chain does not read")?;
+    match head.is_genuine(account, key) {
+        true => Ok(head),
+        false => Err("the head of its chain is forged"),
+    }
+}
+
+fn log_failure(fault: &Fault) {
+    tracing::error!(
+        error = fault as &dyn std::error::Error,
+        "the audit could not be linked; trying again"
+    );
 }
 
 /// The records of the next link, and whether they are all. Records of one commit stay together,

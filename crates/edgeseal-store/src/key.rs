@@ -24,6 +24,7 @@ mod outside;
 pub use accounts::{
     account_access_keys, counted_prefix, identities, policies, user_access_keys, with_policy,
 };
+pub use alarms::account_alarm_silences;
 pub use certificates::{
     account_certificates, certificate_uses, issuer_uses, material_uses, regional_certificates,
     signing_requests,

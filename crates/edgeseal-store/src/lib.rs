@@ -192,6 +192,12 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether a record cannot be decoded: the store itself works.
+    #[must_use]
+    pub fn is_undecodable(&self) -> bool {
+        self.operation.starts_with("decode ")
+    }
+
     /// A failure without an underlying error.
     #[must_use]
     pub const fn new(what: &'static str) -> Self {

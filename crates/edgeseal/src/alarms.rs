@@ -4,15 +4,21 @@
 //! repeats no notification; of several processes on one store, the one with the lease notifies. The
 //! alarm about the store itself is in memory only, and raised by each process for itself.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use edgeseal_api::alarms::{AlarmChannels, ChannelTest};
 use edgeseal_core::{
-    Timestamp,
-    alarm::{self, Alarm, AlarmId, Change, Code, Condition, EventKind, Phase, Severity, Silence},
+    AccountId, DomainPattern, Timestamp,
+    alarm::{self, Alarm, AlarmId, Change, Code, Condition, EventKind, Phase, Severity, Silences},
+    domain::{Domain, Environment},
 };
-use edgeseal_store::{Catalog, Fault};
+use edgeseal_store::{Catalog, Fault, Key, record::decode};
 use futures_util::future;
 use tokio::{
     sync::{Mutex, watch},
@@ -26,6 +32,7 @@ mod channel;
 mod delivery;
 #[cfg(test)]
 mod docs;
+mod fair_share;
 mod notification;
 mod observe;
 mod orders;
@@ -60,17 +67,19 @@ pub(crate) struct Alarms {
     owner: String,
     state: Mutex<State>,
     summary: watch::Sender<Summary>,
+    /// Held during a test of the channels.
+    testing: Mutex<()>,
 }
 
 struct State {
     alarms: BTreeMap<AlarmId, Alarm>,
-    silences: Vec<Silence>,
+    silences: Silences,
     observed: Observed,
     deliveries: Deliveries,
     /// Whether this process had the lease in the last evaluation.
     has_lease: bool,
-    /// Alarms whose newest state is not stored.
-    unsaved: Vec<AlarmId>,
+    /// Alarms whose newest state is not stored, and whether that is a notification.
+    unsaved: BTreeMap<AlarmId, bool>,
 }
 
 impl Alarms {
@@ -93,11 +102,11 @@ impl Alarms {
         );
         let state = State {
             alarms: BTreeMap::new(),
-            silences: Vec::new(),
+            silences: Silences::default(),
             observed: Observed::default(),
             deliveries: Deliveries::new(&channels),
             has_lease: false,
-            unsaved: Vec::new(),
+            unsaved: BTreeMap::new(),
         };
         Ok(Arc::new(Self {
             channels,
@@ -105,6 +114,7 @@ impl Alarms {
             owner,
             state: Mutex::new(state),
             summary: watch::Sender::default(),
+            testing: Mutex::new(()),
         }))
     }
 
@@ -163,25 +173,33 @@ impl Alarms {
                 "alarms cannot be read; only those of the store are evaluated"
             );
         }
-        let mut snapshot = state.observed.observe(sources, self.interval, now).await;
+        let observed = &mut state.observed;
+        let observing = observed.observe(sources, &state.alarms, self.interval, now);
+        let mut snapshot = observing.await;
         snapshot.failing_channels = Some(state.deliveries.failing());
-        let observes = |code| {
-            let has_turn = state.has_lease && synced.is_ok();
-            snapshot.observes(code) && (has_turn || is_local(code))
-        };
+        let has_turn = state.has_lease && synced.is_ok();
+        let is_judged = |code| has_turn || is_local(code);
         let mut current = alarm::evaluate(&snapshot, &state.alarms, now);
-        current.retain(|id, _| observes(id.code));
-        add_accounts(&mut current, &sources.catalog).await;
-        let silences = &state.silences;
-        let silenced = |alarm: &Alarm| is_silenced(silences, alarm, now);
-        let changes = alarm::advance(&state.alarms, &current, observes, silenced, now);
+        current.retain(|id, _| is_judged(id.code));
+        add_accounts(&mut current, &state.alarms, &sources.catalog).await;
+        let changes = alarm::advance(
+            &state.alarms,
+            &current,
+            |code| is_judged(code) && snapshot.observes(code),
+            |id, alarm| state.silences.mute(id, alarm, now),
+            i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX),
+            now,
+        );
         log(&changes);
         state.apply(changes);
         state.save(&sources.catalog).await;
-        let silences = &state.silences;
         let heard = state.alarms.iter();
-        let heard = heard.filter(|(_, alarm)| !is_silenced(silences, alarm, now));
+        let heard = heard.filter(|(id, alarm)| !state.silences.mute(id, alarm, now));
         summary::set_gauges(heard, &state.observed.certificates);
+        if has_turn && snapshot.store_failure == Some(None) {
+            let seconds = now.unix_seconds() as f64;
+            metrics::gauge!("edgeseal_alarm_evaluation_timestamp_seconds").set(seconds);
+        }
         let summary = Summary::of(&state.observed.certificates, now);
         self.summary.send_replace(summary);
     }
@@ -204,13 +222,15 @@ impl Alarms {
             state.unsaved.clear();
             for (id, alarm) in &mut state.alarms {
                 state.deliveries.forget_unknown(alarm);
+                state.deliveries.remember_failing(id, alarm);
                 if has_lease && is_settled(alarm) {
-                    state.unsaved.push(id.clone());
+                    state.unsaved.insert(id.clone(), false);
                 }
             }
         }
         state.has_lease = has_lease;
-        state.silences = catalog.alarm_silences().await?;
+        let silences = catalog.alarm_silences(None).await?;
+        state.silences = silences.into_iter().collect();
         Ok(())
     }
 }
@@ -221,31 +241,27 @@ impl State {
         for Change { id, alarm, event } in changes {
             let Some(mut alarm) = alarm else {
                 self.alarms.remove(&id);
-                self.unsaved.push(id);
+                self.unsaved.insert(id, false);
                 continue;
             };
             if event.is_some() {
                 self.deliveries.address(&mut alarm);
             }
             self.alarms.insert(id.clone(), alarm);
-            self.unsaved.push(id);
+            *self.unsaved.entry(id).or_default() |= event.is_some();
         }
     }
 
     /// Stores what has changed; on failure, with the next change.
     async fn save(&mut self, catalog: &Catalog) {
-        self.unsaved.sort_unstable();
-        self.unsaved.dedup();
-        let settled = self.unsaved.iter();
-        let settled = settled.filter(|id| self.alarms.get(*id).is_some_and(is_settled));
-        for id in settled.cloned().collect::<Vec<_>>() {
-            self.alarms.remove(&id);
-        }
-        self.unsaved.retain(|id| !is_local(id.code));
+        let unsaved = &self.unsaved;
+        self.alarms
+            .retain(|id, alarm| !(is_settled(alarm) && unsaved.contains_key(id)));
+        self.unsaved.retain(|id, _| !is_local(id.code));
         if !self.has_lease || self.unsaved.is_empty() {
             return;
         }
-        let changes = self.unsaved.iter().map(|id| {
+        let changes = self.unsaved.keys().map(|id| {
             let alarm = self.alarms.get(id);
             // One that is not raised yet begins anew after a restart.
             let alarm = alarm.filter(|alarm| alarm.phase != Phase::Starting);
@@ -263,23 +279,22 @@ impl State {
 
     async fn finish(&mut self, done: delivery::Done, catalog: &Catalog) {
         let changed = self.deliveries.finish(done, &mut self.alarms);
-        self.unsaved.extend(changed);
+        for id in changed {
+            self.unsaved.entry(id).or_default();
+        }
         self.save(catalog).await;
     }
 
     fn deliver(&mut self) {
-        let silences = &self.silences;
         let now = clock::now();
-        let silenced = |alarm: &Alarm| is_silenced(silences, alarm, now);
-        if self.has_lease {
-            self.deliveries.start(&self.alarms, silenced, clock::now);
-            return;
-        }
-        let local = self.alarms.iter().filter(|(id, _)| is_local(id.code));
-        let local = local
-            .map(|(id, alarm)| (id.clone(), alarm.clone()))
-            .collect();
-        self.deliveries.start(&local, silenced, clock::now);
+        let (has_lease, silences, unsaved) = (self.has_lease, &self.silences, &self.unsaved);
+        let may_tell = |id: &AlarmId, alarm: &Alarm| {
+            // What is not stored would be told again, under another id, after a restart.
+            let is_stored = has_lease && unsaved.get(id) != Some(&true);
+            let is_muted = !alarm.is_over() && silences.mute(id, alarm, now);
+            (is_stored || is_local(id.code)) && !is_muted
+        };
+        self.deliveries.start(&self.alarms, may_tell, clock::now);
     }
 }
 
@@ -290,29 +305,55 @@ fn is_local(code: Code) -> bool {
 
 /// Whether an alarm is over and everybody knows.
 fn is_settled(alarm: &Alarm) -> bool {
-    matches!(alarm.phase, Phase::Resolved { .. }) && alarm.pending.is_empty()
+    alarm.is_over() && alarm.pending.is_empty()
 }
 
-fn is_silenced(silences: &[Silence], alarm: &Alarm, now: Timestamp) -> bool {
-    let Some(domain) = &alarm.domain else {
-        return false;
-    };
-    silences.iter().any(|silence| {
-        // A silence ends with the domain's account.
-        let is_owner = alarm
-            .account
-            .as_ref()
-            .is_none_or(|it| *it == silence.account);
-        silence.domain == *domain && is_owner && silence.applies(now)
-    })
+/// The domains that have an alarm of a code and are not among `known`, with their accounts and the
+/// edges that are concerned.
+fn others_with_alarm<'a>(
+    alarms: &BTreeMap<AlarmId, Alarm>,
+    code: Code,
+    known: impl Iterator<Item = (&'a DomainPattern, Environment)>,
+) -> Vec<(DomainPattern, AccountId, Environment)> {
+    let known: HashSet<_> = known.collect();
+    let raised = alarms.iter();
+    let raised = raised.filter(|(id, alarm)| id.code == code && alarm.is_active());
+    let raised = raised.filter_map(|(id, alarm)| {
+        let environment = match id.subject.ends_with(alarm::STAGING_SUFFIX) {
+            true => Environment::Staging,
+            false => Environment::Production,
+        };
+        Some((alarm.domain.as_ref()?, alarm.account.as_ref()?, environment))
+    });
+    let others = raised.filter(|(domain, _, it)| !known.contains(&(*domain, *it)));
+    others
+        .map(|(domain, account, it)| (domain.clone(), account.clone(), it))
+        .collect()
 }
 
 /// Adds the accounts of domains to conditions that edges report, which do not know them.
-async fn add_accounts(current: &mut BTreeMap<AlarmId, Condition>, catalog: &Catalog) {
-    for condition in current.values_mut() {
-        if let (Some(domain), None) = (&condition.domain, &condition.account) {
-            let found = catalog.domain(domain).await.ok().flatten();
-            condition.account = found.map(|domain| domain.account);
+async fn add_accounts(
+    current: &mut BTreeMap<AlarmId, Condition>,
+    alarms: &BTreeMap<AlarmId, Alarm>,
+    catalog: &Catalog,
+) {
+    let unowned = current.iter().filter(|(_, it)| it.account.is_none());
+    let named = unowned.filter_map(|(id, condition)| Some((id.clone(), condition.domain.clone()?)));
+    let named: Vec<(AlarmId, DomainPattern)> = named.collect();
+    let keys: Vec<Key> = named.iter().map(|(_, name)| Key::domain(name)).collect();
+    if keys.is_empty() {
+        return;
+    }
+    let read = catalog.store().get_many(&keys).await.unwrap_or_default();
+    let mut entries = read.into_iter();
+    for (id, _) in named {
+        let entry = entries.next().flatten();
+        let domain = entry.and_then(|entry| decode::<Domain>(&entry.value).ok());
+        let owner = domain.map(|domain| domain.account);
+        // What cannot be read has not changed hands.
+        let before = || -> Option<AccountId> { alarms.get(&id)?.account.clone() };
+        if let Some(condition) = current.get_mut(&id) {
+            condition.account = owner.or_else(before);
         }
     }
 }
@@ -353,7 +394,8 @@ fn log(changes: &[Change]) {
 
 #[async_trait]
 impl AlarmChannels for Alarms {
-    async fn test(&self) -> Vec<ChannelTest> {
+    async fn test(&self) -> Option<Vec<ChannelTest>> {
+        let _testing = self.testing.try_lock().ok()?;
         let batch = Batch::of(vec![Notification::test(clock::now())]);
         let tests = self.channels.iter().map(|channel| async {
             let sent = channel.send(&batch, clock::now()).await;
@@ -363,6 +405,6 @@ impl AlarmChannels for Alarms {
                 failure: sent.err().map(|error| error.to_string()),
             }
         });
-        future::join_all(tests).await
+        Some(future::join_all(tests).await)
     }
 }

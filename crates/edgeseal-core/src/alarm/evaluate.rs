@@ -9,8 +9,10 @@ const DAY_MS: i64 = 86_400_000;
 const GIB: u64 = 1 << 30;
 /// A disk must have so much more free than the threshold, in percent, before its alarm ends.
 const DISK_MARGIN_PERCENT: u64 = 20;
-/// How long a channel must have failed.
-const CHANNEL_FAILING_MS: i64 = 15 * 60_000;
+/// How long a channel must have failed, in milliseconds.
+pub const CHANNEL_FAILING_MS: i64 = 15 * 60_000;
+/// Follows the domain in the subject of an alarm about staging edges.
+pub const STAGING_SUFFIX: &str = "@staging";
 /// Most edges that a text names.
 const EDGES_NAMED_MAX: usize = 3;
 
@@ -29,6 +31,8 @@ pub struct Snapshot {
     pub edges: Option<Vec<EdgeReport>>,
     /// The key-encryption keys.
     pub key_encryption: Option<KeyEncryptionFacts>,
+    /// By code, how much holds without being listed here.
+    pub left_out: Option<BTreeMap<Code, u64>>,
     /// Why audit records are not linked, by account or `linker`.
     pub unlinked_audits: Option<BTreeMap<String, String>>,
     /// The disk of the data directory.
@@ -102,6 +106,10 @@ pub struct EdgeReport {
     pub quarantined: Vec<(DomainPattern, String)>,
     /// Domains that are not proven, with the reason.
     pub unproven: Vec<(DomainPattern, String)>,
+    /// How many more are in quarantine: a report names some only.
+    pub quarantined_more: u64,
+    /// How many more are not proven.
+    pub unproven_more: u64,
 }
 
 /// The key-encryption keys.
@@ -113,8 +121,8 @@ pub struct KeyEncryptionFacts {
     pub since: Option<Timestamp>,
     /// The age from which it should be rotated; `None`: never.
     pub max_age_ms: Option<i64>,
-    /// Records that cannot be opened.
-    pub unopened: u64,
+    /// Records that cannot be opened; `None` until all were tried.
+    pub unopened: Option<u64>,
 }
 
 /// The use of a disk, in bytes.
@@ -124,23 +132,34 @@ pub struct DiskUse {
     pub free: u64,
     /// The size.
     pub total: u64,
+    /// How much should be free, a fifth of it at least; `None`: 10 %, at most 10 GiB, and 3 %, at
+    /// most 2 GiB.
+    pub wanted: Option<u64>,
 }
 
 impl Snapshot {
-    /// Whether it tells if alarms of this code hold.
+    /// Whether an alarm of this code that is not found does not hold.
     #[must_use]
-    pub const fn observes(&self, code: Code) -> bool {
+    pub fn observes(&self, code: Code) -> bool {
+        // Of a report that names some domains only, the others may be among those left out.
+        let names_all = |more: fn(&EdgeReport) -> u64| {
+            let edges = self.edges.as_ref();
+            edges.is_some_and(|edges| edges.iter().all(|edge| more(edge) == 0))
+        };
         match code {
             Code::CertificateExpiring => self.certificates.is_some(),
             Code::RenewalMissed => self.missed_renewals.is_some(),
             Code::OrderFailed => self.failed_orders.is_some(),
             Code::VisitorsMisled => self.misled_visitors.is_some(),
-            Code::DomainQuarantined | Code::DomainUnproven | Code::EdgeSilent => {
-                self.edges.is_some()
+            Code::DomainQuarantined => names_all(|edge| edge.quarantined_more),
+            Code::DomainUnproven => names_all(|edge| edge.unproven_more),
+            Code::EdgeSilent => self.edges.is_some(),
+            Code::KeyEncryptionKeyDue => self.key_encryption.is_some(),
+            Code::KeyEncryptionKeyMissing => {
+                let keys = self.key_encryption.as_ref();
+                keys.is_some_and(|keys| keys.unopened.is_some())
             }
-            Code::KeyEncryptionKeyDue | Code::KeyEncryptionKeyMissing => {
-                self.key_encryption.is_some()
-            }
+            Code::AlarmsLeftOut => self.left_out.is_some() && self.edges.is_some(),
             Code::AuditChainBroken => self.unlinked_audits.is_some(),
             Code::DiskNearlyFull => self.disk.is_some(),
             Code::StoreUnavailable => self.store_failure.is_some(),
@@ -195,6 +214,11 @@ pub fn evaluate(
         evaluate_edges(edges, &mut found);
     }
     found.extend(snapshot.operator_conditions(before, now));
+    for (code, count) in snapshot.all_left_out() {
+        let text = format!("{count} more of {code} have no alarm of their own");
+        let id = AlarmId::new(Code::AlarmsLeftOut, code.as_str());
+        found.insert(id, of_operator(Severity::Warning, text));
+    }
     found
 }
 
@@ -226,7 +250,7 @@ impl ServedCertificate {
 fn subject_at(domain: &DomainPattern, environment: Environment) -> (String, &'static str) {
     match environment {
         Environment::Production => (domain.to_string(), ""),
-        Environment::Staging => (format!("{domain}@staging"), " on staging edges"),
+        Environment::Staging => (format!("{domain}{STAGING_SUFFIX}"), " on staging edges"),
     }
 }
 
@@ -269,6 +293,22 @@ fn evaluate_edges(edges: &[EdgeReport], found: &mut BTreeMap<AlarmId, Condition>
 }
 
 impl Snapshot {
+    /// What has no alarm of its own. Edges report the same domains, so the most counts.
+    fn all_left_out(&self) -> BTreeMap<Code, u64> {
+        let mut all = self.left_out.clone().unwrap_or_default();
+        for edge in self.edges.iter().flatten() {
+            for (code, more) in [
+                (Code::DomainQuarantined, edge.quarantined_more),
+                (Code::DomainUnproven, edge.unproven_more),
+            ] {
+                let count = all.entry(code).or_default();
+                *count = (*count).max(more);
+            }
+        }
+        all.retain(|_, count| *count > 0);
+        all
+    }
+
     fn operator_conditions(
         &self,
         before: &BTreeMap<AlarmId, Alarm>,
@@ -288,8 +328,8 @@ impl Snapshot {
                     text,
                 );
             }
-            if keys.unopened > 0 {
-                let text = format!("{} sealed records cannot be opened", keys.unopened);
+            if let Some(unopened) = keys.unopened.filter(|unopened| *unopened > 0) {
+                let text = format!("{unopened} sealed records cannot be opened");
                 let code = Code::KeyEncryptionKeyMissing;
                 add(code, &keys.active, Severity::Critical, text);
             }
@@ -332,16 +372,17 @@ impl KeyEncryptionFacts {
 impl DiskUse {
     /// How urgent it is; `was` is the severity so far, which ends later than it begins.
     fn severity(self, was: Option<Severity>) -> Option<Severity> {
-        let below = |percent: u64, most: u64, severity| {
-            let threshold = (self.total / 100 * percent).min(most);
+        let below = |wanted: Option<u64>, percent: u64, most: u64, severity| {
+            let threshold = wanted.unwrap_or_else(|| (self.total / 100 * percent).min(most));
             let margin = match was {
                 Some(was) if was >= severity => threshold / 100 * DISK_MARGIN_PERCENT,
                 _ => 0,
             };
             (self.free < threshold + margin).then_some(severity)
         };
-        let critical = below(3, 2 * GIB, Severity::Critical);
-        critical.or_else(|| below(10, 10 * GIB, Severity::Warning))
+        let least = self.wanted.map(|wanted| wanted / 5);
+        let critical = below(least, 3, 2 * GIB, Severity::Critical);
+        critical.or_else(|| below(self.wanted, 10, 10 * GIB, Severity::Warning))
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{AlarmId, Code, Condition, Severity};
 use crate::{AccountId, DomainPattern, Timestamp};
 
+const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// An alarm.
@@ -56,6 +57,9 @@ pub enum Phase {
     Resolved {
         /// When.
         at: Timestamp,
+        /// Since when the condition holds again, for less long than a new alarm needs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<Timestamp>,
     },
 }
 
@@ -125,25 +129,31 @@ pub const fn reminder_interval_ms(severity: Severity) -> i64 {
 ///
 /// Alarms of codes that were not `observed` stay as they are. Alarms that are `silenced` are not
 /// notified; if they hold longer than the silence, they are notified after it. The end of one that
-/// was notified before is always notified.
+/// was notified before is always notified. The delays
+/// of a code are for an evaluation every minute; with another `interval_ms` they last as many
+/// evaluations.
 #[must_use]
 pub fn advance(
     before: &BTreeMap<AlarmId, Alarm>,
     current: &BTreeMap<AlarmId, Condition>,
     observed: impl Fn(Code) -> bool,
-    silenced: impl Fn(&Alarm) -> bool,
+    silenced: impl Fn(&AlarmId, &Alarm) -> bool,
+    interval_ms: i64,
     now: Timestamp,
 ) -> Vec<Change> {
+    let delay = |ms: i64| ms.saturating_mul(interval_ms) / MINUTE_MS;
     let mut changes = Vec::new();
     let gone = before.iter().filter(|(id, _)| !current.contains_key(*id));
     let gone = gone.filter(|(id, _)| observed(id.code));
     for (id, alarm) in gone {
-        changes.extend(alarm.without_condition(id, now));
+        let clear_after_ms = delay(id.code.facts().clear_after_ms);
+        changes.extend(alarm.without_condition(id, clear_after_ms, now));
     }
     for (id, condition) in current {
         let known = before.get(id);
-        let mut alarm = Alarm::with_condition(known, id.code, condition, now);
-        let event = alarm.due_event(now).filter(|_| !silenced(&alarm));
+        let raise_after_ms = delay(id.code.facts().raise_after_ms);
+        let mut alarm = Alarm::with_condition(known, condition, raise_after_ms, now);
+        let event = alarm.due_event(now).filter(|_| !silenced(id, &alarm));
         if let Some(kind) = event {
             alarm.note(kind, now);
         }
@@ -165,17 +175,44 @@ impl Alarm {
         matches!(self.phase, Phase::Active | Phase::Clearing { .. })
     }
 
+    /// Whether it is resolved.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Resolved { .. })
+    }
+
+    /// What an account is told: edges, and why they do what they do, are the operator's.
+    #[must_use]
+    pub fn text_for_account(&self, code: Code) -> String {
+        let domain = self.domain.as_ref().filter(|_| !code.is_of_account());
+        match (domain, code) {
+            (None, _) => self.text.clone(),
+            (Some(domain), Code::DomainQuarantined) => {
+                format!("{domain}: its newest record cannot be used; the last good state is served")
+            }
+            (Some(domain), _) => {
+                format!("{domain}: a handshake does not show the certificate that is bound")
+            }
+        }
+    }
+
     /// The state while the condition holds.
     fn with_condition(
         before: Option<&Self>,
-        code: Code,
         condition: &Condition,
+        raise_after_ms: i64,
         now: Timestamp,
     ) -> Self {
-        let before = before.filter(|alarm| !matches!(alarm.phase, Phase::Resolved { .. }));
-        let first_seen = before.map_or(now, |alarm| alarm.first_seen);
-        let is_raised = before.is_some_and(Self::is_active)
-            || now.since_ms(first_seen) >= code.facts().raise_after_ms;
+        let resolved = before.filter(|alarm| alarm.is_over());
+        let before = before.filter(|alarm| !alarm.is_over());
+        let again = resolved.and_then(Self::holds_again_since).unwrap_or(now);
+        let first_seen = before.map_or(again, |alarm| alarm.first_seen);
+        let is_raised =
+            before.is_some_and(Self::is_active) || now.since_ms(first_seen) >= raise_after_ms;
+        if let Some(resolved) = resolved.filter(|it| !is_raised && !it.pending.is_empty()) {
+            // A new alarm that does not come to be raised must not hide this end.
+            return resolved.holding_again(Some(first_seen));
+        }
         let mut notified = before.and_then(|alarm| alarm.notified);
         if let Some(notified) = &mut notified {
             // Less urgent than before: the next step up is news again.
@@ -205,7 +242,12 @@ impl Alarm {
     }
 
     /// The change while the condition does not hold.
-    fn without_condition(&self, id: &AlarmId, now: Timestamp) -> Option<Change> {
+    fn without_condition(
+        &self,
+        id: &AlarmId,
+        clear_after_ms: i64,
+        now: Timestamp,
+    ) -> Option<Change> {
         let change = |alarm, event| {
             Some(Change {
                 id: id.clone(),
@@ -214,13 +256,14 @@ impl Alarm {
             })
         };
         let since = match self.phase {
-            Phase::Resolved { .. } => return None,
+            Phase::Resolved { again: None, .. } => return None,
+            Phase::Resolved { .. } => return change(Some(self.holding_again(None)), None),
             Phase::Starting => return change(None, None),
             Phase::Active => now,
             Phase::Clearing { since } => since,
         };
         let mut alarm = self.clone();
-        if now.since_ms(since) < id.code.facts().clear_after_ms {
+        if now.since_ms(since) < clear_after_ms {
             alarm.phase = Phase::Clearing { since };
             return (alarm != *self).then(|| change(Some(alarm), None))?;
         }
@@ -228,9 +271,28 @@ impl Alarm {
         if self.notified.is_none() {
             return change(None, None);
         }
-        alarm.phase = Phase::Resolved { at: now };
+        alarm.phase = Phase::Resolved {
+            at: now,
+            again: None,
+        };
         alarm.note(EventKind::Resolved, now);
         change(Some(alarm), Some(EventKind::Resolved))
+    }
+
+    const fn holds_again_since(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Resolved { again, .. } => again,
+            _ => None,
+        }
+    }
+
+    /// This resolved alarm, with the time since when its condition holds again.
+    fn holding_again(&self, since: Option<Timestamp>) -> Self {
+        let mut alarm = self.clone();
+        if let Phase::Resolved { again, .. } = &mut alarm.phase {
+            *again = since;
+        }
+        alarm
     }
 
     /// What to notify of now.

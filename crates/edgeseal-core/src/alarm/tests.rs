@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::domain::Environment;
+use crate::{Timestamp, domain::Environment};
 
 const DAY: i64 = 86_400_000;
 const HOUR: i64 = DAY / 24;
@@ -152,13 +152,15 @@ fn conditions_of_edges_keys_disk_store_and_channels() {
         is_silent,
         quarantined: vec![held("q.example")],
         unproven: vec![held("u.example")],
+        quarantined_more: 0,
+        unproven_more: u64::from(is_silent),
     };
     let edges = ["p/1", "p/2", "p/3", "p/4"].map(|name| edge(name, false));
     let keys = KeyEncryptionFacts {
         active: "k1".to_owned(),
         since: Some(NOW.plus_ms(-400 * DAY)),
         max_age_ms: Some(400 * DAY),
-        unopened: 2,
+        unopened: Some(2),
     };
     let failing = |minutes: i64| (NOW.plus_ms(-minutes * MINUTE), "503".to_owned());
     let snapshot = Snapshot {
@@ -172,6 +174,7 @@ fn conditions_of_edges_keys_disk_store_and_channels() {
         disk: Some(DiskUse {
             free: 5,
             total: 100,
+            wanted: None,
         }),
         store_failure: Some(Some("gone".to_owned())),
         failing_channels: Some(BTreeMap::from([
@@ -201,12 +204,19 @@ fn conditions_of_edges_keys_disk_store_and_channels() {
             "alarm_channel_failing/long warning: channel long has failed since {}: 503",
             NOW.plus_ms(-15 * MINUTE)
         ),
+        "alarms_left_out/domain_unproven warning: \
+         1 more of domain_unproven have no alarm of their own",
     ];
     assert_eq!(told, expected);
     for code in Code::ALL {
         let is_unknown = matches!(
             code,
-            Code::CertificateExpiring | Code::RenewalMissed | Code::OrderFailed
+            Code::CertificateExpiring
+                | Code::RenewalMissed
+                | Code::OrderFailed
+                // One more than is named.
+                | Code::DomainUnproven
+                | Code::AlarmsLeftOut
         );
         assert_eq!(snapshot.observes(*code), !is_unknown, "{code}");
     }
@@ -256,6 +266,7 @@ fn a_disk_alarm_ends_later_than_it_begins() {
         let disk = DiskUse {
             free: free * GIB,
             total: total * GIB,
+            wanted: None,
         };
         let snapshot = Snapshot {
             disk: Some(disk),
@@ -328,7 +339,8 @@ impl Course {
         let before: Alarms = self.alarms.keys().cloned().zip(stored).collect();
         let silenced = self.silenced;
         let now = NOW.plus_ms(ms);
-        for change in advance(&before, &current, |_| true, |_| silenced, now) {
+        let silenced = |_: &_, _: &_| silenced;
+        for change in advance(&before, &current, |_| true, silenced, MINUTE, now) {
             self.told.extend(change.event.map(|kind| (ms, kind)));
             match change.alarm {
                 Some(alarm) => self.alarms.insert(change.id, alarm),
@@ -424,19 +436,106 @@ fn silence_delays_notifications_except_of_the_end() {
 fn what_was_not_observed_stays() {
     let id = AlarmId::new(Code::CertificateExpiring, "s");
     let before = Alarms::from([(id, active(Severity::Critical, 5))]);
-    let changes = advance(&before, &Conditions::new(), |_| false, |_| false, NOW);
+    let changes = advance(
+        &before,
+        &Conditions::new(),
+        |_| false,
+        |_, _| false,
+        MINUTE,
+        NOW,
+    );
     assert_eq!(changes, []);
 }
 
 #[test]
-fn a_silence_ends() {
-    let silence = |until| Silence {
+fn silences_mute_what_is_the_silencers_matter() {
+    let silence = |by_operator, until| Silence {
         domain: domain("a.example"),
         account: AccountId::from_random(1),
+        by_operator,
         until,
         since: NOW,
     };
-    assert!(silence(None).applies(NOW.plus_ms(10_000 * DAY)));
-    assert!(silence(Some(NOW.plus_ms(1))).applies(NOW));
-    assert!(!silence(Some(NOW)).applies(NOW));
+    let tomorrow = Some(NOW.plus_ms(DAY));
+    for (silence, code, owner, at, expected) in [
+        (silence(false, None), Code::OrderFailed, 1, NOW, true),
+        (silence(false, None), Code::DomainUnproven, 1, NOW, false),
+        (silence(true, None), Code::DomainUnproven, 1, NOW, true),
+        // The domain has another account.
+        (silence(true, None), Code::DomainUnproven, 2, NOW, false),
+        (silence(false, tomorrow), Code::OrderFailed, 1, NOW, true),
+        (
+            silence(false, tomorrow),
+            Code::OrderFailed,
+            1,
+            NOW.plus_ms(DAY),
+            false,
+        ),
+    ] {
+        let alarm = Alarm {
+            account: Some(AccountId::from_random(owner)),
+            domain: Some(domain("a.example")),
+            ..active(Severity::Warning, 0)
+        };
+        let silences: Silences = [silence.clone()].into_iter().collect();
+        let id = AlarmId::new(code, "a.example");
+        assert_eq!(silences.mute(&id, &alarm, at), expected, "{silence:?}");
+    }
+}
+
+#[test]
+fn an_account_is_not_told_of_edges() {
+    let alarm = Alarm {
+        domain: Some(domain("a.example")),
+        ..active(Severity::Warning, 0)
+    };
+    assert_eq!(alarm.text_for_account(Code::OrderFailed), "t");
+    for code in [Code::DomainQuarantined, Code::DomainUnproven] {
+        let text = alarm.text_for_account(code);
+        assert!(text.starts_with("a.example: "), "{text}");
+    }
+}
+
+/// The channel has not accepted the end yet when the condition comes back for a moment.
+#[test]
+fn a_moment_hides_no_end() {
+    let warning = Some((Severity::Warning, 0));
+    let mut course = Course::of(Code::DomainUnproven);
+    course.at(0, warning).at(2 * MINUTE, warning);
+    course.alarms.values_mut().for_each(|alarm| {
+        alarm.pending.insert("pager".to_owned());
+    });
+    course.at(3 * MINUTE, None).at(5 * MINUTE, None);
+    course.told(&[(2 * MINUTE, Raised), (5 * MINUTE, Resolved)]);
+    course
+        .at(6 * MINUTE, warning)
+        .at(7 * MINUTE, None)
+        .told(&[]);
+    let resolved = course.alarms.values().next().unwrap();
+    assert!(resolved.is_over() && !resolved.pending.is_empty());
+    // Of a moment that is none, a new alarm is told.
+    course.at(8 * MINUTE, warning).at(10 * MINUTE, warning);
+    course.told(&[(10 * MINUTE, Raised)]);
+}
+
+#[test]
+fn delays_last_as_many_evaluations() {
+    let condition = Condition {
+        severity: Severity::Warning,
+        rung: 0,
+        text: "t".to_owned(),
+        account: None,
+        domain: None,
+    };
+    let current = Conditions::from([(AlarmId::new(Code::DomainUnproven, "s"), condition)]);
+    let mut alarms = Alarms::new();
+    let mut told = Vec::new();
+    for ms in [0, 100, 200] {
+        let now = NOW.plus_ms(ms);
+        for change in advance(&alarms, &current, |_| true, |_, _| false, 100, now) {
+            told.extend(change.event.map(|kind| (ms, kind)));
+            alarms.insert(change.id, change.alarm.unwrap());
+        }
+    }
+    assert_eq!(told, [(200, Raised)]);
 }

@@ -180,8 +180,14 @@ async fn a_chain_that_was_tampered_with_is_left_as_it_is() {
     assert_eq!(found, head);
     assert!(!verify(&catalog, &account, NOW).await.is_sound());
     let tampered = chainer.tampered();
-    let why = tampered.borrow().get(&account).copied();
-    assert_eq!(why, Some("the head of its chain is forged"));
+    let expected = Tampered::from([(account, "the head of its chain is forged")]);
+    assert_eq!(*tampered.borrow(), Some(expected.clone()));
+    // A later process finds out without a new record.
+    let later = AuditLinker::start(catalog, || NOW).await.unwrap();
+    let tampered = later.tampered();
+    assert_eq!(*tampered.borrow(), None);
+    later.check_heads().await.unwrap();
+    assert_eq!(*tampered.borrow(), Some(expected));
 }
 
 #[tokio::test]

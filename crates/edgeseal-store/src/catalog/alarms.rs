@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use edgeseal_core::{
-    DomainPattern, Timestamp,
+    AccountId, Timestamp,
     alarm::{Alarm, AlarmId, Silence},
+    domain::Domain,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Catalog, Draft};
-use crate::{CommitError, Entry, Expect, Fault, Key, Pages, Txn, Write, key, record, write_all};
+use crate::{
+    CommitError, Expect, Fault, Key, Pages, Txn, Write, key,
+    record::{self, EdgeRecord},
+    write_all,
+};
 
 /// Records written by one commit.
 const BATCH: usize = 500;
@@ -28,20 +33,11 @@ impl Catalog {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn alarms(&self) -> Result<BTreeMap<AlarmId, Alarm>, Fault> {
-        let mut alarms = BTreeMap::new();
-        let mut pages = Pages::new(&**self.store(), key::ALARMS, BATCH);
-        while let Some(entries) = pages.next().await? {
-            for entry in entries {
-                // A code of another release is not this one's to judge.
-                let Some(id) = entry.key.as_alarm() else {
-                    continue;
-                };
-                if let Some(alarm) = decode_or_skip(&entry) {
-                    alarms.insert(id, alarm);
-                }
-            }
-        }
-        Ok(alarms)
+        let decoded = self.decodable(key::ALARMS).await?.into_iter();
+        // A code of another release is not this one's to judge.
+        Ok(decoded
+            .filter_map(|(key, alarm)| Some((key.as_alarm()?, alarm)))
+            .collect())
     }
 
     /// Writes alarms, and removes those without a state. Only the holder of the
@@ -60,16 +56,49 @@ impl Catalog {
         Ok(())
     }
 
-    /// The silenced domains, those included whose silence has just ended.
+    /// The silenced domains, of one account if it is given, those included whose silence has just
+    /// ended.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn alarm_silences(&self) -> Result<Vec<Silence>, Fault> {
-        let page = self
-            .store
-            .list(key::ALARM_SILENCES, None, usize::MAX)
-            .await?;
-        Ok(page.entries.iter().filter_map(decode_or_skip).collect())
+    pub async fn alarm_silences(&self, of: Option<&AccountId>) -> Result<Vec<Silence>, Fault> {
+        let prefix = of.map(key::account_alarm_silences);
+        let prefix = prefix.as_deref().unwrap_or(key::ALARM_SILENCES);
+        let decoded = self.decodable(prefix).await?;
+        Ok(decoded.into_iter().map(|(_, silence)| silence).collect())
+    }
+
+    /// The last report of each edge, without those that cannot be decoded.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn decodable_edges(&self) -> Result<Vec<EdgeRecord>, Fault> {
+        let decoded = self.decodable(key::EDGES).await?;
+        Ok(decoded.into_iter().map(|(_, edge)| edge).collect())
+    }
+
+    /// The records under a prefix. One bad record, or one of another release, must not end all
+    /// alarms: it is logged.
+    async fn decodable<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(Key, T)>, Fault> {
+        let (mut decoded, mut skipped) = (Vec::new(), None);
+        let mut count = 0_usize;
+        let mut pages = Pages::new(&**self.store(), prefix, BATCH);
+        while let Some(entries) = pages.next().await? {
+            for entry in entries {
+                match record::decode(&entry.value) {
+                    Ok(value) => decoded.push((entry.key, value)),
+                    Err(fault) => {
+                        count += 1;
+                        skipped.get_or_insert((entry.key, fault));
+                    }
+                }
+            }
+        }
+        if let Some((key, fault)) = skipped {
+            let error: &dyn std::error::Error = &fault;
+            tracing::error!(%key, count, error, "alarms skip records, of which this is the first");
+        }
+        Ok(decoded)
     }
 
     /// Acquires or renews the right to notify of alarms until `until`: of several processes on one
@@ -86,7 +115,9 @@ impl Catalog {
     ) -> Result<bool, Fault> {
         let key = Key::alarm_lease();
         let stored = self.store.get(&key).await?;
-        let lease: Option<Lease> = stored.as_ref().and_then(decode_or_skip);
+        // One that cannot be decoded is free.
+        let lease = stored.as_ref();
+        let lease: Option<Lease> = lease.and_then(|entry| record::decode(&entry.value).ok());
         if let Some(lease) = lease.filter(|lease| lease.until > now) {
             if lease.owner != owner {
                 return Ok(false);
@@ -108,39 +139,37 @@ impl Catalog {
     }
 }
 
-/// A record; `None` if it cannot be decoded. One bad record, or one of another release, must not
-/// end all alarms.
-fn decode_or_skip<T: DeserializeOwned>(entry: &Entry) -> Option<T> {
-    let decoded = record::decode(&entry.value);
-    decoded
-        .inspect_err(|fault| {
-            let error: &dyn std::error::Error = fault;
-            tracing::error!(key = %entry.key, error, "a record of the alarms is skipped");
-        })
-        .ok()
-}
-
 impl Draft {
     /// Silences a domain, or changes until when it is silenced.
     ///
     /// # Errors
     /// Never in practice; see [`record::encode`].
     pub fn silence_alarms(&mut self, silence: &Silence) -> Result<(), Fault> {
-        let key = Key::alarm_silence(&silence.domain);
+        let key = Key::alarm_silence(&silence.account, &silence.domain, silence.by_operator);
         match silence.until {
             Some(until) => self.put_until(key, silence, until),
             None => self.put(key, silence),
         }
     }
 
-    /// Ends the silence of a domain. Returns whether there was one.
+    /// Ends the silence that the account of a domain has set, and that of the operator if the
+    /// operator calls. Returns whether there was one.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
-    pub async fn unsilence_alarms(&mut self, domain: &DomainPattern) -> Result<bool, Fault> {
-        let key = Key::alarm_silence(domain);
-        let was_silenced = self.has(&key).await?;
-        self.delete(key);
+    pub async fn unsilence_alarms(
+        &mut self,
+        domain: &Domain,
+        by_operator: bool,
+    ) -> Result<bool, Fault> {
+        let mut was_silenced = false;
+        for of_operator in [false, true] {
+            let key = Key::alarm_silence(&domain.account, &domain.name, of_operator);
+            if of_operator <= by_operator && self.has(&key).await? {
+                was_silenced = true;
+                self.delete(key);
+            }
+        }
         Ok(was_silenced)
     }
 }

@@ -288,6 +288,7 @@ impl Draft {
             .await?;
         self.note_bindings(Some(domain), None).await?;
         self.reconcile_managed(domain, None).await?;
+        self.unsilence_alarms(domain, true).await?;
         for id in bound_certificates(domain) {
             self.release_certificate(id, &domain.name).await?;
         }

@@ -1,11 +1,17 @@
 //! Keys of alarms.
 
 use edgeseal_core::{
-    DomainPattern,
+    AccountId, DomainPattern,
     alarm::{AlarmId, Code},
 };
 
 use super::{ALARM_SILENCES, ALARMS, Key};
+
+/// Prefix of [`Key::alarm_silence`] of all domains of an account.
+#[must_use]
+pub fn account_alarm_silences(account: &AccountId) -> String {
+    format!("{ALARM_SILENCES}{account}/")
+}
 
 impl Key {
     /// An alarm. A subject is a domain, an edge or a fixed word; that of an edge has a `/`.
@@ -21,10 +27,12 @@ impl Key {
         Some(AlarmId::new(Code::parse(code)?, subject))
     }
 
-    /// Marks that the alarms of a domain are silenced.
+    /// Marks that the alarms of a domain are silenced, by its account or by the operator.
     #[must_use]
-    pub fn alarm_silence(domain: &DomainPattern) -> Self {
-        Self(format!("{ALARM_SILENCES}{domain}").into())
+    pub fn alarm_silence(account: &AccountId, domain: &DomainPattern, by_operator: bool) -> Self {
+        let of_account = account_alarm_silences(account);
+        let by = if by_operator { "/operator" } else { "" };
+        Self(format!("{of_account}{domain}{by}").into())
     }
 
     /// The process that notifies of alarms.

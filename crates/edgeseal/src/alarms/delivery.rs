@@ -3,14 +3,21 @@
 //! A notification is stored with its alarm before it is sent, and removed from there once it is
 //! accepted: after a crash it is sent again, under the same id.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use edgeseal_core::{
     Timestamp,
-    alarm::{Alarm, AlarmId, EventKind, Phase},
+    alarm::{Alarm, AlarmId, CHANNEL_FAILING_MS, Code, EventKind},
     backoff::Backoff,
 };
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::{self, JoinSet},
+    time::Instant,
+};
 
 use super::{
     channel::{Channel, DeliveryError, RESEND_INTERVAL_MS},
@@ -30,6 +37,8 @@ const RETRIES: Backoff = Backoff::doubling(Duration::from_secs(1), Duration::fro
 pub(super) struct Deliveries {
     channels: Vec<(Arc<Channel>, Health)>,
     in_flight: JoinSet<Done>,
+    /// Whose attempts they are, and when they began.
+    attempts: HashMap<task::Id, (usize, Timestamp)>,
 }
 
 /// How a channel does.
@@ -46,8 +55,8 @@ struct Health {
 /// An attempt that has ended.
 pub(super) struct Done {
     channel: usize,
-    /// What was sent, with the number of the notification.
-    sent: Vec<(AlarmId, u32)>,
+    /// What was sent, with the beginning of the alarm and the number of the notification.
+    sent: Vec<(AlarmId, Timestamp, u32)>,
     result: Result<(), DeliveryError>,
     now: Timestamp,
 }
@@ -60,6 +69,7 @@ impl Deliveries {
         Self {
             channels: channels.collect(),
             in_flight: JoinSet::new(),
+            attempts: HashMap::new(),
         }
     }
 
@@ -80,18 +90,33 @@ impl Deliveries {
         pending.retain(|name| self.names(|_| true).any(|known| known == name));
     }
 
+    /// Takes from an alarm of an earlier process that a channel fails: whether it still does is
+    /// known only once it was tried.
+    pub(super) fn remember_failing(&mut self, id: &AlarmId, alarm: &Alarm) {
+        if id.code != Code::ChannelFailing || !alarm.is_active() {
+            return;
+        }
+        let mut channels = self.channels.iter_mut();
+        let found = channels.find(|(channel, _)| channel.config.name == id.subject);
+        if let Some((_, health)) = found {
+            let since = alarm.first_seen.plus_ms(-CHANNEL_FAILING_MS);
+            let why = || "it was not tried since the start".to_owned();
+            health.failing.get_or_insert_with(|| (since, why()));
+        }
+    }
+
     fn names(&self, wanted: impl Fn(&Channel) -> bool) -> impl Iterator<Item = &str> {
         let channels = self.channels.iter();
         let channels = channels.filter(move |(channel, _)| wanted(channel));
         channels.map(|(channel, _)| channel.config.name.as_str())
     }
 
-    /// Starts sending to each channel that has something to be told and is neither busy nor
-    /// pausing.
+    /// Starts sending to each channel that has something to be told, which it may be, and is neither
+    /// busy nor pausing.
     pub(super) fn start(
         &mut self,
         alarms: &AlarmMap,
-        silenced: impl Fn(&Alarm) -> bool,
+        may_tell: impl Fn(&AlarmId, &Alarm) -> bool,
         clock: fn() -> Timestamp,
     ) {
         let now = clock();
@@ -102,9 +127,11 @@ impl Deliveries {
             }
             health.retry_at = None;
             let told = if channel.is_stateful() {
-                health.state(channel, alarms, &silenced, now)
+                health.state(channel, alarms, &may_tell, now)
             } else {
-                pending(channel, alarms).take(BATCH_MAX).collect()
+                let pending = pending(channel, alarms);
+                let told = pending.filter(|(id, alarm)| may_tell(id, alarm));
+                told.take(BATCH_MAX).collect()
             };
             if told.is_empty() {
                 continue;
@@ -113,11 +140,11 @@ impl Deliveries {
             let batch = Batch::of(all.collect());
             let sent = told.iter();
             let sent = sent
-                .map(|(id, alarm)| ((*id).clone(), alarm.notifications))
+                .map(|(id, alarm)| ((*id).clone(), alarm.first_seen, alarm.notifications))
                 .collect();
             health.is_busy = true;
             let channel = Arc::clone(channel);
-            self.in_flight.spawn(async move {
+            let attempt = self.in_flight.spawn(async move {
                 Done {
                     channel: index,
                     sent,
@@ -125,17 +152,29 @@ impl Deliveries {
                     now: clock(),
                 }
             });
+            self.attempts.insert(attempt.id(), (index, now));
         }
     }
 
     /// The next attempt that ends; waits for ever if there is none. Cancel safe.
     pub(super) async fn ended(&mut self) -> Done {
         loop {
-            match self.in_flight.join_next().await {
-                Some(Ok(done)) => return done,
-                // A panic of a channel: it stays busy, which only costs this channel.
+            match self.in_flight.join_next_with_id().await {
+                Some(Ok((id, done))) => {
+                    self.attempts.remove(&id);
+                    return done;
+                }
+                // A panic: it failed like any other attempt.
                 Some(Err(error)) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "a channel failed");
+                    let Some((channel, now)) = self.attempts.remove(&error.id()) else {
+                        continue;
+                    };
+                    return Done {
+                        channel,
+                        sent: Vec::new(),
+                        result: Err(DeliveryError(error.to_string())),
+                        now,
+                    };
                 }
                 None => std::future::pending().await,
             }
@@ -180,9 +219,11 @@ impl Deliveries {
             ..Health::default()
         };
         let mut changed = Vec::new();
-        for (id, number) in done.sent {
+        for (id, first_seen, number) in done.sent {
             // If it was notified again meanwhile, that one is still to be sent.
-            let alarm = alarms.get_mut(&id).filter(|it| it.notifications == number);
+            let is_same =
+                |it: &&mut Alarm| (it.first_seen, it.notifications) == (first_seen, number);
+            let alarm = alarms.get_mut(&id).filter(is_same);
             if alarm.is_some_and(|alarm| alarm.pending.remove(name)) {
                 changed.push(id);
             }
@@ -220,21 +261,21 @@ impl Health {
         &self,
         channel: &Channel,
         alarms: &'a AlarmMap,
-        silenced: impl Fn(&Alarm) -> bool,
+        may_tell: impl Fn(&AlarmId, &Alarm) -> bool,
         now: Timestamp,
     ) -> Vec<(&'a AlarmId, &'a Alarm)> {
         let age = self.accepted_at.map(|at| now.since_ms(at));
         let is_recent = age.is_some_and(|age| age < RESEND_INTERVAL_MS);
-        let active = alarms.iter().filter(|(_, alarm)| {
-            alarm.is_active() && channel.wants(alarm.severity) && !silenced(alarm)
-        });
+        let active = alarms.iter();
+        let active = active.filter(|(_, it)| it.is_active() && channel.wants(it.severity));
         let ended = pending(channel, alarms).filter(|(_, alarm)| !alarm.is_active());
-        let mut all: Vec<_> = active.chain(ended).collect();
+        let all = active.chain(ended);
+        let mut all: Vec<_> = all.filter(|(id, alarm)| may_tell(id, alarm)).collect();
         let name = &channel.config.name;
         let is_pending = |alarm: &Alarm| alarm.pending.contains(name);
         // What was not told yet comes first, so that the bound keeps nothing back for ever.
         all.sort_by_key(|(_, alarm)| {
-            std::cmp::Reverse((is_pending(alarm), is_over(alarm), alarm.severity))
+            std::cmp::Reverse((is_pending(alarm), alarm.is_over(), alarm.severity))
         });
         all.truncate(STATE_MAX);
         // Of what is told: what is silenced stays pending, and must not be a reason to send.
@@ -243,10 +284,6 @@ impl Health {
         }
         all
     }
-}
-
-const fn is_over(alarm: &Alarm) -> bool {
-    matches!(alarm.phase, Phase::Resolved { .. })
 }
 
 fn pending<'a>(
@@ -264,7 +301,7 @@ fn pending<'a>(
 
 #[cfg(test)]
 mod tests {
-    use edgeseal_core::alarm::{Code, Notified, Severity};
+    use edgeseal_core::alarm::{Notified, Phase, Severity};
     use serde_json::json;
 
     use super::*;
@@ -312,9 +349,51 @@ mod tests {
     fn what_is_not_told_is_no_reason_to_tell_the_rest_again() {
         let (channel, health) = accepted();
         let alarms = AlarmMap::from([(id(0), alarm(true)), (id(1), alarm(false))]);
-        let silenced = |alarm: &Alarm| !alarm.pending.is_empty();
-        assert_eq!(health.state(&channel, &alarms, silenced, NOW), []);
-        assert_eq!(health.state(&channel, &alarms, |_| false, NOW).len(), 2);
+        let may_tell = |_: &_, alarm: &Alarm| alarm.pending.is_empty();
+        assert_eq!(health.state(&channel, &alarms, may_tell, NOW), []);
+        let all = health.state(&channel, &alarms, |_, _| true, NOW);
+        assert_eq!(all.len(), 2);
+    }
+
+    #[test]
+    fn an_attempt_of_an_earlier_life_settles_nothing() {
+        let (channel, _) = accepted();
+        let mut deliveries = Deliveries::new(&[Arc::new(channel)]);
+        let mut alarms = AlarmMap::from([(id(0), alarm(true))]);
+        for (first_seen, settled) in [(NOW.plus_ms(-1), 0), (NOW, 1)] {
+            let done = Done {
+                channel: 0,
+                sent: vec![(id(0), first_seen, 1)],
+                result: Ok(()),
+                now: NOW,
+            };
+            assert_eq!(deliveries.finish(done, &mut alarms).len(), settled);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure() {
+        let (channel, _) = accepted();
+        let mut deliveries = Deliveries::new(&[Arc::new(channel)]);
+        deliveries.channels[0].1.is_busy = true;
+        let attempt = deliveries
+            .in_flight
+            .spawn(async { panic!("of the channel") });
+        deliveries.attempts.insert(attempt.id(), (0, NOW));
+        let done = deliveries.ended().await;
+        deliveries.finish(done, &mut AlarmMap::new());
+        assert!(deliveries.failing()["am"].1.contains("panic"));
+        assert!(deliveries.retry_at().is_some());
+    }
+
+    #[test]
+    fn a_channel_fails_until_it_was_tried() {
+        let (channel, _) = accepted();
+        let mut deliveries = Deliveries::new(&[Arc::new(channel)]);
+        let failing = AlarmId::new(Code::ChannelFailing, "am");
+        deliveries.remember_failing(&failing, &alarm(false));
+        let since = deliveries.failing()["am"].0;
+        assert_eq!(NOW.since_ms(since), CHANNEL_FAILING_MS);
     }
 
     #[test]
@@ -323,7 +402,7 @@ mod tests {
         let told = (0..STATE_MAX).map(|n| (id(n), alarm(false)));
         let mut alarms: AlarmMap = told.collect();
         alarms.insert(id(STATE_MAX), alarm(true));
-        let state = health.state(&channel, &alarms, |_| false, NOW);
+        let state = health.state(&channel, &alarms, |_, _| true, NOW);
         assert_eq!(state.len(), STATE_MAX);
         assert_eq!(*state[0].0, id(STATE_MAX));
     }

@@ -48,7 +48,7 @@ impl Notification {
         let facts = id.code.facts();
         let kind = alarm.notified.map_or(EventKind::Raised, |last| last.kind);
         let resolved_at = match alarm.phase {
-            Phase::Resolved { at } => Some(at.to_string()),
+            Phase::Resolved { at, .. } => Some(at.to_string()),
             _ => None,
         };
         Self {

@@ -10,7 +10,7 @@ use std::{
 use edgeseal_api::key_encryption::{KeyEncryption, ResealState};
 use edgeseal_core::{
     DomainPattern, Timestamp,
-    alarm::{DiskUse, EdgeReport, KeyEncryptionFacts, Snapshot},
+    alarm::{Alarm, AlarmId, Code, DiskUse, EdgeReport, KeyEncryptionFacts, Snapshot},
     outside::Selection,
 };
 use edgeseal_store::{Catalog, Fault, audit_linker::Tampered, record::EdgeRecord, reseal};
@@ -33,6 +33,8 @@ pub(crate) struct Sources {
     pub(crate) audit: AuditLinking,
     /// The data directory.
     pub(crate) data: PathBuf,
+    /// Bytes that should be free on its disk, if the operator has set a number.
+    pub(crate) disk_free: Option<u64>,
     /// Age at which a key-encryption key should be rotated; 0: never.
     pub(crate) kek_max_age_days: u32,
     /// The domains that are looked at from outside; `None`: none.
@@ -42,7 +44,7 @@ pub(crate) struct Sources {
 /// Whether audit records are linked.
 pub(crate) enum AuditLinking {
     /// The linker runs as long as the sender exists.
-    Runs(watch::Receiver<Tampered>),
+    Runs(watch::Receiver<Option<Tampered>>),
     /// It does not run, for this reason.
     Off(&'static str),
     /// The store is unavailable.
@@ -59,15 +61,17 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    /// Observes everything. A failure of the store is an observation as well.
+    /// Observes everything. A failure of the store is an observation as well. `alarms` are those so
+    /// far: what has one is looked at in any case.
     pub(super) async fn observe(
         &mut self,
         sources: &Sources,
+        alarms: &BTreeMap<AlarmId, Alarm>,
         interval: Duration,
         now: Timestamp,
     ) -> Snapshot {
         let mut snapshot = Snapshot {
-            disk: disk_use(&sources.data),
+            disk: disk_use(&sources.data, sources.disk_free),
             unlinked_audits: unlinked_audits(&sources.audit),
             ..Snapshot::default()
         };
@@ -75,38 +79,57 @@ impl Observed {
         let mut failure = unavailable
             .map(|reason| reason.to_string())
             .or_else(|| sources.store.commit_failure());
-        let read = self.read_store(sources, interval, &mut snapshot, now);
-        if let Err(fault) = read.await {
+        // One by one, so that what cannot be read leaves the others alone.
+        let catalog = &sources.catalog;
+        let mut keep = |fault: Fault| {
             failure.get_or_insert_with(|| error_chain(&fault));
+        };
+        match catalog.decodable_edges().await {
+            // Without a report, such as after a start, nothing is known of edges.
+            Ok(edges) if edges.is_empty() => {}
+            Ok(edges) => {
+                let edges = edges.iter().map(|edge| edge_report(edge, now));
+                snapshot.edges = Some(edges.collect());
+            }
+            Err(fault) => keep(fault),
+        }
+        match key_encryption(sources).await {
+            Ok(facts) => snapshot.key_encryption = Some(facts),
+            Err(fault) => keep(fault),
+        }
+        let certificates = &mut self.certificates;
+        match certificates.refresh(catalog, alarms, interval, now).await {
+            Ok(()) => snapshot.certificates = Some(certificates.due(now).cloned().collect()),
+            Err(fault) => keep(fault),
+        }
+        match self.orders.refresh(catalog, alarms, interval).await {
+            Ok(()) => snapshot.failed_orders = Some(self.orders.failed()),
+            Err(fault) => keep(fault),
+        }
+        let selection = sources.outside.as_ref();
+        let visitors = &mut self.visitors;
+        match visitors.refresh(catalog, alarms, interval, selection).await {
+            Ok(()) => snapshot.misled_visitors = Some(self.visitors.misled()),
+            Err(fault) => keep(fault),
+        }
+        match self.renewals.refresh(catalog, alarms, interval, now).await {
+            Ok(()) => snapshot.missed_renewals = Some(self.renewals.missed()),
+            Err(fault) => keep(fault),
+        }
+        if failure.is_none() {
+            snapshot.left_out = self.left_out();
         }
         snapshot.store_failure = Some(failure);
         snapshot
     }
 
-    async fn read_store(
-        &mut self,
-        sources: &Sources,
-        interval: Duration,
-        snapshot: &mut Snapshot,
-        now: Timestamp,
-    ) -> Result<(), Fault> {
-        let catalog = &sources.catalog;
-        let edges = catalog.edges().await?;
-        let edges = edges.iter().map(|edge| edge_report(edge, now));
-        snapshot.edges = Some(edges.collect());
-        snapshot.key_encryption = Some(key_encryption(sources).await?);
-        let certificates = &mut self.certificates;
-        certificates.refresh(catalog, interval, now).await?;
-        snapshot.certificates = Some(certificates.due(now).cloned().collect());
-        self.orders.refresh(catalog, interval).await?;
-        snapshot.failed_orders = Some(self.orders.failed());
-        let selection = sources.outside.as_ref();
-        let visitors = self.visitors.refresh(catalog, interval, selection);
-        visitors.await?;
-        snapshot.misled_visitors = Some(self.visitors.misled());
-        self.renewals.refresh(catalog, interval, now).await?;
-        snapshot.missed_renewals = Some(self.renewals.missed());
-        Ok(())
+    fn left_out(&self) -> Option<BTreeMap<Code, u64>> {
+        Some(BTreeMap::from([
+            (Code::CertificateExpiring, self.certificates.left_out()),
+            (Code::OrderFailed, self.orders.left_out()),
+            (Code::RenewalMissed, self.renewals.left_out()?),
+            (Code::VisitorsMisled, self.visitors.left_out()),
+        ]))
     }
 }
 
@@ -120,14 +143,22 @@ fn edge_report(edge: &EdgeRecord, now: Timestamp) -> EdgeReport {
         is_silent: edge.is_silent(now),
         quarantined: quarantined.map(|it| pair(&it.domain, &it.reason)).collect(),
         unproven: unproven.map(|it| pair(&it.domain, &it.reason)).collect(),
+        quarantined_more: edge.quarantined_count() - edge.quarantined.len() as u64,
+        unproven_more: edge
+            .unproven_total
+            .saturating_sub(edge.unproven.len() as u64),
     }
 }
 
 async fn key_encryption(sources: &Sources) -> Result<KeyEncryptionFacts, Fault> {
     let status = sources.key_encryption.status();
-    let finished = reseal::finished_at(&**sources.catalog.store()).await?;
+    let store = &**sources.catalog.store();
+    let finished = match reseal::finished_at(store).await {
+        // Resealing is about to write another.
+        Err(fault) if fault.is_undecodable() => None,
+        finished => finished?,
+    };
     let since = finished.filter(|(key, _)| status.keys.first() == Some(key));
-    let is_stuck = status.resealing.state == ResealState::Stuck;
     let days = i64::from(sources.kek_max_age_days);
     Ok(KeyEncryptionFacts {
         active: status
@@ -137,10 +168,10 @@ async fn key_encryption(sources: &Sources) -> Result<KeyEncryptionFacts, Fault> 
             .unwrap_or_default(),
         since: since.map(|(_, at)| at),
         max_age_ms: (days > 0).then_some(days * DAY_MS),
-        unopened: if is_stuck {
-            status.resealing.unopened
-        } else {
-            0
+        unopened: match status.resealing.state {
+            ResealState::Running => None,
+            ResealState::Finished => Some(0),
+            ResealState::Stuck => Some(status.resealing.unopened),
         },
     })
 }
@@ -155,17 +186,18 @@ fn unlinked_audits(audit: &AuditLinking) -> Option<BTreeMap<String, String>> {
         }
         AuditLinking::Runs(tampered) => {
             let tampered = tampered.borrow();
-            let all = tampered.iter();
+            let all = tampered.as_ref()?.iter();
             let all = all.map(|(account, why)| (account.to_string(), (*why).to_owned()));
             Some(all.collect())
         }
     }
 }
 
-fn disk_use(data: &Path) -> Option<DiskUse> {
+fn disk_use(data: &Path, wanted: Option<u64>) -> Option<DiskUse> {
     let disk = rustix::fs::statvfs(data).ok()?;
     Some(DiskUse {
         free: disk.f_bavail.saturating_mul(disk.f_frsize),
         total: disk.f_blocks.saturating_mul(disk.f_frsize),
+        wanted,
     })
 }

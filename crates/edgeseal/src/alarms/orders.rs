@@ -1,51 +1,56 @@
 //! Managed certificates whose orders fail.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use edgeseal_core::{alarm::FailedOrder, managed_certificate::ManagedCertificate};
+use edgeseal_core::{
+    alarm::{Alarm, AlarmId, Code, FailedOrder},
+    managed_certificate::ManagedCertificate,
+};
 use edgeseal_store::{Catalog, EntryFilter, Fault, Key, key::MANAGED_CERTIFICATES, record::decode};
 
-use super::pace::Pace;
+use super::{fair_share::FairShare, others_with_alarm, pace::Pace};
 
-/// Most failed orders with an alarm of their own; an issuer that is down fails all.
+/// Most failed orders that are kept, besides those that have an alarm; an issuer that is down fails
+/// all.
 const FAILED_MAX: usize = 1000;
 
 /// See the [module](self).
 #[derive(Default)]
 pub(super) struct FailedOrders {
     failed: Vec<FailedOrder>,
+    /// How many failed in the last pass and are not kept.
+    left_out: u64,
     pace: Pace,
 }
 
 impl FailedOrders {
     /// Reads all managed certificates if the last pass is long enough ago, else those that failed.
+    /// What has an alarm is kept in any case.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed; what was known stays.
     pub(super) async fn refresh(
         &mut self,
         catalog: &Catalog,
+        alarms: &BTreeMap<AlarmId, Alarm>,
         interval: Duration,
     ) -> Result<(), Fault> {
         if !self.pace.is_due() {
-            let keys = self.failed.iter();
-            let keys = keys.map(|it| Key::managed_certificate(&it.domain, it.environment));
-            let keys: Vec<Key> = keys.collect();
-            let entries = catalog.store().get_many(&keys).await?;
-            let entries = entries.into_iter().flatten();
-            self.failed = entries.filter_map(|entry| failed(&entry.value)).collect();
+            let orders = self.failed.iter();
+            let keys = orders.map(|it| Key::managed_certificate(&it.domain, it.environment));
+            self.failed = read_failed(catalog, keys.collect()).await?;
             return Ok(());
         }
         let began = Instant::now();
-        let found = Arc::new(Mutex::new(Vec::new()));
+        let found = Arc::new(Mutex::new(FairShare::new(FAILED_MAX)));
         let collected = Arc::clone(&found);
-        let visit: EntryFilter = Arc::new(move |_, value| {
-            let mut found = collected.lock().unwrap_or_else(PoisonError::into_inner);
-            if found.len() < FAILED_MAX {
-                found.extend(failed(value));
+        let visit: EntryFilter = Arc::new(move |key, value| {
+            if let Some(order) = failed(value) {
+                lock(&collected).add(&order.account.to_string(), key.to_owned(), order);
             }
             false
         });
@@ -53,7 +58,20 @@ impl FailedOrders {
             .store()
             .select(MANAGED_CERTIFICATES, visit, 0, 0)
             .await?;
-        self.failed = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        let empty = FairShare::new(0);
+        let found = std::mem::replace(&mut *lock(&found), empty);
+        let left_out = found.left_out();
+        let mut kept: Vec<FailedOrder> = found.into_values().collect();
+        if left_out > 0 {
+            // An alarm ends with its condition, not because others have failed as well.
+            let known = kept.iter().map(|it| (&it.domain, it.environment));
+            let others = others_with_alarm(alarms, Code::OrderFailed, known).into_iter();
+            let keys = others.map(|(domain, _, it)| Key::managed_certificate(&domain, it));
+            let others = read_failed(catalog, keys.collect()).await?;
+            kept.extend(others);
+        }
+        self.failed = kept;
+        self.left_out = left_out;
         self.pace.passed(began.elapsed(), interval);
         Ok(())
     }
@@ -62,6 +80,25 @@ impl FailedOrders {
     pub(super) fn failed(&self) -> Vec<FailedOrder> {
         self.failed.clone()
     }
+
+    /// How many failed orders are not among them.
+    pub(super) const fn left_out(&self) -> u64 {
+        self.left_out
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn read_failed(catalog: &Catalog, keys: Vec<Key>) -> Result<Vec<FailedOrder>, Fault> {
+    let mut orders = Vec::new();
+    for keys in keys.chunks(FAILED_MAX) {
+        let entries = catalog.store().get_many(keys).await?;
+        let entries = entries.into_iter().flatten();
+        orders.extend(entries.filter_map(|entry| failed(&entry.value)));
+    }
+    Ok(orders)
 }
 
 /// The order, if it failed.
@@ -124,14 +161,20 @@ mod tests {
         write(catalog, "bad.example", "ca", Some("rate limited")).await;
         write(catalog, "none.example", "", Some("no issuer is configured")).await;
         let mut orders = FailedOrders::default();
-        orders.refresh(catalog, INTERVAL).await.unwrap();
+        orders
+            .refresh(catalog, &BTreeMap::new(), INTERVAL)
+            .await
+            .unwrap();
         let mut reasons: Vec<String> = orders.failed().into_iter().map(|it| it.reason).collect();
         reasons.sort_unstable();
         assert_eq!(reasons, ["ca: rate limited", "no issuer is configured"]);
         // Seen without another pass.
         write(catalog, "bad.example", "ca", None).await;
         assert!(!orders.pace.is_due());
-        orders.refresh(catalog, INTERVAL).await.unwrap();
+        orders
+            .refresh(catalog, &BTreeMap::new(), INTERVAL)
+            .await
+            .unwrap();
         let left: Vec<String> = orders
             .failed()
             .iter()

@@ -10,26 +10,30 @@ use std::{
 };
 
 use edgeseal_core::{
-    DomainPattern, Timestamp,
+    AccountId, DomainPattern, Timestamp,
     acme::cadence::{Cadence, Replacement, Timing},
-    alarm::MissedRenewal,
+    alarm::{Alarm, AlarmId, Code, MissedRenewal},
     certificate::CertificateId,
     domain::{Domain, DomainState, Environment},
 };
 use edgeseal_store::{
     Catalog, Fault, Key,
     key::{DOMAIN_SUMMARIES, domain_history},
-    record::{BindingSummary, DomainSummary, HistoryRecord, decode, decode_summary},
+    record::{
+        BindingSummary, CertificateRecord, DomainSummary, HistoryRecord, decode, decode_summary,
+    },
 };
 
-use super::pace::Pace;
+use super::{others_with_alarm, pace::Pace};
 
 /// Domains read at once.
 const PAGE: usize = 200;
 /// Latest changes of a domain that are read: more than enough for the intervals of a cadence.
 const CHANGES_MAX: usize = 50;
-/// Most missed renewals with an alarm of their own.
+/// Most missed renewals with an alarm of their own. Beyond that, each account may have its share.
 const MISSED_MAX: usize = 1000;
+/// Most missed renewals that are looked at again in an evaluation.
+const LOOK_AGAIN_MAX: usize = 200;
 /// A certificate that has lived for less than this share of its life is not late. Nobody replaces
 /// them more often.
 const YOUNG_SHARE: i64 = 10;
@@ -39,6 +43,11 @@ const DAY_MS: i64 = 86_400_000;
 #[derive(Default)]
 pub(super) struct MissedRenewals {
     missed: BTreeMap<DomainPattern, MissedRenewal>,
+    /// The last one that was looked at again.
+    looked_at: Option<DomainPattern>,
+    /// How many were found in this pass that have no place, and in the last complete one.
+    leaving_out: u64,
+    left_out: Option<u64>,
     /// Where the current pass is.
     after: Option<Key>,
     spent: Duration,
@@ -46,21 +55,20 @@ pub(super) struct MissedRenewals {
 }
 
 impl MissedRenewals {
-    /// Looks at the domains whose renewal was missed again, and continues the pass over all.
+    /// Looks at the domains whose renewal was missed again, in turn, and continues the pass over
+    /// all. What has an alarm was found before, perhaps by an earlier process.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed; what was known stays.
     pub(super) async fn refresh(
         &mut self,
         catalog: &Catalog,
+        alarms: &BTreeMap<AlarmId, Alarm>,
         interval: Duration,
         now: Timestamp,
     ) -> Result<(), Fault> {
-        for name in self.missed.keys().cloned().collect::<Vec<_>>() {
-            if missed_renewal(catalog, &name, now).await?.is_none() {
-                self.missed.remove(&name);
-            }
-        }
+        self.adopt(alarms);
+        self.look_again(catalog, now).await?;
         if !self.pace.is_due() {
             return Ok(());
         }
@@ -79,14 +87,18 @@ impl MissedRenewals {
                 else {
                     continue;
                 };
-                let found = missed_renewal(catalog, &name, now).await?;
-                if let Some(found) = found.filter(|_| self.missed.len() < MISSED_MAX) {
-                    self.missed.insert(name, found);
+                if let Judged::Late(found) = judge(catalog, &name, now).await? {
+                    if self.missed.contains_key(&name) || self.has_room(&found.account) {
+                        self.missed.insert(name, found);
+                    } else {
+                        self.leaving_out += 1;
+                    }
                 }
             }
             self.after = page.entries.last().map(|entry| entry.key.clone());
             if !page.has_more {
                 self.after = None;
+                self.left_out = Some(std::mem::take(&mut self.leaving_out));
                 self.pace.passed(self.spent + began.elapsed(), interval);
                 self.spent = Duration::ZERO;
                 return Ok(());
@@ -102,6 +114,68 @@ impl MissedRenewals {
     pub(super) fn missed(&self) -> Vec<MissedRenewal> {
         self.missed.values().cloned().collect()
     }
+
+    /// How many are not among them; `None` before the first complete pass.
+    pub(super) const fn left_out(&self) -> Option<u64> {
+        self.left_out
+    }
+
+    fn adopt(&mut self, alarms: &BTreeMap<AlarmId, Alarm>) {
+        let known = self
+            .missed
+            .keys()
+            .map(|name| (name, Environment::Production));
+        let others = others_with_alarm(alarms, Code::RenewalMissed, known);
+        for (domain, account, _) in others {
+            let id = AlarmId::new(Code::RenewalMissed, domain.to_string());
+            let text = alarms.get(&id).map(|alarm| alarm.text.clone());
+            let missed = MissedRenewal {
+                domain: domain.clone(),
+                account,
+                text: text.unwrap_or_default(),
+            };
+            self.missed.insert(domain, missed);
+        }
+    }
+
+    async fn look_again(&mut self, catalog: &Catalog, now: Timestamp) -> Result<(), Fault> {
+        let looked_at = self.looked_at.take();
+        let is_next = |name: &DomainPattern| looked_at.as_ref().is_none_or(|last| name > last);
+        let names = self.missed.keys().filter(|name| is_next(name));
+        let names: Vec<_> = names.take(LOOK_AGAIN_MAX).cloned().collect();
+        // Of fewer than that, all were looked at: begin anew.
+        self.looked_at = names
+            .last()
+            .filter(|_| names.len() == LOOK_AGAIN_MAX)
+            .cloned();
+        for name in names {
+            match judge(catalog, &name, now).await? {
+                Judged::Late(missed) => drop(self.missed.insert(name, missed)),
+                Judged::NotLate => drop(self.missed.remove(&name)),
+                Judged::Unreadable => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, account: &AccountId) -> bool {
+        if self.missed.len() < MISSED_MAX {
+            return true;
+        }
+        let mut counts: BTreeMap<&AccountId, usize> = BTreeMap::from([(account, 0)]);
+        for missed in self.missed.values() {
+            *counts.entry(&missed.account).or_default() += 1;
+        }
+        counts[account] < MISSED_MAX / counts.len()
+    }
+}
+
+/// What the history of a domain says.
+enum Judged {
+    Late(MissedRenewal),
+    NotLate,
+    /// Its record cannot be decoded.
+    Unreadable,
 }
 
 fn may_be_late(summary: &DomainSummary<'_>, now: Timestamp) -> bool {
@@ -113,23 +187,22 @@ fn may_be_late(summary: &DomainSummary<'_>, now: Timestamp) -> bool {
 }
 
 /// The missed renewal of a domain, if its certificate is uploaded at regular intervals.
-async fn missed_renewal(
-    catalog: &Catalog,
-    name: &DomainPattern,
-    now: Timestamp,
-) -> Result<Option<MissedRenewal>, Fault> {
-    let Some(domain) = catalog.domain(name).await? else {
-        return Ok(None);
+async fn judge(catalog: &Catalog, name: &DomainPattern, now: Timestamp) -> Result<Judged, Fault> {
+    let Some(entry) = catalog.store().get(&Key::domain(name)).await? else {
+        return Ok(Judged::NotLate);
+    };
+    let Ok(domain) = decode::<Domain>(&entry.value) else {
+        return Ok(Judged::Unreadable);
     };
     if domain.is_managed(Environment::Production) || !is_served(&domain) {
-        return Ok(None);
+        return Ok(Judged::NotLate);
     }
     let replacements = replacements(catalog, name).await?;
     let Some(cadence) = Cadence::of(&replacements) else {
-        return Ok(None);
+        return Ok(Judged::NotLate);
     };
     let Timing::Late { since } = cadence.timing(now) else {
-        return Ok(None);
+        return Ok(Judged::NotLate);
     };
     let days = (cadence.interval_ms + DAY_MS / 2) / DAY_MS;
     let every = if days < 2 {
@@ -140,7 +213,7 @@ async fn missed_renewal(
     let text = format!(
         "{name}: its certificate was replaced every {every}, and the replacement due at {since} has not come"
     );
-    Ok(Some(MissedRenewal {
+    Ok(Judged::Late(MissedRenewal {
         domain: domain.name,
         account: domain.account,
         text,
@@ -171,11 +244,11 @@ async fn replacements(catalog: &Catalog, name: &DomainPattern) -> Result<Vec<Rep
     let mut ids: Vec<CertificateId> = changes.iter().map(|(_, id)| *id).collect();
     ids.sort_unstable();
     ids.dedup();
-    let known = catalog.certificates_by_id(&ids).await?;
-    let known: BTreeMap<CertificateId, _> = known
-        .into_iter()
-        .map(|it| (it.id, it.info.not_after))
-        .collect();
+    let keys: Vec<Key> = ids.iter().map(|id| Key::certificate(*id)).collect();
+    let known = catalog.store().get_many(&keys).await?.into_iter().flatten();
+    let known = known.filter_map(|entry| decode::<CertificateRecord>(&entry.value).ok());
+    let known: BTreeMap<CertificateId, Timestamp> =
+        known.map(|it| (it.id, it.info.not_after)).collect();
     // Superseded uploads are removed: then the life of the oldest that is known is assumed.
     let life = changes.iter().rev();
     let mut lives = life.filter_map(|(at, id)| Some(known.get(id)?.since_ms(*at)));

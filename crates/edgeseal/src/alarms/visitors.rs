@@ -1,15 +1,19 @@
 //! Domains whose visitors find something wrong.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use edgeseal_core::{
     DomainPattern,
-    alarm::MisledVisitors,
+    alarm::{Alarm, AlarmId, Code, MisledVisitors},
+    domain::Environment,
     outside::{Observation, Selection},
 };
 use edgeseal_store::{Catalog, Fault};
 
-use super::pace::Pace;
+use super::{others_with_alarm, pace::Pace};
 use crate::outside::{finding, findings};
 
 /// Most domains with an alarm of their own; a network that is cut off affects all.
@@ -19,6 +23,8 @@ const MISLED_MAX: usize = 1000;
 #[derive(Default)]
 pub(super) struct VisitorsOfDomains {
     misled: Vec<MisledVisitors>,
+    /// How many there were in the last pass besides.
+    left_out: usize,
     pace: Pace,
 }
 
@@ -26,40 +32,66 @@ impl VisitorsOfDomains {
     /// Reads all observations if the last pass is long enough ago, else those that were wrong. What
     /// was wrong stays so, however long ago, until somebody has looked again: while this process
     /// was stopped, nothing was mended. `selection`: the domains that are looked at; `None`: none.
+    /// What has an alarm is kept in any case.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed; what was known stays.
     pub(super) async fn refresh(
         &mut self,
         catalog: &Catalog,
+        alarms: &BTreeMap<AlarmId, Alarm>,
         interval: Duration,
         selection: Option<&Selection>,
     ) -> Result<(), Fault> {
         let Some(selection) = selection else {
             // Nobody looks any more.
             self.misled.clear();
+            self.left_out = 0;
             return Ok(());
         };
         if self.pace.is_due() {
             let began = Instant::now();
-            let found = findings(catalog, selection, MISLED_MAX).await?;
-            self.misled = found.into_iter().map(misled).collect();
+            let (found, left_out) = findings(catalog, selection, MISLED_MAX).await?;
+            let mut found: Vec<MisledVisitors> = found.into_iter().map(misled).collect();
+            if left_out > 0 {
+                let known = found.iter();
+                let known = known.map(|it| (&it.domain, Environment::Production));
+                let others = others_with_alarm(alarms, Code::VisitorsMisled, known);
+                let others = others.into_iter().map(|(domain, ..)| domain).collect();
+                found.extend(still_misled(catalog, selection, others).await?);
+            }
+            self.misled = found;
+            self.left_out = left_out;
             self.pace.passed(began.elapsed(), interval);
             return Ok(());
         }
-        let mut still = Vec::new();
-        for before in &self.misled {
-            let found = finding(catalog, selection, &before.domain).await?;
-            still.extend(found.map(|found| misled((before.domain.clone(), found))));
-        }
-        self.misled = still;
+        let domains = self.misled.iter().map(|before| before.domain.clone());
+        self.misled = still_misled(catalog, selection, domains.collect()).await?;
         Ok(())
+    }
+
+    /// How many are not among them.
+    pub(super) const fn left_out(&self) -> u64 {
+        self.left_out as u64
     }
 
     /// The domains.
     pub(super) fn misled(&self) -> Vec<MisledVisitors> {
         self.misled.clone()
     }
+}
+
+async fn still_misled(
+    catalog: &Catalog,
+    selection: &Selection,
+    domains: Vec<DomainPattern>,
+) -> Result<Vec<MisledVisitors>, Fault> {
+    let mut still = Vec::new();
+    for domain in domains {
+        let found = finding(catalog, selection, &domain).await?;
+        still.extend(found.map(|found| misled((domain, found))));
+    }
+    Ok(still)
 }
 
 fn misled((domain, found): (DomainPattern, Observation)) -> MisledVisitors {
@@ -71,7 +103,7 @@ fn misled((domain, found): (DomainPattern, Observation)) -> MisledVisitors {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::sync::Arc;
 
     use edgeseal_core::{Timestamp, outside::Verdict};
     use edgeseal_store::{Key, Keyring, Txn, Write, memory::MemoryStore, record::encode};
@@ -104,7 +136,7 @@ mod tests {
         };
         let misled = async |visitors: &mut VisitorsOfDomains, selection| {
             visitors
-                .refresh(catalog, INTERVAL, selection)
+                .refresh(catalog, &BTreeMap::new(), INTERVAL, selection)
                 .await
                 .unwrap();
             visitors.misled().len()

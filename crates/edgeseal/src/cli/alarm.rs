@@ -122,14 +122,19 @@ fn list(body: &Value) -> Result<(), CliError> {
             say!("and {more} more")?;
         }
     }
+    let mut listed = 0;
     for silence in rows(body, "Silences") {
+        listed += 1;
         let domain = output::json_text(&silence["DomainName"]);
         match silence["Until"].as_str() {
             Some(until) => say!("{domain} is silenced until {until}"),
             None => say!("{domain} is silenced"),
         }?;
     }
-    Ok(())
+    match body["SilenceCount"].as_u64().unwrap_or_default() {
+        count if count > listed => say!("and {} more are silenced", count - listed),
+        _ => Ok(()),
+    }
 }
 
 fn tested(body: &Value) -> Result<(), CliError> {

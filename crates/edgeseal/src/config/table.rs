@@ -188,6 +188,7 @@ settings! {
     "Alarms" {
         alarm: Vec<AlarmChannel> = Vec::new(), "[Channels](../operate/alarms.md#channels) that are told of alarms", is_table: true;
         alarm_interval_ms: Millis = millis(60_000), "Time between two evaluations of [what raises alarms](alarms.md)";
+        disk_free_bytes: Option<u64> = None, "Free space below which the disk of the data directory raises [an alarm](alarms.md#disk_nearly_full); below a fifth of it a critical one", unit: Some("bytes"), unset: "10 % of the disk, at most 10 GiB";
         kek_max_age_days: u32 = 400, "Age at which a key-encryption key raises an alarm until it is [rotated](../operate/keys.md); 0: never", unit: Some("days");
     }
     "Outside check" {

@@ -17,6 +17,7 @@ const SHOWN: &[&str] = &[
     "edgeseal_acme_answers_total",
     "edgeseal_acme_challenges",
     "edgeseal_alarms",
+    "edgeseal_alarm_evaluation_timestamp_seconds",
     "edgeseal_certificates_expiring",
     "edgeseal_api_request_duration_seconds",
     "edgeseal_api_requests_total",

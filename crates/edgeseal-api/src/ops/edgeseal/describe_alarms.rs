@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use edgeseal_core::{
     AccountId, Timestamp,
-    alarm::{Alarm, AlarmId, Severity, Silence},
+    alarm::{Alarm, AlarmId, Severity, Silence, Silences},
 };
 use serde::Serialize;
 
@@ -17,6 +17,8 @@ use crate::{
 
 /// Most alarms in a response: some 500 kB.
 const ALARMS_MAX: usize = 1000;
+/// Most silenced domains in a response.
+const SILENCES_MAX: usize = 1000;
 
 /// `DescribeAlarms`.
 pub struct DescribeAlarms;
@@ -28,6 +30,8 @@ pub struct Reply {
     /// How many are raised, those beyond the listed ones included.
     total_count: usize,
     alarms: Vec<Row>,
+    /// How many silences there are, those beyond the listed ones included.
+    silence_count: usize,
     silences: Vec<SilenceRow>,
 }
 
@@ -57,6 +61,9 @@ struct Row {
 #[serde(rename_all = "PascalCase")]
 struct SilenceRow {
     domain_name: String,
+    account_id: String,
+    /// Whether the operator silenced it, for all alarms.
+    by_operator: bool,
     since: String,
     /// Absent: for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,46 +87,56 @@ impl Operation for DescribeAlarms {
         let (account, is_operator) = (call.account(), call.is_operator(context).await?);
         let sees = |owner: Option<&AccountId>| is_operator || owner == Some(account);
         let now = call.now();
-        let mut silences = context.catalog.alarm_silences().await?;
-        silences.retain(|it| it.applies(now) && sees(Some(&it.account)));
-        let alarms = context.catalog.alarms().await?;
-        let alarms = alarms.into_iter();
+        let of = Some(account).filter(|_| !is_operator);
+        let mut silences = context.catalog.alarm_silences(of).await?;
+        silences.retain(|it| it.applies(now));
+        let silences: Silences = silences.into_iter().collect();
+        let alarms = context.alarms.read(&context.catalog).await?;
+        let alarms = alarms.iter();
         let alarms = alarms.filter(|(_, it)| it.is_active() && sees(it.account.as_ref()));
-        let mut alarms: Vec<(AlarmId, Alarm)> = alarms.collect();
+        let mut alarms: Vec<(&AlarmId, &Alarm)> = alarms.collect();
         alarms.sort_by_key(|(_, alarm)| (Reverse(alarm.severity), alarm.first_seen));
         let total_count = alarms.len();
         alarms.truncate(ALARMS_MAX);
         let rows = alarms.into_iter();
-        let rows = rows.map(|(id, alarm)| Row::of(&id, alarm, is_operator, &silences));
+        let rows = rows.map(|(id, alarm)| {
+            let silenced = silences.mute(id, alarm, now);
+            Row::of(id, alarm, is_operator, silenced)
+        });
         Ok(Success::read(Reply {
             total_count,
             alarms: rows.collect(),
-            silences: silences.iter().map(SilenceRow::of).collect(),
+            silence_count: silences.iter().count(),
+            silences: silences
+                .iter()
+                .take(SILENCES_MAX)
+                .map(SilenceRow::of)
+                .collect(),
         }))
     }
 }
 
 impl Row {
-    fn of(id: &AlarmId, alarm: Alarm, is_operator: bool, silences: &[Silence]) -> Self {
+    fn of(id: &AlarmId, alarm: &Alarm, is_operator: bool, silenced: bool) -> Self {
         let facts = id.code.facts();
-        let silenced = alarm
-            .domain
-            .as_ref()
-            .is_some_and(|domain| silences.iter().any(|silence| silence.domain == *domain));
-        // The names of channels are the operator's.
-        let pending = alarm.pending.into_iter().filter(|_| is_operator);
+        // The names of channels and edges are the operator's.
+        let pending = alarm.pending.iter().filter(|_| is_operator);
         Self {
             code: facts.word,
             subject: id.subject.clone(),
             severity: Severity::as_str(alarm.severity),
-            text: alarm.text,
+            text: if is_operator {
+                alarm.text.clone()
+            } else {
+                alarm.text_for_account(id.code)
+            },
             remedy: facts.remedy,
-            domain_name: alarm.domain.map(|domain| domain.to_string()),
-            account_id: alarm.account.map(|account| account.to_string()),
+            domain_name: alarm.domain.as_ref().map(ToString::to_string),
+            account_id: alarm.account.as_ref().map(ToString::to_string),
             since: alarm.first_seen.to_string(),
             since_ms: alarm.first_seen.unix_ms(),
             last_notified: alarm.notified.map(|last| last.at.to_string()),
-            pending_channels: pending.collect(),
+            pending_channels: pending.cloned().collect(),
             silenced,
         }
     }
@@ -129,6 +146,8 @@ impl SilenceRow {
     fn of(silence: &Silence) -> Self {
         Self {
             domain_name: silence.domain.to_string(),
+            account_id: silence.account.to_string(),
+            by_operator: silence.by_operator,
             since: silence.since.to_string(),
             until: silence.until.as_ref().map(Timestamp::to_string),
         }

@@ -66,6 +66,7 @@ impl Operation for SilenceAlarm {
                 let silence = Silence {
                     domain: domain.name,
                     account: domain.account,
+                    by_operator: is_operator,
                     until,
                     since: call.now(),
                 };
@@ -102,7 +103,7 @@ impl Operation for UnsilenceAlarm {
             .catalog
             .transact(&call.audit, |mut draft| async move {
                 let domain = find(&mut draft, call.account(), is_operator, name).await?;
-                if !draft.unsilence_alarms(&domain.name).await? {
+                if !draft.unsilence_alarms(&domain, is_operator).await? {
                     draft.note("it was not silenced".to_owned());
                 }
                 draft.also_record_in(&domain.account);

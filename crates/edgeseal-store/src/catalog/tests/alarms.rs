@@ -8,7 +8,7 @@ use edgeseal_core::alarm::{Alarm, AlarmId, Code, Phase, Severity, Silence};
 use super::*;
 use crate::{
     Key, Txn, Write,
-    record::{BindingSummary, DomainSummary},
+    record::{BindingSummary, DomainSummary, EdgeRecord, encode},
 };
 
 fn alarm(text: &str) -> Alarm {
@@ -53,18 +53,23 @@ async fn a_record_of_another_release_ends_no_alarms() {
     catalog.write_alarms(&changes).await.unwrap();
     let bad = AlarmId::new(Code::EdgeSilent, "production/b");
     let domain = DomainPattern::parse("a.example.com").unwrap();
+    let edge = EdgeRecord::new("production", "a");
+    let written = Write::put(Key::edge("production", "a"), encode(&edge).unwrap());
     let keys = [
         Key::alarm(&bad),
-        Key::alarm_silence(&domain),
+        Key::alarm_silence(&account(), &domain, true),
         Key::alarm_lease(),
+        Key::edge("production", "b"),
     ];
     let value = Bytes::from_static(br#"{"v":1,"severity":"apocalyptic"}"#);
-    let write = keys.map(|key| Write::put(key, value.clone())).to_vec();
+    let mut write = keys.map(|key| Write::put(key, value.clone())).to_vec();
+    write.push(written);
     let expect = Vec::new();
     catalog.store().commit(Txn { expect, write }).await.unwrap();
     let read: Vec<AlarmId> = catalog.alarms().await.unwrap().into_keys().collect();
     assert_eq!(read, [good]);
-    assert_eq!(catalog.alarm_silences().await.unwrap(), []);
+    assert_eq!(catalog.alarm_silences(None).await.unwrap(), []);
+    assert_eq!(catalog.decodable_edges().await.unwrap(), [edge]);
     let held = catalog.hold_alarm_lease("a", NOW.plus_ms(100), NOW);
     assert!(held.await.unwrap());
 }
@@ -89,37 +94,60 @@ async fn one_process_notifies_at_a_time() {
     }
 }
 
+/// Who silences, and what is left after the account and after the operator have ended it.
 #[tokio::test]
 async fn silences_are_read_back_and_end() {
-    let catalog = catalog();
-    let silence = Silence {
-        domain: DomainPattern::parse("a.example.com").unwrap(),
+    let catalog = &catalog();
+    let domain = domain("a.example.com", None);
+    add(catalog, &domain).await;
+    let silence = |by_operator| Silence {
+        domain: domain.name.clone(),
         account: account(),
+        by_operator,
         until: None,
         since: NOW,
     };
+    let both = [silence(false), silence(true)];
     let audit = &audit_context();
-    let stored = catalog.transact(audit, |mut draft| {
-        let silence = &silence;
-        async move {
+    silence_all(catalog, &both).await;
+    for of in [None, Some(&account())] {
+        assert_eq!(catalog.alarm_silences(of).await.unwrap(), both);
+    }
+    let stranger = AccountId::from_random(77);
+    let others = catalog.alarm_silences(Some(&stranger)).await.unwrap();
+    assert_eq!(others, []);
+    let domain = &domain;
+    for (by_operator, was_silenced, left) in [
+        (false, true, &both[1..]),
+        (false, false, &both[1..]),
+        (true, true, &[]),
+    ] {
+        let ended = catalog.transact(audit, |mut draft| async move {
+            let was = draft.unsilence_alarms(domain, by_operator).await?;
+            Ok::<_, ChangeError<()>>((draft, was))
+        });
+        assert_eq!(ended.await.unwrap().value, was_silenced);
+        assert_eq!(catalog.alarm_silences(None).await.unwrap(), left);
+    }
+    silence_all(catalog, &both).await;
+    let deleted = catalog.transact(audit, |mut draft| async move {
+        draft.delete_domain(domain).await?;
+        Ok::<_, ChangeError<()>>((draft, ()))
+    });
+    deleted.await.unwrap();
+    let left = catalog.alarm_silences(None).await.unwrap();
+    assert_eq!(left, [], "silences go with their domain");
+}
+
+async fn silence_all(catalog: &Catalog, silences: &[Silence]) {
+    let audit = &audit_context();
+    let stored = catalog.transact(audit, |mut draft| async move {
+        for silence in silences {
             draft.silence_alarms(silence)?;
-            Ok::<_, ChangeError<()>>((draft, ()))
         }
+        Ok::<_, ChangeError<()>>((draft, ()))
     });
     stored.await.unwrap();
-    let all = catalog.alarm_silences().await.unwrap();
-    assert_eq!(all, std::slice::from_ref(&silence));
-    for expected in [true, false] {
-        let ended = catalog.transact(audit, |mut draft| {
-            let domain = &silence.domain;
-            async move {
-                let was = draft.unsilence_alarms(domain).await?;
-                Ok::<_, ChangeError<()>>((draft, was))
-            }
-        });
-        assert_eq!(ended.await.unwrap().value, expected);
-    }
-    assert_eq!(catalog.alarm_silences().await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
-use edgeseal_core::domain::{Coverage, ServiceType};
+use edgeseal_core::{
+    alarm::Phase,
+    domain::{Coverage, ServiceType},
+};
 use edgeseal_store::{Keyring, Txn, Write, memory::MemoryStore, record::encode_summary};
 
 use super::*;
@@ -50,7 +53,10 @@ impl World {
     }
 
     async fn refresh(&self, served: &mut ServedCertificates) {
-        served.refresh(&self.catalog, INTERVAL, NOW).await.unwrap();
+        served
+            .refresh(&self.catalog, &BTreeMap::new(), INTERVAL, NOW)
+            .await
+            .unwrap();
     }
 }
 
@@ -125,21 +131,60 @@ async fn what_is_due_is_known_without_another_pass() {
 #[tokio::test]
 async fn the_most_urgent_are_kept_and_the_others_counted() {
     let world = World::new();
-    let names: Vec<String> = (0..KEPT_MAX + 5).map(|n| format!("d{n}.example")).collect();
+    let names: Vec<String> = (0..DUE_MAX + 5).map(|n| format!("d{n}.example")).collect();
     let domains = names.iter().enumerate();
     let domains = domains.map(|(n, name)| {
-        (
-            name.as_str(),
-            Online,
-            Some(if n < 5 { 20 } else { 1 }),
-            None,
-        )
+        let days = if n < 5 { 20 } else { 1 };
+        (name.as_str(), Online, Some(days), None)
     });
     world.write(&domains.collect::<Vec<_>>()).await;
     let mut served = ServedCertificates::default();
     world.refresh(&mut served).await;
-    assert_eq!(served.due(NOW).count(), KEPT_MAX);
+    assert_eq!(served.due(NOW).count(), DUE_MAX);
     let is_of_few_days = |it: &ServedCertificate| it.not_after == NOW.plus_ms(DAY_MS);
     assert!(served.due(NOW).all(is_of_few_days));
-    assert_eq!(served.counts(NOW).expiring, KEPT_MAX + 5);
+    assert_eq!(served.counts(NOW).expiring, DUE_MAX + 5);
+    assert_eq!(served.left_out(), 5);
+
+    // One that has an alarm stays, although others are more urgent; another was renewed.
+    world.write(&[("d1.example", Online, Some(80), None)]).await;
+    let alarms = ["d0.example", "d1.example"].map(|name| alarm(&world, name));
+    let alarms = alarms.into();
+    served.pace = Pace::default();
+    let refreshed = served.refresh(&world.catalog, &alarms, INTERVAL, NOW);
+    refreshed.await.unwrap();
+    assert_eq!(served.due(NOW).count(), DUE_MAX + 1);
+    assert!(
+        served
+            .due(NOW)
+            .any(|it| it.domain.to_string() == "d0.example")
+    );
+    assert_eq!(served.left_out(), 3);
+
+    // All are renewed: each is read again in its turn.
+    let renewed = names
+        .iter()
+        .map(|name| (name.as_str(), Online, Some(80), None));
+    world.write(&renewed.collect::<Vec<_>>()).await;
+    for _ in 0..=DUE_MAX / READ_AGAIN_MAX {
+        assert!(!served.pace.is_due());
+        world.refresh(&mut served).await;
+    }
+    assert_eq!(served.due(NOW).count(), 0);
+}
+
+fn alarm(world: &World, name: &str) -> (AlarmId, Alarm) {
+    let alarm = Alarm {
+        severity: Severity::Info,
+        rung: 0,
+        text: String::new(),
+        account: Some(world.account.clone()),
+        domain: DomainPattern::parse(name).ok(),
+        first_seen: NOW,
+        phase: Phase::Active,
+        notified: None,
+        notifications: 1,
+        pending: Default::default(),
+    };
+    (AlarmId::new(Code::CertificateExpiring, name), alarm)
 }

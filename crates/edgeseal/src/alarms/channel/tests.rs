@@ -133,7 +133,13 @@ async fn alertmanager_gets_alerts_that_end() {
         assert!(channel.is_stateful());
         channel.send(&batch(Phase::Active), NOW).await.unwrap();
         channel
-            .send(&batch(Phase::Resolved { at: NOW }), NOW)
+            .send(
+                &batch(Phase::Resolved {
+                    at: NOW,
+                    again: None,
+                }),
+                NOW,
+            )
             .await
             .unwrap();
     }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use edgeseal_core::{
     AccountId,
+    alarm::{Phase, Severity},
     certificate::Digest,
     delivery::DeliveryConfig,
     domain::{Binding, Coverage, DomainMode, ServiceType},
@@ -107,7 +108,7 @@ async fn write_certificate(catalog: &Catalog, end: Timestamp) {
             "sha256": "", "sha1": "", "key": "ecdsa", "key_bits": 256,
         },
     });
-    let record: edgeseal_store::record::CertificateRecord = serde_json::from_value(info).unwrap();
+    let record: CertificateRecord = serde_json::from_value(info).unwrap();
     let write = vec![Write::put(Key::certificate(1), encode(&record).unwrap())];
     let expect = Vec::new();
     catalog.store().commit(Txn { expect, write }).await.unwrap();
@@ -133,8 +134,11 @@ async fn a_replacement_that_has_not_come_is_found_until_it_comes() {
     )
     .await;
     write(catalog, &domain("once.example", false), &[75]).await;
-    let mut renewals = MissedRenewals::default();
-    renewals.refresh(catalog, INTERVAL, NOW).await.unwrap();
+    let (mut renewals, none) = (MissedRenewals::default(), BTreeMap::new());
+    renewals
+        .refresh(catalog, &none, INTERVAL, NOW)
+        .await
+        .unwrap();
     let missed = renewals.missed();
     let texts: Vec<&str> = missed.iter().map(|it| it.text.as_str()).collect();
     let due = NOW.plus_ms(-15 * DAY_MS);
@@ -144,9 +148,67 @@ async fn a_replacement_that_has_not_come_is_found_until_it_comes() {
     assert_eq!(texts, [expected]);
     assert_eq!(missed[0].account, late.account);
 
+    // A process that starts knows it from its alarm, before it has come to it again.
+    let known = missed_alarm(&missed[0]);
+    let mut later = MissedRenewals {
+        pace: {
+            let mut pace = Pace::default();
+            pace.passed(Duration::ZERO, INTERVAL);
+            pace
+        },
+        ..MissedRenewals::default()
+    };
+    later.refresh(catalog, &known, INTERVAL, NOW).await.unwrap();
+    assert_eq!(later.missed(), missed);
+    // A record that cannot be decoded neither ends the alarm nor stops the others.
+    let damaged = Txn {
+        expect: Vec::new(),
+        write: vec![Write::put(Key::domain(&late.name), (&b"?"[..]).into())],
+    };
+    catalog.store().commit(damaged).await.unwrap();
+    later.refresh(catalog, &known, INTERVAL, NOW).await.unwrap();
+    assert_eq!(later.missed(), missed);
+
     // It comes: seen without another pass.
     write(catalog, &late, &[0]).await;
     assert!(!renewals.pace.is_due());
-    renewals.refresh(catalog, INTERVAL, NOW).await.unwrap();
+    renewals
+        .refresh(catalog, &none, INTERVAL, NOW)
+        .await
+        .unwrap();
     assert_eq!(renewals.missed(), []);
+}
+
+fn missed_alarm(missed: &MissedRenewal) -> BTreeMap<AlarmId, Alarm> {
+    let alarm = Alarm {
+        severity: Severity::Warning,
+        rung: 0,
+        text: missed.text.clone(),
+        account: Some(missed.account.clone()),
+        domain: Some(missed.domain.clone()),
+        first_seen: NOW,
+        phase: Phase::Active,
+        notified: None,
+        notifications: 1,
+        pending: Default::default(),
+    };
+    let id = AlarmId::new(Code::RenewalMissed, missed.domain.to_string());
+    BTreeMap::from([(id, alarm)])
+}
+
+#[test]
+fn an_account_has_room_for_its_share() {
+    let mut renewals = MissedRenewals::default();
+    let missed = |n: usize, account: u64| MissedRenewal {
+        domain: DomainPattern::parse(&format!("d{n}.example")).unwrap(),
+        account: AccountId::from_random(account),
+        text: String::new(),
+    };
+    for n in 0..MISSED_MAX {
+        let missed = missed(n, 1);
+        assert!(renewals.has_room(&missed.account), "{n}");
+        renewals.missed.insert(missed.domain.clone(), missed);
+    }
+    assert!(!renewals.has_room(&AccountId::from_random(1)));
+    assert!(renewals.has_room(&AccountId::from_random(2)));
 }
