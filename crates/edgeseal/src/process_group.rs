@@ -10,6 +10,11 @@ impl KillOnDrop {
     pub(crate) fn group_of(child: &Child) -> Self {
         Self(child.id())
     }
+
+    /// Kills nothing: the group is empty, and its number may be another's.
+    pub(crate) fn disarm(&mut self) {
+        self.0 = None;
+    }
 }
 
 impl Drop for KillOnDrop {

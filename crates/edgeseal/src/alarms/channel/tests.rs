@@ -208,14 +208,16 @@ async fn a_command_gets_json_and_is_killed_with_its_children() {
         .unwrap_err()
         .to_string();
     assert_eq!(failed, "no answer within 1 s");
-    let child = fs::read_to_string(home.path().join("child")).unwrap();
-    let process = PathBuf::from(format!("/proc/{}/stat", child.trim()));
-    until("the child of the command is gone", || {
-        let stat = fs::read_to_string(&process);
-        // Gone, or a zombie that nobody waits for.
-        stat.map_or(true, |stat| stat.contains(") Z "))
-            .then_some(())
-    });
+    assert_gone(&home.path().join("child"));
+
+    // Accepted, although a child that it leaves holds its standard error; the child is killed.
+    let mut table = script("leaves", "sleep 600 & echo $! > \"$1\"/child");
+    table["timeout_s"] = json!(30);
+    channel(table)
+        .send(&batch(Phase::Active), NOW)
+        .await
+        .unwrap();
+    assert_gone(&home.path().join("child"));
 
     let none = channel(json!({ "type": "command", "command": ["/nowhere"] }));
     let failed = none.send(&batch(Phase::Active), NOW).await.unwrap_err();
@@ -223,6 +225,18 @@ async fn a_command_gets_json_and_is_killed_with_its_children() {
         failed.to_string().starts_with("/nowhere does not start"),
         "{failed}"
     );
+}
+
+/// Waits until the process whose id is in this file has ended.
+fn assert_gone(file: &Path) {
+    let child = fs::read_to_string(file).unwrap();
+    let process = PathBuf::from(format!("/proc/{}/stat", child.trim()));
+    until("the child of the command is gone", || {
+        let stat = fs::read_to_string(&process);
+        // Gone, or a zombie that nobody waits for.
+        stat.map_or(true, |stat| stat.contains(") Z "))
+            .then_some(())
+    });
 }
 
 #[tokio::test]
