@@ -122,7 +122,7 @@ async fn ready(State(health): State<AdminState>) -> impl IntoResponse {
     if *health.draining.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
-    if let Err(fault) = health.catalog.edges().await {
+    if let Err(fault) = health.catalog.decodable_edges().await {
         let why = format!("changes are refused: {}\n", error_chain(&fault));
         return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
@@ -132,10 +132,8 @@ async fn ready(State(health): State<AdminState>) -> impl IntoResponse {
     }
     let edge = health.edge.status();
     let edge = (!edge.is_healthy()).then(|| edge.to_string());
-    let problems: Vec<String> = edge
-        .into_iter()
-        .chain(health.alarms.summary().problems())
-        .collect();
+    let summary = health.alarms.summary();
+    let problems: Vec<String> = edge.into_iter().chain(summary.problems()).collect();
     if problems.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())
     } else {

@@ -200,7 +200,8 @@ impl Alarms {
             let seconds = now.unix_seconds() as f64;
             metrics::gauge!("edgeseal_alarm_evaluation_timestamp_seconds").set(seconds);
         }
-        let summary = Summary::of(&state.observed.certificates, now);
+        let observed = &state.observed;
+        let summary = Summary::of(&observed.certificates, observed.missed_renewals(), now);
         self.summary.send_replace(summary);
     }
 

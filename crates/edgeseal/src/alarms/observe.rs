@@ -123,6 +123,11 @@ impl Observed {
         snapshot
     }
 
+    /// How many renewals were missed.
+    pub(super) fn missed_renewals(&self) -> u64 {
+        self.renewals.missed().len() as u64 + self.renewals.left_out().unwrap_or_default()
+    }
+
     fn left_out(&self) -> Option<BTreeMap<Code, u64>> {
         Some(BTreeMap::from([
             (Code::CertificateExpiring, self.certificates.left_out()),

@@ -20,18 +20,26 @@ pub(crate) struct Summary {
     counts: ExpiryCounts,
     /// The certificates that end first.
     nearest: Vec<(String, Timestamp)>,
+    /// Domains whose renewal was missed.
+    missed: u64,
 }
 
 impl Summary {
-    pub(super) fn of(certificates: &ServedCertificates, now: Timestamp) -> Self {
+    pub(super) fn of(certificates: &ServedCertificates, missed: u64, now: Timestamp) -> Self {
         Self {
             counts: certificates.counts(now),
             nearest: certificates.nearest(SERIES_MAX),
+            missed,
         }
     }
 
-    /// What is wrong with served certificates, if anything is.
-    pub(crate) fn problems(&self) -> Option<String> {
+    /// What is wrong with served certificates, and with their renewals.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
+        let missed = (self.missed > 0).then(|| format!("renewals missed: {}", self.missed));
+        self.expiry().into_iter().chain(missed)
+    }
+
+    fn expiry(&self) -> Option<String> {
         let ExpiryCounts { expired, expiring } = self.counts;
         if expired + expiring == 0 {
             return None;

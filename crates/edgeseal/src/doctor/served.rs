@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use edgeseal_core::{DomainPattern, outside::Selection};
+use edgeseal_core::{DomainPattern, alarm::Code, outside::Selection};
 use edgeseal_edge::{OfferedKeys, Probe, ProbeResult};
 use edgeseal_store::{Catalog, Keyring, Store, sqlite::SqliteSnapshot};
 use tokio::{task::JoinSet, time::sleep};
@@ -156,6 +156,18 @@ fn probe_host(
     hosts.into_iter().find(free)
 }
 
+/// Reports what only the server's alarms know.
+async fn check_alarms(catalog: &Catalog, report: &mut Report) -> Result<(), DoctorError> {
+    let alarms = catalog.alarms().await?.into_iter();
+    let raised = alarms.filter(|(id, alarm)| {
+        matches!(id.code, Code::RenewalMissed | Code::OrderFailed) && alarm.is_active()
+    });
+    for (id, alarm) in raised.take(REPORTED_MAX) {
+        report.warning(alarm.text, id.code.facts().remedy);
+    }
+    Ok(())
+}
+
 /// Checks the reports of the edges, and what visitors found.
 async fn check_reports(config: &Config, report: &mut Report) -> Result<(), DoctorError> {
     let view: Arc<dyn Store> = Arc::new(open_store(config)?);
@@ -179,6 +191,7 @@ async fn check_reports(config: &Config, report: &mut Report) -> Result<(), Docto
             "look at the DNS, and at what is in front of the edges",
         );
     }
+    check_alarms(&catalog, report).await?;
     for edge in catalog.edges().await? {
         let id = format!("{}/{}", edge.group, edge.id);
         if edge.is_silent(now) {

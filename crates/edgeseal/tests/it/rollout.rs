@@ -211,10 +211,10 @@ async fn an_account_sees_its_own_domains_and_the_operator_all_edges() {
 }
 
 /// Binds nonexistent material directly in the store.
-async fn spoil(server: &Server) {
+pub(crate) async fn spoil(server: &Server, name: &str) {
     let url = StoreUrl::Sqlite(server.data().join("store.db"));
     let store = open(&url).await.unwrap();
-    let key = Key::domain(&DomainPattern::parse(NAME).unwrap());
+    let key = Key::domain(&DomainPattern::parse(name).unwrap());
     let mut domain: Domain = decode(&store.get(&key).await.unwrap().unwrap().value).unwrap();
     domain.production.as_mut().unwrap().material = Digest::of(b"nothing");
     let put = Write::Put {
@@ -231,14 +231,14 @@ async fn spoil(server: &Server) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn quarantine_sets_and_clears_the_alert() {
-    let mut server = Server::start_with("alarm_interval_ms = 100\n");
+    let mut server = Server::start_with(&format!("alarm_interval_ms = 100\n{}", unlimited()));
     let pem = AUTHORITY.issue(&[NAME]);
     server.create_account("alice").await;
     let api = server.root_client();
     api.add(NAME, &Origin::start().await).await;
     api.set(NAME, &pem).await.unwrap();
     server.terminate();
-    spoil(&server).await;
+    spoil(&server, NAME).await;
     server.launch();
     let api = server.root_client();
     server
