@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 import certs as materials
+from authority import Pebble
 from harness import Server
 
 SKIPS = pathlib.Path(__file__).parent / "skip.tsv"
@@ -33,6 +34,19 @@ def shared_server(certs):
     """One server for the tests of a module that do not interfere with each other."""
     with Server(certs) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def issuing(certs, tmp_path_factory):
+    """A server with an issuer, for the tests of a module."""
+    pebble = Pebble(tmp_path_factory.mktemp("pebble"))
+    with Server(certs) as running:
+        running.restart(pebble.config)
+        pebble.start(running)
+        try:
+            yield running
+        finally:
+            pebble.stop()
 
 
 def pytest_collection_modifyitems(items):

@@ -6,35 +6,13 @@ import ssl
 
 import pytest
 
-from authority import Pebble
 from clients import CLIENTS, add_domains
-from harness import Server, eventually
+from harness import eventually
 from products import Product
 from steps import expect_refusal
 
 ORDER = {"SSLProtocol": "on", "CertType": "free"}
 FORCE_HTTPS = '[{"functionName":"https_force","functionArgs":[{"argName":"enable","argValue":"on"}]}]'
-
-
-@pytest.fixture(scope="module")
-def issuing(certs, tmp_path_factory):
-    """A server with an issuer."""
-    pebble = Pebble(tmp_path_factory.mktemp("pebble"))
-    with Server(certs) as server:
-        server.restart(pebble.config)
-        pebble.start(server)
-        try:
-            yield server
-        finally:
-            pebble.stop()
-
-
-@pytest.mark.parametrize("client", CLIENTS)
-def test_without_an_issuer_it_is_refused(client, shared_server):
-    sdk, name = CLIENTS[client](shared_server), f"{client}.example.com"
-    add_domains(shared_server, name)
-    expect_refusal(sdk, "SetCdnDomainSSLCertificate", ORDER | {"DomainName": name}, "SetDomainCertificate.ParameterError")
-    assert "CertType" not in info(sdk, name)
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -1,9 +1,12 @@
 """Terraform: `alicloud_cdn_domain_new`, `alicloud_cdn_domain_config`, and log delivery, which is refused."""
 
+import hashlib
 import json
+import ssl
 
 import pytest
 
+from harness import eventually
 from terraform import Provider, Refused, absent, attributes, key_values, numbered, plan, refused, settled
 
 DOMAIN = "shop.example.com"
@@ -51,6 +54,26 @@ class Domain(Provider):
         given = config | changed
         params = {wire: given[own] for wire, own in names.items() if given.get(own) is not None}
         return self.request("SetCdnDomainSSLCertificate", {"DomainName": DOMAIN} | params)
+
+
+def test_a_certificate_that_is_ordered(issuing):
+    """`cert_type = "free"`: until it is there each plan wants HTTPS, and applying it again changes nothing."""
+    provider, wanted = Domain(issuing), {"server_certificate_status": "on", "cert_type": "free"}
+    create(provider, {"domain_name": DOMAIN, "cdn_type": "web", "scope": "domestic", "sources": [SOURCE], "tags": {}})
+    provider.certificate({}, **wanted)
+
+    def issued():
+        read = provider.read()["certificate_config"]
+        assert read["cert_type"] == "free"
+        if plan(wanted, read) == {}:
+            return read
+        provider.certificate(read, **wanted)
+        return None
+
+    read = eventually("the certificate", issued)
+    assert issuing.served(DOMAIN) == hashlib.sha256(ssl.PEM_cert_to_DER_cert(read["server_certificate"])).hexdigest()
+    provider.certificate(read, server_certificate_status="off")
+    assert issuing.served(DOMAIN) is None
 
 
 def create(provider, config):
