@@ -4,7 +4,7 @@
 //! like any refusal, and marked: nobody tried to make that change.
 
 use crate::{
-    actions::{Access, Action, table::EDGESEAL},
+    actions::{Action, table::EDGESEAL},
     error::api_error,
     request::ParamMap,
     sanitize::sanitize,
@@ -25,7 +25,7 @@ pub struct InvalidDryRun {
 
 /// A dry run of an action that has none.
 #[derive(Debug, thiserror::Error)]
-#[error("{action} has no dry run: it would make the change; leave DryRun out")]
+#[error("{action} has no dry run, and would do what it does; leave DryRun out")]
 pub(crate) struct NoDryRun {
     action: &'static str,
 }
@@ -46,16 +46,14 @@ pub(crate) fn parse(params: &ParamMap) -> Result<bool, InvalidDryRun> {
     })
 }
 
-/// Refuses a dry run of an action that would ignore it and make its change. Only of Edgeseal's own:
-/// the cloud's ignore parameters that they do not know.
+/// Refuses a dry run of an action that would ignore it. Only of Edgeseal's own: the cloud's ignore
+/// parameters that they do not know.
 ///
 /// # Errors
 /// [`NoDryRun`].
 pub(crate) fn check_supported(action: &Action, params: &ParamMap) -> Result<(), NoDryRun> {
-    let ignores = !action.has_dry_run
-        && action.version == EDGESEAL
-        && action.access == Access::Write
-        && !matches!(parse(params), Ok(false));
+    let ignores =
+        !action.has_dry_run && action.version == EDGESEAL && !matches!(parse(params), Ok(false));
     match ignores {
         true => Err(NoDryRun {
             action: action.name,

@@ -125,11 +125,19 @@ async fn own_actions_without_a_dry_run_refuse_one() {
     let params = [("AccountName", "new"), ("DryRun", "false")];
     let created = call(&world, &root, create, &params).await;
     assert_eq!(created.get("Code"), None, "{created}");
-    // A read changes nothing anyway, and the cloud's actions ignore what they do not know.
-    for read in [(EDGESEAL, "ListAccounts"), (CDN, "DescribeUserDomains")] {
-        let listed = call(&world, &root, read, &[("DryRun", "true")]).await;
-        assert_eq!(listed.get("Code"), None, "{listed}");
-    }
+    // This is a read by its rights, but would send.
+    let sent = call(
+        &world,
+        &root,
+        (EDGESEAL, "TestAlarm"),
+        &[("DryRun", "true")],
+    )
+    .await;
+    assert_eq!(error_of(&sent).0, "InvalidParameter.Format");
+    // The cloud's actions ignore what they do not know.
+    let read = (CDN, "DescribeUserDomains");
+    let listed = call(&world, &root, read, &[("DryRun", "true")]).await;
+    assert_eq!(listed.get("Code"), None, "{listed}");
 }
 
 #[tokio::test]
