@@ -95,7 +95,13 @@ fn parse_pem(bytes: &[u8], password: Option<&Password>) -> Result<Contents, Cert
     for block in blocks {
         let der = block.contents();
         match block.tag() {
-            "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
+            "CERTIFICATE" | "X509 CERTIFICATE" => {
+                contents.certificates.push(der.to_vec().into());
+            }
+            // OpenSSL appends whom it is trusted for.
+            "TRUSTED CERTIFICATE" => {
+                let appended = parse_x509_certificate(der).map_or(0, |(rest, _)| rest.len());
+                let der = &der[..der.len() - appended];
                 contents.certificates.push(der.to_vec().into());
             }
             "ENCRYPTED PRIVATE KEY" => contents.keys.push(decrypt_pkcs8(der, password)?),

@@ -52,7 +52,12 @@ pub(super) fn read(
 
 /// Plain PEM in ASCII is sent unchanged: the server reports errors by block and line.
 pub(super) fn plain_pem(bytes: &[u8], may_hold_keys: bool) -> Option<&str> {
-    const READ_HERE: [&str; 3] = ["ENCRYPTED", "-----BEGIN PKCS", "-----BEGIN CMS"];
+    const READ_HERE: [&str; 4] = [
+        "ENCRYPTED",
+        "-----BEGIN PKCS",
+        "-----BEGIN CMS",
+        "-----BEGIN TRUSTED",
+    ];
     let text = std::str::from_utf8(bytes).ok()?;
     // Servers refuse other characters, also in the text around the blocks.
     let is_plain = text.trim_start_matches('\u{feff}').is_ascii()

@@ -165,6 +165,13 @@ fn certificate_chain_and_key_are_found_in_any_files() {
     }
 }
 
+/// What `openssl x509 -trustout` writes: the leaf with a purpose, and the rest of its chain.
+fn trusted(pair: &TestCertificate) -> Vec<u8> {
+    let leaf = openssl("x509 -trustout -addtrust serverAuth", &leaf(pair));
+    assert!(leaf.contains("BEGIN TRUSTED CERTIFICATE"), "{leaf}");
+    (leaf + &AUTHORITY.intermediate.pem()).into()
+}
+
 /// The same certificate as editors, mail programs and other tools leave it.
 #[test]
 fn other_forms_of_the_same_text() {
@@ -189,6 +196,7 @@ fn other_forms_of_the_same_text() {
             "X509 CERTIFICATE",
             pair.chain.replace(" CERT", " X509 CERT").into_bytes(),
         ),
+        ("TRUSTED CERTIFICATE", trusted(&pair)),
         ("no last line break", pair.chain.trim_end().into()),
     ] {
         files.put("chain.pem", content);
