@@ -71,9 +71,11 @@ async fn failed_orders_are_told_with_their_reason_and_repeats_are_counted() {
     let world = world().await;
     let reply = history(&world, &[]).await;
     let before = reply["Entries"].as_array().unwrap();
-    let actions: Vec<_> = before.iter().map(|entry| &entry["Action"]).collect();
-    assert_eq!(actions, ["SetCdnDomainSSLCertificate", "AddCdnDomain"]);
-    let asked = &before[0];
+    // The clock stands still: both are of the same moment.
+    assert_eq!(before.len(), 2);
+    let by_action = |action: &str| before.iter().find(|entry| entry["Action"] == action);
+    assert!(by_action("AddCdnDomain").is_some());
+    let asked = by_action("SetCdnDomainSSLCertificate").unwrap();
 
     for hours in 1..=1000 {
         fail(&world, hours, "a.example.com has no address record").await;
@@ -99,7 +101,7 @@ async fn failed_orders_are_told_with_their_reason_and_repeats_are_counted() {
     assert_eq!(failed["LastTime"], NOW.plus_ms(3_600_000_000).to_string());
     assert_eq!(failed["RequestId"], asked["RequestId"]);
     assert_eq!(failed.get("AfterSha256"), None);
-    assert_eq!(entries[2], *asked);
+    assert_eq!(entries[2..], *before);
     // The request is that of the call all the same.
     let id = asked["RequestId"].as_str().unwrap();
     let name = DomainPattern::parse(DOMAIN).unwrap();
