@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::{
     context::Context,
+    dry_run::InvalidDryRun,
     error::{StoreError, api_error},
     reissue_planner::{Outlook, ReissuePlanner},
 };
@@ -82,6 +83,9 @@ pub enum Error {
         /// The value given.
         given: String,
     },
+    /// `DryRun` is neither true nor false.
+    #[error(transparent)]
+    DryRun(#[from] InvalidDryRun),
     /// Nothing is ordered here.
     #[error(
         "no issuer is configured: nothing is ordered, so nothing can be replaced; see [[acme]]"
@@ -193,6 +197,7 @@ impl Reply {
 api_error!(Error {
     Scope => InvalidReissueScope,
     End => InvalidEndTime,
+    DryRun => ParameterFormat,
     NoIssuer => ReissueWithoutIssuer,
     Running => ReissueInProgress,
     None => ReissueNotFound,

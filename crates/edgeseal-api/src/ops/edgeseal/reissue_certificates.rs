@@ -13,6 +13,7 @@ use super::reissue::{Error, Reply, described, outlook, planner};
 use crate::{
     authorize::Authorized,
     context::Context,
+    dry_run,
     error::{StoreError, from_change_error},
     operation::{Input, Operation, Success},
     sanitize::sanitize,
@@ -35,6 +36,8 @@ impl Operation for ReissueCertificates {
     type Reply = Reply;
     type Error = Error;
 
+    const HAS_DRY_RUN: bool = true;
+
     fn parse(Input { params, .. }: Input<'_>) -> Result<Params, Error> {
         let scope = params.get_non_empty("Scope").unwrap_or_default();
         let issuer = params.get_non_empty("Issuer");
@@ -52,7 +55,7 @@ impl Operation for ReissueCertificates {
             },
             not_from: params.get_non_empty("NotFrom").map(sanitize),
             end: end.map(|text| (sanitize(text), Timestamp::parse_iso(text))),
-            dry_run: params.get_non_empty("DryRun") == Some("true"),
+            dry_run: dry_run::parse(params)?,
         })
     }
 

@@ -78,7 +78,7 @@ async fn refusals() {
         left: Arc::new(AtomicU64::new(10)),
         issuers: ["first", "second"].map(str::to_owned),
     }));
-    let rows: [(&str, &[(&str, &str)], &str); 8] = [
+    let rows: [(&str, &[(&str, &str)], &str); 9] = [
         (start, &[], "InvalidScope"),
         (start, &[("Scope", "Some")], "InvalidScope"),
         (start, &[("Scope", "Issuer")], "InvalidScope"),
@@ -91,6 +91,11 @@ async fn refusals() {
             start,
             &[("Scope", "All"), ("EndTime", "2000-01-01T00:00:00Z")],
             "InvalidEndTime.Malformed",
+        ),
+        (
+            start,
+            &[("Scope", "All"), ("DryRun", "yes")],
+            "InvalidParameter.Format",
         ),
         ("DescribeReissue", &[], "EntityNotExist.Reissue"),
         ("StopReissue", &[], "EntityNotExist.Reissue"),
