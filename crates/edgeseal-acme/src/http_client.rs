@@ -1,6 +1,6 @@
 //! HTTP to an authority: HTTPS only, bounded in time and size, with failures told apart by status.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
@@ -177,7 +177,8 @@ fn check_url(own: &str, url: &Uri) -> Result<(), NoResponse> {
     let host = url.host().unwrap_or_default();
     let registrable = |host: &str| {
         let host = host.to_ascii_lowercase();
-        let domain = psl::domain(host.as_bytes()).filter(|it| it.suffix().is_known())?;
+        let is_name = host.parse::<IpAddr>().is_err();
+        let domain = psl::domain(host.as_bytes()).filter(|_| is_name)?;
         Some(domain.as_bytes().to_vec())
     };
     if !host.eq_ignore_ascii_case(own)
@@ -246,11 +247,9 @@ mod tests {
         }
         assert!(check("127.0.0.1", "https://127.0.0.1:14000/dir"));
         assert!(!check("127.0.0.1", "https://10.0.0.1/"));
-        // Two names below no public suffix have nothing in common.
-        assert!(!check(
-            "ca.corp.internal-zone",
-            "https://vault.corp.internal-zone/"
-        ));
+        assert!(check("ca.corp.internal", "https://ca2.corp.internal/"));
+        assert!(!check("ca.corp.internal", "https://vault.lab.internal/"));
+        assert!(!check("ca.github.io", "https://cb.github.io/"));
         let long = format!("https://{own}/{}", "a".repeat(URL_MAX));
         assert!(matches!(
             check_url(own, &long.parse().unwrap()),
