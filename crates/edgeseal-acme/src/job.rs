@@ -1,7 +1,7 @@
 //! What is done for one domain at a time: begin an order, go on with one, look whether to renew,
 //! clean up.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use edgeseal_core::{
     DomainPattern, Timestamp,
@@ -201,11 +201,6 @@ impl OrderDriver {
         issuer: Option<String>,
         error: OrderError,
     ) -> Result<Outcome, Fault> {
-        let now = self.now();
-        let after_ms = |ms| Outcome {
-            not_before: Some(now.plus_ms(ms)),
-            ..Outcome::default()
-        };
         // A limit of one name or registrable domain concerns no other domain.
         let root = target.domain.registrable_domain();
         let paused = matches!(&error, OrderError::Paused { reason, limited, .. }
@@ -216,8 +211,7 @@ impl OrderDriver {
             OrderError::Store(fault) => Err(fault),
             OrderError::Interrupted => Ok(Outcome::default()),
             OrderError::Undecided { retry_after } if may_be_decided => {
-                let wait = retry_after.and_then(|it| i64::try_from(it.as_millis()).ok());
-                Ok(after_ms(wait.unwrap_or_default().max(UNDECIDED_MS)))
+                self.look_again(target, retry_after).await
             }
             OrderError::Stopped => {
                 let unclean = !self.clean_up(&target.domain, target.environment).await?;
@@ -250,6 +244,28 @@ impl OrderDriver {
             }
             error => self.note_failure(target, issuer, error).await,
         }
+    }
+
+    /// Looks at an order again soon, or as late as its authority wants.
+    async fn look_again(
+        &self,
+        target: &Target,
+        retry_after: Option<Duration>,
+    ) -> Result<Outcome, Fault> {
+        let now = self.now();
+        let wait = retry_after.and_then(|it| i64::try_from(it.as_millis()).ok());
+        let Some(wait) = wait.filter(|wait| *wait > UNDECIDED_MS) else {
+            return Ok(Outcome {
+                not_before: Some(now.plus_ms(UNDECIDED_MS)),
+                ..Outcome::default()
+            });
+        };
+        // Stored, so that the domain's other environment does not wait as well.
+        let change = |managed: &mut ManagedCertificate| {
+            managed.backoff.next_attempt = now.plus_ms(wait);
+        };
+        ignore_stopped(self.update(target, &[], change).await)?;
+        Ok(Outcome::default())
     }
 
     async fn may_still_be_decided(&self, target: &Target) -> Result<bool, Fault> {

@@ -25,6 +25,8 @@ use edgeseal_testing::{
     wait::eventually,
 };
 
+use http::header::RETRY_AFTER;
+
 use crate::harness::{Fixture, domain_name, issuer, order_at, run_on, run_with, settings};
 
 #[tokio::test]
@@ -224,32 +226,32 @@ async fn an_order_that_was_given_up_meanwhile_binds_nothing() {
     assert_eq!(proxy.requests(FINALIZE).len(), 1, "the first is not signed");
 }
 
+/// An order that the authority was told to validate so long ago, and has not validated.
+async fn proved(fixture: &Fixture, proxy: &AcmeProxy, ago_ms: i64) {
+    let solver = Meddling {
+        hangs: true,
+        ..Meddling::new(fixture)
+    };
+    let running = solver.run(fixture, proxy).await;
+    let placed = fixture.managed_when("the order is placed", |managed| {
+        let order = managed.orders.first();
+        order.is_some_and(|order| order.url.is_some())
+    });
+    placed.await;
+    running.kill().await;
+    let of = (&domain_name(), Environment::Production, 1);
+    let at = Some(now().plus_ms(-ago_ms));
+    let change = |managed: &mut ManagedCertificate| managed.orders[0].proved = at;
+    let updated = fixture.catalog.update_managed_certificate(of, &[], change);
+    assert!(updated.await.unwrap().is_some());
+}
+
 #[tokio::test]
 async fn an_order_that_is_being_validated_is_not_proved_again() {
     let fixture = Fixture::start(PebbleOptions::default()).await;
     let proxy = AcmeProxy::start().await;
     proxy.pass_to(fixture.pebble.address);
-    let solver = Meddling {
-        hangs: true,
-        ..Meddling::new(&fixture)
-    };
-    let running = solver.run(&fixture, &proxy).await;
-    let placed = fixture.managed_when("the order is placed", |managed| {
-        let order = managed.orders.first();
-        order.is_some_and(|order| order.url.is_some())
-    });
-    let placed = placed.await.orders;
-    running.kill().await;
-
-    // The authority was told, and has not decided since.
-    let proved_at = async |ago_ms: i64| {
-        let of = (&domain_name(), Environment::Production, 1);
-        let proved = Some(now().plus_ms(-ago_ms));
-        let change = |managed: &mut ManagedCertificate| managed.orders[0].proved = proved;
-        let updated = fixture.catalog.update_managed_certificate(of, &[], change);
-        assert_eq!(updated.await.unwrap().unwrap().orders[0].url, placed[0].url);
-    };
-    proved_at(0).await;
+    proved(&fixture, &proxy, 0).await;
     let before = proxy.requests(ORDER).len();
     let solver = Meddling::new(&fixture);
     let provisions = Arc::clone(&solver.provisions);
@@ -260,9 +262,34 @@ async fn an_order_that_is_being_validated_is_not_proved_again() {
     .await;
     assert_eq!(provisions.load(Ordering::SeqCst), 0);
     running.kill().await;
+}
 
-    proved_at(60 * 60 * 1000).await;
+#[tokio::test]
+async fn an_order_that_was_proved_long_ago_is_proved_again() {
+    let fixture = Fixture::start(PebbleOptions::default()).await;
+    let proxy = AcmeProxy::start().await;
+    proxy.pass_to(fixture.pebble.address);
+    proved(&fixture, &proxy, 60 * 60 * 1000).await;
     let running = Meddling::new(&fixture).run(&fixture, &proxy).await;
     fixture.success().await;
+    running.stop().await;
+    assert_eq!(proxy.requests(NEW_ORDER).len(), 1);
+}
+
+#[tokio::test]
+async fn an_order_is_looked_at_again_when_the_authority_wants_that() {
+    const MINUTE_MS: i64 = 60 * 1000;
+    let fixture = Fixture::start(PebbleOptions::default()).await;
+    let proxy = AcmeProxy::start().await;
+    proxy.pass_to(fixture.pebble.address);
+    proved(&fixture, &proxy, 0).await;
+    proxy.set_header(ORDER, RETRY_AFTER, "3600");
+    let running = Meddling::new(&fixture).run(&fixture, &proxy).await;
+    let waits = |managed: &ManagedCertificate| {
+        managed.backoff.next_attempt.since_ms(now()) > 50 * MINUTE_MS
+    };
+    let managed = fixture.managed_when("the order waits", waits).await;
+    assert!(managed.backoff.next_attempt.since_ms(now()) <= 60 * MINUTE_MS);
+    assert_eq!((managed.orders.len(), managed.failure), (1, None));
     running.stop().await;
 }
