@@ -154,9 +154,9 @@ codes! {
         raised after 0 ms, cleared after 0 ms:
         "New audit records of an account are not linked into its chain any more: the chain was tampered with, or the linker cannot run."
         => "Run `edgeseal audit verify`. See [audit](../operate/audit.md).";
-    DiskNearlyFull = "disk_nearly_full" [Warning, Critical] of "`data`",
+    DiskNearlyFull = "disk_nearly_full" [Warning, Critical] of "the group and the edge, as `GROUP/EDGE`",
         raised after 0 ms, cleared after 60_000 ms:
-        "The disk of the data directory has less than 10 % (at most 10 GiB) free; critical below 3 % (at most 2 GiB). On a full disk changes are refused."
+        "The disk of an edge's data directory has less than 10 % (at most 10 GiB) free, critical below 3 % (at most 2 GiB); or less than `disk_free_bytes`, critical below a fifth of it. On a full disk changes are refused."
         => "Make room, or move the data directory.";
     StoreUnavailable = "store_unavailable" [Critical] of "`store`",
         raised after 30_000 ms, cleared after 60_000 ms:
@@ -168,7 +168,7 @@ codes! {
         => "Run `edgeseal alarm test`, which says what each channel answers.";
     AlarmsLeftOut = "alarms_left_out" [Warning] of "the code",
         raised after 0 ms, cleared after 0 ms:
-        "More holds of one code than has an alarm of its own: [limits](limits.md). Of each account the most urgent have one."
+        "There is more of one code than may have an alarm of its own: see [limits](limits.md). Each account has its share, the most urgent first."
         => "Cure the others: each that ends makes room for the next.";
 }
 

@@ -26,6 +26,8 @@ pub struct Options {
     pub http: Option<SocketAddr>,
     /// Directory of the replica. One edge per directory.
     pub directory: PathBuf,
+    /// Bytes that should be free on the disk of the directory, for its alarm; `None`: a share of it.
+    pub disk_free: Option<u64>,
     /// The domain whose certificate is served to clients without SNI; none by default.
     pub default_domain: Option<DomainName>,
     /// Time limit for a ClientHello, and again for the rest of the handshake.
@@ -88,6 +90,7 @@ impl Options {
             https,
             http: None,
             directory: directory.to_owned(),
+            disk_free: None,
             default_domain: None,
             client_hello_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(60),

@@ -12,9 +12,14 @@
 //! a minute when nothing changed, which shows that the edge is alive. If a report cannot be
 //! written, it is written later; serving does not depend on it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use edgeseal_core::{Backoff, DomainPattern, Timestamp, certificate::Digest};
+use edgeseal_core::{Backoff, DomainPattern, Timestamp, alarm::DiskUse, certificate::Digest};
 use edgeseal_store::{
     CommitError, Key, Revision, SharedStore, Txn, Write,
     record::{EdgeRecord, Proof, encode},
@@ -67,6 +72,8 @@ pub(crate) struct Prover {
     key: Key,
     record: EdgeRecord,
     unproven: UnprovenDomains,
+    directory: PathBuf,
+    disk_free: Option<u64>,
 }
 
 /// The keys offered, and what the handshake showed.
@@ -127,6 +134,8 @@ impl Prover {
             key: Key::edge(&options.group, &options.id),
             record: EdgeRecord::new(&options.group, &options.id),
             unproven: UnprovenDomains::default(),
+            directory: options.directory.clone(),
+            disk_free: options.disk_free,
         })
     }
 
@@ -363,6 +372,7 @@ impl Prover {
             self.record.quarantined_total = quarantine.len() as u64;
             self.record.unproven = unproven.some(NAMED_MAX);
             self.record.unproven_total = unproven.len() as u64;
+            self.record.disk = disk_use(&self.directory, self.disk_free);
             match timeout(STORE_TIMEOUT, self.write()).await {
                 Ok(Ok(_)) => return,
                 Ok(Err(error)) => tracing::warn!(
@@ -391,6 +401,15 @@ impl Prover {
         };
         self.store.commit(txn).await
     }
+}
+
+fn disk_use(directory: &Path, wanted: Option<u64>) -> Option<DiskUse> {
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    Some(DiskUse {
+        free: disk.f_bavail.saturating_mul(disk.f_frsize),
+        total: disk.f_blocks.saturating_mul(disk.f_frsize),
+        wanted,
+    })
 }
 
 #[cfg(test)]

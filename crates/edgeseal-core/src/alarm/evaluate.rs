@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Alarm, AlarmId, Code, Condition, Rung, Severity, rung};
 use crate::{AccountId, DomainPattern, Timestamp, domain::Environment};
 
@@ -35,8 +37,6 @@ pub struct Snapshot {
     pub left_out: Option<BTreeMap<Code, u64>>,
     /// Why audit records are not linked, by account or `linker`.
     pub unlinked_audits: Option<BTreeMap<String, String>>,
-    /// The disk of the data directory.
-    pub disk: Option<DiskUse>,
     /// Why the store is unavailable: `Some(None)` if it is available.
     pub store_failure: Option<Option<String>>,
     /// Since when channels have failed without a success, with the last cause.
@@ -110,6 +110,8 @@ pub struct EdgeReport {
     pub quarantined_more: u64,
     /// How many more are not proven.
     pub unproven_more: u64,
+    /// The disk of its data directory, if it could be asked.
+    pub disk: Option<DiskUse>,
 }
 
 /// The key-encryption keys.
@@ -126,7 +128,7 @@ pub struct KeyEncryptionFacts {
 }
 
 /// The use of a disk, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskUse {
     /// What this process may still write.
     pub free: u64,
@@ -134,6 +136,7 @@ pub struct DiskUse {
     pub total: u64,
     /// How much should be free, a fifth of it at least; `None`: 10 %, at most 10 GiB, and 3 %, at
     /// most 2 GiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<u64>,
 }
 
@@ -153,7 +156,7 @@ impl Snapshot {
             Code::VisitorsMisled => self.misled_visitors.is_some(),
             Code::DomainQuarantined => names_all(|edge| edge.quarantined_more),
             Code::DomainUnproven => names_all(|edge| edge.unproven_more),
-            Code::EdgeSilent => self.edges.is_some(),
+            Code::EdgeSilent | Code::DiskNearlyFull => self.edges.is_some(),
             Code::KeyEncryptionKeyDue => self.key_encryption.is_some(),
             Code::KeyEncryptionKeyMissing => {
                 let keys = self.key_encryption.as_ref();
@@ -161,7 +164,6 @@ impl Snapshot {
             }
             Code::AlarmsLeftOut => self.left_out.is_some() && self.edges.is_some(),
             Code::AuditChainBroken => self.unlinked_audits.is_some(),
-            Code::DiskNearlyFull => self.disk.is_some(),
             Code::StoreUnavailable => self.store_failure.is_some(),
             Code::ChannelFailing => self.failing_channels.is_some(),
         }
@@ -212,8 +214,9 @@ pub fn evaluate(
     }
     if let Some(edges) = &snapshot.edges {
         evaluate_edges(edges, &mut found);
+        found.extend(edges.iter().filter_map(|edge| edge.full_disk(before)));
     }
-    found.extend(snapshot.operator_conditions(before, now));
+    found.extend(snapshot.operator_conditions(now));
     for (code, count) in snapshot.all_left_out() {
         let text = format!("{count} more of {code} have no alarm of their own");
         let id = AlarmId::new(Code::AlarmsLeftOut, code.as_str());
@@ -309,11 +312,7 @@ impl Snapshot {
         all
     }
 
-    fn operator_conditions(
-        &self,
-        before: &BTreeMap<AlarmId, Alarm>,
-        now: Timestamp,
-    ) -> Vec<(AlarmId, Condition)> {
+    fn operator_conditions(&self, now: Timestamp) -> Vec<(AlarmId, Condition)> {
         let mut found = Vec::new();
         let mut add = |code, subject: &str, severity, text| {
             found.push((AlarmId::new(code, subject), of_operator(severity, text)));
@@ -338,14 +337,6 @@ impl Snapshot {
             let text = format!("audit records are not linked: {why}");
             add(Code::AuditChainBroken, subject, Severity::Critical, text);
         }
-        let was = |code, subject| before.get(&AlarmId::new(code, subject));
-        if let Some(disk) = self.disk {
-            let was = was(Code::DiskNearlyFull, "data").map(|alarm| alarm.severity);
-            if let Some(severity) = disk.severity(was) {
-                let text = "the disk of the data directory is nearly full".to_owned();
-                add(Code::DiskNearlyFull, "data", severity, text);
-            }
-        }
         if let Some(Some(why)) = &self.store_failure {
             let text = format!("the store is unavailable: {why}");
             add(Code::StoreUnavailable, "store", Severity::Critical, text);
@@ -357,6 +348,19 @@ impl Snapshot {
             }
         }
         found
+    }
+}
+
+impl EdgeReport {
+    fn full_disk(&self, before: &BTreeMap<AlarmId, Alarm>) -> Option<(AlarmId, Condition)> {
+        let id = AlarmId::new(Code::DiskNearlyFull, self.name.clone());
+        let was = before.get(&id).map(|alarm| alarm.severity);
+        let severity = self.disk?.severity(was)?;
+        let text = format!(
+            "edge {}: the disk of its data directory is nearly full",
+            self.name
+        );
+        Some((id, of_operator(severity, text)))
     }
 }
 

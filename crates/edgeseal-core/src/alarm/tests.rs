@@ -154,6 +154,11 @@ fn conditions_of_edges_keys_disk_store_and_channels() {
         unproven: vec![held("u.example")],
         quarantined_more: 0,
         unproven_more: u64::from(is_silent),
+        disk: is_silent.then_some(DiskUse {
+            free: 5,
+            total: 100,
+            wanted: None,
+        }),
     };
     let edges = ["p/1", "p/2", "p/3", "p/4"].map(|name| edge(name, false));
     let keys = KeyEncryptionFacts {
@@ -171,11 +176,6 @@ fn conditions_of_edges_keys_disk_store_and_channels() {
         }]),
         key_encryption: Some(keys),
         unlinked_audits: Some(BTreeMap::from([("linker".to_owned(), "off".to_owned())])),
-        disk: Some(DiskUse {
-            free: 5,
-            total: 100,
-            wanted: None,
-        }),
         store_failure: Some(Some("gone".to_owned())),
         failing_channels: Some(BTreeMap::from([
             ("long".to_owned(), failing(15)),
@@ -198,7 +198,7 @@ fn conditions_of_edges_keys_disk_store_and_channels() {
         "key_encryption_key_due/k1 warning: key k1 is due for rotation",
         "key_encryption_key_missing/k1 critical: 2 sealed records cannot be opened",
         "audit_chain_broken/linker critical: audit records are not linked: off",
-        "disk_nearly_full/data warning: the disk of the data directory is nearly full",
+        "disk_nearly_full/p/5 warning: edge p/5: the disk of its data directory is nearly full",
         "store_unavailable/store critical: the store is unavailable: gone",
         &format!(
             "alarm_channel_failing/long warning: channel long has failed since {}: 503",
@@ -250,7 +250,7 @@ fn a_failed_order_is_as_urgent_as_what_it_would_replace() {
 #[test]
 fn a_disk_alarm_ends_later_than_it_begins() {
     const GIB: u64 = 1 << 30;
-    let id = AlarmId::new(Code::DiskNearlyFull, "data");
+    let id = AlarmId::new(Code::DiskNearlyFull, "p/1");
     for (free, total, was, expected) in [
         (11, 100, None, None),
         (9, 100, None, Some(Severity::Warning)),
@@ -268,8 +268,18 @@ fn a_disk_alarm_ends_later_than_it_begins() {
             total: total * GIB,
             wanted: None,
         };
-        let snapshot = Snapshot {
+        let edge = EdgeReport {
+            name: "p/1".to_owned(),
+            at: NOW,
+            is_silent: false,
+            quarantined: Vec::new(),
+            unproven: Vec::new(),
+            quarantined_more: 0,
+            unproven_more: 0,
             disk: Some(disk),
+        };
+        let snapshot = Snapshot {
+            edges: Some(vec![edge]),
             ..Snapshot::default()
         };
         let mut before = Alarms::new();

@@ -1,6 +1,6 @@
 //! Reports of edges.
 
-use edgeseal_core::{DomainPattern, Timestamp};
+use edgeseal_core::{DomainPattern, Timestamp, alarm::DiskUse};
 use serde::{Deserialize, Serialize};
 
 /// The report of an edge.
@@ -36,6 +36,9 @@ pub struct EdgeRecord {
     /// Leaves that it read from real handshakes with its own listener, latest first. Not all of
     /// them: a report is limited in size, and bulk changes are sampled.
     pub proofs: Vec<Proof>,
+    /// The disk of its data directory, if it could be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskUse>,
 }
 
 impl EdgeRecord {
@@ -54,6 +57,7 @@ impl EdgeRecord {
             unproven: Vec::new(),
             unproven_total: 0,
             proofs: Vec::new(),
+            disk: None,
         }
     }
 }

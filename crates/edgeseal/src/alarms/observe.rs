@@ -1,16 +1,11 @@
 //! What is observed for an evaluation.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use edgeseal_api::key_encryption::{KeyEncryption, ResealState};
 use edgeseal_core::{
     DomainPattern, Timestamp,
-    alarm::{Alarm, AlarmId, Code, DiskUse, EdgeReport, KeyEncryptionFacts, Snapshot},
+    alarm::{Alarm, AlarmId, Code, EdgeReport, KeyEncryptionFacts, Snapshot},
     outside::Selection,
 };
 use edgeseal_store::{Catalog, Fault, audit_linker::Tampered, record::EdgeRecord, reseal};
@@ -31,10 +26,6 @@ pub(crate) struct Sources {
     pub(crate) store: Arc<RevocableStore>,
     pub(crate) key_encryption: Arc<dyn KeyEncryption>,
     pub(crate) audit: AuditLinking,
-    /// The data directory.
-    pub(crate) data: PathBuf,
-    /// Bytes that should be free on its disk, if the operator has set a number.
-    pub(crate) disk_free: Option<u64>,
     /// Age at which a key-encryption key should be rotated; 0: never.
     pub(crate) kek_max_age_days: u32,
     /// The domains that are looked at from outside; `None`: none.
@@ -71,7 +62,6 @@ impl Observed {
         now: Timestamp,
     ) -> Snapshot {
         let mut snapshot = Snapshot {
-            disk: disk_use(&sources.data, sources.disk_free),
             unlinked_audits: unlinked_audits(&sources.audit),
             ..Snapshot::default()
         };
@@ -152,6 +142,7 @@ fn edge_report(edge: &EdgeRecord, now: Timestamp) -> EdgeReport {
         unproven_more: edge
             .unproven_total
             .saturating_sub(edge.unproven.len() as u64),
+        disk: edge.disk,
     }
 }
 
@@ -196,13 +187,4 @@ fn unlinked_audits(audit: &AuditLinking) -> Option<BTreeMap<String, String>> {
             Some(all.collect())
         }
     }
-}
-
-fn disk_use(data: &Path, wanted: Option<u64>) -> Option<DiskUse> {
-    let disk = rustix::fs::statvfs(data).ok()?;
-    Some(DiskUse {
-        free: disk.f_bavail.saturating_mul(disk.f_frsize),
-        total: disk.f_blocks.saturating_mul(disk.f_frsize),
-        wanted,
-    })
 }

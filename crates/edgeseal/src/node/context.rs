@@ -128,6 +128,7 @@ pub(crate) fn edge_options(config: &Config) -> Options {
         &edge_directory(config),
     );
     options.http = Some(config.http);
+    options.disk_free = config.disk_free_bytes;
     options.client_hello_timeout = config.client_hello_timeout_ms.0;
     options.header_timeout = config.header_timeout_ms.0;
     options.drain_timeout = config.drain_timeout_ms.0;

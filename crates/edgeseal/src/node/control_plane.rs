@@ -103,8 +103,6 @@ impl ControlPlane {
             store: Arc::clone(revocable),
             key_encryption: Arc::clone(&rotator) as Arc<dyn KeyEncryption>,
             audit,
-            data: config.data.clone(),
-            disk_free: config.disk_free_bytes,
             kek_max_age_days: config.kek_max_age_days,
             outside: config.outside_selection(),
         };

@@ -52,13 +52,17 @@ async fn a_disk_that_fills() {
     let hook = Receiver::start(&[]).await;
     let most = format!("disk_free_bytes = {}", i64::MAX);
     let mut server = start_with(&most, &hook);
-    let raised = "raised disk_nearly_full data";
+    let raised = "raised disk_nearly_full production/local";
     assert_told(&hook, &[raised]).await;
     restart_with(&mut server, "disk_nearly_full", "critical").await;
     server.terminate();
     reconfigure(&server, &most, "disk_free_bytes = 1");
     server.launch();
-    assert_told(&hook, &[raised, "resolved disk_nearly_full data"]).await;
+    assert_told(
+        &hook,
+        &[raised, "resolved disk_nearly_full production/local"],
+    )
+    .await;
     server.stop();
 }
 
