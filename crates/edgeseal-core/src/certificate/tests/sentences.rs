@@ -4,7 +4,7 @@ use rcgen::{CustomExtension, KeyPair, SerialNumber};
 
 use super::pki::{CHAIN, RSA, concat, named, pem_encode};
 use crate::certificate::{
-    CertificateInfo, Digest, InvalidCertificate, InvalidChain, InvalidFormat, UnexpectedContent,
+    CertificateInfo, Digest, InvalidCertificate, InvalidChain, UnexpectedContent,
 };
 
 #[test]

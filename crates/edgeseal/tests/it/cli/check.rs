@@ -19,7 +19,7 @@ struct Files(tempfile::TempDir);
 impl Files {
     fn new() -> Self {
         let files = Self(tempfile::tempdir().unwrap());
-        files.put("roots.pem", &AUTHORITY.root.pem());
+        files.put("roots.pem", AUTHORITY.root.pem());
         files
     }
 
@@ -128,8 +128,8 @@ fn certificate_chain_and_key_are_found_in_any_files() {
     let pair = AUTHORITY.issue(&[NAME]);
     let whole = format!("{}{}", pair.key, pair.chain);
     files.put_pair("full", &pair);
-    files.put("leaf.pem", &leaf(&pair));
-    files.put("chain.pem", &AUTHORITY.intermediate.pem());
+    files.put("leaf.pem", leaf(&pair));
+    files.put("chain.pem", AUTHORITY.intermediate.pem());
     files.put("combined.pem", &whole);
     files.put("password", "secret\n");
     openssl(
@@ -275,8 +275,8 @@ fn what_the_server_would_refuse_has_its_code() {
     files.put_pair("other", &AUTHORITY.issue(&[NAME]));
     let expired = AUTHORITY.issue_with(&[NAME], |params| set_validity_days(params, -90, -1));
     files.put_pair("expired", &expired);
-    files.put("broken.pem", &pair.chain.replacen('M', "?", 1));
-    files.put("broken.key", &pair.key.replacen('M', "?", 1));
+    files.put("broken.pem", pair.chain.replacen('M', "?", 1));
+    files.put("broken.key", pair.key.replacen('M', "?", 1));
     files.put("stray.pem", &(leaf(&pair) + &leaf(&expired)));
     for (given, code, says) in [
         (
