@@ -294,7 +294,7 @@ impl OrderDriver {
         tracing::warn!(domain = %target.domain, issuer, reason, "an order waits for its issuer");
         let has_others = self.issuers.len() > 1;
         let change = |managed: &mut ManagedCertificate| {
-            managed.failure = Some(failure.clone());
+            managed.note_failed_order(failure.clone());
             let is_over = |order: &Order| failure.at.since_ms(order.created) >= ORDER_LIFE_MS;
             let may_go = |order: &Order| {
                 order.url.is_none() || (has_others && !order.finalizing) || is_over(order)

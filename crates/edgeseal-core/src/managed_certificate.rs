@@ -198,7 +198,7 @@ impl ManagedCertificate {
         }
     }
 
-    /// Notes an order that failed. The same failure as before is counted, another one begins an entry
+    /// Notes an order that failed, or that its issuer does not take now. The same failure as before is counted, another one begins an entry
     /// of the history; but reasons that take turns, or that name a time, begin no more than ten.
     pub fn note_failed_order(&mut self, failure: OrderFailure) {
         const ENTRIES_MAX: u8 = 10;

@@ -1,5 +1,6 @@
 //! Renewals: by age, by renewal information, and what a failed one leaves.
 
+use edgeseal_store::key::HISTORY;
 use edgeseal_testing::{
     acme_proxy::{AcmeProxy, NEW_ORDER, RenewalWindow},
     pebble::PebbleOptions,
@@ -81,6 +82,10 @@ async fn a_renewal_that_fails_leaves_what_is_served() {
         edgeseal_core::managed_certificate::OrderStatus::Success
     );
     assert_eq!(failed.issued, first.issued);
+    let noted = failed.failed.unwrap();
+    assert_eq!(Some(noted.last), failed.failure);
+    let history = fixture.keys(HISTORY).await;
+    assert!(history.len() > 1, "the order and the failure: {history:?}");
     let binding = fixture.domain().await.production.unwrap();
     assert_eq!(binding.certificate, first.issued.unwrap().certificate);
     assert!(binding.enabled);

@@ -8,9 +8,12 @@ use edgeseal_testing::{
 };
 use serde_json::Value;
 
-use crate::harness::{
-    ApiClient, CDN_VERSION, Origin, SET, Server, SplitMix, eventually, now, pem, server::binary,
-    tls, unlimited,
+use crate::{
+    cli,
+    harness::{
+        ApiClient, CDN_VERSION, EDGESEAL, Origin, SET, Server, SplitMix, eventually, now, pem,
+        server::binary, tls, unlimited,
+    },
 };
 
 /// A server with an issuer: a real authority behind a proxy.
@@ -118,6 +121,42 @@ async fn a_free_certificate_is_ordered_served_and_renewed() {
     })
     .await;
     assert_eq!(world.served(DOMAIN).await, api.bound_leaf(DOMAIN).await);
+    world.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_order_is_in_the_history() {
+    const DOMAIN: &str = "failing.acme.example";
+    let world = World::start(PebbleOptions::default(), "").await;
+    let api = world.server.root_client();
+    // The authority finds no address.
+    api.add(DOMAIN, &world.origin).await;
+    request(&api, DOMAIN).await;
+    let failed = eventually("the order fails", async || {
+        let info = api.info(DOMAIN).await;
+        (info["Status"] == "failed").then_some(info)
+    })
+    .await;
+    let reason = failed["OrderFailure"].as_str().unwrap();
+    let newest = async || {
+        let params = [("DomainName", DOMAIN)];
+        let mut reply = api.ok(EDGESEAL, "DescribeDomainHistory", &params).await;
+        reply["Entries"][0].take()
+    };
+    let entry = newest().await;
+    assert_eq!(entry["Action"], "OrderCertificate");
+    assert_eq!(entry["OrderFailure"], reason);
+    assert_eq!(entry["Issuer"], "pebble");
+    assert_eq!(entry["Times"], 1);
+    let printed = cli::printed(&world.server, &format!("cert history {DOMAIN}"));
+    assert!(printed.contains("failed: pebble: "), "{printed}");
+
+    world.pebble.dns.add_address(DOMAIN, [127, 0, 0, 1]).await;
+    request(&api, DOMAIN).await;
+    issued(&api, DOMAIN).await;
+    assert_eq!(newest().await["Action"], "IssueCertificate");
+    let printed = cli::printed(&world.server, &format!("cert history {DOMAIN}"));
+    assert!(printed.contains("failed: pebble: "), "{printed}");
     world.server.stop();
 }
 
