@@ -59,7 +59,7 @@ impl Observation {
     }
 }
 
-/// The domains that are looked at.
+/// The domains that are checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Only these; all if it is empty.
@@ -69,7 +69,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether a domain is looked at. A wildcard selects everything below its base.
+    /// Whether a domain is checked. A wildcard selects everything below its base.
     #[must_use]
     pub fn includes(&self, name: &DomainPattern) -> bool {
         let selects = |pattern: &DomainPattern| match pattern {
@@ -135,7 +135,7 @@ impl Verdict {
     }
 
     /// Whether visitors do not get what they should. That a certificate expires is known without a
-    /// look from outside.
+    /// check from outside.
     #[must_use]
     pub const fn is_wrong(self) -> bool {
         !matches!(self, Self::Ok | Self::Expiring)

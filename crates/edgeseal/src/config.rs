@@ -291,7 +291,7 @@ impl Config {
         table.settings(self.dns, variables.collect()).map(Some)
     }
 
-    /// The domains that are looked at from outside; `None`: none.
+    /// The domains that are checked from outside; `None`: none.
     pub(crate) fn outside_selection(&self) -> Option<Selection> {
         let names = |given: &[Text<DomainPattern>]| given.iter().map(|it| it.0.clone()).collect();
         self.outside_check.0.then(|| Selection {

@@ -1,9 +1,9 @@
-//! Looks at domains from outside: resolves each name as visitors do, and makes a handshake with
+//! Checks domains from outside: resolves each name as visitors do, and makes a handshake with
 //! what it finds. What visitors find is recorded per domain, and told by the API.
 //!
-//! The domains are in 256 parts, of which one is looked at after the other, so that the work is
+//! The domains are in 256 parts, of which one is checked after the other, so that the work is
 //! spread over the interval. What cannot wait for its turn is on the [agenda](agenda). Of several
-//! processes on one store, each skips what another one has looked at.
+//! processes on one store, each skips what another one has checked.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -32,7 +32,7 @@ pub(crate) use findings::{finding, findings};
 use observer::Observer;
 pub(crate) use observer::OutsideError;
 
-/// Domains that are looked at at the same time. One whose servers do not answer takes 10 s, so a
+/// Domains that are checked at the same time. One whose servers do not answer takes 10 s, so a
 /// million domains of which 2 % do so take (0.2 s + 0.02 × 10 s) × 1,000,000 / 64, or 1.7 hours.
 const CONCURRENT: usize = 64;
 /// Domains read, and observations written, at once.
@@ -40,11 +40,11 @@ const BATCH: usize = 200;
 const PARTS: u32 = 256;
 /// A shorter interval would keep the store busy.
 const INTERVAL_MIN: Duration = Duration::from_millis(500);
-/// How long edges have to receive a changed certificate before it is looked for.
+/// How long edges have to receive a changed certificate before it is checked.
 const AFTER_CHANGE: Duration = Duration::from_secs(30);
-/// When it is looked again whether something is wrong: a packet may have been lost.
+/// When something wrong is checked again: a packet may have been lost.
 const CONFIRM_AFTER: Duration = Duration::from_secs(60);
-/// How much sooner than the others a domain is looked at again where something was wrong.
+/// How much sooner than the others a domain is checked again where something was wrong.
 const SOONER_IF_WRONG: u32 = 6;
 /// How long an observation is told without another one, at least.
 const CURRENT_MIN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -56,8 +56,8 @@ pub(crate) struct OutsideCheck {
     interval: Duration,
 }
 
-/// What a look at a domain showed.
-struct Look {
+/// What the check of a domain found.
+struct Check {
     domain: DomainPattern,
     before: Option<Observation>,
     found: Observation,
@@ -83,7 +83,7 @@ impl OutsideCheck {
         }))
     }
 
-    /// Looks at all domains again and again, until `stop` completes.
+    /// Checks all domains again and again, until `stop` completes.
     pub(crate) async fn run(self, catalog: Catalog, stop: impl Future<Output = ()> + Send) {
         let pause = self.interval / PARTS;
         let mut agenda = Agenda::default();
@@ -98,7 +98,7 @@ impl OutsideCheck {
             let is_turn = Instant::now() >= next;
             let done = tokio::select! {
                 () = &mut stop => return,
-                done = self.look_at(&catalog, &mut agenda, is_turn.then_some(part)) => done,
+                done = self.check(&catalog, &mut agenda, is_turn.then_some(part)) => done,
             };
             if let Err(fault) = done {
                 tracing::warn!(
@@ -117,9 +117,9 @@ impl OutsideCheck {
         AFTER_CHANGE.min(self.interval)
     }
 
-    /// Looks at what is due on the agenda, and at a part of all domains. A domain that takes long
+    /// Checks what is due on the agenda, and a part of all domains. A domain that takes long
     /// holds up no other one.
-    async fn look_at(
+    async fn check(
         &self,
         catalog: &Catalog,
         agenda: &mut Agenda,
@@ -128,7 +128,7 @@ impl OutsideCheck {
         let prefix = part.map(key::domains_part).unwrap_or_default();
         let mut pages = part.map(|_| Pages::new(&**catalog.store(), &prefix, BATCH));
         let mut queue = VecDeque::new();
-        let mut looks = FuturesUnordered::new();
+        let mut checks = FuturesUnordered::new();
         let mut found = BTreeMap::new();
         loop {
             if queue.is_empty() {
@@ -149,13 +149,13 @@ impl OutsideCheck {
                     None => pages = None,
                 }
             }
-            while looks.len() < CONCURRENT
+            while checks.len() < CONCURRENT
                 && let Some(domain) = queue.pop_front()
             {
-                looks.push(self.look_at_one(catalog, domain));
+                checks.push(self.check_one(catalog, domain));
             }
-            match looks.next().await {
-                Some(look) => found.extend(look?.and_then(|look| self.judge(look, agenda))),
+            match checks.next().await {
+                Some(check) => found.extend(check?.and_then(|check| self.judge(check, agenda))),
                 None if pages.is_none() && queue.is_empty() => break,
                 None => {}
             }
@@ -168,7 +168,7 @@ impl OutsideCheck {
     }
 
     /// `None` if it is not due, or nothing can be said about it.
-    async fn look_at_one(&self, catalog: &Catalog, domain: Domain) -> Result<Option<Look>, Fault> {
+    async fn check_one(&self, catalog: &Catalog, domain: Domain) -> Result<Option<Check>, Fault> {
         let now = clock::now();
         let Some(changed) = last_change(&domain).filter(|_| self.selection.includes(&domain.name))
         else {
@@ -187,21 +187,21 @@ impl OutsideCheck {
         count(verdict.as_str());
         let current_until = now.plus_ms(ms(CURRENT_MIN.max(self.interval * 3)));
         let found = Observation::new(domain.id, now, current_until, verdict, &text);
-        Ok(Some(Look {
+        Ok(Some(Check {
             domain: domain.name,
             before,
             found,
         }))
     }
 
-    /// What is recorded of a look. What is wrong for the first time is looked at again before: a
+    /// What is recorded of a check. What is wrong for the first time is checked again before: a
     /// single lost packet should not alarm anybody.
-    fn judge(&self, look: Look, agenda: &mut Agenda) -> Option<(DomainPattern, Observation)> {
-        let Look {
+    fn judge(&self, check: Check, agenda: &mut Agenda) -> Option<(DomainPattern, Observation)> {
+        let Check {
             domain,
             before,
             found,
-        } = look;
+        } = check;
         if !found.verdict.is_wrong() {
             agenda.trust(&domain);
         } else {

@@ -17,7 +17,7 @@ use crate::{Fault, Key, Write, record, write_all};
 const KEEP_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 impl Catalog {
-    /// What visitors of a domain have found last, however long ago; `None` if nobody has looked.
+    /// What visitors of a domain have found last, however long ago; `None` if it was never checked.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.

@@ -28,7 +28,7 @@ pub(crate) struct Sources {
     pub(crate) audit: AuditLinking,
     /// Age at which a key-encryption key should be rotated; 0: never.
     pub(crate) kek_max_age_days: u32,
-    /// The domains that are looked at from outside; `None`: none.
+    /// The domains that are checked from outside; `None`: none.
     pub(crate) outside: Option<Selection>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Observed {
 
 impl Observed {
     /// Observes everything. A failure of the store is an observation as well. `alarms` are those so
-    /// far: what has one is looked at in any case.
+    /// far: what has one is checked in any case.
     pub(super) async fn observe(
         &mut self,
         sources: &Sources,

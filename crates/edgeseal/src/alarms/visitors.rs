@@ -30,8 +30,8 @@ pub(super) struct VisitorsOfDomains {
 
 impl VisitorsOfDomains {
     /// Reads all observations if the last pass is long enough ago, else those that were wrong. What
-    /// was wrong stays so, however long ago, until somebody has looked again: while this process
-    /// was stopped, nothing was mended. `selection`: the domains that are looked at; `None`: none.
+    /// was wrong stays so, however long ago, until the next check: while this process
+    /// was stopped, nothing was mended. `selection`: the domains that are checked; `None`: none.
     /// What has an alarm is kept in any case.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl VisitorsOfDomains {
         selection: Option<&Selection>,
     ) -> Result<(), Fault> {
         let Some(selection) = selection else {
-            // Nobody looks any more.
+            // Nothing is checked any more.
             self.misled.clear();
             self.left_out = 0;
             return Ok(());

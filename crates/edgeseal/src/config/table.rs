@@ -192,12 +192,12 @@ settings! {
         kek_max_age_days: u32 = 400, "Age at which a key-encryption key raises an alarm until it is [rotated](../operate/keys.md); 0: never", unit: Some("days");
     }
     "Outside check" {
-        outside_check: Text<bool> = Text(false), "Whether to look regularly at [what visitors find](../operate/outside.md): where names lead, and which certificate is there";
-        outside_check_only: Vec<Text<DomainPattern>> = Vec::new(), "Look at these domains only; `.a.example` is everything below `a.example`";
-        outside_check_except: Vec<Text<DomainPattern>> = Vec::new(), "Do not look at these domains";
+        outside_check: Text<bool> = Text(false), "Whether to check regularly [what visitors find](../operate/outside.md): where names lead, and which certificate is there";
+        outside_check_only: Vec<Text<DomainPattern>> = Vec::new(), "Check these domains only; `.a.example` is everything below `a.example`";
+        outside_check_except: Vec<Text<DomainPattern>> = Vec::new(), "Do not check these domains";
         outside_check_addresses: Vec<Text<IpNet>> = Vec::new(), "Addresses at which visitors reach the edges";
         outside_check_port: u16 = 443, "Port at which they do";
-        outside_check_interval_ms: Millis = millis(3_600_000), "Time in which all domains are looked at once";
+        outside_check_interval_ms: Millis = millis(3_600_000), "Time in which each domain is checked once";
     }
     "Logs and audit" {
         log_format: Text<LogFormat> = Text(LogFormat::Auto), "Format of the log; `auto`: text on a terminal, else JSON", flag: Some("--log-format FORMAT");

@@ -178,7 +178,7 @@ async fn check_reports(config: &Config, report: &mut Report) -> Result<(), Docto
     };
     let catalog = Catalog::new(view, keyring);
     let now = clock::now();
-    // What is old says nothing: perhaps nobody looks any more.
+    // What is old says nothing: perhaps nothing is checked any more.
     let (found, _) = findings(&catalog, &Selection::default(), REPORTED_MAX).await?;
     let found = found.into_iter().filter(|(_, it)| it.is_current(now));
     for (domain, found) in found {

@@ -55,7 +55,7 @@ pub(crate) enum StartError {
     /// A channel for alarms cannot be set up.
     #[error(transparent)]
     Alarms(#[from] ChannelError),
-    /// Domains cannot be looked at from outside.
+    /// Domains cannot be checked from outside.
     #[error(transparent)]
     Outside(#[from] OutsideError),
     /// The edge cannot start.

@@ -1,4 +1,4 @@
-//! Domains that are looked at before their turn: those whose certificate has changed, as soon as
+//! Domains that are checked before their turn: those whose certificate has changed, as soon as
 //! the edges have had time to receive it, and those where something is wrong.
 
 use std::{
@@ -13,13 +13,13 @@ use tokio::time::{Instant, sleep_until};
 use super::{BATCH, last_change, ms};
 use crate::clock;
 
-/// Most domains on the agenda, and most suspects; others are looked at in their turn.
+/// Most domains on the agenda, and most suspects; others are checked in their turn.
 const ENTRIES_MAX: usize = 10_000;
 
 /// See the [module](self).
 #[derive(Default)]
 pub(super) struct Agenda {
-    /// Up to which changes are known; `None` before the first look at the store.
+    /// Up to which changes are known; `None` before the store was read.
     seen: Option<Revision>,
     entries: BTreeSet<(Instant, DomainPattern)>,
     /// When each of them is due.
@@ -53,7 +53,7 @@ impl Agenda {
         let store = catalog.store();
         let seen = match self.seen {
             Some(seen) => seen,
-            // What was changed before is looked at in its turn.
+            // What was changed before is checked in its turn.
             None => store.list(key::DOMAINS, None, 1).await?.revision,
         };
         self.seen = Some(seen);
@@ -108,7 +108,7 @@ impl Agenda {
     }
 
     /// Notes that something was wrong. Returns whether that was the first time, and it will be
-    /// looked at again `after` this time.
+    /// checked again `after` this time.
     pub(super) fn suspect(&mut self, domain: &DomainPattern, after: Duration) -> bool {
         if self.suspects.remove(domain) || self.suspects.len() >= ENTRIES_MAX {
             return false;
@@ -154,7 +154,7 @@ mod tests {
         assert!(agenda.suspect(&bad, Duration::ZERO));
         assert_eq!(agenda.due(Instant::now()), [name("bad.example")]);
         assert!(!agenda.suspect(&bad, Duration::ZERO));
-        // One good look in between: it begins anew.
+        // One good check in between: it begins anew.
         assert!(agenda.suspect(&bad, Duration::ZERO));
         agenda.trust(&bad);
         assert!(agenda.suspect(&bad, Duration::ZERO));

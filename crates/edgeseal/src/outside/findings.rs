@@ -46,7 +46,7 @@ pub(crate) async fn findings(
     Ok((found, others))
 }
 
-/// What visitors of a domain find, if that is wrong, and the domain is still served and looked at.
+/// What visitors of a domain find, if that is wrong, and the domain is still served and checked.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.

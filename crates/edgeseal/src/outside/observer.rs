@@ -38,7 +38,7 @@ pub(super) struct Observer {
     port: u16,
 }
 
-/// Why nothing can be looked at.
+/// Why nothing can be checked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutsideError {
     /// There is no DNS server.
@@ -60,7 +60,7 @@ pub(super) fn public_roots() -> RootCertStore {
     roots
 }
 
-/// The host that is looked at: for a wildcard the one that its CNAME begins with.
+/// The host that is checked: for a wildcard the one that its CNAME begins with.
 pub(super) fn host(name: &DomainPattern) -> String {
     match name {
         DomainPattern::Exact(name) => name.to_string(),
@@ -99,7 +99,7 @@ impl Observer {
         let resolved = match self.resolver.resolve(&host).await {
             Ok(resolved) => resolved,
             Err(error) => {
-                tracing::debug!(%error, "a domain cannot be looked at");
+                tracing::debug!(%error, "a domain cannot be checked");
                 return None;
             }
         };
@@ -111,15 +111,15 @@ impl Observer {
         // Others' servers are not contacted without need.
         let leads_here = |it: &&IpAddr| resolved.leads_to_edges(**it, &expected) != Some(false);
         let addresses = resolved.addresses.iter().filter(leads_here);
-        let looks = addresses.take(ADDRESSES_MAX);
-        let looks = looks.map(|&address| self.look_at(&host, address));
-        let shown = join_all(looks).await;
+        let checks = addresses.take(ADDRESSES_MAX);
+        let checks = checks.map(|&address| self.check(&host, address));
+        let shown = join_all(checks).await;
         judge(&host, &resolved, &shown, &expected, clock::now())
     }
 
     /// Makes a handshake, but not with an address of this network, which an account could choose,
     /// unless the operator says that visitors reach edges there.
-    async fn look_at(&self, host: &str, address: IpAddr) -> (IpAddr, Shown) {
+    async fn check(&self, host: &str, address: IpAddr) -> (IpAddr, Shown) {
         let server = SocketAddr::new(address, self.port);
         let canonical = address.to_canonical();
         let is_known = self.addresses.iter().any(|net| net.contains(&canonical));

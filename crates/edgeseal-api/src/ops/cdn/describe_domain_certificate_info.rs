@@ -82,10 +82,10 @@ pub(in crate::ops) struct BoundCertificate {
     /// An addition of Edgeseal: `ok`, `mismatch`, `expired` or `expire_soon`, as in
     /// `DescribeCdnHttpsDomainList`.
     pub(in crate::ops) cert_status: &'static str,
-    /// From what visitors found last; `ok` if nobody has looked.
+    /// From what visitors found last; `ok` if it was never checked.
     pub(in crate::ops) domain_cname_status: &'static str,
     /// An addition of Edgeseal: what visitors found last, in a word and in a sentence, and when;
-    /// absent if nobody has looked.
+    /// absent if it was never checked.
     #[serde(flatten)]
     pub(in crate::ops) outside: Option<OutsideView>,
     /// An addition of Edgeseal: `true` for the companion; otherwise absent.
