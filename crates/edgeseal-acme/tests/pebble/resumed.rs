@@ -226,6 +226,33 @@ async fn an_order_that_was_given_up_meanwhile_binds_nothing() {
     assert_eq!(proxy.requests(FINALIZE).len(), 1, "the first is not signed");
 }
 
+#[tokio::test]
+async fn a_challenge_whose_method_is_no_longer_configured_is_left() {
+    let fixture = Fixture::start(PebbleOptions::default()).await;
+    let left = Challenge {
+        method: ChallengeMethod::Dns01,
+        name: domain_name().to_string(),
+        wildcard: false,
+        token: "of-an-earlier-order".to_owned(),
+        key_authorization: "of-an-earlier-order.thumbprint".to_owned(),
+        dns_value: "value".to_owned(),
+    };
+    let (name, environment) = (&fixture.name, Environment::Production);
+    let put = vec![left.clone()];
+    let noted = fixture
+        .catalog
+        .put_provisioned_challenges(name, environment, put);
+    noted.await.unwrap();
+    let running = fixture.run(vec![fixture.issuer()]).await;
+    fixture.success().await;
+    eventually("its own challenges are cleaned up", async || {
+        let noted = fixture.catalog.provisioned_challenges(name, environment);
+        (noted.await.unwrap() == [left.clone()]).then_some(())
+    })
+    .await;
+    running.stop().await;
+}
+
 /// An order that the authority was told to validate so long ago, and has not validated.
 async fn proved(fixture: &Fixture, proxy: &AcmeProxy, ago_ms: i64) {
     let solver = Meddling {
