@@ -206,13 +206,8 @@ impl DnsSolver {
             if let Some(earlier) = earlier.await? {
                 // A process that crashed may have published it, perhaps where the CNAME record led
                 // then; what the command wrote is that of one run.
-                let run = Hook {
-                    challenge,
-                    target: &earlier.target,
-                    all_names: &names,
-                    remaining: challenges.len() - index - 1,
-                };
-                self.remove(&run, &earlier.output).await?;
+                let hook = Hook::of(challenges, &names, index, &earlier.target);
+                self.remove(&hook, &earlier.output).await?;
             }
             let mut note = DnsChallengeRecord {
                 name: challenge.name.to_owned(),
@@ -223,14 +218,9 @@ impl DnsSolver {
             };
             self.catalog.put_dns_challenge(&note).await?;
             match &self.publisher {
-                DnsPublisher::Command(hook) => {
-                    let run = Hook {
-                        challenge,
-                        target: &note.target,
-                        all_names: &names,
-                        remaining: challenges.len() - index - 1,
-                    };
-                    note.output = hook.present(&run).await?;
+                DnsPublisher::Command(command) => {
+                    let hook = Hook::of(challenges, &names, index, &note.target);
+                    note.output = command.present(&hook).await?;
                     if !note.output.is_empty() {
                         self.catalog.put_dns_challenge(&note).await?;
                     }
@@ -259,13 +249,8 @@ impl DnsSolver {
             let Some(mut note) = self.catalog.dns_challenge(name, value).await? else {
                 continue;
             };
-            let run = Hook {
-                challenge,
-                target: &note.target,
-                all_names: &names,
-                remaining: challenges.len() - index - 1,
-            };
-            match self.remove(&run, &note.output).await {
+            let hook = Hook::of(challenges, &names, index, &note.target);
+            match self.remove(&hook, &note.output).await {
                 Ok(()) => self.catalog.delete_dns_challenge(name, value).await?,
                 Err(error) if note.failed_clean_ups + 1 >= CLEAN_UPS_MAX => {
                     let (record, error) = (&note.target, error.to_string());
@@ -282,12 +267,12 @@ impl DnsSolver {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn remove(&self, run: &Hook<'_>, output: &str) -> Result<(), DnsChallengeError> {
+    async fn remove(&self, hook: &Hook<'_>, output: &str) -> Result<(), DnsChallengeError> {
         match &self.publisher {
-            DnsPublisher::Command(hook) => hook.clean_up(run, output).await,
+            DnsPublisher::Command(command) => command.clean_up(hook, output).await,
             DnsPublisher::Update(update) => {
-                let target: Name = absolute(run.target)?;
-                let value = run.challenge.value;
+                let target: Name = absolute(hook.target)?;
+                let value = hook.challenge.value;
                 update.delete(&target, value, (self.clock)()).await
             }
         }

@@ -71,6 +71,23 @@ pub(super) struct Hook<'a> {
     pub(super) remaining: usize,
 }
 
+impl<'a> Hook<'a> {
+    /// The call for one of the challenges of an order, whose names are `all_names`.
+    pub(super) const fn of(
+        challenges: &'a [TxtChallenge<'a>],
+        all_names: &'a [&'a str],
+        index: usize,
+        target: &'a str,
+    ) -> Self {
+        Self {
+            challenge: &challenges[index],
+            target,
+            all_names,
+            remaining: challenges.len() - index - 1,
+        }
+    }
+}
+
 impl CommandHook {
     /// `command` is a program or, for certbot, a line for the shell. `cleanup_command` is certbot's
     /// second hook; without it the records stay. After `timeout` the command is killed with its
