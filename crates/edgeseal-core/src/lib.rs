@@ -28,6 +28,7 @@ pub mod policy;
 pub mod private_origins;
 pub mod quota;
 pub mod rate;
+pub mod revocation;
 pub mod secret;
 pub mod ticket;
 pub mod timestamp;
