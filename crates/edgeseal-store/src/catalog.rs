@@ -26,6 +26,7 @@ mod origin_permissions;
 mod original_pem;
 mod outside;
 mod queues;
+mod revocations;
 mod signing_requests;
 mod summaries;
 mod superseded;

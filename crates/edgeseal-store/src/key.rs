@@ -29,7 +29,7 @@ pub use certificates::{
     account_certificates, certificate_uses, issuer_uses, material_uses, regional_certificates,
     signing_requests,
 };
-pub use issuers::issuer_usage;
+pub use issuers::{issuer_usage, revocations_of};
 pub use outside::domains_part;
 
 /// A key of the store.
@@ -67,6 +67,8 @@ pub const ISSUER_HEALTH: &str = "issuerhealth/";
 pub const ISSUER_USAGE: &str = "issuerusage/";
 /// The replacement of many certificates.
 pub const REISSUE: &str = "reissue/";
+/// The revocations of all certificates.
+pub const REVOCATIONS: &str = "revocation/";
 /// The private keys of all orders in progress.
 pub const ORDER_KEYS: &str = "orderkey/";
 /// The history of all domains.

@@ -1,10 +1,12 @@
 //! Keys of issuers, and of what their orders leave to be cleaned up.
 
-use edgeseal_core::{DomainPattern, acme::Counter, domain::Environment};
+use edgeseal_core::{
+    DomainPattern, acme::Counter, certificate::CertificateId, domain::Environment,
+};
 
 use super::{
     ISSUER_ACCOUNTS, ISSUER_HEALTH, ISSUER_USAGE, Key, MANAGED_CERTIFICATES,
-    PROVISIONED_CHALLENGES, REISSUE, shard,
+    PROVISIONED_CHALLENGES, REISSUE, REVOCATIONS, shard,
 };
 
 impl Key {
@@ -33,6 +35,12 @@ impl Key {
         Self(format!("{REISSUE}last").into())
     }
 
+    /// The revocation of a certificate that was ordered for a domain.
+    #[must_use]
+    pub fn revocation(name: &DomainPattern, certificate: CertificateId) -> Self {
+        Self(format!("{}{certificate}", revocations_of(name)).into())
+    }
+
     /// The challenges that were provisioned for an order.
     #[must_use]
     pub fn provisioned_challenges(name: &DomainPattern, environment: Environment) -> Self {
@@ -57,6 +65,13 @@ impl Key {
             .find(|it| it.as_str() == environment)
             .map(|environment| (domain, environment))
     }
+}
+
+/// Prefix of [`Key::revocation`] of the certificates that were ordered for a domain.
+#[must_use]
+pub fn revocations_of(name: &DomainPattern) -> String {
+    let name = name.to_string();
+    format!("{REVOCATIONS}{}/{name}/", shard(name.as_bytes()))
 }
 
 /// Prefix of [`Key::issuer_usage`].
