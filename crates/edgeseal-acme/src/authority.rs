@@ -9,10 +9,10 @@ use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use edgeseal_core::{DomainPattern, Timestamp};
+use edgeseal_core::{DomainPattern, Timestamp, revocation::RevocationReason};
 use instant_acme::{
     Account, AuthorizationStatus, Authorizations, CertificateIdentifier, ChallengeType, Error,
-    Identifier, NewOrder, OrderStatus, Problem, RetryPolicy,
+    Identifier, NewOrder, OrderStatus, Problem, RetryPolicy, RevocationRequest,
 };
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
@@ -178,6 +178,29 @@ impl Authority {
             order,
             thumbprint: self.account.key_thumbprint().to_owned(),
         })
+    }
+
+    /// Revokes a certificate that this account ordered (RFC 8555 §7.6). One that is revoked
+    /// already, perhaps before a crash, is no error.
+    pub(crate) async fn revoke(
+        &self,
+        leaf: &[u8],
+        reason: RevocationReason,
+    ) -> Result<(), OrderError> {
+        use instant_acme::RevocationReason as Reason;
+        let request = RevocationRequest {
+            certificate: &CertificateDer::from(leaf),
+            reason: Some(match reason {
+                RevocationReason::Unspecified => Reason::Unspecified,
+                RevocationReason::KeyCompromise => Reason::KeyCompromise,
+                RevocationReason::Superseded => Reason::Superseded,
+                RevocationReason::CessationOfOperation => Reason::CessationOfOperation,
+            }),
+        };
+        match with_good_nonce!(self.account.revoke(&request)) {
+            Err(error) if error.is_kind("alreadyRevoked") => Ok(()),
+            done => done,
+        }
     }
 
     /// When to renew a certificate; `None` if the authority does not say.

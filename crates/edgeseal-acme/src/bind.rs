@@ -1,7 +1,7 @@
 //! Binds what an issuer signed: certificate, binding, history and state in one transaction.
 
 use edgeseal_core::{
-    Timestamp,
+    AccountId, DomainPattern, Timestamp,
     acme::RetryState,
     certificate::{self, Certificate, KeyAlgorithm},
     domain::{Binding, Companion, Domain},
@@ -66,7 +66,7 @@ pub(crate) async fn bind(
         target: &target,
         orders: &managed.orders,
         certificates,
-        audit: audit_context(managed, "IssueCertificate", now),
+        audit: audit_context((&managed.account, &managed.domain), "IssueCertificate", now),
         settings,
     };
     let bound = catalog
@@ -84,17 +84,17 @@ pub(crate) async fn bind(
 
 /// On whose behalf the order driver changes a domain: its owner's.
 pub(crate) fn audit_context(
-    managed: &ManagedCertificate,
+    (account, domain): (&AccountId, &DomainPattern),
     action: &str,
     now: Timestamp,
 ) -> AuditContext {
     AuditContext {
-        account: managed.account.clone(),
+        account: account.clone(),
         principal: "edgeseal:orders".to_owned(),
         access_key: String::new(),
         source: String::new(),
         action: action.to_owned(),
-        resource: managed.domain.to_string(),
+        resource: domain.to_string(),
         request_id: uuid::Uuid::new_v4().to_string().to_uppercase(),
         nonce: None,
         now,

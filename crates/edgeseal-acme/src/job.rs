@@ -339,7 +339,8 @@ impl OrderDriver {
         };
         match self.update(target, &[], change).await {
             Ok(managed) if managed.backoff.failures == 1 && !is_locked => {
-                let audit = audit_context(&managed, "OrderCertificate", now);
+                let of = (&managed.account, &managed.domain);
+                let audit = audit_context(of, "OrderCertificate", now);
                 self.catalog
                     .record_refusal(&audit, "OrderFailed", &[reason])
                     .await?;

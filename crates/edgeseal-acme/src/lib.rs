@@ -32,6 +32,7 @@ mod job;
 mod order;
 mod plan;
 pub mod preflight;
+mod revoke;
 mod task;
 
 pub use bind::CertificateSettings;

@@ -315,7 +315,8 @@ impl OrderDriver {
         Ok(done)
     }
 
-    /// The key of a new order: a new one, unless the issuer is configured to keep it.
+    /// The key of a new order: a new one, unless the issuer is configured to keep it and nobody else may
+    /// have it.
     async fn key(
         &self,
         managed: &ManagedCertificate,
@@ -323,6 +324,7 @@ impl OrderDriver {
         key_type: KeyType,
     ) -> Result<Secret, OrderError> {
         if issuer.config.keep_key
+            && !self.is_key_compromised(managed).await?
             && let Some(key) = self.catalog.issued_key(managed, key_type).await?
         {
             return Ok(key);

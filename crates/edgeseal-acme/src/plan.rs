@@ -18,7 +18,7 @@ pub(crate) struct Plan {
 }
 
 /// The next work for a managed certificate, of which each order is `orders` at an issuer; `reissue`
-/// is a replacement of many that runs.
+/// is a replacement of many that runs and concerns it.
 pub(crate) fn plan(
     managed: &ManagedCertificate,
     orders: u32,
@@ -47,7 +47,7 @@ pub(crate) fn plan(
         replaces: issued.renewal_id.is_some() && issued.renewal_info.is_some(),
     });
     let (validity, backoff) = (issued.validity(), managed.backoff);
-    let task = match reissue.filter(|it| it.stopped_at.is_none() && it.concerns(issued)) {
+    let task = match reissue {
         Some(reissue) => {
             let not_from = reissue.not_from.as_deref().and_then(position);
             let (since, deadline) = (reissue.requested_at, reissue.deadline);

@@ -2,6 +2,7 @@
 //! what the scheduler says is due.
 
 mod reissue;
+mod revocations;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -12,8 +13,10 @@ use std::{
 use edgeseal_core::{
     DomainPattern, Timestamp,
     acme::{IssuerLimits, Scheduler, Seed, Start, reissue::Reissue},
+    certificate::CertificateId,
     domain::Environment,
     managed_certificate::ManagedCertificate,
+    revocation::Revocation,
 };
 use edgeseal_store::{
     Catalog, Fault, Key,
@@ -35,6 +38,7 @@ use crate::{
     order::{OrderDriver, Target},
     plan::Plan,
     preflight::{Preflight, PreflightSettings},
+    revoke,
 };
 
 pub use reissue::{OrderHandle, Outlook};
@@ -79,6 +83,8 @@ pub struct OrderTask {
     jobs: JoinSet<Outcome>,
     /// The domain of each job: a job that panics cannot say it.
     domain_of: HashMap<task::Id, Arc<DomainPattern>>,
+    /// By domain, what was asked to be revoked of it.
+    revocations: HashMap<Arc<DomainPattern>, BTreeMap<CertificateId, Revocation>>,
     /// The replacement of many certificates that was asked for last.
     reissue: Option<Reissue>,
     questions: (mpsc::Sender<Question>, mpsc::Receiver<Question>),
@@ -123,6 +129,7 @@ impl OrderTask {
             looks: BTreeSet::new(),
             look_at: HashMap::new(),
             running: HashSet::new(),
+            revocations: HashMap::new(),
             reissue: None,
             questions: mpsc::channel(QUESTIONS_MAX),
             jobs: JoinSet::new(),
@@ -136,15 +143,18 @@ impl OrderTask {
             key::MANAGED_CERTIFICATES,
             key::PROVISIONED_CHALLENGES,
             key::REISSUE,
+            key::REVOCATIONS,
         ];
         let mut feed = Feed::start(Arc::clone(self.driver.catalog.store()), prefixes);
         let mut stop = std::pin::pin!(stop);
+        let mut revoking = std::pin::pin!(revoke::run(Arc::clone(&self.driver)));
         loop {
             let now = self.driver.now();
             self.start_due(now);
             let sleep = tokio::time::sleep(self.sleep_for(now));
             tokio::select! {
                 () = &mut stop => break,
+                () = &mut revoking => {}
                 event = feed.next() => self.apply(event),
                 Some(ended) = self.jobs.join_next_with_id() => self.ended(ended).await,
                 Some(question) = self.questions.1.recv() => self.answer(question),
@@ -391,6 +401,7 @@ impl OrderTask {
                     self.scheduler.remove(domain);
                 }
                 self.reissue = None;
+                self.revocations.clear();
                 self.looks.clear();
                 self.look_at.clear();
             }
@@ -413,6 +424,9 @@ impl OrderTask {
     fn apply_change(&mut self, key: &Key, value: Option<&[u8]>) {
         if *key == Key::reissue() {
             return self.apply_reissue(value);
+        }
+        if key.as_str().starts_with(key::REVOCATIONS) {
+            return self.apply_revocation(key, value);
         }
         let Some((domain, environment)) = key.managed_domain() else {
             return;

@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::{dns::DnsServer, pki::AUTHORITY, wait::eventually};
+use crate::{dns::DnsServer, http::HttpConnection, pki::AUTHORITY, tls, wait::eventually};
 
 /// The authority; stops when dropped. Its DNS resolves what the test adds to `dns`.
 pub struct Pebble {
     /// Where it listens; the directory is `/dir`.
     pub address: SocketAddr,
+    /// Where its management interface listens.
+    pub management: SocketAddr,
     pub dns: DnsServer,
     process: Child,
     files: TempDir,
@@ -81,6 +83,7 @@ impl Pebble {
         let process = launch(&files, &config, &options, dns.address);
         let mut pebble = Self {
             address,
+            management,
             dns,
             process,
             files,
@@ -94,6 +97,19 @@ impl Pebble {
     /// URL of the directory.
     pub fn directory(&self) -> String {
         format!("https://{}/dir", self.address)
+    }
+
+    /// What it says about the certificate with this serial number in hex: `Status` is `Valid` or
+    /// `Revoked`, and `Reason` the number of RFC 5280 §5.3.1.
+    pub async fn certificate_status(&self, serial: &str) -> Value {
+        let stream = tls::connect(self.management, "localhost", &[])
+            .await
+            .unwrap();
+        let mut connection = HttpConnection::h1_over(stream).await;
+        let path = format!("/cert-status-by-serial/{serial}");
+        let (status, body) = connection.get("localhost", &path).await;
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
     }
 
     /// Ends the process: the authority is down.

@@ -96,6 +96,12 @@ impl OrderTask {
 
     /// The next work for a managed certificate, if `reissue` was asked for.
     pub(super) fn plan_of(&self, managed: &ManagedCertificate, reissue: Option<&Reissue>) -> Plan {
+        let concerns = |it: &&Reissue| {
+            let issued = managed.issued.as_ref();
+            it.stopped_at.is_none() && issued.is_some_and(|issued| it.concerns(issued))
+        };
+        let revoked = self.replacement_of_revoked(managed);
+        let reissue = reissue.filter(concerns).or(revoked.as_ref());
         plan(managed, self.orders(), &self.driver.issuers, reissue)
     }
 

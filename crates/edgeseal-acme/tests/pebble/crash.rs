@@ -16,8 +16,8 @@ use edgeseal_testing::{
 use crate::harness::{Fixture, issuer, run_on};
 
 /// The store of a process that ends before its n-th operation for orders.
-struct Ends {
-    left: AtomicUsize,
+pub(crate) struct Ends {
+    pub(crate) left: AtomicUsize,
 }
 
 impl Observe for Ends {

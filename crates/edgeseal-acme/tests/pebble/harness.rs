@@ -124,10 +124,16 @@ impl Fixture {
 
     /// The report of an edge that has applied everything.
     async fn report(&self) {
+        self.report_of("test", u64::MAX).await;
+    }
+
+    /// The report of an edge that has confirmed all challenges, and has applied what was committed
+    /// before `revision`.
+    pub(crate) async fn report_of(&self, id: &str, revision: u64) {
         let report = EdgeRecord {
-            id: "test".to_owned(),
+            id: id.to_owned(),
             group: "default".to_owned(),
-            revision: u64::MAX,
+            revision,
             challenge_revision: u64::MAX,
             at: now().plus_ms(60 * 60 * 1000),
             domains: 1,

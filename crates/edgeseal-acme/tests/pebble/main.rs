@@ -13,3 +13,4 @@ mod reissue;
 mod renewals;
 mod responses;
 mod resumed;
+mod revocations;
