@@ -737,11 +737,17 @@ codes! {
     /// Not a scope of a replacement of certificates.
     InvalidReissueScope = 400 "InvalidScope" "Specified parameter Scope is not valid.";
     /// No issuer is configured.
-    ReissueWithoutIssuer = 409 "Reissue.NoIssuer" "There is no issuer of certificates.";
+    IssuerNotConfigured = 409 "Issuer.NotConfigured" "There is no issuer of certificates.";
     /// Another replacement of certificates is not done.
     ReissueInProgress = 409 "Reissue.InProgress" "Another reissue is still under way.";
     /// No replacement of certificates was asked for.
     ReissueNotFound = 404 "EntityNotExist.Reissue" "The reissue does not exist.";
+    /// Not a reason of a revocation.
+    InvalidRevocationReason = 400 "InvalidReason" "Specified parameter Reason is not valid.";
+    /// The certificate was uploaded.
+    RevocationOfUpload = 409 "Revocation.Uploaded" "An uploaded certificate is revoked where it was ordered.";
+    /// The domain has no certificate that was ordered.
+    NothingToRevoke = 409 "Revocation.NoneOrdered" "The domain has no certificate that Edgeseal has ordered.";
     /// Nothing is staged.
     StagingConfigNotFound = 400 "StagingConfig.NotFound" "The domain has no staged configuration.";
 }

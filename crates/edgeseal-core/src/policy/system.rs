@@ -103,9 +103,11 @@ const ADMINISTRATOR: &str = r#"{
         "edgeseal:DescribeAuditRecords",
         "edgeseal:DescribeCertificateExpiry",
         "edgeseal:DescribeDomainHistory",
+        "edgeseal:DescribeRevocations",
         "edgeseal:DescribeRollout",
         "edgeseal:ExplainDecision",
         "edgeseal:ImportCertificate",
+        "edgeseal:RevokeCertificate",
         "edgeseal:SilenceAlarm",
         "edgeseal:UnsilenceAlarm"
       ],

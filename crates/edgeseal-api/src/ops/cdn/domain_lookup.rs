@@ -107,10 +107,7 @@ where
     let decide = &decide;
     let changed = context.catalog.transact(audit, |mut draft| async move {
         for name in names {
-            let found = match owner {
-                Some(account) => find_in(&mut draft, account, name).await,
-                None => find_any_in(&mut draft, name).await,
-            };
+            let found = find_of_in(&mut draft, owner, name).await;
             let before = found.map_err(|error| ChangeError::Refused(error.into()))?;
             let mut after = before.clone();
             decide(&mut after, audit.now).map_err(ChangeError::Refused)?;
@@ -124,6 +121,22 @@ where
         .await
         .map(|committed| committed.revision)
         .map_err(from_change_error)
+}
+
+/// Like [`find_in`]. `owner` is the account that the domain must belong to, or `None` for the
+/// operator, who may name any domain.
+///
+/// # Errors
+/// As for [`find_in`].
+pub(crate) async fn find_of_in(
+    draft: &mut Draft,
+    owner: Option<&AccountId>,
+    name: &DomainPattern,
+) -> Result<Domain, DomainError> {
+    match owner {
+        Some(account) => find_in(draft, account, name).await,
+        None => find_any_in(draft, name).await,
+    }
 }
 
 /// Like [`find_in`], of any account.

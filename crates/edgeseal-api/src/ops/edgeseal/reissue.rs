@@ -86,6 +86,14 @@ pub enum Error {
     /// `DryRun` is neither true nor false.
     #[error(transparent)]
     DryRun(#[from] InvalidDryRun),
+    /// Not an issuer: leaving it out would change nothing.
+    #[error("NotFrom is {given:?}; the issuers are {}", issuers.join(", "))]
+    NotFrom {
+        /// The value given.
+        given: String,
+        /// The names of the issuers.
+        issuers: Vec<String>,
+    },
     /// Nothing is ordered here.
     #[error(
         "no issuer is configured: nothing is ordered, so nothing can be replaced; see [[acme]]"
@@ -197,8 +205,8 @@ impl Reply {
 api_error!(Error {
     Scope => InvalidReissueScope,
     End => InvalidEndTime,
-    DryRun => ParameterFormat,
-    NoIssuer => ReissueWithoutIssuer,
+    DryRun | NotFrom => ParameterFormat,
+    NoIssuer => IssuerNotConfigured,
     Running => ReissueInProgress,
     None => ReissueNotFound,
     Store(StoreError),

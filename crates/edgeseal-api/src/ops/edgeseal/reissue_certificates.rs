@@ -71,6 +71,14 @@ impl Operation for ReissueCertificates {
             Some((given, _)) => return Err(Error::End { given }),
         };
         let planner = planner(context)?;
+        if let Some(given) = &params.not_from
+            && !planner.issuers().contains(given)
+        {
+            return Err(Error::NotFrom {
+                given: given.clone(),
+                issuers: planner.issuers().to_vec(),
+            });
+        }
         let before = context.catalog.reissue().await.map_err(StoreError::from)?;
         let mut reissue = Reissue::new(params.scope, params.not_from, now, deadline);
         let planned = outlook(planner, &reissue).await?;

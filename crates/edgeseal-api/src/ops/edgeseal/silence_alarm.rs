@@ -1,7 +1,7 @@
 //! `SilenceAlarm` and `UnsilenceAlarm`: whether alarms of a domain are notified.
 
-use edgeseal_core::{AccountId, DomainPattern, Timestamp, alarm::Silence, domain::Domain};
-use edgeseal_store::catalog::{ChangeError, Draft};
+use edgeseal_core::{DomainPattern, Timestamp, alarm::Silence};
+use edgeseal_store::catalog::ChangeError;
 
 use crate::{
     authorize::Authorized,
@@ -58,11 +58,13 @@ impl Operation for SilenceAlarm {
             Some((given, _)) => return Err(Error::End { given }),
         };
         let is_operator = call.is_operator(context).await?;
+        let owner = (!is_operator).then(|| call.account());
         let name = &name;
         let silenced = context
             .catalog
             .transact(&call.audit, |mut draft| async move {
-                let domain = find(&mut draft, call.account(), is_operator, name).await?;
+                let domain = domain_lookup::find_of_in(&mut draft, owner, name).await;
+                let domain = domain.map_err(|error| ChangeError::Refused(error.into()))?;
                 let silence = Silence {
                     domain: domain.name,
                     account: domain.account,
@@ -98,11 +100,13 @@ impl Operation for UnsilenceAlarm {
         name: DomainPattern,
     ) -> Result<Success<EmptyReply>, Error> {
         let is_operator = call.is_operator(context).await?;
+        let owner = (!is_operator).then(|| call.account());
         let name = &name;
         let ended = context
             .catalog
             .transact(&call.audit, |mut draft| async move {
-                let domain = find(&mut draft, call.account(), is_operator, name).await?;
+                let domain = domain_lookup::find_of_in(&mut draft, owner, name).await;
+                let domain = domain.map_err(|error| ChangeError::Refused(error.into()))?;
                 if !draft.unsilence_alarms(&domain, is_operator).await? {
                     draft.note("it was not silenced".to_owned());
                 }
@@ -112,21 +116,6 @@ impl Operation for UnsilenceAlarm {
         let committed = ended.await.map_err(from_change_error::<Error, Error>)?;
         Ok(Success::changed(committed.revision))
     }
-}
-
-/// The account's domain; the operator may name any.
-async fn find(
-    draft: &mut Draft,
-    account: &AccountId,
-    is_operator: bool,
-    name: &DomainPattern,
-) -> Result<Domain, ChangeError<Error>> {
-    let found = if is_operator {
-        domain_lookup::find_any_in(draft, name).await
-    } else {
-        domain_lookup::find_in(draft, account, name).await
-    };
-    found.map_err(|error| ChangeError::Refused(error.into()))
 }
 
 api_error!(Error {

@@ -242,6 +242,8 @@ pub(super) const ROWS: &[Row] = &[
     row(DCDN, "SetDcdnDomainSSLCertificate", ("DomainName", Domain), &[("SSLProtocol", "off")], NO_DOMAIN),
     row(DCDN, "TagDcdnResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("Tag.1.Key", "k"), ("Tag.1.Value", "v")], NO_DOMAIN),
     row(DCDN, "UntagDcdnResources", ("ResourceId.1", Domain), &[("ResourceType", "DOMAIN"), ("TagKey.1", "k")], NO_DOMAIN),
+    row(EDGESEAL, "RevokeCertificate", ("DomainName", Domain), &[], NO_DOMAIN),
+    row(EDGESEAL, "RevokeCertificate", ("CertId", CertId), &[("DomainName", CALLER_DOMAIN)], "Certificate.NotFind"),
     row(CAS, "CreateDeploymentJob", ("ResourceIds", DomainId), &[("Name", "n"), ("JobType", "user"), ("CertIds", "1")], "NotFound"),
     row(CAS, "DeleteDeploymentJob", ("JobId", Job), &[], "NotFound"),
     row(CAS, "DeleteUserCertificate", ("CertId", CentreId), &[], "NotFound"),

@@ -73,12 +73,12 @@ async fn refusals() {
         let response = root(server, action, params).await;
         response["Code"].as_str().unwrap_or_default().to_owned()
     };
-    assert_eq!(refused(&server, start, &all).await, "Reissue.NoIssuer");
+    assert_eq!(refused(&server, start, &all).await, "Issuer.NotConfigured");
     server.context.reissue_planner = Some(Arc::new(Planner {
         left: Arc::new(AtomicU64::new(10)),
         issuers: ["first", "second"].map(str::to_owned),
     }));
-    let rows: [(&str, &[(&str, &str)], &str); 9] = [
+    let rows: [(&str, &[(&str, &str)], &str); 10] = [
         (start, &[], "InvalidScope"),
         (start, &[("Scope", "Some")], "InvalidScope"),
         (start, &[("Scope", "Issuer")], "InvalidScope"),
@@ -95,6 +95,11 @@ async fn refusals() {
         (
             start,
             &[("Scope", "All"), ("DryRun", "yes")],
+            "InvalidParameter.Format",
+        ),
+        (
+            start,
+            &[("Scope", "All"), ("NotFrom", "third")],
             "InvalidParameter.Format",
         ),
         ("DescribeReissue", &[], "EntityNotExist.Reissue"),
