@@ -6,6 +6,7 @@ mod history;
 mod list;
 mod order;
 mod reissue;
+mod revoke;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -35,6 +36,15 @@ pub(super) enum Command {
     History(history::History),
     /// Replace many ordered certificates before their time (root account only)
     Reissue(Box<reissue::Command>),
+    /// Have the issuer revoke the certificates of a domain that were ordered
+    Revoke(revoke::Command),
+    /// Show the revocations of a domain's certificates
+    Revocations {
+        /// The domain
+        domain: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
     /// Switch off HTTPS of a domain
     Off {
         /// The domain
@@ -86,6 +96,8 @@ impl Command {
             Self::History(history) => history.run().await?,
             Self::Show { domain, connection } => show(&domain, &connection).await?,
             Self::Reissue(command) => command.run().await?,
+            Self::Revoke(command) => command.run().await?,
+            Self::Revocations { domain, connection } => revoke::show(&domain, &connection).await?,
             Self::Off { domain, connection } => {
                 let params = [("DomainName", domain.as_str()), ("SSLProtocol", "off")];
                 let reply = connection

@@ -1,5 +1,7 @@
 //! Certificates that are ordered from a real authority, which validates at the edge.
 
+mod revocation;
+
 use std::{fs, time::Duration};
 
 use edgeseal_testing::{
