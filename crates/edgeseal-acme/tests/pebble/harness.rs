@@ -142,6 +142,7 @@ impl Fixture {
             unproven: Vec::new(),
             unproven_total: 0,
             proofs: Vec::new(),
+            disk: None,
         };
         let key = Key::edge(&report.group, &report.id);
         let write = vec![Write::put(key, record::encode(&report).unwrap())];
