@@ -317,7 +317,8 @@ async fn a_start_without_a_key_that_is_needed_touches_nothing() {
     let kinds = &census(&server).await.records[&old];
     assert!(!kinds.contains_key("access keys"), "{kinds:?}");
     fs::write(&path, whole.lines().next().unwrap()).unwrap();
-    let config = format!("lost_keys = \"accept\"\n{}", unlimited());
+    let settings = "lost_keys = \"accept\"\nalarm_interval_ms = 100";
+    let config = format!("{settings}\n{}", unlimited());
     fs::write(server.home().join("edgeseal.toml"), config).unwrap();
     server.launch();
     let api = server.root_client();
@@ -340,6 +341,13 @@ async fn a_start_without_a_key_that_is_needed_touches_nothing() {
     );
     let status = stdout_of_success(&kek(&server, &["status"]));
     assert!(status.contains(&format!("{old}  missing  ")), "{status}");
+    eventually("the alarm", async || {
+        let raised = api.ok(EDGESEAL, "DescribeAlarms", &[]).await;
+        let mut raised = raised["Alarms"].as_array().unwrap().iter();
+        let is_of_key = |alarm: &Value| alarm["Code"] == "key_encryption_key_missing";
+        raised.any(is_of_key).then_some(())
+    })
+    .await;
     server.stop();
 }
 
