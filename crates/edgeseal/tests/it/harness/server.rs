@@ -83,13 +83,17 @@ impl Server {
         config: &str,
     ) -> Self {
         let home = tempfile::tempdir().unwrap();
-        // The origins of the tests are on this machine.
-        let origins = "origin_private_addresses = ";
-        let config = if config.contains(origins) {
-            config.to_owned()
-        } else {
-            format!("{origins}\"all\"\n{config}")
-        };
+        let mut config = config.to_owned();
+        for (setting, value) in [
+            // The origins of the tests are on this machine.
+            ("origin_private_addresses = ", "\"all\""),
+            // How full the disk of this machine is, is no concern of the tests.
+            ("disk_free_bytes = ", "1"),
+        ] {
+            if !config.contains(setting) {
+                config = format!("{setting}{value}\n{config}");
+            }
+        }
         fs::write(home.path().join("edgeseal.toml"), config).unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self {
