@@ -228,30 +228,36 @@ async fn operators_see_why_a_call_was_refused() {
     let (api, origin) = (server.root_client(), Origin::start().await);
     api.add(NAME, &origin).await;
     let other = AUTHORITY.issue(&[OTHER]);
-    let refusal = api
-        .refused(CDN_VERSION, SET, &upload_params(NAME, &other))
-        .await;
-    assert!(refusal.detail.contains(OTHER), "{refusal:?}");
+    for dry in [false, true] {
+        let asked = [("DryRun", if dry { "true" } else { "false" })];
+        let params = [&upload_params(NAME, &other)[..], &asked].concat();
+        let refusal = api.refused(CDN_VERSION, SET, &params).await;
+        assert!(refusal.detail.contains(OTHER), "{refusal:?}");
+        let request = &refusal.request;
 
-    let line = eventually("the line of the refusal", || async {
-        let log = server.log();
-        let of_call = |line: &&str| line.contains(&refusal.request) && line.contains("api call");
-        log.lines().find(of_call).map(str::to_owned)
-    });
-    let line: Value = serde_json::from_str(&line.await).unwrap();
-    assert_eq!(line["code"], "Certificate.MissMatch", "{line}");
-    assert_eq!(line["error"], refusal.detail.as_str(), "{line}");
+        let line = eventually("the line of the refusal", || async {
+            let log = server.log();
+            let of_call = |line: &&str| line.contains(request) && line.contains("api call");
+            log.lines().find(of_call).map(str::to_owned)
+        });
+        let line: Value = serde_json::from_str(&line.await).unwrap();
+        assert_eq!(line["code"], "Certificate.MissMatch", "{line}");
+        assert_eq!(line["error"], refusal.detail.as_str(), "{line}");
+        assert_eq!(line["dry_run"] == true, dry, "{line}");
 
-    let table = eventually("the refusal in the audit", || async {
-        let mut command = binary();
-        command
-            .args(["audit", "list"])
-            .env("EDGESEAL_DATA", server.data());
-        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
-        said.contains(&refusal.request).then_some(said)
-    });
-    let table = table.await;
-    assert!(table.contains("REASON"), "{table}");
-    assert!(table.contains(&refusal.detail), "{table}");
+        let table = eventually("the refusal in the audit", || async {
+            let mut command = binary();
+            command
+                .args(["audit", "list"])
+                .env("EDGESEAL_DATA", server.data());
+            let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+            said.contains(request).then_some(said)
+        });
+        let table = table.await;
+        assert!(table.contains("REASON"), "{table}");
+        let row = table.lines().find(|row| row.contains(request)).unwrap();
+        assert!(row.contains(&refusal.detail), "{row}");
+        assert_eq!(row.contains("dry run"), dry, "{row}");
+    }
     server.stop();
 }
