@@ -7,6 +7,7 @@ mod issuers;
 mod reissue;
 mod renewal;
 mod scheduler;
+mod simulation;
 mod year;
 
 use super::{DAY_MS, HOUR_MS, MINUTE_MS, *};
