@@ -32,7 +32,12 @@ pub(crate) fn plan(
         };
     }
     let Some(issued) = &managed.issued else {
-        let task = Task::first(managed.requested.at, orders, managed.backoff);
+        let task = Task::first(
+            managed.requested.at,
+            &managed.account,
+            orders,
+            managed.backoff,
+        );
         return Plan {
             task: Some(task),
             look: None,

@@ -93,6 +93,16 @@ pub fn refund(limit: RateLimit, spent: GcraState) -> GcraState {
     GcraState(spent.0.saturating_sub(cost_us(limit)))
 }
 
+/// Calls that are allowed at `now`, one after the other.
+#[must_use]
+pub fn left(limit: RateLimit, spent: GcraState, now: Timestamp) -> u32 {
+    let now_us = now.unix_ms().saturating_mul(1000);
+    let used_us = spent.0.saturating_sub(now_us).max(0);
+    let full_us = cost_us(limit) * i64::from(limit.calls);
+    let left = full_us.saturating_sub(used_us).max(0) / cost_us(limit);
+    u32::try_from(left).unwrap_or(u32::MAX)
+}
+
 /// What one call costs, in microseconds.
 fn cost_us(limit: RateLimit) -> i64 {
     let window_us = i64::from(limit.per_ms.max(1)) * 1000;
@@ -124,6 +134,23 @@ mod tests {
             spend(limit, spent, start.plus_ms(34)),
             RateDecision::Allowed(_)
         ));
+    }
+
+    #[test]
+    fn what_is_left_may_be_spent() {
+        let limit = RateLimit::per_second(30);
+        let start = Timestamp::from_unix_seconds(1_000);
+        let mut spent = GcraState::default();
+        for n in (0..30).rev() {
+            let RateDecision::Allowed(next) = spend(limit, spent, start) else {
+                panic!("refused with {n} left")
+            };
+            spent = next;
+            assert_eq!(left(limit, spent, start), n);
+        }
+        assert_eq!(left(limit, spent, start.plus_ms(100)), 3);
+        assert_eq!(left(limit, refund(limit, spent), start), 1);
+        assert_eq!(left(limit, spent, start.plus_ms(60_000)), 30);
     }
 
     #[test]

@@ -9,11 +9,11 @@ use super::{
     DAY_MS, RetryState, Seed, Validity,
     renewal::{REVOCATION_NOTICE_MS, Renewal, RenewalCause},
 };
-use crate::{DomainPattern, Timestamp};
+use crate::{AccountId, DomainPattern, Timestamp};
 
-/// Every n-th start belongs to a first order, if one waits and anything is urgent: somebody waits
-/// for it, and urgent renewals may be very many.
-const FIRST_ORDER_SHARE: u32 = 4;
+/// Every n-th start belongs to a first order, if one waits and renewals do as well: somebody waits
+/// for it, and renewals may be very many.
+const FIRST_ORDER_SHARE: u64 = 4;
 
 /// How an issuer counts an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,10 +32,11 @@ pub enum Urgency {
     /// Half of the time between the renewal and the expiry has passed, or the certificate is about
     /// to be revoked. Earliest deadline first.
     Urgent,
-    /// Nothing is served yet and somebody waits. First come, first served.
-    First,
     /// A renewal that is due. The one that becomes urgent next goes first.
     Routine,
+    /// Nothing is served yet and somebody waits. The accounts take turns; of one account, first
+    /// come, first served.
+    First,
 }
 
 /// Who issued the certificate that a task renews.
@@ -61,6 +62,8 @@ pub struct Task {
     issued_by: Option<IssuedBy>,
     /// An issuer that it is not ordered from: by position.
     not_from: Option<usize>,
+    /// Whose turn a first order takes: the account that owns the domain.
+    account: Option<Seed>,
     /// Orders that it takes: two for a domain with an RSA and an ECDSA certificate.
     pub orders: u32,
     /// Millionths of an order a day that it takes in the long run.
@@ -75,6 +78,8 @@ pub(super) struct Lane {
     issued_by: Option<IssuedBy>,
     not_from: Option<usize>,
     orders: u32,
+    /// Of first orders: their account. Accounts take turns, and are held up together.
+    account: Option<Seed>,
 }
 
 type Ready = BTreeSet<(Timestamp, Arc<DomainPattern>)>;
@@ -85,21 +90,30 @@ pub(super) struct Queue {
     tasks: HashMap<Arc<DomainPattern>, Task>,
     waiting: Ready,
     ready: BTreeMap<Lane, Ready>,
+    /// By lane without its account.
     held: BTreeMap<Lane, Timestamp>,
     micro_orders_per_day: u64,
-    starts: u32,
+    starts: u64,
+    /// For each account, which start was the last one of a first order of it.
+    turns: HashMap<Seed, u64>,
 }
 
 impl Task {
     /// The order for a domain that has no certificate by ACME yet.
     #[must_use]
-    pub fn first(requested_at: Timestamp, orders: u32, backoff: RetryState) -> Self {
+    pub fn first(
+        requested_at: Timestamp,
+        account: &AccountId,
+        orders: u32,
+        backoff: RetryState,
+    ) -> Self {
         Self {
             ready_at: requested_at.max(backoff.next_attempt),
             urgent_at: None,
             deadline: requested_at,
             issued_by: None,
             not_from: None,
+            account: Some(Seed::of(account.as_str())),
             orders,
             micro_orders_per_day: 0,
         }
@@ -128,6 +142,7 @@ impl Task {
             deadline: validity.not_after,
             issued_by,
             not_from: None,
+            account: None,
             orders,
             micro_orders_per_day: micro / period_ms.unsigned_abs(),
         }
@@ -150,6 +165,7 @@ impl Task {
             deadline: deadline.min(validity.not_after),
             issued_by,
             not_from: None,
+            account: None,
             orders,
             micro_orders_per_day: 0,
         }
@@ -201,6 +217,7 @@ impl Task {
             issued_by: self.issued_by,
             not_from: self.not_from,
             orders: self.orders,
+            account: self.account,
         }
     }
 
@@ -209,6 +226,16 @@ impl Task {
         match urgency {
             Urgency::Routine => self.urgent_at.unwrap_or(self.deadline),
             Urgency::Urgent | Urgency::First => self.deadline,
+        }
+    }
+}
+
+impl Lane {
+    /// All lanes that what holds up this one holds up as well.
+    const fn of_all_accounts(self) -> Self {
+        Self {
+            account: None,
+            ..self
         }
     }
 }
@@ -246,15 +273,18 @@ impl Queue {
         let urgencies = if orders_first {
             [Urgency::First, Urgency::Urgent, Urgency::Routine]
         } else {
-            [Urgency::Urgent, Urgency::First, Urgency::Routine]
+            [Urgency::Urgent, Urgency::Routine, Urgency::First]
         };
         urgencies.into_iter().find_map(|urgency| {
             let lanes = self.ready.iter().filter(|(lane, _)| {
-                let held = self.held.get(lane).copied().unwrap_or_default();
-                lane.urgency == urgency && held <= now
+                let held = self.held.get(&lane.of_all_accounts()).copied();
+                lane.urgency == urgency && held.unwrap_or_default() <= now
             });
-            let heads = lanes.filter_map(|(lane, ready)| Some((ready.first()?, *lane)));
-            let ((_, domain), lane) = heads.min()?;
+            let heads = lanes.filter_map(|(lane, ready)| {
+                let turn = lane.account.and_then(|account| self.turns.get(&account));
+                Some((turn, ready.first()?, *lane))
+            });
+            let (_, (_, domain), lane) = heads.min()?;
             let task = self.tasks.get(domain)?;
             Some((domain.clone(), *task, lane))
         })
@@ -262,8 +292,11 @@ impl Queue {
 
     /// Takes a task out for an order that starts.
     pub(super) fn start(&mut self, domain: &Arc<DomainPattern>) {
-        self.remove(domain);
-        self.starts = self.starts.wrapping_add(1);
+        let account = self.remove(domain).and_then(|task| task.account);
+        self.starts += 1;
+        if let Some(account) = account {
+            self.turns.insert(account, self.starts);
+        }
     }
 
     /// Lets one task wait until `until`.
@@ -274,9 +307,9 @@ impl Queue {
         }
     }
 
-    /// Lets all tasks of a lane wait until `until`.
+    /// Lets all tasks of a lane, and of the same lane of other accounts, wait until `until`.
     pub(super) fn hold(&mut self, lane: Lane, until: Timestamp) {
-        self.held.insert(lane, until);
+        self.held.insert(lane.of_all_accounts(), until);
     }
 
     /// Lets no lane wait: something has changed for the better.
@@ -289,7 +322,8 @@ impl Queue {
         let waiting = self.waiting.first().map(|(at, _)| *at);
         let lanes = self.ready.iter().filter_map(|(lane, ready)| {
             let (place, _) = ready.first()?;
-            let held = self.held.get(lane).copied().unwrap_or(now);
+            let held = self.held.get(&lane.of_all_accounts());
+            let held = held.copied().unwrap_or(now);
             // What becomes urgent changes its lane.
             let is_routine = lane.urgency == Urgency::Routine;
             Some(if is_routine { held.min(*place) } else { held })

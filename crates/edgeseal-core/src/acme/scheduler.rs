@@ -24,8 +24,10 @@ const PACE_MIN: u32 = 10;
 
 /// Chooses what to order next. It is in memory only: built from the store at the start.
 ///
-/// - What is urgent goes first, first orders next, then routine renewals; one in four starts
+/// - What is urgent goes first, routine renewals next, then first orders; one in four starts
 ///   belongs to a first order as long as one waits.
+/// - The accounts that wait for first orders take turns: one that asks for very many delays each of
+///   the others by one order.
 /// - Routine renewals keep a pace of three times their long-run rate, so that no herd forms.
 /// - Each order goes to the first issuer of the list that takes it. One that is down is passed over
 ///   at once; one whose limit is reached, if waiting would take long for this kind of task.
@@ -141,6 +143,20 @@ impl Scheduler {
     ) -> Option<(Counter, GcraState)> {
         let issuer = self.issuers.get_mut(issuer)?;
         issuer.usage.count_failure(&issuer.limits, domain, now)
+    }
+
+    /// The issuer was not asked for `orders` of the orders of a start: they do not count.
+    pub fn give_back(
+        &mut self,
+        issuer: usize,
+        domain: &DomainPattern,
+        kind: OrderKind,
+        orders: u32,
+    ) {
+        if let Some(issuer) = self.issuers.get_mut(issuer) {
+            issuer.usage.give_back(&issuer.limits, domain, kind, orders);
+            self.queue.release();
+        }
     }
 
     /// The issuers, in the order of preference.

@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 /// A number that differs between certificates as if it were random, and never changes for one: a
 /// time that is derived from it survives restarts without being stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seed(u64);
 
 impl Seed {

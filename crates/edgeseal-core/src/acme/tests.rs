@@ -11,7 +11,7 @@ mod simulation;
 mod year;
 
 use super::{DAY_MS, HOUR_MS, MINUTE_MS, *};
-use crate::{DomainPattern, Timestamp};
+use crate::{AccountId, DomainPattern, Timestamp};
 
 fn start() -> Timestamp {
     Timestamp::parse_iso("2029-03-15T00:00:00Z").unwrap()
@@ -19,6 +19,10 @@ fn start() -> Timestamp {
 
 fn domain(text: &str) -> DomainPattern {
     DomainPattern::parse(text).unwrap()
+}
+
+fn account(n: u64) -> AccountId {
+    AccountId::from_random(n)
 }
 
 fn days(n: i64) -> i64 {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use super::{IssuerLimits, OrderKind};
 use crate::{
     DomainPattern, Timestamp,
-    rate::{GcraState, RateDecision, RateLimit, spend},
+    rate::{GcraState, RateDecision, RateLimit, left, refund, spend},
 };
 
 /// One limit of an issuer, of one account, registered domain or name.
@@ -141,6 +141,29 @@ impl Usage {
         Ok(changed)
     }
 
+    /// Gives back what [`Usage::take`] counted for orders that were not sent to the issuer.
+    pub fn give_back(
+        &mut self,
+        limits: &IssuerLimits,
+        domain: &DomainPattern,
+        kind: OrderKind,
+        orders: u32,
+    ) {
+        for (counter, limit) in counted(limits, domain, kind) {
+            if let Some(state) = self.counters.get_mut(&counter) {
+                *state = (0..orders).fold(*state, |state, _| refund(limit, state));
+            }
+        }
+    }
+
+    /// Orders of the account that may be placed at `now`; `None`: any number.
+    #[must_use]
+    pub fn orders_left(&self, limits: &IssuerLimits, now: Timestamp) -> Option<u32> {
+        let limit = limits.orders?;
+        let used = self.counters.get(&Counter::Orders).copied();
+        Some(left(limit, used.unwrap_or_default(), now))
+    }
+
     /// Counts a failed authorization of `domain`. Returns the counter, to be stored.
     pub fn count_failure(
         &mut self,
@@ -156,6 +179,7 @@ impl Usage {
         Some((counter, state))
     }
 
+    /// Spends so many; otherwise until when these have to wait.
     fn spend_times(
         &self,
         counter: &Counter,
@@ -164,10 +188,12 @@ impl Usage {
         now: Timestamp,
     ) -> Result<GcraState, Timestamp> {
         let mut state = self.counters.get(counter).copied().unwrap_or_default();
-        for _ in 0..times {
+        for spent in 1..=times {
             match spend(limit, state, now) {
                 RateDecision::Allowed(next) => state = next,
                 RateDecision::RetryAfter { ms } => {
+                    let behind = u64::from(times - spent) * u64::from(limit.per_ms);
+                    let ms = ms.saturating_add(behind / u64::from(limit.calls.max(1)));
                     let ms = i64::try_from(ms).unwrap_or(i64::MAX);
                     return Err(now.plus_ms(ms.max(1)));
                 }

@@ -18,7 +18,11 @@ fn scheduler(issuers: usize) -> Scheduler {
 }
 
 fn first(at: Timestamp) -> Task {
-    Task::first(at, 1, RetryState::default())
+    first_of(0, at)
+}
+
+fn first_of(owner: u64, at: Timestamp) -> Task {
+    Task::first(at, &account(owner), 1, RetryState::default())
 }
 
 const REPLACES: Option<IssuedBy> = Some(IssuedBy {
@@ -93,9 +97,9 @@ fn the_order_of_work() {
             // One start in four.
             "first-a.example",
             "urgent-in-a-week.example",
-            "first-b.example",
             "routine.example",
             "routine-later.example",
+            "first-b.example",
         ]
     );
     let due = start().plus_ms(days(1));
@@ -111,7 +115,10 @@ fn a_domain_that_waits_holds_up_no_other() {
         failures: 9,
         next_attempt: start().plus_ms(HOUR_MS),
     };
-    scheduler.set(domain("failing.example"), Task::first(start(), 1, backoff));
+    scheduler.set(
+        domain("failing.example"),
+        Task::first(start(), &account(0), 1, backoff),
+    );
     // More of one registered domain than its limit allows.
     for n in 0..60 {
         let name = format!("a{n}.example.com");
@@ -148,6 +155,76 @@ fn an_account_limit_lets_exempt_renewals_pass() {
     assert_eq!(next, start().plus_ms(36_000));
     assert_eq!(starts(&mut scheduler, next).len(), 1);
     assert!(scheduler.next_at(next).unwrap() > next);
+}
+
+#[test]
+fn accounts_take_turns_with_first_orders() {
+    let mut scheduler = scheduler(1);
+    for n in 0..400 {
+        let task = first_of(1, start().plus_ms(-n));
+        scheduler.set(domain(&format!("www.many{n}.example")), task);
+    }
+    let few = ["a.few.example", "b.few.example"];
+    for name in few {
+        scheduler.set(domain(name), first_of(2, start()));
+    }
+    let started: Vec<_> = (0..4).map(|_| scheduler.next(start()).unwrap()).collect();
+    let names: Vec<_> = started.iter().map(|it| it.domain.to_string()).collect();
+    assert_eq!(
+        names[1..],
+        ["a.few.example", "www.many398.example", "b.few.example"]
+    );
+    assert_eq!(starts(&mut scheduler, start()).len(), 300 - 4);
+    // Who comes when the issuer's limit is reached waits for one order of each other account.
+    scheduler.set(domain("late.example"), first_of(3, start()));
+    assert!(scheduler.next(start()).is_none());
+    let next = scheduler.next_at(start()).unwrap();
+    assert_eq!(next, start().plus_ms(36_000));
+    assert_eq!(starts(&mut scheduler, next), ["late.example"]);
+}
+
+#[test]
+fn orders_that_were_not_sent_do_not_count() {
+    let mut scheduler = scheduler(1);
+    let name = domain("www.example.com");
+    // Far more than the five of one name in a week.
+    for _ in 0..1000 {
+        scheduler.set(name.clone(), first(start()));
+        let start = scheduler.next(start()).unwrap();
+        scheduler.give_back(0, &start.domain, start.kind, start.task.orders);
+    }
+    let left = scheduler.issuers()[0]
+        .usage
+        .orders_left(&IssuerLimits::LETS_ENCRYPT, start());
+    assert_eq!(left, Some(300));
+    // What waits for the limit of the account goes on when some of it is given back.
+    for n in 0..301 {
+        scheduler.set(domain(&format!("www.site{n}.example")), first(start()));
+    }
+    let started = scheduler.next(start()).unwrap();
+    assert_eq!(starts(&mut scheduler, start()).len(), 299);
+    scheduler.give_back(0, &started.domain, started.kind, 1);
+    assert_eq!(starts(&mut scheduler, start()).len(), 1);
+}
+
+#[test]
+fn renewals_that_count_go_before_first_orders() {
+    let mut scheduler = Scheduler::new(vec![Issuer::new(IssuerLimits::UNKNOWN)]);
+    for n in 0..400 {
+        scheduler.set(domain(&format!("www.site{n}.example")), first(start()));
+        scheduler.set(domain(&format!("www.urgent{n}.example")), renewal(2));
+    }
+    let started = starts(&mut scheduler, start());
+    assert_eq!(started.len(), 300);
+    let firsts = |started: &[String]| started.iter().filter(|it| it.contains("site")).count();
+    assert_eq!(firsts(&started), 75);
+    // Of what comes back as well.
+    let mut started = Vec::new();
+    for n in 1..=20 {
+        let now = start().plus_ms(n * 36_000);
+        started.extend(starts(&mut scheduler, now));
+    }
+    assert_eq!((started.len(), firsts(&started)), (20, 5));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use super::{DAY_MS, HOUR_MS, authority::Authority, days, start};
 use crate::{
-    DomainPattern, Timestamp,
+    AccountId, DomainPattern, Timestamp,
     acme::{
         Issuer, IssuerLimits, PauseReason, RenewalInfo, RenewalInfoPoll, RetryState, Scheduler,
         Seed, Start, Task, Validity,
@@ -20,6 +20,15 @@ use crate::{
 
 const PARALLEL: usize = 20;
 const ORDER_MS: i64 = 20_000;
+/// How long it takes to find out that a domain is not ready.
+const CHECK_MS: i64 = 20_000;
+/// The account that has the domains of the beginning. Ten others add more.
+const ACCOUNT: u64 = 0;
+/// The account that asks for very many first certificates, and for how many; half of its domains
+/// are never ready.
+const FLOODER: u64 = 1000;
+const FLOOD: usize = 2_000;
+const NEVER_READY: &str = "never-ready";
 
 /// What is varied.
 pub(super) struct Scenario {
@@ -31,6 +40,8 @@ pub(super) struct Scenario {
     pub(super) broken_days: i64,
     /// The day of a mass revocation of one in twenty certificates.
     pub(super) revocation_day: Option<i64>,
+    /// The day on which one account asks for very many first certificates at once.
+    pub(super) flood_day: Option<i64>,
     pub(super) days: i64,
 }
 
@@ -44,13 +55,17 @@ pub(super) struct Domain {
     renewals: u32,
     revoked_at: Option<Timestamp>,
     pub(super) attempts_since_success: u32,
+    requested_at: Timestamp,
+    account: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Finished { domain: usize, issued: bool },
+    Checked(usize),
     Poll(usize),
     Added(usize),
+    Flood,
     Revocation,
     Midnight,
 }
@@ -78,6 +93,9 @@ pub(super) struct Year {
     pub(super) days: Vec<Day>,
     pub(super) expired: Vec<String>,
     pub(super) revoked_before_replacement: u32,
+    /// The longest time that somebody waited for a first certificate, without the account that
+    /// asked for very many.
+    pub(super) longest_first_wait_ms: i64,
     seed: Seed,
     draws: u64,
 }
@@ -90,6 +108,11 @@ pub(super) fn three_of_47_days(now: Timestamp) -> bool {
 /// One domain in 5,000 can never be validated.
 const fn is_hopeless(domain: usize) -> bool {
     domain % 5000 == 77
+}
+
+/// Whether the checks before an order always find something missing.
+fn is_never_ready(name: &DomainPattern) -> bool {
+    name.to_string().starts_with(NEVER_READY)
 }
 
 /// Ten domains share a registered domain.
@@ -110,6 +133,7 @@ impl Year {
             days: Vec::new(),
             expired: Vec::new(),
             revoked_before_replacement: 0,
+            longest_first_wait_ms: 0,
             seed: Seed::of("a year"),
             draws: 0,
             scenario,
@@ -121,9 +145,9 @@ impl Year {
             } else {
                 year.draw(year.scenario.life_ms / 3 * 2)
             };
-            year.add(i);
+            year.add(name(i), ACCOUNT, start());
             year.issued(i, start().plus_ms(-age));
-            year.plan(i, start());
+            year.plan(i);
         }
         for day in 1..=year.scenario.days {
             let midnight = start().plus_ms(days(day));
@@ -134,6 +158,10 @@ impl Year {
                 let noon = midnight.plus_ms(-DAY_MS / 2);
                 year.events.push(Reverse((noon, Event::Added(i))));
             }
+        }
+        if let Some(day) = year.scenario.flood_day {
+            let at = start().plus_ms(days(day));
+            year.events.push(Reverse((at, Event::Flood)));
         }
         if let Some(day) = year.scenario.revocation_day {
             let at = start().plus_ms(days(day) + 9 * HOUR_MS);
@@ -147,9 +175,9 @@ impl Year {
         self.seed.nth(self.draws).below(below)
     }
 
-    fn add(&mut self, i: usize) {
-        let name = Arc::new(name(i));
-        self.by_name.insert(name.clone(), i);
+    fn add(&mut self, name: DomainPattern, account: u64, now: Timestamp) {
+        let name = Arc::new(name);
+        self.by_name.insert(name.clone(), self.domains.len());
         let seed = Seed::of(&name.to_string());
         self.domains.push(Domain {
             name,
@@ -160,6 +188,8 @@ impl Year {
             renewals: 0,
             revoked_at: None,
             attempts_since_success: 0,
+            requested_at: now,
+            account,
         });
     }
 
@@ -177,10 +207,13 @@ impl Year {
     }
 
     /// Puts the next order of a domain into the scheduler, as the driver does.
-    fn plan(&mut self, i: usize, requested_at: Timestamp) {
+    fn plan(&mut self, i: usize) {
         let domain = &self.domains[i];
         let task = match domain.validity {
-            None => Task::first(requested_at, 1, domain.backoff),
+            None => {
+                let account = AccountId::from_random(domain.account);
+                Task::first(domain.requested_at, &account, 1, domain.backoff)
+            }
             Some(validity) => {
                 let by = IssuedBy {
                     issuer: 0,
@@ -228,6 +261,10 @@ impl Year {
             self.scheduler.set(start.domain.clone(), start.task);
             return;
         }
+        if is_never_ready(&start.domain) {
+            self.not_ready(start, now);
+            return;
+        }
         self.scheduler.issuer_answered(0, now);
         let root = start.domain.registrable_domain();
         let name = start.domain.to_string();
@@ -242,6 +279,20 @@ impl Year {
         self.events.push(Reverse((at, finished)));
     }
 
+    /// The checks find that the domain is not ready: nothing is sent. Its owner asks again at once.
+    fn not_ready(&mut self, start: &Start, now: Timestamp) {
+        let i = self.by_name[&start.domain];
+        self.scheduler
+            .give_back(0, &start.domain, start.kind, start.task.orders);
+        let domain = &mut self.domains[i];
+        let backoff = domain.backoff.after_failure(None, None, domain.seed, now);
+        domain.backoff = backoff.asked_again(now, now);
+        self.running += 1;
+        let at = now.plus_ms(CHECK_MS);
+        let checked = Event::Checked(i);
+        self.events.push(Reverse((at, checked)));
+    }
+
     fn is_broken(&self, i: usize, now: Timestamp) -> bool {
         let day = now.since_ms(start()) / DAY_MS;
         // From a day of its own on.
@@ -254,13 +305,28 @@ impl Year {
             Event::Finished { domain, issued } => self.finished(domain, issued, now),
             Event::Poll(i) => self.poll(i, now),
             Event::Added(i) => {
-                assert_eq!(i, self.domains.len());
-                self.add(i);
-                self.plan(i, now);
+                let one_of_ten = u64::try_from(i % 10).unwrap();
+                self.request(name(i), ACCOUNT + 1 + one_of_ten, now);
+            }
+            Event::Checked(i) => {
+                self.running -= 1;
+                self.plan(i);
+            }
+            Event::Flood => {
+                for n in 0..FLOOD {
+                    let (kind, n) = (["www", NEVER_READY][n % 2], n / 2);
+                    let name = format!("{kind}{}.flood{}.example", n % 10, n / 10);
+                    self.request(DomainPattern::parse(&name).unwrap(), FLOODER, now);
+                }
             }
             Event::Revocation => self.revoke(now),
             Event::Midnight => self.end_day(now),
         }
+    }
+
+    fn request(&mut self, name: DomainPattern, account: u64, now: Timestamp) {
+        self.add(name, account, now);
+        self.plan(self.domains.len() - 1);
     }
 
     fn finished(&mut self, i: usize, issued: bool, now: Timestamp) {
@@ -271,6 +337,11 @@ impl Year {
             self.revoked_before_replacement +=
                 u32::from(domain.revoked_at.is_some_and(|at| at < now));
             domain.renewals += u32::from(domain.validity.is_some());
+            let is_first = domain.validity.is_none() && domain.backoff.failures == 0;
+            if is_first && domain.account != FLOODER {
+                let wait_ms = now.since_ms(domain.requested_at);
+                self.longest_first_wait_ms = self.longest_first_wait_ms.max(wait_ms);
+            }
             if expires.is_some_and(|at| at < now) && !is_hopeless(i) {
                 self.expired.push(domain.name.to_string());
             }
@@ -285,7 +356,7 @@ impl Year {
             let name = domain.name.clone();
             self.scheduler.authorization_failed(0, &name, now);
         }
-        self.plan(i, now);
+        self.plan(i);
     }
 
     /// The issuer tells of its revocation; each certificate's next request hears of it.
@@ -318,7 +389,7 @@ impl Year {
             let info = RenewalInfo::after_response(domain.info, window, validity, now);
             assert_eq!(info.at_once_since, Some(now));
             domain.info = Some(info);
-            self.plan(i, now);
+            self.plan(i);
         }
     }
 

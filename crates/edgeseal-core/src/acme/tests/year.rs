@@ -24,6 +24,7 @@ fn a_year_of_100_000_domains() {
         is_down: three_of_47_days,
         broken_days: 10,
         revocation_day: Some(200),
+        flood_day: None,
         days: YEAR_DAYS,
     })
     .run();
@@ -75,6 +76,7 @@ fn six_day_certificates() {
         is_down: |now| (20..22).contains(&(now.since_ms(start()) / DAY_MS).rem_euclid(47)),
         broken_days: 1,
         revocation_day: None,
+        flood_day: None,
         days: 60,
     })
     .run();
@@ -102,6 +104,7 @@ fn an_authority_without_exemptions() {
         is_down: three_of_47_days,
         broken_days: 5,
         revocation_day: None,
+        flood_day: None,
         days: 120,
     })
     .run();
@@ -113,4 +116,34 @@ fn an_authority_without_exemptions() {
     // Fewer, since the herd and what outages leave wait for the limit.
     let ratio = year.renewals_per_ideal();
     assert!((0.8..1.06).contains(&ratio), "{ratio} of the ideal");
+}
+
+#[test]
+fn an_account_that_asks_for_very_much_delays_nobody() {
+    // Without exemptions, renewals and first orders share the limit: of 800 a day, renewals need
+    // 638 in the long run.
+    let orders = Some(RateLimit {
+        calls: 100,
+        per_ms: 3 * 3_600_000,
+    });
+    let year = Year::new(Scenario {
+        domains: 20_000,
+        life_ms: days(47),
+        limits: IssuerLimits {
+            orders,
+            ..IssuerLimits::UNKNOWN
+        },
+        is_down: |_| false,
+        broken_days: 0,
+        revocation_day: None,
+        flood_day: Some(2),
+        days: 60,
+    })
+    .run();
+    assert_eq!(year.expired, Vec::<String>::new());
+    assert_eq!(year.authority.refused, 0);
+    // Ten other accounts ask for five certificates each at the same noon, and 8.3 first orders an
+    // hour are allowed while renewals wait.
+    let hours = year.longest_first_wait_ms / HOUR_MS;
+    assert!(hours < 14, "{hours} hours");
 }
