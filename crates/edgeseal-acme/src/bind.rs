@@ -236,6 +236,8 @@ impl NewBinding<'_> {
             let (ordered, directory) = ordered.unwrap_or_default();
             let mut issued = IssuedCertificate::new(ordered, ids, validity, &managed.domain);
             issued.directory = directory;
+            let before = managed.issued.as_ref();
+            issued.replace(before, &managed.domain, self.audit.now);
             issued.renewal_id = renewal_ids.next().flatten();
             issued.companion_renewal_id = renewal_ids.next().flatten();
             issued

@@ -160,6 +160,9 @@ pub struct IssuedCertificate {
     pub not_after: Timestamp,
     /// When to renew it, without regard to failures.
     pub renew_at: Timestamp,
+    /// Whether it replaced a [young](Validity::is_young) certificate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced_young: bool,
     /// Its identifier in renewal information (RFC 9773 §4.1); absent if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewal_id: Option<String>,
@@ -254,6 +257,7 @@ impl IssuedCertificate {
             not_before,
             not_after,
             renew_at: not_after,
+            replaced_young: false,
             renewal_id: None,
             companion_renewal_id: None,
             renewal_info: None,
@@ -277,7 +281,18 @@ impl IssuedCertificate {
     pub fn renewal(&self, domain: &DomainPattern) -> Renewal {
         // Another point in each life, but the same after a restart.
         let seed = format!("{domain} {}", self.certificate);
-        renewal(self.validity(), self.renewal_info, Seed::of(&seed))
+        let renewal = renewal(self.validity(), self.renewal_info, Seed::of(&seed));
+        if self.replaced_young {
+            let at = renewal.at.max(self.validity().earliest_renewal());
+            return Renewal { at, ..renewal };
+        }
+        renewal
+    }
+
+    /// Notes at `now`, when it is bound, what it replaces.
+    pub fn replace(&mut self, before: Option<&Self>, domain: &DomainPattern, now: Timestamp) {
+        self.replaced_young = before.is_some_and(|it| it.validity().is_young(now));
+        self.renew_at = self.renewal(domain).at;
     }
 
     /// The identifier, in renewal information, of the certificate with such a key. `primary` is the

@@ -23,6 +23,14 @@ const SPREAD_PERCENT: i64 = 6;
 /// of 47, 14 hours before the end of 6.
 const LATEST_PERCENT: i64 = 90;
 
+/// A certificate that replaced a young one stays for this part of its life, as a divisor; within
+/// these limits, and at most for half of its life. An authority that always suggests the past would
+/// otherwise be asked for one certificate after the other. The upper limit leaves half of the notice
+/// of a revocation.
+const YOUNG_SHARE: i64 = 10;
+const YOUNG_MIN_MS: i64 = HOUR_MS;
+const YOUNG_MAX_MS: i64 = REVOCATION_NOTICE_MS / 2;
+
 /// How long authorities leave between the notice of a revocation and the revocation: CA/Browser
 /// Forum, Baseline Requirements §4.9.1.1.
 pub const REVOCATION_NOTICE_MS: i64 = 24 * HOUR_MS;
@@ -130,6 +138,25 @@ impl Validity {
         let spread = life / 100 * SPREAD_PERCENT;
         self.not_before
             .plus_ms(point - spread / 2 + seed.below(spread))
+    }
+
+    /// When it may be renewed at the earliest if it replaced a young certificate.
+    #[must_use]
+    pub fn earliest_renewal(self) -> Timestamp {
+        self.not_before.plus_ms(self.young_ms())
+    }
+
+    /// Whether it is young at `now`: up to twice the time that it stays at least, so that a
+    /// certificate that is replaced as soon as it may be counts as well.
+    #[must_use]
+    pub fn is_young(self, now: Timestamp) -> bool {
+        now.since_ms(self.not_before) < 2 * self.young_ms()
+    }
+
+    fn young_ms(self) -> i64 {
+        let life = self.life_ms();
+        let young = (life / YOUNG_SHARE).clamp(YOUNG_MIN_MS, YOUNG_MAX_MS);
+        young.min(life / 2)
     }
 
     /// The latest point to which a suggestion may move the renewal.

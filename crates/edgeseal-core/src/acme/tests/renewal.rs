@@ -1,7 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::acme::renewal::{PollOutcome, Renewal, RenewalCause, renewal};
+use crate::{
+    acme::renewal::{PollOutcome, Renewal, RenewalCause, renewal},
+    certificate::CertificateId,
+    managed_certificate::IssuedCertificate,
+};
 
 fn window(from_ms: i64, to_ms: i64) -> RenewalWindow {
     RenewalWindow::new(start().plus_ms(from_ms), start().plus_ms(to_ms)).unwrap()
@@ -106,6 +110,39 @@ fn a_window_that_passed_while_nobody_renewed_is_no_alarm() {
         let passed = RenewalInfo::after_response(previous, usual, validity, now);
         assert_eq!(passed.at_once_since, None);
     }
+}
+
+#[test]
+fn an_issuer_that_always_wants_it_at_once_gets_two_orders_a_day() {
+    let name = domain("www.example.com");
+    let mut orders = Vec::new();
+    let mut now = start();
+    let mut before: Option<IssuedCertificate> = None;
+    while now < start().plus_ms(days(30)) {
+        orders.push(now);
+        let id: CertificateId = 1;
+        let validity = (now.plus_ms(-HOUR_MS), now.plus_ms(days(47)));
+        let mut issued = IssuedCertificate::new(("a".to_owned(), now), (id, None), validity, &name);
+        issued.replace(before.as_ref(), &name, now);
+        let past = RenewalWindow::new(now.plus_ms(-2), now.plus_ms(-1)).unwrap();
+        let known = RenewalInfo::after_response(None, past, issued.validity(), now);
+        issued.renewal_info = Some(known);
+        let renewal = issued.renewal(&name);
+        assert_eq!(renewal.cause, RenewalCause::AtOnce);
+        now = renewal.at.max(now.plus_ms(1000));
+        before = Some(issued);
+    }
+    // The first time it is believed.
+    assert_eq!(orders[1], start().plus_ms(1000));
+    assert!((60..70).contains(&orders.len()), "{}", orders.len());
+}
+
+#[test]
+fn a_short_life_is_renewed_at_its_half() {
+    let validity = valid_for(16_000);
+    assert_eq!(validity.earliest_renewal(), start().plus_ms(8_000));
+    let validity = valid_for(HOUR_MS * 160);
+    assert_eq!(validity.earliest_renewal(), start().plus_ms(12 * HOUR_MS));
 }
 
 #[test]
