@@ -224,13 +224,19 @@ impl ManagedCertificate {
         });
     }
 
-    /// Asks again, because a call did: one that waits after a failure is tried at once. Returns
-    /// whether that changes anything.
+    /// Whether one of its orders in progress was placed, as far as is known.
+    #[must_use]
+    pub fn has_placed_order(&self) -> bool {
+        self.orders.iter().any(|order| order.url.is_some())
+    }
+
+    /// Asks again, because a call did: one that waits after a failure is tried
+    /// [soon](RetryState::asked_again). Returns whether that changes anything.
     pub fn request_again(&mut self, now: Timestamp) -> bool {
-        if self.failure.is_none() {
+        let Some(failure) = &self.failure else {
             return false;
-        }
-        self.backoff = RetryState::default();
+        };
+        self.backoff = self.backoff.asked_again(failure.at, now);
         self.requested.at = now;
         if self.status == OrderStatus::Failed {
             self.status = OrderStatus::Applying;

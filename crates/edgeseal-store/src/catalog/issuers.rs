@@ -134,7 +134,8 @@ impl Catalog {
         Ok(Usage::restore(counters))
     }
 
-    /// Stores counters of an issuer's limits.
+    /// Stores counters of an issuer's limits. One that is stored with more used up stays so: orders
+    /// are counted in one order and may be sent in another.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -144,21 +145,29 @@ impl Catalog {
         counters: &[(Counter, GcraState)],
         now: Timestamp,
     ) -> Result<(), Fault> {
-        let put = |(counter, state): &(Counter, GcraState)| {
-            Ok(Write::Put {
-                key: Key::issuer_usage(issuer, counter),
-                value: record::encode(&IssuerUsageRecord { used: *state })?,
-                expires: Some(now.plus_ms(USAGE_TTL_MS)),
-            })
-        };
-        let write = counters
-            .iter()
-            .map(put)
-            .collect::<Result<Vec<_>, Fault>>()?;
-        if write.is_empty() {
-            return Ok(());
+        while !counters.is_empty() {
+            let mut txn = Txn::default();
+            for (counter, state) in counters {
+                let key = Key::issuer_usage(issuer, counter);
+                let found = self.store.get(&key).await?;
+                let stored = found.as_ref().map(|entry| record::decode(&entry.value));
+                let stored: Option<IssuerUsageRecord> = stored.transpose()?;
+                let used = stored.map_or(*state, |stored| stored.used.max(*state));
+                txn.expect
+                    .push(Expect::same_as(key.clone(), found.as_ref()));
+                txn.write.push(Write::Put {
+                    key,
+                    value: record::encode(&IssuerUsageRecord { used })?,
+                    expires: Some(now.plus_ms(USAGE_TTL_MS)),
+                });
+            }
+            match self.store.commit(txn).await {
+                Ok(_) => break,
+                Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Fault(fault)) => return Err(fault),
+            }
         }
-        write_all(&*self.store, write).await.map(drop)
+        Ok(())
     }
 
     /// The replacement of many certificates that was asked for last.

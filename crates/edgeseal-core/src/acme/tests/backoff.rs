@@ -25,6 +25,24 @@ fn doubles_to_a_day() {
 }
 
 #[test]
+fn asking_again_is_no_way_around_the_back_off() {
+    let now = start();
+    let many = RetryState {
+        failures: 7,
+        next_attempt: now.plus_ms(2 * HOUR_MS),
+    };
+    let again = |failed_ms: i64| many.asked_again(now.plus_ms(-failed_ms), now);
+    assert_eq!(again(HOUR_MS).next_attempt, now);
+    assert_eq!(again(1_000).next_attempt, now.plus_ms(29_000));
+    assert_eq!(again(1_000).failures, 7);
+    let soon = RetryState {
+        failures: 1,
+        next_attempt: now.plus_ms(5),
+    };
+    assert_eq!(soon.asked_again(now, now), soon);
+}
+
+#[test]
 fn leaves_time_before_the_expiry() {
     let now = start();
     let many = RetryState {

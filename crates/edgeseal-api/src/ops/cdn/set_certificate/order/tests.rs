@@ -151,11 +151,12 @@ async fn an_order_is_shown_until_it_ends() {
     let reason = info["OrderFailure"].as_str().unwrap();
     assert!(reason.contains("could not connect"), "{reason}");
 
-    // After a failure it is tried at once.
+    // After a failure it is tried again soon; the failures still count.
     ok(&world, SET, &order(DOMAIN, &[])).await;
     let again = managed(&world, Environment::Production).await.unwrap();
     assert_eq!(again.status, OrderStatus::Applying);
-    assert!(again.backoff.next_attempt <= NOW);
+    assert_eq!(again.backoff.next_attempt, NOW.plus_ms(30_000));
+    assert_eq!(again.backoff.failures, 3);
     assert_eq!(shown(&world).await["Status"], "applying");
 }
 
