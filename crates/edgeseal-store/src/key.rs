@@ -295,6 +295,12 @@ impl Key {
         Self("meta/origin-permissions".into())
     }
 
+    /// Which process has a lease: see [`crate::catalog::LeaseName`].
+    #[must_use]
+    pub fn lease(name: &str) -> Self {
+        Self(format!("meta/lease/{name}").into())
+    }
+
     /// The key-encryption key under which everything is sealed, or is to be.
     #[must_use]
     pub fn reseal_marker() -> Self {

@@ -18,7 +18,11 @@ use edgeseal_core::{
     alarm::{self, Alarm, AlarmId, Change, Code, Condition, EventKind, Phase, Severity, Silences},
     domain::{Domain, Environment},
 };
-use edgeseal_store::{Catalog, Fault, Key, record::decode};
+use edgeseal_store::{
+    Catalog, Fault, Key,
+    catalog::{HeldLease, LeaseHolder, LeaseName},
+    record::decode,
+};
 use futures_util::future;
 use tokio::{
     sync::{Mutex, watch},
@@ -63,8 +67,6 @@ const LOGGED_MAX: usize = 50;
 pub(crate) struct Alarms {
     channels: Vec<Arc<Channel>>,
     interval: Duration,
-    /// Names this data directory in the lease.
-    owner: String,
     state: Mutex<State>,
     summary: watch::Sender<Summary>,
     /// Held during a test of the channels.
@@ -76,8 +78,9 @@ struct State {
     silences: Silences,
     observed: Observed,
     deliveries: Deliveries,
-    /// Whether this process had the lease in the last evaluation.
-    has_lease: bool,
+    holder: LeaseHolder,
+    /// The lease that this process had in the last evaluation.
+    lease: Option<HeldLease>,
     /// Alarms whose newest state is not stored, and whether that is a notification.
     unsaved: BTreeMap<AlarmId, bool>,
 }
@@ -93,25 +96,21 @@ impl Alarms {
             .iter()
             .map(|table| Channel::new(table).map(Arc::new));
         let channels = channels.collect::<Result<Vec<_>, _>>()?;
-        let machine = rustix::system::uname();
-        let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
-        let owner = format!(
-            "{}:{}",
-            machine.nodename().to_string_lossy(),
-            data.display()
-        );
         let state = State {
             alarms: BTreeMap::new(),
             silences: Silences::default(),
             observed: Observed::default(),
             deliveries: Deliveries::new(&channels),
-            has_lease: false,
+            holder: LeaseHolder {
+                lease: LeaseName::Alarms,
+                owner: config.lease_owner(),
+            },
+            lease: None,
             unsaved: BTreeMap::new(),
         };
         Ok(Arc::new(Self {
             channels,
             interval: config.alarm_interval_ms.0,
-            owner,
             state: Mutex::new(state),
             summary: watch::Sender::default(),
             testing: Mutex::new(()),
@@ -127,7 +126,7 @@ impl Alarms {
     pub(crate) async fn run(self: Arc<Self>, sources: Sources, stop: impl Future<Output = ()>) {
         let mut state = self.state.lock().await;
         // Another process may have had the store meanwhile.
-        state.has_lease = false;
+        state.lease = None;
         let mut next = Instant::now() + INITIAL_DELAY.min(self.interval);
         let mut stop = pin!(stop);
         loop {
@@ -177,7 +176,7 @@ impl Alarms {
         let observing = observed.observe(sources, &state.alarms, self.interval, now);
         let mut snapshot = observing.await;
         snapshot.failing_channels = Some(state.deliveries.failing());
-        let has_turn = state.has_lease && synced.is_ok();
+        let has_turn = state.has_lease(now) && synced.is_ok();
         let is_judged = |code| has_turn || is_local(code);
         let mut current = alarm::evaluate(&snapshot, &state.alarms, now);
         current.retain(|id, _| is_judged(id.code));
@@ -215,8 +214,8 @@ impl Alarms {
     ) -> Result<(), Fault> {
         let lease = LEASE_MIN.max(self.interval * 3);
         let until = now.plus_ms(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
-        let has_lease = catalog.hold_alarm_lease(&self.owner, until, now).await?;
-        if !has_lease || !state.has_lease {
+        let lease = catalog.hold_lease(&state.holder, until, now).await?;
+        if state.lease.is_none() || lease.is_none_or(|lease| lease.is_new) {
             let stored = catalog.alarms().await?;
             state.alarms.retain(|id, _| is_local(id.code));
             state.alarms.extend(stored);
@@ -224,12 +223,12 @@ impl Alarms {
             for (id, alarm) in &mut state.alarms {
                 state.deliveries.forget_unknown(alarm);
                 state.deliveries.remember_failing(id, alarm);
-                if has_lease && is_settled(alarm) {
+                if lease.is_some() && is_settled(alarm) {
                     state.unsaved.insert(id.clone(), false);
                 }
             }
         }
-        state.has_lease = has_lease;
+        state.lease = lease;
         let silences = catalog.alarm_silences(None).await?;
         state.silences = silences.into_iter().collect();
         Ok(())
@@ -237,6 +236,11 @@ impl Alarms {
 }
 
 impl State {
+    /// Whether this process notifies. Without the store the lease ends, and another one may do so.
+    fn has_lease(&self, now: Timestamp) -> bool {
+        self.lease.is_some_and(|lease| lease.until > now)
+    }
+
     /// Takes the changes, and addresses the notifications.
     fn apply(&mut self, changes: Vec<Change>) {
         for Change { id, alarm, event } in changes {
@@ -259,7 +263,8 @@ impl State {
         self.alarms
             .retain(|id, alarm| !(is_settled(alarm) && unsaved.contains_key(id)));
         self.unsaved.retain(|id, _| !is_local(id.code));
-        if !self.has_lease || self.unsaved.is_empty() {
+        let now = clock::now();
+        if !self.has_lease(now) || self.unsaved.is_empty() {
             return;
         }
         let changes = self.unsaved.keys().map(|id| {
@@ -269,8 +274,10 @@ impl State {
             (id.clone(), alarm.cloned())
         });
         let changes: Vec<_> = changes.collect();
-        match catalog.write_alarms(&changes).await {
-            Ok(()) => self.unsaved.clear(),
+        match catalog.write_alarms(&changes, &self.holder, now).await {
+            Ok(true) => self.unsaved.clear(),
+            // The next evaluation reads what the other process has written.
+            Ok(false) => self.lease = None,
             Err(fault) => tracing::warn!(
                 error = &fault as &dyn std::error::Error,
                 "alarms cannot be stored; trying again"
@@ -288,7 +295,7 @@ impl State {
 
     fn deliver(&mut self) {
         let now = clock::now();
-        let (has_lease, silences, unsaved) = (self.has_lease, &self.silences, &self.unsaved);
+        let (has_lease, silences, unsaved) = (self.has_lease(now), &self.silences, &self.unsaved);
         let may_tell = |id: &AlarmId, alarm: &Alarm| {
             // What is not stored would be told again, under another id, after a restart.
             let is_stored = has_lease && unsaved.get(id) != Some(&true);

@@ -1,4 +1,4 @@
-//! Alarms and silenced domains, and which process notifies of them.
+//! Alarms and silenced domains.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,16 @@ use edgeseal_core::{
     alarm::{Alarm, AlarmId, Silence},
     domain::Domain,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
-use super::{Catalog, Draft};
+use super::{Catalog, Draft, leases::LeaseHolder};
 use crate::{
-    CommitError, Expect, Fault, Key, Pages, Txn, Write, key,
+    CommitError, Fault, Key, Pages, Txn, Write, key,
     record::{self, EdgeRecord},
-    write_all,
 };
 
 /// Records written by one commit.
 const BATCH: usize = 500;
-
-/// The process that notifies of alarms.
-#[derive(Serialize, Deserialize)]
-struct Lease {
-    owner: String,
-    until: Timestamp,
-}
 
 impl Catalog {
     /// All alarms that are stored: those that are raised, and those whose end some channel has not
@@ -40,20 +32,34 @@ impl Catalog {
             .collect())
     }
 
-    /// Writes alarms, and removes those without a state. Only the holder of the
-    /// [lease](Self::hold_alarm_lease) may do so.
+    /// Writes alarms, and removes those without a state. Returns whether `holder` has the lease at
+    /// `now`; otherwise the rest is not written.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed; some may have been written.
-    pub async fn write_alarms(&self, changes: &[(AlarmId, Option<Alarm>)]) -> Result<(), Fault> {
+    pub async fn write_alarms(
+        &self,
+        changes: &[(AlarmId, Option<Alarm>)],
+        holder: &LeaseHolder,
+        now: Timestamp,
+    ) -> Result<bool, Fault> {
         for chunk in changes.chunks(BATCH) {
             let writes = chunk.iter().map(|(id, alarm)| match alarm {
                 Some(alarm) => Ok(Write::put(Key::alarm(id), record::encode(alarm)?)),
                 None => Ok(Write::Delete(Key::alarm(id))),
             });
-            write_all(&*self.store, writes.collect::<Result<_, Fault>>()?).await?;
+            let write = writes.collect::<Result<_, Fault>>()?;
+            let Some(guard) = self.lease_guard(holder, now).await? else {
+                return Ok(false);
+            };
+            let expect = vec![guard];
+            match self.store.commit(Txn { expect, write }).await {
+                Ok(_) => {}
+                Err(CommitError::Conflict { .. }) => return Ok(false),
+                Err(CommitError::Fault(fault)) => return Err(fault),
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The silenced domains, of one account if it is given, those included whose silence has just
@@ -99,43 +105,6 @@ impl Catalog {
             tracing::error!(%key, count, error, "alarms skip records, of which this is the first");
         }
         Ok(decoded)
-    }
-
-    /// Acquires or renews the right to notify of alarms until `until`: of several processes on one
-    /// store, one has it. Returns whether `owner` has it. Renewed in the second half of its time
-    /// only, because each renewal is a commit.
-    ///
-    /// # Errors
-    /// A [`Fault`] if the store failed.
-    pub async fn hold_alarm_lease(
-        &self,
-        owner: &str,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<bool, Fault> {
-        let key = Key::alarm_lease();
-        let stored = self.store.get(&key).await?;
-        // One that cannot be decoded is free.
-        let lease = stored.as_ref();
-        let lease: Option<Lease> = lease.and_then(|entry| record::decode(&entry.value).ok());
-        if let Some(lease) = lease.filter(|lease| lease.until > now) {
-            if lease.owner != owner {
-                return Ok(false);
-            }
-            if lease.until.since_ms(now) > until.since_ms(now) / 2 {
-                return Ok(true);
-            }
-        }
-        let owner = owner.to_owned();
-        let txn = Txn {
-            expect: vec![Expect::same_as(key.clone(), stored.as_ref())],
-            write: vec![Write::put(key, record::encode(&Lease { owner, until })?)],
-        };
-        match self.store.commit(txn).await {
-            Ok(_) => Ok(true),
-            Err(CommitError::Conflict { .. }) => Ok(false),
-            Err(CommitError::Fault(fault)) => Err(fault),
-        }
     }
 }
 

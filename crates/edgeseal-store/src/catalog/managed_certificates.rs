@@ -4,12 +4,12 @@
 //! there is a record exactly for the environments that the domain names.
 
 use edgeseal_core::{
-    DomainPattern, Secret,
+    DomainPattern, Secret, Timestamp,
     domain::{Domain, Environment},
     managed_certificate::{FailedOrders, KeyType, ManagedCertificate},
 };
 
-use super::{ATTEMPTS, Catalog, Draft};
+use super::{ATTEMPTS, Catalog, Draft, leases::LeaseHolder};
 use crate::{
     CommitError, Expect, Fault, Key, Txn, Write,
     record::{self, HistoryRecord, OrderKeyRecord},
@@ -64,6 +64,22 @@ impl Catalog {
         keys: &[(KeyType, Secret)],
         change: impl Fn(&mut ManagedCertificate) + Send + Sync,
     ) -> Result<Option<ManagedCertificate>, Fault> {
+        let of = (name, environment, domain_id);
+        self.go_on_with_order(of, keys, change, None).await
+    }
+
+    /// As [`update_managed_certificate`](Self::update_managed_certificate), by a process that has
+    /// the lease at a time.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed, or another process has the lease.
+    pub async fn go_on_with_order(
+        &self,
+        (name, environment, domain_id): (&DomainPattern, Environment, i64),
+        keys: &[(KeyType, Secret)],
+        change: impl Fn(&mut ManagedCertificate) + Send + Sync,
+        process: Option<(&LeaseHolder, Timestamp)>,
+    ) -> Result<Option<ManagedCertificate>, Fault> {
         let holder = Key::managed_certificate(name, environment);
         for _ in 0..ATTEMPTS {
             // Held until the store has committed: see `seal::RetiredKeys`.
@@ -81,6 +97,11 @@ impl Catalog {
                 expect: vec![Expect::same_as(holder.clone(), Some(&entry))],
                 write: vec![Write::put(holder.clone(), record::encode(&after)?)],
             };
+            if let Some((process, now)) = process {
+                let expect = self.lease_guard(process, now).await?;
+                let lost = || Fault::new("go on with an order: another process has the lease");
+                txn.expect.push(expect.ok_or_else(lost)?);
+            }
             for (key_type, private_key) in keys {
                 let key = Key::order_key(name, environment, *key_type);
                 let sealed_key = self.keyring.seal_text(private_key, &key);

@@ -6,6 +6,7 @@ mod challenges;
 mod companion;
 mod counts;
 mod deployments;
+mod leases;
 mod managed;
 mod origin_permissions;
 mod races;

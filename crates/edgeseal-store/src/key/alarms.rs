@@ -34,10 +34,4 @@ impl Key {
         let by = if by_operator { "/operator" } else { "" };
         Self(format!("{of_account}{domain}{by}").into())
     }
-
-    /// The process that notifies of alarms.
-    #[must_use]
-    pub fn alarm_lease() -> Self {
-        Self("meta/alarm-lease".into())
-    }
 }

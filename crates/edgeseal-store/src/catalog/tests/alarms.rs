@@ -1,4 +1,4 @@
-//! Alarms, silences and the right to notify.
+//! Alarms and silences.
 
 use std::collections::BTreeSet;
 
@@ -26,6 +26,50 @@ fn alarm(text: &str) -> Alarm {
     }
 }
 
+fn holder(owner: &str) -> LeaseHolder {
+    LeaseHolder {
+        lease: LeaseName::Alarms,
+        owner: owner.to_owned(),
+    }
+}
+
+async fn write(catalog: &Catalog, changes: &[(AlarmId, Option<Alarm>)]) {
+    let holder = holder("a");
+    let held = catalog.hold_lease(&holder, NOW.plus_ms(1000), NOW);
+    assert!(held.await.unwrap().is_some());
+    let written = catalog.write_alarms(changes, &holder, NOW);
+    assert!(written.await.unwrap());
+}
+
+#[tokio::test]
+async fn only_the_holder_of_the_lease_writes_alarms() {
+    let catalog = catalog();
+    let id = AlarmId::new(Code::EdgeSilent, "production/a");
+    let text = async || {
+        catalog
+            .alarms()
+            .await
+            .unwrap()
+            .remove(&id)
+            .map(|it| it.text)
+    };
+    let change = |text: &str| [(id.clone(), Some(alarm(text)))];
+    write(&catalog, &change("before")).await;
+    // It was suspended, and another one has taken the lease.
+    let later = NOW.plus_ms(1000);
+    let (a, b) = (holder("a"), holder("b"));
+    let taken = catalog.hold_lease(&b, later.plus_ms(1000), later).await;
+    assert!(taken.unwrap().unwrap().is_new);
+    for now in [NOW, later] {
+        let written = catalog.write_alarms(&change("late"), &a, now).await;
+        assert!(!written.unwrap());
+    }
+    assert_eq!(text().await.as_deref(), Some("before"));
+    let written = catalog.write_alarms(&change("after"), &b, later).await;
+    assert!(written.unwrap());
+    assert_eq!(text().await.as_deref(), Some("after"));
+}
+
 #[tokio::test]
 async fn alarms_are_written_and_removed() {
     let catalog = catalog();
@@ -34,13 +78,13 @@ async fn alarms_are_written_and_removed() {
         AlarmId::new(Code::CertificateExpiring, "*.a.example@staging"),
     ];
     let both = ids.clone().map(|id| (id.clone(), Some(alarm(&id.subject))));
-    catalog.write_alarms(&both).await.unwrap();
+    write(&catalog, &both).await;
     let stored = catalog.alarms().await.unwrap();
     for (id, alarm) in both {
         assert_eq!(stored.get(&id), alarm.as_ref());
     }
     let gone = [(ids[0].clone(), None)];
-    catalog.write_alarms(&gone).await.unwrap();
+    write(&catalog, &gone).await;
     let left: Vec<AlarmId> = catalog.alarms().await.unwrap().into_keys().collect();
     assert_eq!(left, ids[1..]);
 }
@@ -50,7 +94,7 @@ async fn a_record_of_another_release_ends_no_alarms() {
     let catalog = catalog();
     let good = AlarmId::new(Code::EdgeSilent, "production/a");
     let changes = [(good.clone(), Some(alarm("it")))];
-    catalog.write_alarms(&changes).await.unwrap();
+    write(&catalog, &changes).await;
     let bad = AlarmId::new(Code::EdgeSilent, "production/b");
     let domain = DomainPattern::parse("a.example.com").unwrap();
     let edge = EdgeRecord::new("production", "a");
@@ -58,7 +102,7 @@ async fn a_record_of_another_release_ends_no_alarms() {
     let keys = [
         Key::alarm(&bad),
         Key::alarm_silence(&account(), &domain, true),
-        Key::alarm_lease(),
+        Key::lease("alarms"),
         Key::edge("production", "b"),
     ];
     let value = Bytes::from_static(br#"{"v":1,"severity":"apocalyptic"}"#);
@@ -70,28 +114,9 @@ async fn a_record_of_another_release_ends_no_alarms() {
     assert_eq!(read, [good]);
     assert_eq!(catalog.alarm_silences(None).await.unwrap(), []);
     assert_eq!(catalog.decodable_edges().await.unwrap(), [edge]);
-    let held = catalog.hold_alarm_lease("a", NOW.plus_ms(100), NOW);
-    assert!(held.await.unwrap());
-}
-
-#[tokio::test]
-async fn one_process_notifies_at_a_time() {
-    let catalog = catalog();
-    let later = |ms| NOW.plus_ms(ms);
-    for (owner, until, now, expected) in [
-        ("a", 100, 0, true),
-        ("b", 150, 50, false),
-        ("a", 200, 60, true),
-        ("b", 250, 199, false),
-        ("b", 300, 200, true),
-        ("a", 350, 201, false),
-        // Not renewed yet, so it ends at 300.
-        ("b", 310, 202, true),
-        ("a", 400, 301, true),
-    ] {
-        let held = catalog.hold_alarm_lease(owner, later(until), later(now));
-        assert_eq!(held.await.unwrap(), expected, "{owner} at {now}");
-    }
+    let holder = holder("b");
+    let held = catalog.hold_lease(&holder, NOW.plus_ms(100), NOW).await;
+    assert!(held.unwrap().is_some());
 }
 
 /// Who silences, and what is left after the account and after the operator have ended it.

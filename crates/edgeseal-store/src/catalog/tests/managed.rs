@@ -39,6 +39,14 @@ async fn change_managed(
         let of = (&managed.domain, managed.environment, managed.domain_id);
         let stored = catalog.update_managed_certificate(of, &keys, |_| {});
         assert!(stored.await.unwrap().is_some());
+        // Not by a process without the lease.
+        let process = LeaseHolder {
+            lease: LeaseName::Orders,
+            owner: "a".to_owned(),
+        };
+        let by = Some((&process, NOW));
+        let refused = catalog.go_on_with_order(of, &[], |_| {}, by).await;
+        assert!(refused.is_err());
     }
 }
 
