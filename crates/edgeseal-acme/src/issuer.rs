@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use edgeseal_core::{Secret, Timestamp, managed_certificate::KeyType};
+use edgeseal_core::{Secret, Timestamp, acme::IssuerLimits, managed_certificate::KeyType};
 
 use edgeseal_store::record::ChallengeMethod;
 use rustls::pki_types::CertificateDer;
@@ -39,6 +39,8 @@ pub struct IssuerConfig {
     pub challenges: Vec<ChallengeMethod>,
     /// Whether a renewal keeps the key. By default each certificate has a new one.
     pub keep_key: bool,
+    /// How much it lets the account order.
+    pub limits: IssuerLimits,
 }
 
 /// An account that the operator has at an authority by other means.
@@ -154,6 +156,14 @@ impl fmt::Debug for Issuer {
     }
 }
 
+/// Whether a directory looks like that of a test environment: by its host name.
+fn is_test_directory(url: &str) -> bool {
+    let url = url.parse::<http::Uri>().ok();
+    let host = url.as_ref().and_then(http::Uri::host).unwrap_or_default();
+    let mut words = host.split(['.', '-']);
+    words.any(|word| matches!(word, "staging" | "test" | "testing" | "sandbox" | "pebble"))
+}
+
 /// Checks the configured issuers.
 ///
 /// # Errors
@@ -169,5 +179,34 @@ pub(crate) fn issuers(
         }
         issuers.push(Issuer::new(config, clock)?);
     }
+    let is_test = |issuer: &&Issuer| is_test_directory(&issuer.config.directory);
+    let tests = issuers.iter().filter(is_test).count();
+    if tests > 0 && tests < issuers.len() {
+        tracing::warn!(
+            "some issuers are test environments, whose certificates no browser trusts: they are \
+             asked when the others are down or have reached a limit"
+        );
+    }
     Ok(issuers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_environments() {
+        for (url, expected) in [
+            (
+                "https://acme-staging-v02.api.letsencrypt.org/directory",
+                true,
+            ),
+            ("https://dv.acme-v02.test-api.pki.goog/directory", true),
+            ("https://pebble:14000/dir", true),
+            ("https://acme-v02.api.letsencrypt.org/directory", false),
+            ("https://ca.latest.example/acme/dir", false),
+        ] {
+            assert_eq!(is_test_directory(url), expected, "{url}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ mod restore;
 mod rollout;
 mod shell;
 mod store_args;
-mod time;
+pub(crate) mod time;
 
 use std::{io, process::ExitCode};
 

@@ -9,7 +9,7 @@ pub(super) fn resolve_time(text: &str, now: Timestamp) -> String {
 }
 
 /// A duration such as `7d`, in milliseconds; units are s, m, h, d and w.
-pub(super) fn duration_ms(text: &str) -> Option<i64> {
+pub(crate) fn duration_ms(text: &str) -> Option<i64> {
     let unit = text.chars().last()?;
     let unit_ms: i64 = match unit {
         's' => 1000,

@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{ConfigError, read_roots};
+use super::{ConfigError, acme_limits::AcmeLimits, read_roots};
 
 /// One issuer. They are tried in this order.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +40,9 @@ pub(crate) struct AcmeIssuer {
     /// Whether a renewal keeps the key.
     #[serde(default)]
     pub(crate) keep_key: bool,
+    /// How much it lets the account order, where that is not what is known of it.
+    #[serde(default)]
+    pub(crate) limits: AcmeLimits,
 }
 
 /// An account outside of ACME.
@@ -104,6 +107,7 @@ impl AcmeIssuer {
             key: self.key,
             challenges: self.challenges.clone(),
             keep_key: self.keep_key,
+            limits: self.limits.of_directory(&self.directory),
         })
     }
 
@@ -145,7 +149,7 @@ impl AcmeIssuer {
 
 #[cfg(test)]
 mod tests {
-    use edgeseal_core::managed_certificate::KeyType;
+    use edgeseal_core::{acme::IssuerLimits, managed_certificate::KeyType};
     use figment::{
         Figment,
         providers::{Format as _, Toml},
@@ -183,6 +187,25 @@ mod tests {
     }
 
     #[test]
+    fn limits_differ_from_what_is_known() {
+        let issuers = read(GOOD, "").unwrap();
+        assert_eq!(
+            issuers[0].to_issuer().unwrap().limits,
+            IssuerLimits::UNKNOWN
+        );
+        let table = GOOD.replace("127.0.0.1:14000", "acme-v02.api.letsencrypt.org");
+        let more = "limits = { orders = \"1500 in 3h\", per_registered_domain = \"unlimited\" }";
+        let limits = read(&table, more).unwrap()[0].to_issuer().unwrap().limits;
+        assert_eq!(limits.orders_per_day(), Some(12_000));
+        let expected = IssuerLimits {
+            orders: limits.orders,
+            per_registered_domain: None,
+            ..IssuerLimits::LETS_ENCRYPT
+        };
+        assert_eq!(limits, expected);
+    }
+
+    #[test]
     fn what_cannot_be_names_its_key() {
         for (from, to, key) in [
             ("\"pebble\"", "\"\"", "acme.name"),
@@ -198,6 +221,8 @@ mod tests {
         for (more, key) in [
             ("root_file = \"/nowhere\"", "acme.root_file"),
             ("key = \"p521\"", "p521"),
+            ("limits = { orders = \"300\" }", "300 in 3h"),
+            ("limits = { order = \"300 in 3h\" }", "order"),
             (
                 "external_account = { key_id = \"a\", hmac_key_file = \"/nowhere\" }",
                 "acme.external_account.hmac_key_file",
