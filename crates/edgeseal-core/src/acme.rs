@@ -26,7 +26,7 @@ pub mod usage;
 pub use backoff::RetryState;
 pub use issuer::{Issuer, IssuerHealth, PauseReason};
 pub use limits::IssuerLimits;
-pub use queue::{OrderKind, Task, Urgency};
+pub use queue::{OrderKind, Task, TaskKey, Urgency};
 pub use renewal::{RenewalInfo, RenewalInfoPoll, RenewalWindow, Validity};
 pub use scheduler::{Scheduler, Start};
 pub use seed::Seed;

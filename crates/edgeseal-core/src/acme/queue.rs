@@ -9,7 +9,7 @@ use super::{
     DAY_MS, RetryState, Seed, Validity,
     renewal::{REVOCATION_NOTICE_MS, Renewal, RenewalCause},
 };
-use crate::{AccountId, DomainPattern, Timestamp};
+use crate::{AccountId, DomainPattern, Timestamp, domain::Environment};
 
 /// Every n-th start belongs to a first order, if one waits and renewals do as well: somebody waits
 /// for it, and renewals may be very many.
@@ -49,7 +49,16 @@ pub struct IssuedBy {
     pub replaces: bool,
 }
 
-/// One domain's next order.
+/// What an order is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskKey {
+    /// The domain.
+    pub domain: Arc<DomainPattern>,
+    /// The edges that will serve the certificate.
+    pub environment: Environment,
+}
+
+/// The next order of a domain in an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Task {
     /// Not before this point.
@@ -82,12 +91,12 @@ pub(super) struct Lane {
     account: Option<Seed>,
 }
 
-type Ready = BTreeSet<(Timestamp, Arc<DomainPattern>)>;
+type Ready = BTreeSet<(Timestamp, TaskKey)>;
 
 /// Tasks in order. A task that is not ready or whose lane is held costs nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
-    tasks: HashMap<Arc<DomainPattern>, Task>,
+    tasks: HashMap<TaskKey, Task>,
     waiting: Ready,
     ready: BTreeMap<Lane, Ready>,
     /// By lane without its account.
@@ -96,6 +105,23 @@ pub(super) struct Queue {
     starts: u64,
     /// For each account, which start was the last one of a first order of it.
     turns: HashMap<Seed, u64>,
+}
+
+impl From<Arc<DomainPattern>> for TaskKey {
+    /// For production.
+    fn from(domain: Arc<DomainPattern>) -> Self {
+        Self {
+            domain,
+            environment: Environment::Production,
+        }
+    }
+}
+
+impl From<DomainPattern> for TaskKey {
+    /// For production.
+    fn from(domain: DomainPattern) -> Self {
+        Arc::new(domain).into()
+    }
 }
 
 impl Task {
@@ -241,21 +267,21 @@ impl Lane {
 }
 
 impl Queue {
-    /// Adds a task, or replaces that of its domain.
-    pub(super) fn set(&mut self, domain: Arc<DomainPattern>, task: Task) {
-        self.remove(&domain);
+    /// Adds a task, or replaces that of its key.
+    pub(super) fn set(&mut self, key: TaskKey, task: Task) {
+        self.remove(&key);
         self.micro_orders_per_day += task.micro_orders_per_day;
-        self.waiting.insert((task.ready_at, domain.clone()));
-        self.tasks.insert(domain, task);
+        self.waiting.insert((task.ready_at, key.clone()));
+        self.tasks.insert(key, task);
     }
 
-    /// Removes the task of a domain.
-    pub(super) fn remove(&mut self, domain: &Arc<DomainPattern>) -> Option<Task> {
-        let task = self.tasks.remove(domain)?;
+    /// Removes a task.
+    pub(super) fn remove(&mut self, key: &TaskKey) -> Option<Task> {
+        let task = self.tasks.remove(key)?;
         self.micro_orders_per_day -= task.micro_orders_per_day;
-        if !self.waiting.remove(&(task.ready_at, domain.clone())) {
+        if !self.waiting.remove(&(task.ready_at, key.clone())) {
             for urgency in [Urgency::Urgent, Urgency::First, Urgency::Routine] {
-                let place = (task.place(urgency), domain.clone());
+                let place = (task.place(urgency), key.clone());
                 if let Some(lane) = self.ready.get_mut(&task.lane(urgency))
                     && lane.remove(&place)
                 {
@@ -267,7 +293,7 @@ impl Queue {
     }
 
     /// The task that goes first at `now`, with its lane.
-    pub(super) fn first(&mut self, now: Timestamp) -> Option<(Arc<DomainPattern>, Task, Lane)> {
+    pub(super) fn first(&mut self, now: Timestamp) -> Option<(TaskKey, Task, Lane)> {
         self.wake(now);
         let orders_first = self.starts % FIRST_ORDER_SHARE == FIRST_ORDER_SHARE - 1;
         let urgencies = if orders_first {
@@ -284,15 +310,15 @@ impl Queue {
                 let turn = lane.account.and_then(|account| self.turns.get(&account));
                 Some((turn, ready.first()?, *lane))
             });
-            let (_, (_, domain), lane) = heads.min()?;
-            let task = self.tasks.get(domain)?;
-            Some((domain.clone(), *task, lane))
+            let (_, (_, key), lane) = heads.min()?;
+            let task = self.tasks.get(key)?;
+            Some((key.clone(), *task, lane))
         })
     }
 
     /// Takes a task out for an order that starts.
-    pub(super) fn start(&mut self, domain: &Arc<DomainPattern>) {
-        let account = self.remove(domain).and_then(|task| task.account);
+    pub(super) fn start(&mut self, key: &TaskKey) {
+        let account = self.remove(key).and_then(|task| task.account);
         self.starts += 1;
         if let Some(account) = account {
             self.turns.insert(account, self.starts);
@@ -300,10 +326,10 @@ impl Queue {
     }
 
     /// Lets one task wait until `until`.
-    pub(super) fn postpone(&mut self, domain: Arc<DomainPattern>, until: Timestamp) {
-        if let Some(task) = self.remove(&domain) {
+    pub(super) fn postpone(&mut self, key: TaskKey, until: Timestamp) {
+        if let Some(task) = self.remove(&key) {
             let ready_at = until;
-            self.set(domain, Task { ready_at, ..task });
+            self.set(key, Task { ready_at, ..task });
         }
     }
 
@@ -343,11 +369,11 @@ impl Queue {
 
     /// Moves tasks that have become ready or urgent into their lanes.
     fn wake(&mut self, now: Timestamp) {
-        while let Some((at, domain)) = self.waiting.pop_first_if(now) {
+        while let Some((at, key)) = self.waiting.pop_first_if(now) {
             debug_assert!(at <= now, "a task is ready before its time");
-            if let Some(task) = self.tasks.get(&domain) {
+            if let Some(task) = self.tasks.get(&key) {
                 let urgency = task.urgency(now);
-                let place = (task.place(urgency), domain);
+                let place = (task.place(urgency), key);
                 self.ready
                     .entry(task.lane(urgency))
                     .or_default()
@@ -357,14 +383,14 @@ impl Queue {
         let mut urgent = Vec::new();
         for (lane, ready) in &mut self.ready {
             while lane.urgency == Urgency::Routine
-                && let Some((_, domain)) = ready.pop_first_if(now)
+                && let Some((_, key)) = ready.pop_first_if(now)
             {
-                urgent.push(domain);
+                urgent.push(key);
             }
         }
-        for domain in urgent {
-            if let Some(task) = self.tasks.get(&domain) {
-                let place = (task.place(Urgency::Urgent), domain);
+        for key in urgent {
+            if let Some(task) = self.tasks.get(&key) {
+                let place = (task.place(Urgency::Urgent), key);
                 self.ready
                     .entry(task.lane(Urgency::Urgent))
                     .or_default()
@@ -378,11 +404,11 @@ impl Queue {
 
 trait PopFirstIf {
     /// The first, if its time has come.
-    fn pop_first_if(&mut self, now: Timestamp) -> Option<(Timestamp, Arc<DomainPattern>)>;
+    fn pop_first_if(&mut self, now: Timestamp) -> Option<(Timestamp, TaskKey)>;
 }
 
 impl PopFirstIf for Ready {
-    fn pop_first_if(&mut self, now: Timestamp) -> Option<(Timestamp, Arc<DomainPattern>)> {
+    fn pop_first_if(&mut self, now: Timestamp) -> Option<(Timestamp, TaskKey)> {
         let is_due = self.first().is_some_and(|(at, _)| *at <= now);
         if is_due { self.pop_first() } else { None }
     }

@@ -1,11 +1,11 @@
 //! The replacement of many certificates: how long it will take, and how far it is.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Scheduler, Task};
-use crate::{DomainPattern, Timestamp, managed_certificate::IssuedCertificate};
+use super::{Scheduler, Task, TaskKey};
+use crate::{Timestamp, managed_certificate::IssuedCertificate};
 
 /// What a forecast supposes about the order driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,15 +164,16 @@ impl Reissue {
 #[must_use]
 pub fn forecast(
     scheduler: &Scheduler,
-    batch: impl IntoIterator<Item = (Arc<DomainPattern>, Task)>,
+    batch: impl IntoIterator<Item = (impl Into<TaskKey>, Task)>,
     throughput: Throughput,
     now: Timestamp,
 ) -> Forecast {
     let mut scheduler = scheduler.clone();
     let mut left = std::collections::BTreeSet::new();
-    for (domain, task) in batch {
-        scheduler.set(domain.clone(), task);
-        left.insert(domain);
+    for (key, task) in batch {
+        let key: TaskKey = key.into();
+        scheduler.set(key.clone(), task);
+        left.insert(key);
     }
     let mut forecast = Forecast {
         issuers: vec![IssuerShare::default(); scheduler.issuers().len()],
@@ -188,7 +189,7 @@ pub fn forecast(
         {
             let ends_at = time.plus_ms(throughput.order_ms);
             running.push(Reverse(ends_at));
-            if left.remove(&start.domain) {
+            if left.remove(&start.key()) {
                 forecast.late += usize::from(ends_at > start.task.deadline());
                 let share = &mut forecast.issuers[start.issuer];
                 share.domains += 1;

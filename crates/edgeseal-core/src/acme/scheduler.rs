@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    HOUR_MS, Issuer, MINUTE_MS, OrderKind, PauseReason, Seed, Task, Urgency,
+    HOUR_MS, Issuer, IssuerHealth, MINUTE_MS, OrderKind, PauseReason, Seed, Task, Urgency, Usage,
     limits::IssuerLimits,
-    queue::{Lane, Queue},
+    queue::{Lane, Queue, TaskKey},
     usage::Counter,
 };
 use crate::{
     DomainPattern, Timestamp,
+    domain::Environment,
     rate::{GcraState, RateDecision, RateLimit, spend},
 };
 
@@ -39,12 +40,14 @@ pub struct Scheduler {
     pace: GcraState,
 }
 
-/// An order to start now. The domain's task has left the scheduler; [set](Scheduler::set) the next
-/// one when the order has ended.
+/// An order to start now. Its task has left the scheduler; [set](Scheduler::set) the next one when
+/// the order has ended.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// For which domain.
     pub domain: Arc<DomainPattern>,
+    /// In which environment.
+    pub environment: Environment,
     /// The position of the issuer.
     pub issuer: usize,
     /// How the issuer counts it; [`OrderKind::Replacement`] has to name what it replaces.
@@ -53,6 +56,17 @@ pub struct Start {
     pub task: Task,
     /// The issuer's counters that changed: store them before the issuer is asked.
     pub counters: Vec<(Counter, GcraState)>,
+}
+
+impl Start {
+    /// The key of its task.
+    #[must_use]
+    pub fn key(&self) -> TaskKey {
+        TaskKey {
+            domain: Arc::clone(&self.domain),
+            environment: self.environment,
+        }
+    }
 }
 
 /// Why a task does not start.
@@ -74,28 +88,28 @@ impl Scheduler {
         }
     }
 
-    /// Adds the next order of a domain, or replaces it.
-    pub fn set(&mut self, domain: impl Into<Arc<DomainPattern>>, task: Task) {
-        self.queue.set(domain.into(), task);
+    /// Adds the next order of a domain in an environment, or replaces it.
+    pub fn set(&mut self, key: impl Into<TaskKey>, task: Task) {
+        self.queue.set(key.into(), task);
     }
 
-    /// Forgets a domain.
-    pub fn remove(&mut self, domain: impl Into<Arc<DomainPattern>>) {
-        self.queue.remove(&domain.into());
+    /// Forgets a task.
+    pub fn remove(&mut self, key: impl Into<TaskKey>) {
+        self.queue.remove(&key.into());
     }
 
     /// The order to start at `now`, counted against the issuer's limits; `None` if none may. Call
     /// it until it returns `None`, or until as many orders are in progress as the caller wants.
     pub fn next(&mut self, now: Timestamp) -> Option<Start> {
         loop {
-            let (domain, task, lane) = self.queue.first(now)?;
-            match self.decide(&domain, &task, lane, now) {
+            let (key, task, lane) = self.queue.first(now)?;
+            match self.decide(&key, &task, lane, now) {
                 Ok(start) => {
-                    self.queue.start(&domain);
+                    self.queue.start(&key);
                     return Some(start);
                 }
                 Err(wait) if wait.is_for_all => self.queue.hold(lane, wait.until),
-                Err(wait) => self.queue.postpone(domain, wait.until),
+                Err(wait) => self.queue.postpone(key, wait.until),
             }
         }
     }
@@ -159,19 +173,29 @@ impl Scheduler {
         }
     }
 
+    /// Replaces what is known of the issuer at position `issuer`: another process may have ordered
+    /// there.
+    pub fn restore_issuer(&mut self, issuer: usize, health: IssuerHealth, usage: Usage) {
+        if let Some(issuer) = self.issuers.get_mut(issuer) {
+            issuer.health = health;
+            issuer.usage = usage;
+            self.queue.release();
+        }
+    }
+
     /// The issuers, in the order of preference.
     #[must_use]
     pub fn issuers(&self) -> &[Issuer] {
         &self.issuers
     }
 
-    /// Domains with a task, and those of them whose time has come.
+    /// Tasks, and those of them whose time has come.
     #[must_use]
     pub fn len(&self) -> (usize, usize) {
         self.queue.len()
     }
 
-    /// Whether no domain has a task.
+    /// Whether there is no task.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len().0 == 0
@@ -197,7 +221,7 @@ impl Scheduler {
     /// Starts a task, or says why not.
     fn decide(
         &mut self,
-        domain: &Arc<DomainPattern>,
+        key: &TaskKey,
         task: &Task,
         lane: Lane,
         now: Timestamp,
@@ -211,11 +235,12 @@ impl Scheduler {
         for position in issuers.filter(|issuer| task.may_come_from(*issuer)) {
             let kind = task.kind_at(position);
             let issuer = &mut self.issuers[position];
-            match ask(issuer, domain, task, kind, now) {
+            match ask(issuer, &key.domain, task, kind, now) {
                 Ok(counters) => {
                     self.pace = pace.unwrap_or(self.pace);
                     return Ok(Start {
-                        domain: domain.clone(),
+                        domain: key.domain.clone(),
+                        environment: key.environment,
                         issuer: position,
                         kind,
                         task: *task,

@@ -278,7 +278,10 @@ fn one_urgent_order_an_hour_goes_to_an_issuer_that_limits_us() {
         let task = Task::reissue(validity, now, now.plus_ms(days(1)), None, 1, state);
         scheduler.set(domain(name), task);
     }
-    scheduler.set(domain("c.example.com"), Task::first(now, 1, state));
+    scheduler.set(
+        domain("c.example.com"),
+        Task::first(now, &account(0), 1, state),
+    );
     for hours in 1..=2 {
         assert!(scheduler.next(now.plus_ms(hours * HOUR_MS - 1)).is_none());
         let at = now.plus_ms(hours * HOUR_MS);
