@@ -10,7 +10,7 @@ use edgeseal_core::{
 };
 use edgeseal_store::{
     Catalog, Revision,
-    catalog::{AuditContext, ChangeError, Draft},
+    catalog::{AuditContext, ChangeError, Draft, LeaseHolder},
     record::{CertificateRecord, CertificateSource},
 };
 
@@ -37,15 +37,17 @@ struct NewBinding<'a> {
     certificates: Vec<Certificate>,
     audit: AuditContext,
     settings: CertificateSettings,
+    process: &'a LeaseHolder,
 }
 
 /// Binds the certificates of these chains to the domain that they were ordered for.
 ///
 /// # Errors
 /// [`OrderError::Refused`] if a certificate would be refused as an upload, or does not cover
-/// the domain; [`OrderError::Stopped`] and [`OrderError::Locked`] as for the steps before.
+/// the domain; [`OrderError::Stopped`] and [`OrderError::Locked`] as for the steps before;
+/// [`OrderError::Interrupted`] if another process has the lease.
 pub(crate) async fn bind(
-    catalog: &Catalog,
+    (catalog, process): (&Catalog, &LeaseHolder),
     managed: &ManagedCertificate,
     issued: Vec<IssuedChain>,
     settings: CertificateSettings,
@@ -68,6 +70,7 @@ pub(crate) async fn bind(
         certificates,
         audit: audit_context((&managed.account, &managed.domain), "IssueCertificate", now),
         settings,
+        process,
     };
     let bound = catalog
         .transact(&binding.audit, |draft| binding.decide(draft))
@@ -130,6 +133,9 @@ impl NewBinding<'_> {
             environment,
             ..
         } = self.target;
+        if !draft.has_lease(self.process, self.audit.now).await? {
+            return Err(ChangeError::Refused(OrderError::Interrupted));
+        }
         let before = draft.domain(name).await?;
         check_domain(self.target, before.as_ref()).map_err(ChangeError::Refused)?;
         let managed = draft.managed_certificate(name, *environment).await?;

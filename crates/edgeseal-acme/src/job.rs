@@ -6,12 +6,10 @@ use std::{sync::Arc, time::Duration};
 use edgeseal_core::{
     DomainPattern, Timestamp,
     acme::{
-        Counter, OrderKind, PauseReason, RenewalInfo, RenewalWindow, RetryState, Seed,
-        renewal::PollOutcome,
+        OrderKind, PauseReason, RenewalInfo, RenewalWindow, RetryState, Seed, renewal::PollOutcome,
     },
     domain::Environment,
     managed_certificate::{ManagedCertificate, Order, OrderFailure, OrderStatus},
-    rate::GcraState,
 };
 use edgeseal_store::Fault;
 
@@ -20,6 +18,7 @@ use crate::{
     bind::{CertificateSettings, audit_context, bind},
     error::{OrderError, REASON_MAX, bounded},
     order::{OrderDriver, Target},
+    task::telemetry::order_ended,
 };
 
 /// How soon an order is looked at again that the authority has not decided.
@@ -43,8 +42,6 @@ pub(crate) enum Work {
         target: Target,
         issuer: usize,
         kind: OrderKind,
-        /// What is counted against the issuer's limits.
-        counters: Vec<(Counter, GcraState)>,
     },
     /// Go on with what the store says.
     Resume,
@@ -89,9 +86,8 @@ impl OrderDriver {
                 target,
                 issuer,
                 kind,
-                counters,
             } => {
-                let begun = self.start(&target, issuer, kind, &counters).await;
+                let begun = self.start(&target, issuer, kind).await;
                 self.conclude(&target, begun, settings).await
             }
             Work::Resume => self.resume(&domain, settings).await,
@@ -111,13 +107,8 @@ impl OrderDriver {
         target: &Target,
         issuer: usize,
         kind: OrderKind,
-        counters: &[(Counter, GcraState)],
     ) -> Result<ManagedCertificate, OrderError> {
         let issuer = self.issuers.get(issuer).ok_or(OrderError::Stopped)?;
-        let now = self.now();
-        self.catalog
-            .put_issuer_usage(issuer.name(), counters, now)
-            .await?;
         self.begin(target, issuer, kind).await
     }
 
@@ -133,6 +124,13 @@ impl OrderDriver {
                 .managed_certificate(domain, environment)
                 .await?;
             let (resumed, idle) = match managed {
+                Some(managed) if !managed.orders.is_empty() && !managed.has_placed_order() => {
+                    // Begun anew, so that it counts against the limits.
+                    let clear = |managed: &mut ManagedCertificate| managed.orders.clear();
+                    let target = Target::of(&managed);
+                    ignore_stopped(self.update(&target, &[], clear).await)?;
+                    (Outcome::default(), true)
+                }
                 Some(managed) if !managed.orders.is_empty() => {
                     let target = Target::of(&managed);
                     (self.conclude(&target, Ok(managed), settings).await?, false)
@@ -164,6 +162,7 @@ impl OrderDriver {
             }
             Err(error) => (None, Err(error)),
         };
+        order_ended(issuer.as_deref(), &ended);
         let error = match ended {
             Ok(()) => {
                 let unclean = !self.clean_up(&target.domain, target.environment).await?;
@@ -185,7 +184,8 @@ impl OrderDriver {
     ) -> Result<(), OrderError> {
         let issued = self.complete(managed).await?;
         let managed = self.managed(&Target::of(managed)).await?;
-        let revision = bind(&self.catalog, &managed, issued, settings, self.now()).await?;
+        let by = (&self.catalog, &self.holder);
+        let revision = bind(by, &managed, issued, settings, self.now()).await?;
         tracing::info!(
             domain = %managed.domain,
             environment = managed.environment.as_str(),
@@ -279,7 +279,7 @@ impl OrderDriver {
     }
 
     /// Notes that the issuer takes no orders now. An order that it has not begun to sign goes to
-    /// another issuer, if there is one.
+    /// another issuer, if there is one, when that happens again.
     async fn note_pause(
         &self,
         target: &Target,
@@ -294,10 +294,17 @@ impl OrderDriver {
         tracing::warn!(domain = %target.domain, issuer, reason, "an order waits for its issuer");
         let has_others = self.issuers.len() > 1;
         let change = |managed: &mut ManagedCertificate| {
+            // One failure may be a hiccup, and a new order elsewhere costs more than a second look.
+            let mut orders = managed.orders.iter();
+            let has_failed = managed
+                .failure
+                .as_ref()
+                .is_some_and(|before| orders.all(|order| before.at >= order.created));
             managed.note_failed_order(failure.clone());
             let is_over = |order: &Order| failure.at.since_ms(order.created) >= ORDER_LIFE_MS;
             let may_go = |order: &Order| {
-                order.url.is_none() || (has_others && !order.finalizing) || is_over(order)
+                let goes_elsewhere = has_others && has_failed && !order.finalizing;
+                order.url.is_none() || goes_elsewhere || is_over(order)
             };
             if managed.orders.iter().all(may_go) {
                 managed.orders.clear();

@@ -22,6 +22,7 @@ mod authority;
 mod bind;
 mod certificate_key;
 pub mod challenge;
+mod charges;
 pub mod dns;
 pub mod dns01;
 mod edge_solver;

@@ -10,7 +10,7 @@ use edgeseal_core::{
     domain::{CertificateLocked, Domain, Environment},
     managed_certificate::{KeyType, ManagedCertificate, Order},
 };
-use edgeseal_store::{Catalog, Fault, record::Challenge};
+use edgeseal_store::{Catalog, Fault, catalog::LeaseHolder, record::Challenge};
 use instant_acme::OrderStatus;
 use tokio::sync::watch;
 
@@ -19,6 +19,7 @@ use crate::{
     authority::{Authority, RemoteOrder},
     certificate_key,
     challenge::{ChallengeSolver, choose},
+    charges::Charges,
     error::OrderError,
     issuer::Issuer,
     preflight::Preflight,
@@ -41,6 +42,10 @@ pub(crate) struct OrderDriver {
     /// What is checked before an order is placed; `None`: nothing.
     pub(crate) checks: Option<Preflight>,
     pub(crate) clock: fn() -> Timestamp,
+    /// What the orders count that are being placed.
+    pub(crate) charges: Charges,
+    /// This process, as the holder of the lease to order.
+    pub(crate) holder: LeaseHolder,
     /// Whether the program ends: nothing new is begun, and nothing is waited for.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -200,6 +205,7 @@ impl OrderDriver {
         self.check_wanted(target).await?;
         self.patiently(self.check_readiness(target, issuer, authority))
             .await?;
+        self.charge(target, issuer).await?;
         let profile = issuer.config.profile.as_deref();
         let replaces = order.replaces.as_deref();
         let remote = authority
@@ -367,7 +373,7 @@ impl OrderDriver {
         let of = (&target.domain, target.environment, target.domain_id);
         let updated = self
             .catalog
-            .update_managed_certificate(of, keys, change)
+            .go_on_with_order(of, keys, change, Some((&self.holder, self.now())))
             .await?;
         updated.ok_or(OrderError::Stopped)
     }

@@ -70,20 +70,6 @@ pub(crate) fn plan(
 }
 
 impl Plan {
-    /// Whether an order is to be begun at `now`.
-    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        self.task.is_some_and(|task| task.ready_at <= now)
-    }
-
-    /// What is earlier in either.
-    pub(crate) fn or_earlier(self, other: Self) -> Self {
-        let tasks = self.task.into_iter().chain(other.task);
-        Self {
-            task: tasks.min_by_key(|task| task.ready_at),
-            look: self.look.into_iter().chain(other.look).min(),
-        }
-    }
-
     /// As this, but what is in progress is not looked at before.
     pub(crate) fn waiting_for(self, until: &Option<Timestamp>) -> Self {
         Self {

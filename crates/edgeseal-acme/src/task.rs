@@ -1,8 +1,11 @@
 //! The task that orders and renews: it follows the managed certificates in the store, and starts
 //! what the scheduler says is due.
 
+mod follow;
+mod lease;
 mod reissue;
 mod revocations;
+pub(crate) mod telemetry;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -12,17 +15,17 @@ use std::{
 
 use edgeseal_core::{
     DomainPattern, Timestamp,
-    acme::{IssuerLimits, Scheduler, Seed, Start, reissue::Reissue},
+    acme::{Scheduler, Seed, Start, reissue::Reissue},
     certificate::CertificateId,
-    domain::Environment,
     managed_certificate::ManagedCertificate,
     revocation::Revocation,
 };
 use edgeseal_store::{
-    Catalog, Fault, Key,
-    feed::{Event, Feed},
+    Catalog, Fault,
+    catalog::{LeaseHolder, LeaseName},
+    feed::Feed,
     key,
-    record::{self, IssuerHealthRecord, ProvisionedChallengesRecord},
+    record::IssuerHealthRecord,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -33,14 +36,16 @@ use crate::{
     accounts::Accounts,
     bind::CertificateSettings,
     challenge::ChallengeSolver,
+    charges::{Charge, Charges},
     issuer::{InvalidIssuer, IssuerConfig, issuers},
     job::{IssuerEvent, Outcome, Work},
     order::{OrderDriver, Target},
-    plan::Plan,
     preflight::{Preflight, PreflightSettings},
     revoke,
 };
 
+use follow::Waits;
+use lease::Lease;
 pub use reissue::{OrderHandle, Outlook};
 use reissue::{QUESTIONS_MAX, Question};
 
@@ -65,6 +70,8 @@ pub struct Settings {
     pub certificates: CertificateSettings,
     /// Most domains that are worked on at once.
     pub concurrent: usize,
+    /// Names this process among those on the store: see [`LeaseHolder`].
+    pub owner: String,
 }
 
 /// Orders and renews the managed certificates of a store.
@@ -73,11 +80,14 @@ pub struct OrderTask {
     stopping: watch::Sender<bool>,
     settings: CertificateSettings,
     concurrent: usize,
+    lease: Lease,
     scheduler: Scheduler,
     domains: HashMap<Arc<DomainPattern>, BTreeMap<&'static str, ManagedCertificate>>,
     /// When to look at a domain, apart from what the scheduler starts.
     looks: BTreeSet<(Timestamp, Arc<DomainPattern>)>,
     look_at: HashMap<Arc<DomainPattern>, Timestamp>,
+    /// What jobs have left: the feed may bring what they wrote later.
+    waits: HashMap<Arc<DomainPattern>, Waits>,
     /// Domains that change while they are worked on are planned afterwards.
     running: HashSet<Arc<DomainPattern>>,
     jobs: JoinSet<Outcome>,
@@ -103,8 +113,7 @@ impl OrderTask {
         let issuers = issuers(settings.issuers, clock)?;
         let mut known = Vec::with_capacity(issuers.len());
         for issuer in &issuers {
-            let limits = IssuerLimits::of_directory(&issuer.config.directory);
-            let mut scheduled = edgeseal_core::acme::Issuer::new(limits);
+            let mut scheduled = edgeseal_core::acme::Issuer::new(issuer.config.limits);
             scheduled.health = catalog.issuer_health(issuer.name()).await?.health;
             scheduled.usage = catalog.issuer_usage(issuer.name()).await?;
             known.push(scheduled);
@@ -117,6 +126,11 @@ impl OrderTask {
             solvers: settings.solvers,
             checks: settings.preflight.map(Preflight::new),
             clock,
+            charges: Charges::default(),
+            holder: LeaseHolder {
+                lease: LeaseName::Orders,
+                owner: settings.owner,
+            },
             stopping: stopped,
         };
         Ok(Self {
@@ -124,10 +138,12 @@ impl OrderTask {
             stopping,
             settings: settings.certificates,
             concurrent: settings.concurrent.max(1),
+            lease: Lease::default(),
             scheduler: Scheduler::new(known),
             domains: HashMap::new(),
             looks: BTreeSet::new(),
             look_at: HashMap::new(),
+            waits: HashMap::new(),
             running: HashSet::new(),
             revocations: HashMap::new(),
             reissue: None,
@@ -150,11 +166,14 @@ impl OrderTask {
         let mut revoking = std::pin::pin!(revoke::run(Arc::clone(&self.driver)));
         loop {
             let now = self.driver.now();
-            self.start_due(now);
+            self.keep_lease(now).await;
+            if self.leads(now) {
+                self.start_due(now);
+            }
             let sleep = tokio::time::sleep(self.sleep_for(now));
             tokio::select! {
                 () = &mut stop => break,
-                () = &mut revoking => {}
+                () = &mut revoking, if self.leads(now) => {}
                 event = feed.next() => self.apply(event),
                 Some(ended) = self.jobs.join_next_with_id() => self.ended(ended).await,
                 Some(question) = self.questions.1.recv() => self.answer(question),
@@ -169,13 +188,14 @@ impl OrderTask {
     }
 
     fn sleep_for(&self, now: Timestamp) -> Duration {
-        if self.running.len() >= self.concurrent {
-            return SLEEP_MAX;
+        let mut next = self.lease_due();
+        if self.leads(now) && self.running.len() < self.concurrent {
+            let look = self.looks.first().map(|(at, _)| *at);
+            let due = look.into_iter().chain(self.scheduler.next_at(now)).min();
+            next = due.map_or(next, |due| due.min(next));
         }
-        let look = self.looks.first().map(|(at, _)| *at);
-        let next = look.into_iter().chain(self.scheduler.next_at(now)).min();
-        let ms = next.map_or(i64::MAX, |next| next.since_ms(now).max(1));
-        Duration::from_millis(ms.unsigned_abs()).min(SLEEP_MAX)
+        let ms = next.since_ms(now).max(1).unsigned_abs();
+        Duration::from_millis(ms).min(SLEEP_MAX)
     }
 
     fn start_due(&mut self, now: Timestamp) {
@@ -187,37 +207,41 @@ impl OrderTask {
                 self.unlook(&domain);
                 self.spawn(domain, Work::Resume);
             } else if let Some(start) = self.scheduler.next(now) {
-                self.begin(start, now);
+                self.begin(start);
             } else {
                 return;
             }
         }
     }
 
-    fn begin(&mut self, start: Start, now: Timestamp) {
+    fn begin(&mut self, start: Start) {
         let managed = self.domains.get(&start.domain);
-        let due = managed.and_then(|managed| {
-            let managed = managed.values();
-            managed
-                .filter(|managed| self.plan_of(managed, self.reissue.as_ref()).is_due(now))
-                .min_by_key(|managed| managed.requested.at)
-        });
-        let Some(managed) = due else {
-            // Cannot happen: a task is set for what is in the map.
-            return;
+        let Some(managed) = managed.and_then(|it| it.get(start.environment.as_str())) else {
+            // Not expected: a task is set for what is in the map.
+            let orders = start.task.orders;
+            self.scheduler
+                .give_back(start.issuer, &start.domain, start.kind, orders);
+            return self.plan(&start.domain, None);
         };
         let work = Work::Begin {
             target: Target::of(managed),
             issuer: start.issuer,
             kind: start.kind,
+        };
+        let charge = Charge {
+            issuer: start.issuer,
+            kind: start.kind,
+            unsent: start.task.orders,
             counters: start.counters,
         };
+        self.driver.charges.open(&start.domain, charge);
         self.spawn(start.domain, work);
     }
 
     fn spawn(&mut self, domain: Arc<DomainPattern>, work: Work) {
         self.unlook(&domain);
-        self.scheduler.remove(Arc::clone(&domain));
+        self.forget_tasks(&domain);
+        self.waits.remove(&domain);
         self.running.insert(Arc::clone(&domain));
         let (driver, settings) = (Arc::clone(&self.driver), self.settings);
         let of = Arc::clone(&domain);
@@ -231,6 +255,8 @@ impl OrderTask {
         let now = self.driver.now();
         let (id, outcome) = match ended {
             Ok(ended) => ended,
+            // The lease has ended.
+            Err(error) if error.is_cancelled() => (error.id(), Outcome::default()),
             Err(error) => {
                 let id = error.id();
                 let error: &dyn std::error::Error = &error;
@@ -247,102 +273,31 @@ impl OrderTask {
             return;
         };
         self.running.remove(&domain);
+        if let Some(charge) = self.driver.charges.close(&domain) {
+            let Charge {
+                issuer,
+                kind,
+                unsent,
+                ..
+            } = charge;
+            self.scheduler.give_back(issuer, &domain, kind, unsent);
+        }
         if let Some((issuer, event)) = outcome.issuer
             && let Err(fault) = self.note(&issuer, event, &domain, now).await
         {
             let error: &dyn std::error::Error = &fault;
             tracing::warn!(issuer, error, "the state of an issuer was not stored");
         }
-        let again = outcome.unclean.then(|| now.plus_ms(CLEAN_UP_AGAIN_MS));
-        self.refresh(&domain).await;
-        self.plan(&domain, outcome.not_before, again);
-    }
-
-    /// Reads what became of a domain: the feed may still be behind.
-    async fn refresh(&mut self, domain: &Arc<DomainPattern>) {
-        for environment in [Environment::Production, Environment::Staging] {
-            let catalog = &self.driver.catalog;
-            match catalog.managed_certificate(domain, environment).await {
-                Ok(managed) => self.put(domain, environment, managed),
-                // The feed brings it.
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn put(
-        &mut self,
-        domain: &Arc<DomainPattern>,
-        environment: Environment,
-        managed: Option<ManagedCertificate>,
-    ) {
-        let of_domain = self.domains.entry(Arc::clone(domain)).or_default();
-        match managed {
-            Some(managed) => of_domain.insert(environment.as_str(), managed),
-            None => of_domain.remove(environment.as_str()),
+        let waits = Waits {
+            since: now,
+            not_before: outcome.not_before,
+            clean_up: outcome.unclean.then(|| now.plus_ms(CLEAN_UP_AGAIN_MS)),
         };
-        if of_domain.is_empty() {
-            self.domains.remove(domain);
+        if waits.not_before.or(waits.clean_up).is_some() {
+            self.waits.insert(Arc::clone(&domain), waits);
         }
-    }
-
-    /// Plans the next work for a domain.
-    fn plan(
-        &mut self,
-        domain: &Arc<DomainPattern>,
-        not_before: Option<Timestamp>,
-        look: Option<Timestamp>,
-    ) {
-        self.unlook(domain);
-        if self.running.contains(domain) {
-            return;
-        }
-        let mut next = Plan { task: None, look };
-        for managed in self
-            .domains
-            .get(domain)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-        {
-            let planned = self.plan_of(managed, self.reissue.as_ref());
-            next = next.or_earlier(planned.waiting_for(&self.paused_until(managed)));
-        }
-        next = next.not_before(not_before);
-        match next.task {
-            Some(task) => self.scheduler.set(Arc::clone(domain), task),
-            None => self.scheduler.remove(Arc::clone(domain)),
-        }
-        if let Some(at) = next.look {
-            self.looks.insert((at, Arc::clone(domain)));
-            self.look_at.insert(Arc::clone(domain), at);
-        }
-    }
-
-    /// Until when the issuer of an order in progress takes no requests.
-    fn paused_until(&self, managed: &ManagedCertificate) -> Option<Timestamp> {
-        let issuer = &managed.orders.first()?.issuer;
-        let position = self
-            .driver
-            .issuers
-            .iter()
-            .position(|it| it.name() == issuer)?;
-        let scheduled = self.scheduler.issuers().get(position)?;
-        scheduled
-            .health
-            .pause(self.driver.now())
-            .map(|(until, _)| until)
-    }
-
-    /// Orders that one domain takes.
-    fn orders(&self) -> u32 {
-        let preferred = self.driver.issuers.first();
-        preferred.map_or(1, |issuer| issuer.config.key.types().len() as u32)
-    }
-
-    fn unlook(&mut self, domain: &Arc<DomainPattern>) {
-        if let Some(at) = self.look_at.remove(domain) {
-            self.looks.remove(&(at, Arc::clone(domain)));
-        }
+        self.refresh(&domain).await;
+        self.plan(&domain, None);
     }
 
     /// Notes how an issuer behaved, also in the store.
@@ -392,70 +347,6 @@ impl OrderTask {
     fn health(&self, position: usize) -> Option<edgeseal_core::acme::IssuerHealth> {
         let issuer = self.scheduler.issuers().get(position)?;
         Some(issuer.health.clone())
-    }
-
-    fn apply(&mut self, event: Event) {
-        match event {
-            Event::ListBegins => {
-                for domain in std::mem::take(&mut self.domains).into_keys() {
-                    self.scheduler.remove(domain);
-                }
-                self.reissue = None;
-                self.revocations.clear();
-                self.looks.clear();
-                self.look_at.clear();
-            }
-            Event::Listed(entries) => {
-                for entry in entries {
-                    self.apply_change(&entry.key, Some(&entry.value));
-                }
-            }
-            Event::ListEnds { entries, .. } => {
-                tracing::info!(entries, "managed certificates are followed");
-            }
-            Event::Changes(changes) => {
-                for change in changes.items {
-                    self.apply_change(&change.key, change.value.as_deref());
-                }
-            }
-        }
-    }
-
-    fn apply_change(&mut self, key: &Key, value: Option<&[u8]>) {
-        if *key == Key::reissue() {
-            return self.apply_reissue(value);
-        }
-        if key.as_str().starts_with(key::REVOCATIONS) {
-            return self.apply_revocation(key, value);
-        }
-        let Some((domain, environment)) = key.managed_domain() else {
-            return;
-        };
-        let domain = Arc::new(domain);
-        let now = self.driver.now();
-        if !key.as_str().starts_with(key::MANAGED_CERTIFICATES) {
-            // Challenges of an order that nobody works on are cleaned up.
-            let left = value.and_then(|value| {
-                let left = record::decode::<ProvisionedChallengesRecord>(value);
-                left.ok()
-            });
-            if left.is_some() && !self.running.contains(&domain) {
-                self.plan(&domain, None, Some(now));
-            }
-            return;
-        }
-        let managed = value.map(record::decode::<ManagedCertificate>);
-        match managed.transpose() {
-            Ok(managed) => {
-                let gone = managed.is_none();
-                self.put(&domain, environment, managed);
-                self.plan(&domain, None, gone.then_some(now));
-            }
-            Err(fault) => {
-                let error: &dyn std::error::Error = &fault;
-                tracing::error!(key = %key, error, "a managed certificate cannot be read");
-            }
-        }
     }
 }
 

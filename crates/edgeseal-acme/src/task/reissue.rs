@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use edgeseal_core::{
-    DomainPattern, Timestamp,
+    Timestamp,
     acme::{
-        Scheduler, Task,
+        Scheduler, Task, TaskKey,
         reissue::{Forecast, Reissue, Throughput, forecast},
     },
     managed_certificate::ManagedCertificate,
@@ -49,7 +49,7 @@ pub(super) struct Question {
 /// What is left to be computed, outside of the task.
 struct Computation {
     scheduler: Scheduler,
-    batch: Vec<(Arc<DomainPattern>, Task)>,
+    batch: Vec<(TaskKey, Task)>,
     throughput: Throughput,
     outlook: Outlook,
     now: Timestamp,
@@ -118,7 +118,7 @@ impl OrderTask {
         let domains: Vec<_> = self.domains.keys().cloned().collect();
         for domain in domains {
             let look = self.look_at.get(&domain).copied();
-            self.plan(&domain, None, look);
+            self.plan(&domain, look);
         }
     }
 
@@ -137,6 +137,10 @@ impl OrderTask {
         let all =
             domains.flat_map(|(domain, managed)| managed.values().map(move |it| (domain, it)));
         for (domain, managed) in all {
+            let key = TaskKey {
+                domain: Arc::clone(domain),
+                environment: managed.environment,
+            };
             let issued = managed.issued.as_ref();
             if !issued.is_some_and(|issued| reissue.concerns(issued)) {
                 continue;
@@ -145,7 +149,7 @@ impl OrderTask {
             outlook.failing += u64::from(managed.failure.is_some());
             // One with an order in progress is no more to be started.
             let task = self.plan_of(managed, Some(&reissue)).task;
-            batch.extend(task.map(|task| (Arc::clone(domain), task)));
+            batch.extend(task.map(|task| (key, task)));
         }
         // If nobody waits any more, there is nothing to do.
         let _ = answer.send(Computation {

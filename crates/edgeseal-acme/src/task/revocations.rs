@@ -31,7 +31,7 @@ impl OrderTask {
         let of_domain = self.revocations.entry(Arc::clone(&domain)).or_default();
         of_domain.insert(revocation.certificate, revocation);
         let look = self.look_at.get(&domain).copied();
-        self.plan(&domain, None, look);
+        self.plan(&domain, look);
     }
 
     fn forget_revocation(&mut self, key: &Key) {

@@ -8,6 +8,7 @@ use edgeseal_acme::{
 };
 use edgeseal_core::{
     AccountId, DomainPattern, Secret,
+    acme::IssuerLimits,
     challenge::Token,
     delivery::DeliveryConfig,
     domain::{Coverage, Domain, DomainMode, DomainState, Environment, ServiceType},
@@ -209,10 +210,13 @@ impl Fixture {
         assert!(updated.await.unwrap().is_some());
     }
 
-    /// Asks for a certificate again, as the call does.
+    /// Asks for a certificate again, as the call does a minute after the last attempt.
     pub(crate) async fn request_again(&self) {
         let of = (&domain_name(), Environment::Production, 1);
         let again = |managed: &mut ManagedCertificate| {
+            if let Some(failure) = &mut managed.failure {
+                failure.at = now().plus_ms(-60_000);
+            }
             managed.request_again(now());
         };
         let updated = self
@@ -287,6 +291,7 @@ pub(crate) fn settings(catalog: &Catalog, issuers: Vec<IssuerConfig>) -> Setting
             region: "region",
         },
         concurrent: 4,
+        owner: "test".to_owned(),
     }
 }
 
@@ -312,6 +317,7 @@ pub(crate) fn issuer(name: &str, directory: String) -> IssuerConfig {
         key: IssuedKeys::P256,
         challenges: Vec::new(),
         keep_key: false,
+        limits: IssuerLimits::UNKNOWN,
     }
 }
 

@@ -7,6 +7,7 @@ mod dns;
 mod failures;
 mod harness;
 mod issuers;
+mod lease;
 mod orders;
 mod preflight;
 mod reissue;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use edgeseal_acme::{
     EdgeSolver, IssuerConfig, Settings, challenge::ChallengeMethod, preflight::PreflightSettings,
 };
+use edgeseal_core::{acme::IssuerLimits, rate::RateLimit};
 use edgeseal_testing::{clock::now, origin::dead_port, pebble::PebbleOptions};
 
 use crate::harness::{DOMAIN, Fixture, Running, run_with, settings};
@@ -19,11 +20,22 @@ fn checks(fixture: &Fixture, http_port: u16) -> PreflightSettings {
     }
 }
 
-/// With checks before an order is placed.
+/// With checks before an order is placed, at an issuer that allows one order a week.
 async fn run(fixture: &Fixture, http_port: u16) -> Running {
+    let orders = Some(RateLimit {
+        calls: 1,
+        per_ms: 7 * 24 * 60 * 60 * 1000,
+    });
+    let issuer = IssuerConfig {
+        limits: IssuerLimits {
+            orders,
+            ..IssuerLimits::UNKNOWN
+        },
+        ..fixture.issuer()
+    };
     let settings = Settings {
         preflight: Some(checks(fixture, http_port)),
-        ..settings(&fixture.catalog, vec![fixture.issuer()])
+        ..settings(&fixture.catalog, vec![issuer])
     };
     run_with(fixture.catalog.clone(), settings).await
 }
@@ -40,6 +52,8 @@ async fn a_domain_that_does_not_serve_the_token_is_not_ordered_for() {
     let managed = fixture.managed().await;
     // The authority knows nothing of it, so it is not long until the next attempt.
     assert!(managed.orders.is_empty());
+    let counted = fixture.keys(edgeseal_store::key::ISSUER_USAGE).await;
+    assert_eq!(counted, []);
     assert!(managed.backoff.next_attempt.since_ms(now()) <= 10 * 60 * 1000);
     running.stop().await;
 

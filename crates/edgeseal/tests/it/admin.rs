@@ -41,6 +41,13 @@ const SHOWN: &[&str] = &[
 ];
 /// Series that appear only after failures, or with other settings.
 const FAILURES: &[&str] = &[
+    "edgeseal_acme_issuer_paused",
+    "edgeseal_acme_oldest_waiting_seconds",
+    "edgeseal_acme_orders_in_progress",
+    "edgeseal_acme_orders_left",
+    "edgeseal_acme_orders_total",
+    "edgeseal_acme_orders_waiting",
+    "edgeseal_acme_renewals_late",
     "edgeseal_alarm_deliveries_total",
     "edgeseal_accept_failures_total",
     "edgeseal_access_log_lost_total",
