@@ -49,7 +49,8 @@ impl Catalog {
                 None => Ok(Write::Delete(Key::alarm(id))),
             });
             let write = writes.collect::<Result<_, Fault>>()?;
-            let Some(guard) = self.lease_guard(holder, now).await? else {
+            let lease = self.store.get(&holder.key()).await?;
+            let Some(guard) = holder.guard(lease.as_ref(), now) else {
                 return Ok(false);
             };
             let expect = vec![guard];

@@ -147,9 +147,10 @@ impl Catalog {
     ) -> Result<(), Fault> {
         while !counters.is_empty() {
             let mut txn = Txn::default();
-            for (counter, state) in counters {
-                let key = Key::issuer_usage(issuer, counter);
-                let found = self.store.get(&key).await?;
+            let key = |(counter, _): &(Counter, GcraState)| Key::issuer_usage(issuer, counter);
+            let keys: Vec<Key> = counters.iter().map(key).collect();
+            let found = self.store.get_many(&keys).await?;
+            for ((key, found), (_, state)) in keys.into_iter().zip(found).zip(counters) {
                 let stored = found.as_ref().map(|entry| record::decode(&entry.value));
                 let stored: Option<IssuerUsageRecord> = stored.transpose()?;
                 let used = stored.map_or(*state, |stored| stored.used.max(*state));

@@ -52,8 +52,17 @@ impl LeaseName {
 }
 
 impl LeaseHolder {
-    fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         Key::lease(self.lease.as_str())
+    }
+
+    /// What a commit has to expect that only the holder of the lease may make, where `stored` is
+    /// the lease; `None` if the process does not have it at `now`. So a process that was suspended
+    /// overwrites nothing of its successor.
+    pub(crate) fn guard(&self, stored: Option<&Entry>, now: Timestamp) -> Option<Expect> {
+        let lease = stored.and_then(decode_or_free);
+        let has_it = lease.is_some_and(|lease| self.has(&lease, now));
+        has_it.then(|| Expect::same_as(self.key(), stored))
     }
 
     fn has(&self, lease: &LeaseRecord, now: Timestamp) -> bool {
@@ -99,23 +108,6 @@ impl Catalog {
             Err(CommitError::Conflict { .. }) => Ok(None),
             Err(CommitError::Fault(fault)) => Err(fault),
         }
-    }
-
-    /// What a commit has to expect that only the holder of a lease may make; `None` if it does not
-    /// have it at `now`. So a process that was suspended overwrites nothing of its successor.
-    ///
-    /// # Errors
-    /// A [`Fault`] if the store failed.
-    pub(crate) async fn lease_guard(
-        &self,
-        holder: &LeaseHolder,
-        now: Timestamp,
-    ) -> Result<Option<Expect>, Fault> {
-        let key = holder.key();
-        let stored = self.store.get(&key).await?;
-        let lease = stored.as_ref().and_then(decode_or_free);
-        let has_it = lease.is_some_and(|lease| holder.has(&lease, now));
-        Ok(has_it.then(|| Expect::same_as(key, stored.as_ref())))
     }
 }
 

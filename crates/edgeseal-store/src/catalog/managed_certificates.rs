@@ -84,7 +84,10 @@ impl Catalog {
         for _ in 0..ATTEMPTS {
             // Held until the store has committed: see `seal::RetiredKeys`.
             let _sealing = self.keyring.seal_guard();
-            let Some(entry) = self.store.get(&holder).await? else {
+            let lease = process.map(|(process, _)| process.key());
+            let keys_read: Vec<Key> = [holder.clone()].into_iter().chain(lease).collect();
+            let mut read = self.store.get_many(&keys_read).await?.into_iter();
+            let Some(entry) = read.next().flatten() else {
                 return Ok(None);
             };
             let before: ManagedCertificate = record::decode(&entry.value)?;
@@ -98,7 +101,7 @@ impl Catalog {
                 write: vec![Write::put(holder.clone(), record::encode(&after)?)],
             };
             if let Some((process, now)) = process {
-                let expect = self.lease_guard(process, now).await?;
+                let expect = process.guard(read.next().flatten().as_ref(), now);
                 let lost = || Fault::new("go on with an order: another process has the lease");
                 txn.expect.push(expect.ok_or_else(lost)?);
             }
