@@ -181,7 +181,9 @@ async fn certificates(
     ids.sort_unstable_by_key(|(id, _)| *id);
     ids.dedup_by_key(|(id, _)| *id);
     let bound: Vec<CertificateId> = ids.into_iter().map(|(id, _)| id).collect();
-    let wanted = params.certificate.map_or(bound.clone(), |id| vec![id]);
+    let wanted = params
+        .certificate
+        .map_or_else(|| bound.clone(), |id| vec![id]);
     let mut ordered = Vec::new();
     let mut uploaded = None;
     for id in wanted {

@@ -58,6 +58,9 @@ async fn server() -> TestServer {
     server
 }
 
+/// An action, its parameters, and the code that it returns.
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 async fn root(server: &TestServer, action: &str, params: &[(&str, &str)]) -> Value {
     server
         .call(&server.keys["root"], VERSION, action, params)
@@ -78,7 +81,7 @@ async fn refusals() {
         left: Arc::new(AtomicU64::new(10)),
         issuers: ["first", "second"].map(str::to_owned),
     }));
-    let rows: [(&str, &[(&str, &str)], &str); 10] = [
+    let rows: [Row<'_>; 10] = [
         (start, &[], "InvalidScope"),
         (start, &[("Scope", "Some")], "InvalidScope"),
         (start, &[("Scope", "Issuer")], "InvalidScope"),
