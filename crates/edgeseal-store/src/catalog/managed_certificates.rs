@@ -229,7 +229,7 @@ impl Draft {
     }
 }
 
-/// Whether the staged certificate has become the production certificate, and stays managed.
+/// The history entry of orders that failed.
 fn failed_orders(managed: &ManagedCertificate, failed: &FailedOrders) -> HistoryRecord {
     HistoryRecord {
         at: failed.first,
@@ -247,6 +247,7 @@ fn failed_orders(managed: &ManagedCertificate, failed: &FailedOrders) -> History
     }
 }
 
+/// Whether the staged certificate has become the production certificate, and stays managed.
 fn is_published(before: &Domain, after: &Domain) -> bool {
     let certificate = |binding: &Option<_>| {
         let binding: Option<&edgeseal_core::domain::Binding> = binding.as_ref();
