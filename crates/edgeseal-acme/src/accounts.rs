@@ -136,7 +136,8 @@ impl Accounts {
         ))
     }
 
-    /// Tells the issuer where it writes to, if that was changed in the configuration.
+    /// Tells the issuer where it writes to, if that was changed in the configuration. The account is
+    /// as good as before if it refuses.
     async fn update_contact(
         &self,
         issuer: &Issuer,
@@ -149,7 +150,14 @@ impl Accounts {
             return Ok(());
         }
         let addresses: Vec<&str> = contact.iter().map(String::as_str).collect();
-        with_good_nonce!(account.update_contacts(&addresses))?;
+        match with_good_nonce!(account.update_contacts(&addresses)) {
+            Err(OrderError::Refused { reason, .. }) => {
+                let issuer = issuer.name();
+                tracing::error!(issuer, reason, "the issuer refuses the contact");
+                return Ok(());
+            }
+            updated => updated?,
+        }
         let of = (record.directory.as_str(), contact.as_slice());
         let name = issuer.account_name();
         self.catalog

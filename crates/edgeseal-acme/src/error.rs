@@ -127,6 +127,14 @@ impl From<Error> for OrderError {
             Error::Api(problem) => Self::of_problem(&problem),
             Error::Other(cause) => match cause.downcast::<ErrorResponse>() {
                 Ok(response) => response.into_error(),
+                // The library looks whether the authority repeats what the order replaces, as RFC 9773
+                // §5 demands, and has no type for it.
+                Err(cause) if cause.to_string().starts_with("replaces field mismatch") => {
+                    Self::Refused {
+                        kind: UNSUPPORTED.to_owned(),
+                        reason: "the authority does not confirm what an order replaces".to_owned(),
+                    }
+                }
                 Err(cause) => unavailable(&*cause),
             },
             Error::Timeout(next) => Self::Undecided {

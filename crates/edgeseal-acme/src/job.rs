@@ -27,9 +27,11 @@ const UNDECIDED_MS: i64 = 15_000;
 const RETRY_MS: i64 = 30_000;
 /// How soon it is looked again whether a certificate may be changed that is locked: 10 minutes.
 const LOCKED_MS: i64 = 10 * 60 * 1000;
-/// The longest wait until a domain is checked again for which the authority was not asked: 10
-/// minutes. It costs the authority nothing.
+/// The longest wait until a domain is checked again for which the authority was not asked, while
+/// somebody waits for its certificate: 10 minutes. It costs the authority nothing.
 const NOT_READY_MS: i64 = 10 * 60 * 1000;
+/// How long after the request somebody waits.
+const AWAITED_MS: i64 = 60 * 60 * 1000;
 /// How long an authority may take to decide an order: a week, the longest life of an order at
 /// public authorities.
 const ORDER_LIFE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -201,10 +203,8 @@ impl OrderDriver {
         issuer: Option<String>,
         error: OrderError,
     ) -> Result<Outcome, Fault> {
-        // A limit of one name or registrable domain concerns no other domain.
-        let root = target.domain.registrable_domain();
         let paused = matches!(&error, OrderError::Paused { reason, limited, .. }
-            if !(*limited && reason.contains(root.as_str())));
+            if !(*limited && is_limit_of_name(reason, &target.domain)));
         let may_be_decided = matches!(error, OrderError::Undecided { .. })
             && self.may_still_be_decided(target).await?;
         match error {
@@ -438,10 +438,18 @@ fn retry_state(error: &OrderError, managed: &ManagedCertificate, now: Timestamp)
     let expires = managed.issued.as_ref().map(|issued| issued.not_after);
     let seed = Seed::of(&managed.domain.to_string());
     let mut state = managed.backoff.after_failure(expires, retry_at, seed, now);
-    if let OrderError::NotReady(_) = error {
+    let is_awaited = now.since_ms(managed.requested.at) < AWAITED_MS;
+    if is_awaited && matches!(error, OrderError::NotReady(_)) {
         state.next_attempt = state.next_attempt.min(now.plus_ms(NOT_READY_MS));
     }
     state
+}
+
+/// Whether a limit concerns one name, or one registrable domain, and no other domain. Let's Encrypt
+/// says "already issued for this exact set of identifiers" of its limit for duplicates; its other
+/// texts name the domain (<https://letsencrypt.org/docs/rate-limits/>).
+fn is_limit_of_name(reason: &str, domain: &DomainPattern) -> bool {
+    reason.contains("exact set of") || reason.contains(domain.registrable_domain().as_str())
 }
 
 /// What is not managed any more needs no note.

@@ -52,13 +52,15 @@ pub(crate) fn plan(
         replaces: issued.renewal_id.is_some() && issued.renewal_info.is_some(),
     });
     let (validity, backoff) = (issued.validity(), managed.backoff);
+    let not_from = |reissue: &Reissue| reissue.not_from.as_deref().map(position);
     let task = match reissue {
-        Some(reissue) => {
-            let not_from = reissue.not_from.as_deref().and_then(position);
+        // An issuer that is not configured any more, or by another name, cannot be excluded.
+        Some(reissue) if not_from(reissue) != Some(None) => {
+            let not_from = not_from(reissue).flatten();
             let (since, deadline) = (reissue.requested_at, reissue.deadline);
             Task::reissue(validity, since, deadline, by, orders, backoff).not_from(not_from)
         }
-        None => {
+        _ => {
             let renewal = issued.renewal(&managed.domain);
             Task::renewal(validity, renewal, by, orders, backoff)
         }

@@ -91,13 +91,22 @@ pub struct OrderTask {
     /// Domains that change while they are worked on are planned afterwards.
     running: HashSet<Arc<DomainPattern>>,
     jobs: JoinSet<Outcome>,
-    /// The domain of each job: a job that panics cannot say it.
-    domain_of: HashMap<task::Id, Arc<DomainPattern>>,
+    /// What each job is about: a job that panics cannot say it.
+    works: HashMap<task::Id, RunningWork>,
+    /// Whether all that the store holds is known: what is not known yet may forbid an order.
+    is_listed: bool,
     /// By domain, what was asked to be revoked of it.
     revocations: HashMap<Arc<DomainPattern>, BTreeMap<CertificateId, Revocation>>,
     /// The replacement of many certificates that was asked for last.
     reissue: Option<Reissue>,
     questions: (mpsc::Sender<Question>, mpsc::Receiver<Question>),
+}
+
+/// What a job is about.
+struct RunningWork {
+    domain: Arc<DomainPattern>,
+    /// Whether it looks at something: an order in progress, or renewal information.
+    is_look: bool,
 }
 
 impl OrderTask {
@@ -149,7 +158,8 @@ impl OrderTask {
             reissue: None,
             questions: mpsc::channel(QUESTIONS_MAX),
             jobs: JoinSet::new(),
-            domain_of: HashMap::new(),
+            works: HashMap::new(),
+            is_listed: false,
         })
     }
 
@@ -189,8 +199,9 @@ impl OrderTask {
 
     fn sleep_for(&self, now: Timestamp) -> Duration {
         let mut next = self.lease_due();
-        if self.leads(now) && self.running.len() < self.concurrent {
+        if self.is_listed && self.leads(now) && self.running.len() < self.concurrent {
             let look = self.looks.first().map(|(at, _)| *at);
+            let look = look.filter(|_| self.may_look());
             let due = look.into_iter().chain(self.scheduler.next_at(now)).min();
             next = due.map_or(next, |due| due.min(next));
         }
@@ -198,10 +209,18 @@ impl OrderTask {
         Duration::from_millis(ms).min(SLEEP_MAX)
     }
 
+    /// Whether another look may begin. A quarter of the places is kept for new orders: an authority
+    /// whose renewal information hangs must not hold up orders at others.
+    fn may_look(&self) -> bool {
+        let looks = self.works.values().filter(|work| work.is_look).count();
+        looks < (self.concurrent - self.concurrent / 4).max(1)
+    }
+
     fn start_due(&mut self, now: Timestamp) {
-        while self.running.len() < self.concurrent {
+        while self.is_listed && self.running.len() < self.concurrent {
             if let Some((at, domain)) = self.looks.first()
                 && *at <= now
+                && self.may_look()
             {
                 let domain = Arc::clone(domain);
                 self.unlook(&domain);
@@ -244,11 +263,14 @@ impl OrderTask {
         self.waits.remove(&domain);
         self.running.insert(Arc::clone(&domain));
         let (driver, settings) = (Arc::clone(&self.driver), self.settings);
-        let of = Arc::clone(&domain);
+        let running = RunningWork {
+            domain: Arc::clone(&domain),
+            is_look: matches!(work, Work::Resume),
+        };
         let job = self
             .jobs
             .spawn(async move { driver.work(domain, work, settings).await });
-        self.domain_of.insert(job.id(), of);
+        self.works.insert(job.id(), running);
     }
 
     async fn ended(&mut self, ended: Result<(task::Id, Outcome), JoinError>) {
@@ -269,7 +291,7 @@ impl OrderTask {
                 (id, outcome)
             }
         };
-        let Some(domain) = self.domain_of.remove(&id) else {
+        let Some(RunningWork { domain, .. }) = self.works.remove(&id) else {
             return;
         };
         self.running.remove(&domain);

@@ -32,6 +32,7 @@ impl OrderTask {
     pub(super) fn apply(&mut self, event: Event) {
         match event {
             Event::ListBegins => {
+                self.is_listed = false;
                 for domain in std::mem::take(&mut self.domains).into_keys() {
                     self.forget_tasks(&domain);
                 }
@@ -46,6 +47,7 @@ impl OrderTask {
                 }
             }
             Event::ListEnds { entries, .. } => {
+                self.is_listed = true;
                 tracing::info!(entries, "managed certificates are followed");
             }
             Event::Changes(changes) => {

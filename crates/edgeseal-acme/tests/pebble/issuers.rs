@@ -1,5 +1,6 @@
 //! Issuers that are down or limit us.
 
+use edgeseal_core::acme::IssuerHealth;
 use edgeseal_store::key;
 use edgeseal_testing::{
     acme_proxy::{AcmeProxy, Fault, NEW_ACCOUNT, NEW_ORDER},
@@ -69,6 +70,17 @@ async fn an_issuer_that_limits_us_is_left_alone_until_it_allows_more_also_after_
 
 #[tokio::test]
 async fn a_limit_of_one_name_stops_no_other() {
+    for text in [
+        "too many certificates (50) already issued for \"example.com\" in the last 168h0m0s",
+        "too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s",
+    ] {
+        let health = health_after_limit(text).await;
+        assert_eq!(health.pause(now()), None, "{text}");
+    }
+}
+
+/// The health of the only issuer after it refused the order of a domain, which then waits.
+async fn health_after_limit(text: &'static str) -> IssuerHealth {
     let fixture = Fixture::start(PebbleOptions::default()).await;
     let proxy = AcmeProxy::start().await;
     proxy.pass_to(fixture.pebble.address);
@@ -76,7 +88,7 @@ async fn a_limit_of_one_name_stops_no_other() {
         path: NEW_ORDER,
         status: 429,
         retry_after: Some("7200".to_owned()),
-        problem: Some(("rateLimited", "too many certificates for example.com")),
+        problem: Some(("rateLimited", text)),
         times: 1,
     });
     let running = fixture
@@ -84,8 +96,12 @@ async fn a_limit_of_one_name_stops_no_other() {
         .await;
     fixture.failure().await;
     running.stop().await;
-    let health = fixture.catalog.issuer_health("limited").await.unwrap();
-    assert_eq!(health.health.pause(now()), None);
     let next = fixture.managed().await.backoff.next_attempt;
-    assert!(next.since_ms(now()) > 7_000_000);
+    assert!(next.since_ms(now()) > 7_000_000, "{text}");
+    fixture
+        .catalog
+        .issuer_health("limited")
+        .await
+        .unwrap()
+        .health
 }

@@ -3,6 +3,7 @@
 use edgeseal_store::key::HISTORY;
 use edgeseal_testing::{
     acme_proxy::{AcmeProxy, NEW_ORDER, RenewalWindow},
+    clock::now,
     pebble::PebbleOptions,
 };
 
@@ -62,6 +63,33 @@ async fn renewal_information_decides_and_the_order_names_what_it_replaces() {
     assert_eq!(orders[0].payload.get("replaces"), None);
     let replaced = orders[1].payload["replaces"].as_str();
     assert_eq!(replaced, first.renewal_id.as_deref());
+}
+
+#[tokio::test]
+async fn an_authority_that_does_not_confirm_what_is_replaced_renews_all_the_same() {
+    let fixture = Fixture::start(PebbleOptions::default()).await;
+    let proxy = AcmeProxy::start().await;
+    proxy.pass_to(fixture.pebble.address);
+    proxy.suggest(RenewalWindow {
+        start: "2020-01-01T00:00:00Z".to_owned(),
+        end: "2020-01-02T00:00:00Z".to_owned(),
+        retry_after_s: 21_600,
+    });
+    proxy.edit(NEW_ORDER, |order| {
+        order.as_object_mut().unwrap().remove("replaces");
+    });
+    let running = fixture
+        .run(vec![issuer("proxied", proxy.directory())])
+        .await;
+    let first = fixture.success().await.issued.unwrap();
+    let renewed = fixture.managed_when("the certificate is renewed", |managed| {
+        let issued = managed.issued.as_ref();
+        issued.is_some_and(|issued| issued.certificate != first.certificate)
+    });
+    renewed.await;
+    running.stop().await;
+    let health = fixture.catalog.issuer_health("proxied").await.unwrap();
+    assert_eq!(health.health.pause(now()), None);
 }
 
 #[tokio::test]

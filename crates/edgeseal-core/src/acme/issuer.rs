@@ -68,17 +68,20 @@ impl Issuer {
 }
 
 impl IssuerHealth {
-    /// Until when the issuer is not asked at `now`, and why; `None` if it is.
+    /// Until when the issuer is not asked at `now`, and why; `None` if it is. No pause is as long as
+    /// one that was noted while the clock was ahead: that one is over.
     #[must_use]
     pub fn pause(&self, now: Timestamp) -> Option<(Timestamp, PauseReason)> {
-        self.pause.filter(|(until, _)| *until > now)
+        let longest = now.plus_ms(RATE_LIMITED_MAX_MS);
+        self.pause
+            .filter(|(until, _)| *until > now && *until <= longest)
     }
 
     /// As [`pause`](Self::pause), for an order that is urgent: one an hour is let through, since the
     /// pause may be mistaken.
     #[must_use]
     pub fn pause_of_urgent(&self, now: Timestamp) -> Option<(Timestamp, PauseReason)> {
-        let asked = self.probed.unwrap_or_default().max(self.refused);
+        let asked = self.probed.unwrap_or_default().max(self.refused).min(now);
         let (until, reason) = self.pause(now)?;
         let until = until.min(asked.plus_ms(PROBE_MS));
         (until > now).then_some((until, reason))

@@ -209,6 +209,16 @@ fn pauses_double_to_an_hour() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_pauses_nothing() {
+    let mut health = IssuerHealth::default();
+    let ahead = start().plus_ms(days(1000));
+    health.failed(PauseReason::RateLimited, None, Seed::of("a"), ahead);
+    assert!(health.pause(ahead).is_some());
+    assert_eq!(health.pause(start()), None);
+    assert_eq!(health.pause_of_urgent(start()), None);
+}
+
+#[test]
 fn a_limit_of_the_account_is_waited_for() {
     let mut health = IssuerHealth::default();
     let (now, seed) = (start(), Seed::of("any"));
