@@ -132,6 +132,13 @@ fn show(body: &Value) -> Result<(), CliError> {
     let without = body["NotFrom"]
         .as_str()
         .map(|name| format!(", none from {name}"));
+    if number(&body["Total"]) == 0 {
+        return say!(
+            "{}{}: there is no such certificate",
+            text(&body["Scope"]),
+            issuer.unwrap_or_default(),
+        );
+    }
     say!(
         "{}: {}{}{}, {} of {} replaced ({} %), {} failing",
         text(&body["State"]),
