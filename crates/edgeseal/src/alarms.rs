@@ -220,6 +220,7 @@ impl Alarms {
             state.alarms.retain(|id, _| is_local(id.code));
             state.alarms.extend(stored);
             state.unsaved.clear();
+            state.deliveries.forget_remembered();
             for (id, alarm) in &mut state.alarms {
                 state.deliveries.forget_unknown(alarm);
                 state.deliveries.remember_failing(id, alarm);
@@ -407,6 +408,9 @@ impl AlarmChannels for Alarms {
         let batch = Batch::of(vec![Notification::test(clock::now())]);
         let tests = self.channels.iter().map(|channel| async {
             let sent = channel.send(&batch, clock::now()).await;
+            if sent.is_ok() {
+                channel.note_accepted_test();
+            }
             ChannelTest {
                 name: channel.config.name.clone(),
                 kind: channel.config.kind.as_str(),

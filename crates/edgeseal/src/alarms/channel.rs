@@ -1,6 +1,10 @@
 //! The channels: each sends a batch of notifications, and says whether it was accepted.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use edgeseal_core::{Timestamp, alarm::Severity};
@@ -26,6 +30,8 @@ pub(crate) use alertmanager::RESEND_INTERVAL_MS;
 pub(crate) struct Channel {
     pub(crate) config: AlarmChannel,
     sender: Sender,
+    /// Whether a test was accepted, and nobody has asked since.
+    has_accepted_test: AtomicBool,
 }
 
 enum Sender {
@@ -85,6 +91,7 @@ impl Channel {
         Ok(Self {
             config: config.clone(),
             sender,
+            has_accepted_test: AtomicBool::new(false),
         })
     }
 
@@ -96,6 +103,16 @@ impl Channel {
     /// Whether it must be told of all active alarms again and again.
     pub(crate) const fn is_stateful(&self) -> bool {
         matches!(self.sender, Sender::Alertmanager(_))
+    }
+
+    /// Notes that a test was accepted.
+    pub(crate) fn note_accepted_test(&self) {
+        self.has_accepted_test.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a test was accepted since the last call.
+    pub(crate) fn take_accepted_test(&self) -> bool {
+        self.has_accepted_test.swap(false, Ordering::Relaxed)
     }
 
     /// Sends a batch.

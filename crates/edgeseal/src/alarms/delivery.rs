@@ -4,7 +4,7 @@
 //! accepted: after a crash it is sent again, under the same id.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -28,7 +28,7 @@ type AlarmMap = BTreeMap<AlarmId, Alarm>;
 
 /// Most notifications that are sent at once.
 const BATCH_MAX: usize = 100;
-/// Most alarms that a stateful channel is told of, the most urgent first: 1 MB.
+/// Most alarms that a stateful channel is told of at once: 1 MB.
 const STATE_MAX: usize = 2000;
 /// Pauses after failures.
 const RETRIES: Backoff = Backoff::doubling(Duration::from_secs(1), Duration::from_secs(300));
@@ -49,7 +49,14 @@ struct Health {
     failures: u32,
     failing: Option<(Timestamp, String)>,
     retry_at: Option<Instant>,
-    accepted_at: Option<Timestamp>,
+    round: Round,
+}
+
+/// What a stateful channel was told, of all that it is told again and again.
+#[derive(Default)]
+struct Round {
+    began: Option<Timestamp>,
+    accepted: HashSet<AlarmId>,
 }
 
 /// An attempt that has ended.
@@ -88,6 +95,14 @@ impl Deliveries {
     pub(super) fn forget_unknown(&self, alarm: &mut Alarm) {
         let pending = &mut alarm.pending;
         pending.retain(|name| self.names(|_| true).any(|known| known == name));
+    }
+
+    /// Forgets what was taken from alarms, which may have ended: they are read anew. A channel that
+    /// this process has tried in vain still fails.
+    pub(super) fn forget_remembered(&mut self) {
+        for (_, health) in &mut self.channels {
+            health.forget_remembered();
+        }
     }
 
     /// Takes from an alarm of an earlier process that a channel fails: whether it still does is
@@ -215,9 +230,13 @@ impl Deliveries {
             tracing::info!(channel = %name, failures, "the alarm channel accepts again");
         }
         *health = Health {
-            accepted_at: Some(done.now),
+            round: std::mem::take(&mut health.round),
             ..Health::default()
         };
+        if channel.is_stateful() {
+            let ids = done.sent.iter().map(|(id, ..)| id.clone());
+            health.round.accepted.extend(ids);
+        }
         let mut changed = Vec::new();
         for (id, first_seen, number) in done.sent {
             // If it was notified again meanwhile, that one is still to be sent.
@@ -232,7 +251,12 @@ impl Deliveries {
     }
 
     /// Since when channels fail, with the last cause.
-    pub(super) fn failing(&self) -> BTreeMap<String, (Timestamp, String)> {
+    pub(super) fn failing(&mut self) -> BTreeMap<String, (Timestamp, String)> {
+        for (channel, health) in &mut self.channels {
+            if channel.take_accepted_test() {
+                health.forget_remembered();
+            }
+        }
         let failing = self.channels.iter();
         let failing = failing.filter_map(|(channel, health)| {
             Some((channel.config.name.clone(), health.failing.clone()?))
@@ -256,33 +280,52 @@ impl Health {
         self.failing = Some((since, error.0));
     }
 
-    /// All that a stateful channel must know, if it is time to tell it.
+    fn forget_remembered(&mut self) {
+        if self.failures == 0 {
+            self.failing = None;
+        }
+    }
+
+    /// The next part of all that a stateful channel must know, the operator's alarms first: those
+    /// of accounts, however many, hold them up no longer than a post. A round of posts begins
+    /// [`RESEND_INTERVAL_MS`] after the one before, and what is new is part of the present one.
     fn state<'a>(
-        &self,
+        &mut self,
         channel: &Channel,
         alarms: &'a AlarmMap,
         may_tell: impl Fn(&AlarmId, &Alarm) -> bool,
         now: Timestamp,
     ) -> Vec<(&'a AlarmId, &'a Alarm)> {
-        let age = self.accepted_at.map(|at| now.since_ms(at));
-        let is_recent = age.is_some_and(|age| age < RESEND_INTERVAL_MS);
         let active = alarms.iter();
         let active = active.filter(|(_, it)| it.is_active() && channel.wants(it.severity));
         let ended = pending(channel, alarms).filter(|(_, alarm)| !alarm.is_active());
         let all = active.chain(ended);
-        let mut all: Vec<_> = all.filter(|(id, alarm)| may_tell(id, alarm)).collect();
+        let all: Vec<_> = all.filter(|(id, alarm)| may_tell(id, alarm)).collect();
         let name = &channel.config.name;
         let is_pending = |alarm: &Alarm| alarm.pending.contains(name);
-        // What was not told yet comes first, so that the bound keeps nothing back for ever.
-        all.sort_by_key(|(_, alarm)| {
-            std::cmp::Reverse((is_pending(alarm), alarm.is_over(), alarm.severity))
-        });
-        all.truncate(STATE_MAX);
-        // Of what is told: what is silenced stays pending, and must not be a reason to send.
-        if is_recent && !all.iter().any(|(_, alarm)| is_pending(alarm)) {
-            all.clear();
+        let round = &mut self.round;
+        let is_left = |round: &Round, (id, alarm): &(&AlarmId, &Alarm)| {
+            is_pending(alarm) || !round.accepted.contains(*id)
+        };
+        let is_recent = |began| now.since_ms(began) < RESEND_INTERVAL_MS;
+        if !round.began.is_some_and(is_recent) && !all.iter().any(|it| is_left(round, it)) {
+            *round = Round::default();
         }
-        all
+        let mut left: Vec<_> = all.into_iter().filter(|it| is_left(round, it)).collect();
+        left.sort_by_key(|(_, alarm)| {
+            let is_operators = alarm.account.is_none();
+            std::cmp::Reverse((
+                is_operators,
+                is_pending(alarm),
+                alarm.is_over(),
+                alarm.severity,
+            ))
+        });
+        left.truncate(STATE_MAX);
+        if !left.is_empty() {
+            round.began.get_or_insert(now);
+        }
+        left
     }
 }
 
@@ -300,110 +343,4 @@ fn pending<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use edgeseal_core::alarm::{Notified, Phase, Severity};
-    use serde_json::json;
-
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
-
-    fn alarm(is_pending: bool) -> Alarm {
-        let notified = Notified {
-            at: NOW,
-            kind: EventKind::Raised,
-            severity: Severity::Critical,
-            rung: 0,
-            greatest: Severity::Critical,
-        };
-        Alarm {
-            severity: Severity::Critical,
-            rung: 0,
-            text: String::new(),
-            account: None,
-            domain: None,
-            first_seen: NOW,
-            phase: Phase::Active,
-            notified: Some(notified),
-            notifications: 1,
-            pending: is_pending.then(|| "am".to_owned()).into_iter().collect(),
-        }
-    }
-
-    /// A channel that has just accepted everything.
-    fn accepted() -> (Channel, Health) {
-        let table = json!({ "name": "am", "type": "alertmanager", "url": "http://127.0.0.1:9" });
-        let channel = Channel::new(&serde_json::from_value(table).unwrap()).unwrap();
-        let health = Health {
-            accepted_at: Some(NOW),
-            ..Health::default()
-        };
-        (channel, health)
-    }
-
-    fn id(n: usize) -> AlarmId {
-        AlarmId::new(Code::CertificateExpiring, format!("d{n:05}"))
-    }
-
-    #[test]
-    fn what_is_not_told_is_no_reason_to_tell_the_rest_again() {
-        let (channel, health) = accepted();
-        let alarms = AlarmMap::from([(id(0), alarm(true)), (id(1), alarm(false))]);
-        let may_tell = |_: &_, alarm: &Alarm| alarm.pending.is_empty();
-        assert_eq!(health.state(&channel, &alarms, may_tell, NOW), []);
-        let all = health.state(&channel, &alarms, |_, _| true, NOW);
-        assert_eq!(all.len(), 2);
-    }
-
-    #[test]
-    fn an_attempt_of_an_earlier_life_settles_nothing() {
-        let (channel, _) = accepted();
-        let mut deliveries = Deliveries::new(&[Arc::new(channel)]);
-        let mut alarms = AlarmMap::from([(id(0), alarm(true))]);
-        for (first_seen, settled) in [(NOW.plus_ms(-1), 0), (NOW, 1)] {
-            let done = Done {
-                channel: 0,
-                sent: vec![(id(0), first_seen, 1)],
-                result: Ok(()),
-                now: NOW,
-            };
-            assert_eq!(deliveries.finish(done, &mut alarms).len(), settled);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_a_failure() {
-        let (channel, _) = accepted();
-        let mut deliveries = Deliveries::new(&[Arc::new(channel)]);
-        deliveries.channels[0].1.is_busy = true;
-        let attempt = deliveries
-            .in_flight
-            .spawn(async { panic!("of the channel") });
-        deliveries.attempts.insert(attempt.id(), (0, NOW));
-        let done = deliveries.ended().await;
-        deliveries.finish(done, &mut AlarmMap::new());
-        assert!(deliveries.failing()["am"].1.contains("panic"));
-        assert!(deliveries.retry_at().is_some());
-    }
-
-    #[test]
-    fn a_channel_fails_until_it_was_tried() {
-        let (channel, _) = accepted();
-        let mut deliveries = Deliveries::new(&[Arc::new(channel)]);
-        let failing = AlarmId::new(Code::ChannelFailing, "am");
-        deliveries.remember_failing(&failing, &alarm(false));
-        let since = deliveries.failing()["am"].0;
-        assert_eq!(NOW.since_ms(since), CHANNEL_FAILING_MS);
-    }
-
-    #[test]
-    fn the_bound_keeps_nothing_back_for_ever() {
-        let (channel, health) = accepted();
-        let told = (0..STATE_MAX).map(|n| (id(n), alarm(false)));
-        let mut alarms: AlarmMap = told.collect();
-        alarms.insert(id(STATE_MAX), alarm(true));
-        let state = health.state(&channel, &alarms, |_, _| true, NOW);
-        assert_eq!(state.len(), STATE_MAX);
-        assert_eq!(*state[0].0, id(STATE_MAX));
-    }
-}
+mod tests;
