@@ -168,7 +168,7 @@ codes! {
         => "Run `edgeseal alarm test`, which says what each channel answers.";
     AlarmsLeftOut = "alarms_left_out" [Warning] of "the code",
         raised after 0 ms, cleared after 0 ms:
-        "There is more of one code than may have an alarm of its own: see [limits](limits.md). Each account has its share, the most urgent first."
+        "There is more of one code than may have an alarm of its own: see [limits](limits.md). Each account has its share of the alarms about certificates, orders, renewals and visitors."
         => "Cure the others: each that ends makes room for the next.";
 }
 

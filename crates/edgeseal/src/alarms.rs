@@ -36,7 +36,7 @@ mod channel;
 mod delivery;
 #[cfg(test)]
 mod docs;
-mod fair_share;
+pub(crate) mod fair_share;
 mod notification;
 mod observe;
 mod orders;

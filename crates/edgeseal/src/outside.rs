@@ -28,7 +28,7 @@ mod findings;
 mod observer;
 
 use agenda::Agenda;
-pub(crate) use findings::{finding, findings};
+pub(crate) use findings::{findings, findings_of};
 use observer::Observer;
 pub(crate) use observer::OutsideError;
 

@@ -299,6 +299,7 @@ impl Draft {
         let since = TimestampRecord { at: self.now };
         let deleted = Key::deleted_domain(&domain.account, &domain.name);
         self.put_until(deleted, &since, self.now.plus_ms(DELETED_DOMAIN_TTL_MS))?;
+        self.delete(Key::observation(&domain.name));
         self.delete(Key::domain(&domain.name));
         Ok(())
     }

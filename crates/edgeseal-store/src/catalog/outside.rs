@@ -13,7 +13,7 @@ use super::Catalog;
 use crate::{Fault, Key, Write, record, write_all};
 
 /// How long an observation is kept without another one: 30 days, during which this process may have
-/// been stopped. Deleted domains leave it behind until then.
+/// been stopped. A check that ends after its domain was deleted leaves it behind until then.
 const KEEP_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 impl Catalog {

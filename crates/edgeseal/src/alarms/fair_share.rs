@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// Keeps at most `max` items, those with the least keys of each account. Whoever has the most gives
 /// way.
-pub(super) struct FairShare<K, V> {
+pub(crate) struct FairShare<K, V> {
     max: usize,
     by_account: BTreeMap<String, BinaryHeap<Item<K, V>>>,
     /// The accounts by how many items of theirs are kept.
@@ -19,7 +19,7 @@ struct Item<K, V> {
 }
 
 impl<K: Ord, V> FairShare<K, V> {
-    pub(super) const fn new(max: usize) -> Self {
+    pub(crate) const fn new(max: usize) -> Self {
         Self {
             max,
             by_account: BTreeMap::new(),
@@ -30,7 +30,7 @@ impl<K: Ord, V> FairShare<K, V> {
     }
 
     /// Adds an item of an account, if there is room or it makes some.
-    pub(super) fn add(&mut self, account: &str, key: K, value: V) {
+    pub(crate) fn add(&mut self, account: &str, key: K, value: V) {
         if self.kept >= self.max {
             self.left_out += 1;
             let Some(loser) = self.loser(account, &key) else {
@@ -56,12 +56,12 @@ impl<K: Ord, V> FairShare<K, V> {
     }
 
     /// How many were not kept.
-    pub(super) const fn left_out(&self) -> u64 {
+    pub(crate) const fn left_out(&self) -> u64 {
         self.left_out
     }
 
     /// What is kept, in no order.
-    pub(super) fn into_values(self) -> impl Iterator<Item = V> {
+    pub(crate) fn into_values(self) -> impl Iterator<Item = V> {
         let items = self.by_account.into_values().flatten();
         items.map(|item| item.value)
     }

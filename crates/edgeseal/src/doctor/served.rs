@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use edgeseal_core::{DomainPattern, alarm::Code, outside::Selection};
+use edgeseal_core::{
+    DomainPattern,
+    alarm::Code,
+    outside::{Observation, Selection},
+};
 use edgeseal_edge::{OfferedKeys, Probe, ProbeResult};
 use edgeseal_store::{Catalog, Keyring, Store, sqlite::SqliteSnapshot};
 use tokio::{task::JoinSet, time::sleep};
@@ -179,8 +183,9 @@ async fn check_reports(config: &Config, report: &mut Report) -> Result<(), Docto
     let catalog = Catalog::new(view, keyring);
     let now = clock::now();
     // What is old says nothing: perhaps nothing is checked any more.
-    let (found, _) = findings(&catalog, &Selection::default(), REPORTED_MAX).await?;
-    let found = found.into_iter().filter(|(_, it)| it.is_current(now));
+    let is_current = |found: &Observation| found.is_current(now);
+    let all = Selection::default();
+    let (found, _) = findings(&catalog, &all, REPORTED_MAX, is_current).await?;
     for (domain, found) in found {
         let what = format!(
             "{domain}: seen from outside at {}: {}",

@@ -1,16 +1,17 @@
 //! Domains whose visitors find something wrong.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use edgeseal_core::{
     DomainPattern,
+    domain::Domain,
     outside::{Observation, Selection},
 };
-use edgeseal_store::{Catalog, EntryFilter, Fault, key::OBSERVATIONS, record::decode};
+use edgeseal_store::{Catalog, Fault, Key, Pages, key::OBSERVATIONS, record::decode};
 
-use super::is_served;
+use super::{BATCH, is_served};
+use crate::alarms::fair_share::FairShare;
 
-/// At most `limit` of the domains, with what was found, and how many others there are.
+/// At most `limit` of the domains that `wanted` includes, with what was found, and how many others
+/// there are. Each account has its share, the first by name.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
@@ -18,54 +19,70 @@ pub(crate) async fn findings(
     catalog: &Catalog,
     selection: &Selection,
     limit: usize,
-) -> Result<(Vec<(DomainPattern, Observation)>, usize), Fault> {
-    let names = Arc::new(Mutex::new((Vec::new(), 0)));
-    let collected = Arc::clone(&names);
-    let visit: EntryFilter = Arc::new(move |key: &str, value: &[u8]| {
-        let is_wrong = |found: Observation| found.verdict.is_wrong();
-        if decode::<Observation>(value).is_ok_and(is_wrong) {
-            let mut collected = collected.lock().unwrap_or_else(PoisonError::into_inner);
-            let (names, others) = &mut *collected;
-            let name = key.strip_prefix(OBSERVATIONS).map(DomainPattern::parse);
-            match name {
-                Some(Ok(name)) if names.len() < limit => names.push(name),
-                _ => *others += 1,
-            }
+    wanted: impl Fn(&Observation) -> bool,
+) -> Result<(Vec<(DomainPattern, Observation)>, u64), Fault> {
+    let mut share = FairShare::new(limit);
+    let mut pages = Pages::new(&**catalog.store(), OBSERVATIONS, BATCH);
+    while let Some(page) = pages.next().await? {
+        let wrong = page.iter().filter_map(|entry| {
+            let found = decode::<Observation>(&entry.value).ok()?;
+            let name = entry.key.as_str().strip_prefix(OBSERVATIONS)?;
+            let name = DomainPattern::parse(name).ok()?;
+            (found.verdict.is_wrong() && wanted(&found)).then_some((name, found))
+        });
+        for (domain, found) in valid(catalog, selection, wrong.collect()).await? {
+            let account = domain.account.to_string();
+            share.add(&account, domain.name.clone(), (domain.name, found));
         }
-        false
-    });
-    let reading = catalog.store().select(OBSERVATIONS, visit, 0, 0);
-    reading.await?;
-    let (names, others) =
-        std::mem::take(&mut *names.lock().unwrap_or_else(PoisonError::into_inner));
-    let mut found = Vec::new();
-    for name in names {
-        let finding = finding(catalog, selection, &name).await?;
-        found.extend(finding.map(|finding| (name, finding)));
     }
-    Ok((found, others))
+    let left_out = share.left_out();
+    Ok((share.into_values().collect(), left_out))
 }
 
-/// What visitors of a domain find, if that is wrong, and the domain is still served and checked.
+/// Those of the observations whose domain is still served and checked.
+async fn valid(
+    catalog: &Catalog,
+    selection: &Selection,
+    wrong: Vec<(DomainPattern, Observation)>,
+) -> Result<Vec<(Domain, Observation)>, Fault> {
+    let keys: Vec<Key> = wrong.iter().map(|(name, _)| Key::domain(name)).collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let domains = catalog.store().get_many(&keys).await?.into_iter();
+    let valid = domains.zip(wrong).filter_map(|(entry, (_, found))| {
+        // A domain whose record cannot be decoded is in quarantine.
+        let domain: Domain = decode(&entry?.value).ok()?;
+        let is_checked = is_served(&domain) && selection.includes(&domain.name);
+        (is_checked && domain.id == found.domain_id).then_some((domain, found))
+    });
+    Ok(valid.collect())
+}
+
+/// What visitors of these domains find, where that is wrong, and the domain is still served and
+/// checked.
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
-pub(crate) async fn finding(
+pub(crate) async fn findings_of(
     catalog: &Catalog,
     selection: &Selection,
-    name: &DomainPattern,
-) -> Result<Option<Observation>, Fault> {
-    let found = async {
-        match catalog.domain(name).await? {
-            Some(domain) if is_served(&domain) && selection.includes(name) => {
-                catalog.observation(&domain).await
-            }
-            _ => Ok(None),
-        }
-    };
-    match found.await {
-        // A domain whose record cannot be decoded is in quarantine.
-        Err(fault) if fault.is_undecodable() => Ok(None),
-        found => Ok(found?.filter(|found| found.verdict.is_wrong())),
+    names: &[DomainPattern],
+) -> Result<Vec<(DomainPattern, Observation)>, Fault> {
+    let mut found = Vec::new();
+    for names in names.chunks(BATCH) {
+        let keys: Vec<Key> = names.iter().map(Key::observation).collect();
+        let entries = catalog.store().get_many(&keys).await?.into_iter();
+        let wrong = entries.zip(names).filter_map(|(entry, name)| {
+            let found: Observation = decode(&entry?.value).ok()?;
+            found.verdict.is_wrong().then_some((name.clone(), found))
+        });
+        let valid = valid(catalog, selection, wrong.collect()).await?;
+        found.extend(
+            valid
+                .into_iter()
+                .map(|(domain, found)| (domain.name, found)),
+        );
     }
+    Ok(found)
 }

@@ -1,6 +1,11 @@
 //! Data that tenants can create repeatedly is removed.
 
-use edgeseal_core::certificate::Digest;
+use std::collections::BTreeMap;
+
+use edgeseal_core::{
+    certificate::Digest,
+    outside::{Observation, Verdict},
+};
 
 use super::*;
 use crate::{Write, consistency};
@@ -118,6 +123,9 @@ async fn records_of_deleted_domains_expire() {
     for n in 0..10 {
         let domain = &domain(&format!("a.{n}.example.com"), None);
         add(catalog, domain).await;
+        let found = Observation::new(domain.id, NOW, NOW, Verdict::NoAddress, "nothing");
+        let found = BTreeMap::from([(domain.name.clone(), found)]);
+        catalog.write_observations(&found).await.unwrap();
         let audit = &audit_context();
         let deleted = catalog.transact(audit, |mut draft| async move {
             draft.delete_domain(domain).await?;
@@ -130,6 +138,7 @@ async fn records_of_deleted_domains_expire() {
         let families = keys(catalog, &["family/"]).await.len();
         (families, keys(catalog, &["deleteddomain/"]).await.len())
     };
+    assert_eq!(keys(catalog, &["observed/"]).await, Vec::<String>::new());
     assert_eq!(left(0).await, (10, 10));
     assert_eq!(left(1).await, (0, 10));
     assert_eq!(left(91).await, (0, 0));
