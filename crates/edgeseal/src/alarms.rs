@@ -51,6 +51,8 @@ use delivery::Deliveries;
 use notification::{Batch, Notification};
 use observe::Observed;
 pub(crate) use observe::{AuditLinking, Sources};
+#[cfg(test)]
+pub(crate) use renewals::tests::domain as test_domain;
 pub(crate) use summary::{NOT_AFTER, Summary};
 
 /// The first evaluation comes soon, after the edge's first report.

@@ -197,7 +197,7 @@ async fn judge(catalog: &Catalog, name: &DomainPattern, now: Timestamp) -> Resul
     if domain.is_managed(Environment::Production) || !is_served(&domain) {
         return Ok(Judged::NotLate);
     }
-    let replacements = replacements(catalog, name).await?;
+    let replacements = replacements(catalog, &domain).await?;
     let Some(cadence) = Cadence::of(&replacements) else {
         return Ok(Judged::NotLate);
     };
@@ -225,9 +225,10 @@ fn is_served(domain: &Domain) -> bool {
     domain.state == DomainState::Online && binding.is_some_and(|binding| binding.enabled)
 }
 
-/// The latest replacements of the production certificate.
-async fn replacements(catalog: &Catalog, name: &DomainPattern) -> Result<Vec<Replacement>, Fault> {
-    let history = domain_history(name);
+/// The latest replacements of the production certificate, not those of a domain that had the name
+/// before.
+async fn replacements(catalog: &Catalog, domain: &Domain) -> Result<Vec<Replacement>, Fault> {
+    let history = domain_history(&domain.name);
     let page = catalog
         .store()
         .list_reverse(&history, None, CHANGES_MAX)
@@ -235,6 +236,7 @@ async fn replacements(catalog: &Catalog, name: &DomainPattern) -> Result<Vec<Rep
     let changes = page.entries.iter();
     // A change that cannot be decoded was no replacement that could be judged.
     let changes = changes.filter_map(|entry| decode::<HistoryRecord>(&entry.value).ok());
+    let changes = changes.filter(|change| change.at >= domain.created);
     let changes = changes.filter_map(|change| {
         let is_production = change.environment == Some(Environment::Production);
         let is_new = change.after.is_some() && change.after != change.before;
@@ -263,4 +265,4 @@ async fn replacements(catalog: &Catalog, name: &DomainPattern) -> Result<Vec<Rep
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

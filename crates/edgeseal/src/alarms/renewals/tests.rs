@@ -18,7 +18,7 @@ use super::*;
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 const INTERVAL: Duration = Duration::from_secs(60);
 
-pub(in crate::alarms) fn domain(name: &str, managed: bool) -> Domain {
+pub(crate) fn domain(name: &str, managed: bool) -> Domain {
     Domain {
         id: 1,
         name: DomainPattern::parse(name).unwrap(),
@@ -32,7 +32,7 @@ pub(in crate::alarms) fn domain(name: &str, managed: bool) -> Domain {
         description: String::new(),
         resource_group: String::new(),
         tags: Vec::new(),
-        created: NOW,
+        created: NOW.plus_ms(-1000 * DAY_MS),
         modified: NOW,
         production: Some(Binding {
             enabled: true,
@@ -134,6 +134,12 @@ async fn a_replacement_that_has_not_come_is_found_until_it_comes() {
     )
     .await;
     write(catalog, &domain("once.example", false), &[75]).await;
+    // Another account had the name until 100 days ago.
+    let again = Domain {
+        created: NOW.plus_ms(-100 * DAY_MS),
+        ..domain("again.example", false)
+    };
+    write(catalog, &again, &[75, 135, 195, 255]).await;
     let (mut renewals, none) = (MissedRenewals::default(), BTreeMap::new());
     renewals
         .refresh(catalog, &none, INTERVAL, NOW)

@@ -46,8 +46,8 @@ async fn write_history(server: &Server) {
     let store = stopped_store(server).await;
     let name = DomainPattern::parse(NAME).unwrap();
     let domain = store.get(&Key::domain(&name)).await.unwrap().unwrap();
-    let domain: Domain = decode(&domain.value).unwrap();
-    let bound = domain.production.unwrap().certificate;
+    let mut domain: Domain = decode(&domain.value).unwrap();
+    let bound = domain.production.as_ref().unwrap().certificate;
     let history = store.list(&domain_history(&name), None, 100).await.unwrap();
     let last = history.entries.last().unwrap();
     let last: HistoryRecord = decode(&last.value).unwrap();
@@ -70,6 +70,9 @@ async fn write_history(server: &Server) {
         let key = Key::history(&name, change.at, &change.request_id);
         write.push(Write::put(key, encode(&change).unwrap()));
     }
+    // What is older than the domain is of another one.
+    domain.created = now().plus_ms(-300 * DAY_MS);
+    write.push(Write::put(Key::domain(&name), encode(&domain).unwrap()));
     let txn = Txn {
         write,
         ..Txn::default()
