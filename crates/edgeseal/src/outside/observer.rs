@@ -1,6 +1,7 @@
 //! Looks at one domain.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -146,7 +147,7 @@ impl Observer {
                     .map_or(Shown::Unreachable(unreadable), Shown::Certificate)
             }
             Ok(ProbedChain::UnrecognizedName) => Shown::None,
-            Err(ProbeError::Failed(error)) if is_no_route(&error) => Shown::NoRoute,
+            Err(ProbeError::Failed(error)) if !is_of_path(&error) => Shown::NoRoute,
             Err(error) => Shown::Unreachable(error.to_string()),
         }
     }
@@ -174,10 +175,20 @@ impl Observer {
     }
 }
 
-/// Whether this machine cannot reach such addresses at all, such as IPv6.
-fn is_no_route(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{AddrNotAvailable, NetworkUnreachable};
-    matches!(error.kind(), NetworkUnreachable | AddrNotAvailable)
+/// Whether an error is one that visitors get as well. Others are of this machine: it has no route to
+/// such addresses, no descriptor or buffer left, or a firewall for itself.
+fn is_of_path(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
+        InvalidData, Other, TimedOut, UnexpectedEof,
+    };
+    matches!(
+        error.kind(),
+        // Firewalls in front of the server answer that a host is unreachable, too.
+        ConnectionRefused | ConnectionReset | ConnectionAborted | HostUnreachable | TimedOut
+            // The server ends the handshake, or does not speak TLS.
+            | BrokenPipe | UnexpectedEof | InvalidData | Other
+    )
 }
 
 #[cfg(test)]
@@ -266,6 +277,34 @@ mod tests {
         dns.set("www.a.example", &["169.254.169.254"]).await;
         assert_eq!(new(&config).observe(&name, &[]).await, None);
         assert!(listener.accept().now_or_never().is_none());
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_not_of_the_path() {
+        use rustix::io::Errno;
+        let local = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::PERM,
+            Errno::ACCESS,
+            Errno::NETUNREACH,
+            Errno::ADDRNOTAVAIL,
+        ];
+        for errno in local {
+            assert!(!is_of_path(&errno.into()), "{errno}");
+        }
+        for errno in [
+            Errno::CONNREFUSED,
+            Errno::CONNRESET,
+            Errno::TIMEDOUT,
+            Errno::HOSTUNREACH,
+        ] {
+            assert!(is_of_path(&errno.into()), "{errno}");
+        }
+        let tls = io::Error::new(io::ErrorKind::InvalidData, Error::DecryptError);
+        assert!(is_of_path(&tls));
     }
 
     #[tokio::test]
