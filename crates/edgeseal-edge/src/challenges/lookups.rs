@@ -3,18 +3,25 @@
 //! Any client can ask for any token of a domain. So, whatever clients send:
 //! - at most [`CONCURRENT`] lookups run at a time, and one starts every [`INTERVAL`] at most, after
 //!   a burst of [`BURST`]: the edge reads no more than 1 s ÷ 25 ms = 40 challenges a second;
-//! - a network has at most [`PER_NETWORK`] lookups without a result in a [`WINDOW`], an eighth of
-//!   the turns: who floods from one network does not take the turns of the others;
+//! - a network has at most [`PER_NETWORK`] lookups that ended without a result in a [`WINDOW`], and
+//!   [`PENDING_PER_NETWORK`] that run or wait: who floods from one network does not take the turns
+//!   of the others, and an authority may validate many domains at the same time. An address that is
+//!   not public may be a load balancer in front of everybody, and has no such bound;
 //! - a domain has at most [`PER_DOMAIN`] of them, half of the turns, for floods from many networks.
 //!   One network alone does not use them up;
 //! - a lookup, with the wait for its turn, has [`TIMEOUT`], and [`WAITING_MAX`] run or wait.
 //!
-//! What is not looked up is treated as unknown. Turns of clients that disconnect are lost, so that
-//! it gains nothing to disconnect.
+//! What is not looked up is treated as unknown. Turns of clients that disconnect are lost, and their
+//! lookups ended without a result, so that it gains nothing to disconnect.
 
-use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
+    net::IpAddr,
+    time::Duration,
+};
 
-use edgeseal_core::address::enclosing_networks;
+use edgeseal_core::address::{enclosing_networks, is_public};
 use edgeseal_store::Fault;
 use ipnet::IpNet;
 use parking_lot::Mutex;
@@ -29,10 +36,11 @@ const CONCURRENT: usize = 8;
 const INTERVAL: Duration = Duration::from_millis(25);
 /// Lookups that may start at once after a pause.
 const BURST: u32 = 8;
-/// Lookups from one network (a /24, or a /48 of IPv6) that may run, or have found nothing, in a
-/// window. An authority asks from five places or so at once, each in a network of its own.
+/// Lookups from one network (a /24, or a /48 of IPv6) that may have found nothing in a window.
 const PER_NETWORK: u32 = 5;
-/// The same of one domain.
+/// Lookups from one network that run or wait: half of the turns of a second.
+const PENDING_PER_NETWORK: u32 = 20;
+/// Lookups of one domain that may run, or have found nothing, in a window.
 const PER_DOMAIN: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(1);
 /// Time limit for a lookup.
@@ -53,8 +61,10 @@ pub(super) struct Lookups {
 struct Turns {
     /// When the next turn would be if there had been no pause.
     next: Instant,
+    /// Those that ended.
     networks: Windows<IpNet>,
-    /// By the id of the domain.
+    pending: HashMap<IpNet, u32>,
+    /// Those that began. By the id of the domain.
     domains: Windows<i64>,
 }
 
@@ -62,6 +72,13 @@ struct Turns {
 /// older than the window, so it has at most one entry for each turn of some seconds.
 #[derive(Debug)]
 struct Windows<K>(HashMap<K, Window>);
+
+/// A lookup from a network, until it ends or its client disconnects.
+struct Pending<'a> {
+    turns: &'a Mutex<Turns>,
+    network: Option<IpNet>,
+    has_result: bool,
+}
 
 /// The lookups since some moment.
 #[derive(Debug)]
@@ -87,6 +104,7 @@ impl Default for Lookups {
             turns: Mutex::new(Turns {
                 next: Instant::now(),
                 networks: Windows(HashMap::new()),
+                pending: HashMap::new(),
                 domains: Windows(HashMap::new()),
             }),
         }
@@ -103,21 +121,34 @@ impl Lookups {
     ) -> Result<Option<T>, LookupError> {
         let deadline = Instant::now() + TIMEOUT;
         let network = enclosing_networks(source).next();
+        let network = network.filter(|_| is_public(source));
         let _waiting = self
             .waiting
             .try_acquire()
             .map_err(|_| LookupError::TooMany)?;
         let turn = self.turns.lock().take(network, domain, deadline);
-        sleep_until(turn.ok_or(LookupError::TooMany)?).await;
+        let turn = turn.ok_or(LookupError::TooMany)?;
+        let turns = &self.turns;
+        let mut pending = Pending {
+            turns,
+            network,
+            has_result: false,
+        };
+        sleep_until(turn).await;
         // Never closed: an error is a timeout.
         let Ok(Ok(_running)) = timeout_at(deadline, self.running.acquire()).await else {
             return Err(LookupError::TooMany);
         };
+        // Those that came before it may have found nothing.
+        if self.turns.lock().is_flooding(network, Instant::now()) {
+            return Err(LookupError::TooMany);
+        }
         let found = timeout_at(deadline, lookup).await;
         let found = found.unwrap_or(Err(Fault::new("read a challenge: the store is too slow")));
         let found = found.map_err(LookupError::Store)?;
+        pending.has_result = found.is_some();
         if found.is_some() {
-            self.turns.lock().discount(network, domain);
+            self.turns.lock().domains.discount(&domain);
         }
         Ok(found)
     }
@@ -131,25 +162,41 @@ impl Turns {
         // A pause saves up the turns of one burst.
         let saved = now.checked_sub(INTERVAL * (BURST - 1));
         let turn = saved.map_or(self.next, |saved| saved.max(self.next));
-        let is_flooding = network.is_some_and(|it| self.networks.open(&it, now) >= PER_NETWORK);
+        let pending = network.and_then(|it| self.pending.get(&it).copied());
+        let is_flooding = self.is_flooding(network, now)
+            || pending.is_some_and(|pending| pending >= PENDING_PER_NETWORK);
         if turn >= deadline || is_flooding || self.domains.open(&domain, now) >= PER_DOMAIN {
             return None;
         }
         self.next = turn + INTERVAL;
         let turn = turn.max(now);
         if let Some(network) = network {
-            self.networks.add(network, turn, now);
+            *self.pending.entry(network).or_default() += 1;
         }
         self.domains.add(domain, turn, now);
         Some(turn)
     }
 
-    /// A lookup had a result.
-    fn discount(&mut self, network: Option<IpNet>, domain: i64) {
-        if let Some(network) = network {
-            self.networks.discount(&network);
+    /// Whether too many lookups from a network found nothing.
+    fn is_flooding(&self, network: Option<IpNet>, now: Instant) -> bool {
+        network.is_some_and(|it| self.networks.open(&it, now) >= PER_NETWORK)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        let Some(network) = self.network else { return };
+        let mut turns = self.turns.lock();
+        if let Entry::Occupied(mut count) = turns.pending.entry(network) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
-        self.domains.discount(&domain);
+        if !self.has_result {
+            let now = Instant::now();
+            turns.networks.add(network, now, now);
+        }
     }
 }
 
@@ -192,9 +239,9 @@ mod tests {
 
     use super::*;
 
-    /// An address in a network of its own.
+    /// A public address in a network of its own.
     fn source(network: i64) -> IpAddr {
-        Ipv4Addr::from_bits((network as u32) << 8).into()
+        Ipv4Addr::from_bits((11 << 24) | (network as u32) << 8).into()
     }
 
     async fn missing(_: &AtomicUsize) -> Result<Option<()>, Fault> {
@@ -252,8 +299,8 @@ mod tests {
     async fn a_network_that_floods_many_domains_leaves_turns_to_the_others() {
         let lookups = Lookups::default();
         for (many, other) in [
-            (["192.0.2.1", "192.0.2.200"], "198.51.100.1"),
-            (["2001:db8:1::1", "2001:db8:1:ffff::1"], "2001:db8:2::1"),
+            (["11.0.2.1", "11.0.2.200"], "11.51.100.1"),
+            (["2600:db8:1::1", "2600:db8:1:ffff::1"], "2600:db8:2::1"),
         ] {
             let mut read = 0;
             for domain in 0..1000 {
@@ -267,6 +314,40 @@ mod tests {
                 let found = lookups.run(other, domain, async { Ok(Some(())) }).await;
                 assert!(matches!(found, Ok(Some(()))), "{found:?}");
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_authority_validates_many_domains_at_once() {
+        let lookups = Lookups::default();
+        let many = (0..i64::from(PENDING_PER_NETWORK)).map(|domain| {
+            lookups.run(source(1), domain, async {
+                tokio::time::sleep(INTERVAL).await;
+                Ok(Some(()))
+            })
+        });
+        for found in join_all(many).await {
+            assert!(matches!(found, Ok(Some(()))), "{found:?}");
+        }
+        assert!(lookups.turns.lock().pending.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_that_floods_at_once_leaves_turns_to_the_others() {
+        let lookups = Lookups::default();
+        let nothing = async || Ok(None::<()>);
+        let flood = (0..200).map(|domain| lookups.run(source(1), domain, nothing()));
+        let other = async {
+            let found = lookups.run(source(2), 1000, async { Ok(Some(())) }).await;
+            assert!(matches!(found, Ok(Some(()))), "{found:?}");
+        };
+        let (flood, ()) = tokio::join!(join_all(flood), other);
+        let read = flood.iter().filter(|result| result.is_ok()).count();
+        assert!(read <= PER_NETWORK as usize + CONCURRENT, "{read}");
+        // Behind a load balancer all come from one address.
+        let balancer = IpAddr::from([10, 0, 0, 1]);
+        for domain in 0..2 * i64::from(PER_NETWORK) {
+            assert!(lookups.run(balancer, domain, nothing()).await.is_ok());
         }
     }
 
