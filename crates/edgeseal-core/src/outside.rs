@@ -30,6 +30,9 @@ pub struct Observation {
     pub verdict: Verdict,
     /// What was found: a sentence without a full stop, bounded and on one line.
     pub text: String,
+    /// Since when each check has found something wrong; `None` if nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong_since: Option<Timestamp>,
 }
 
 impl Observation {
@@ -49,7 +52,16 @@ impl Observation {
             current_until,
             verdict,
             text: text.chars().take(TEXT_MAX).map(on_one_line).collect(),
+            wrong_since: verdict.is_wrong().then_some(at),
         }
+    }
+
+    /// The same, as what was found after `before`.
+    #[must_use]
+    pub fn after(mut self, before: Option<&Self>) -> Self {
+        let earlier = before.and_then(|before| before.wrong_since);
+        self.wrong_since = self.wrong_since.map(|at| earlier.unwrap_or(at));
+        self
     }
 
     /// Whether it still says something about the present.
@@ -177,7 +189,8 @@ pub enum Shown {
     None,
     /// There was no handshake, for this reason.
     Unreachable(String),
-    /// Nothing, because this machine has no route there, as to IPv6 from many.
+    /// Nothing, because of this machine: it has no route there, as to IPv6 from many, or no
+    /// descriptor left.
     NoRoute,
     /// Nothing, because the address is not public, and not known as one of the edges'.
     NotPublic,

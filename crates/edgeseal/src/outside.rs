@@ -17,8 +17,8 @@ use edgeseal_core::{
     domain::{Domain, DomainState, Environment},
     outside::{Observation, Selection},
 };
-use edgeseal_store::{Catalog, Fault, Pages, key, record};
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use edgeseal_store::{Catalog, Entry, Fault, Key, Pages, key, record};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::{clock, config::Config};
@@ -38,13 +38,16 @@ const CONCURRENT: usize = 64;
 /// Domains read, and observations written, at once.
 const BATCH: usize = 200;
 const PARTS: u32 = 256;
+/// Most domains of the agenda that are checked at the same time, unless there is nothing else to
+/// check: what stays wrong must not hold up the others.
+const CONCURRENT_DUE: usize = CONCURRENT / 2;
 /// A shorter interval would keep the store busy.
 const INTERVAL_MIN: Duration = Duration::from_millis(500);
 /// How long edges have to receive a changed certificate before it is checked.
 const AFTER_CHANGE: Duration = Duration::from_secs(30);
 /// When something wrong is checked again: a packet may have been lost.
 const CONFIRM_AFTER: Duration = Duration::from_secs(60);
-/// How much sooner than the others a domain is checked again where something was wrong.
+/// How much sooner than the others a domain is checked again where something has just become wrong.
 const SOONER_IF_WRONG: u32 = 6;
 /// How long an observation is told without another one, at least.
 const CURRENT_MIN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -89,6 +92,8 @@ impl OutsideCheck {
         let mut agenda = Agenda::default();
         let mut next = Instant::now() + pause;
         let mut part = 0_u8;
+        let mut is_complete = true;
+        note_round();
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
@@ -100,14 +105,18 @@ impl OutsideCheck {
                 () = &mut stop => return,
                 done = self.check(&catalog, &mut agenda, is_turn.then_some(part)) => done,
             };
-            if let Err(fault) = done {
+            if let Err(fault) = &done {
                 tracing::warn!(
-                    error = &fault as &dyn std::error::Error,
+                    error = fault as &dyn std::error::Error,
                     "what visitors find cannot be recorded"
                 );
             }
             if is_turn {
+                is_complete &= done.is_ok();
                 part = part.wrapping_add(1);
+                if part == 0 && std::mem::replace(&mut is_complete, true) {
+                    note_round();
+                }
                 next = Instant::now() + pause;
             }
         }
@@ -117,54 +126,93 @@ impl OutsideCheck {
         AFTER_CHANGE.min(self.interval)
     }
 
-    /// Checks what is due on the agenda, and a part of all domains. A domain that takes long
-    /// holds up no other one.
+    /// Checks what is due on the agenda, and a part of all domains. What was found before the store
+    /// failed is recorded if possible.
     async fn check(
         &self,
         catalog: &Catalog,
         agenda: &mut Agenda,
         part: Option<u8>,
     ) -> Result<(), Fault> {
+        let mut found = BTreeMap::new();
+        let checked = self.check_all(catalog, agenda, part, &mut found).await;
+        let written = catalog.write_observations(&found).await;
+        checked.and(written)
+    }
+
+    /// A domain that takes long holds up no other one, and the agenda does not hold up the part.
+    async fn check_all(
+        &self,
+        catalog: &Catalog,
+        agenda: &mut Agenda,
+        part: Option<u8>,
+        found: &mut BTreeMap<DomainPattern, Observation>,
+    ) -> Result<(), Fault> {
         let prefix = part.map(key::domains_part).unwrap_or_default();
         let mut pages = part.map(|_| Pages::new(&**catalog.store(), &prefix, BATCH));
-        let mut queue = VecDeque::new();
+        let mut due = read_due(catalog, agenda).await?;
+        let mut in_turn = VecDeque::new();
+        let mut due_running = 0;
         let mut checks = FuturesUnordered::new();
-        let mut found = BTreeMap::new();
         loop {
-            if queue.is_empty() {
-                for name in agenda.due(Instant::now()) {
-                    queue.extend(catalog.domain(&name).await?);
+            if let Some(reading) = &mut pages {
+                if due.is_empty() {
+                    due = read_due(catalog, agenda).await?;
+                }
+                if in_turn.is_empty() {
+                    match reading.next().await? {
+                        Some(entries) => in_turn.extend(decodable(&entries)),
+                        None => pages = None,
+                    }
                 }
             }
-            if queue.is_empty()
-                && let Some(reading) = &mut pages
-            {
-                match reading.next().await? {
-                    // Records that cannot be decoded are quarantined, and reported by the edges.
-                    Some(entries) => queue.extend(
-                        entries
-                            .iter()
-                            .filter_map(|entry| record::decode::<Domain>(&entry.value).ok()),
-                    ),
-                    None => pages = None,
-                }
-            }
-            while checks.len() < CONCURRENT
-                && let Some(domain) = queue.pop_front()
-            {
-                checks.push(self.check_one(catalog, domain));
+            let has_turn = pages.is_some() || !in_turn.is_empty();
+            let due_max = if has_turn { CONCURRENT_DUE } else { CONCURRENT };
+            while checks.len() < CONCURRENT {
+                let next_due = (due_running < due_max).then(|| due.pop_front()).flatten();
+                let is_due = next_due.is_some();
+                let Some(domain) = next_due.or_else(|| in_turn.pop_front()) else {
+                    break;
+                };
+                due_running += usize::from(is_due);
+                let check = self.check_decodable(catalog, domain);
+                checks.push(check.map(move |check| (is_due, check)));
             }
             match checks.next().await {
-                Some(check) => found.extend(check?.and_then(|check| self.judge(check, agenda))),
-                None if pages.is_none() && queue.is_empty() => break,
+                Some((is_due, check)) => {
+                    due_running -= usize::from(is_due);
+                    found.extend(check?.and_then(|check| self.judge(check, agenda)));
+                }
+                None if pages.is_none() && due.is_empty() && in_turn.is_empty() => return Ok(()),
                 None => {}
             }
             if found.len() >= BATCH {
-                catalog.write_observations(&found).await?;
+                catalog.write_observations(found).await?;
                 found.clear();
             }
         }
-        catalog.write_observations(&found).await
+    }
+
+    /// As [`check_one`](Self::check_one). A domain of which something cannot be decoded is left
+    /// out: the edges report it.
+    async fn check_decodable(
+        &self,
+        catalog: &Catalog,
+        domain: Domain,
+    ) -> Result<Option<Check>, Fault> {
+        let name = domain.name.clone();
+        let checked = self.check_one(catalog, domain).await;
+        match checked {
+            Err(fault) if fault.is_undecodable() => {
+                tracing::warn!(
+                    error = &fault as &dyn std::error::Error,
+                    domain = %name,
+                    "a domain cannot be checked from outside"
+                );
+                Ok(None)
+            }
+            checked => checked,
+        }
     }
 
     /// `None` if it is not due, or nothing can be said about it.
@@ -186,7 +234,8 @@ impl OutsideCheck {
         };
         count(verdict.as_str());
         let current_until = now.plus_ms(ms(CURRENT_MIN.max(self.interval * 3)));
-        let found = Observation::new(domain.id, now, current_until, verdict, &text);
+        let found =
+            Observation::new(domain.id, now, current_until, verdict, &text).after(before.as_ref());
         Ok(Some(Check {
             domain: domain.name,
             before,
@@ -209,10 +258,13 @@ impl OutsideCheck {
             if !is_known && agenda.suspect(&domain, CONFIRM_AFTER.min(self.interval)) {
                 return None;
             }
-            agenda.add(
-                domain.clone(),
-                Instant::now() + self.interval / SOONER_IF_WRONG,
-            );
+            // As long as it was wrong already, so that each pause is twice the one before.
+            let wrong_ms = found
+                .wrong_since
+                .map_or(0, |since| found.at.since_ms(since));
+            let pause = Duration::from_millis(u64::try_from(wrong_ms).unwrap_or(0));
+            let pause = pause.clamp(self.interval / SOONER_IF_WRONG, self.interval);
+            agenda.add_wrong(domain.clone(), Instant::now() + pause);
         }
         log(&domain, before.as_ref(), &found);
         Some((domain, found))
@@ -241,10 +293,28 @@ impl OutsideCheck {
             return Ok(false);
         }
         match DomainPattern::parse(&observer::host(name)) {
-            Ok(host) => Ok(catalog.domain(&host).await?.is_some()),
+            Ok(host) => Ok(catalog.store().get(&Key::domain(&host)).await?.is_some()),
             Err(_) => Ok(true),
         }
     }
+}
+
+/// The domains that are due on the agenda.
+async fn read_due(catalog: &Catalog, agenda: &mut Agenda) -> Result<VecDeque<Domain>, Fault> {
+    let names = agenda.due(Instant::now());
+    if names.is_empty() {
+        return Ok(VecDeque::new());
+    }
+    let keys: Vec<Key> = names.iter().map(Key::domain).collect();
+    let entries = catalog.store().get_many(&keys).await?;
+    Ok(decodable(entries.iter().flatten()).collect())
+}
+
+/// Those of the domains that can be decoded. The others are in quarantine, and reported by the
+/// edges.
+fn decodable<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> impl Iterator<Item = Domain> {
+    let entries = entries.into_iter();
+    entries.filter_map(|entry| record::decode(&entry.value).ok())
 }
 
 /// Whether the production edges serve the domain.
@@ -262,6 +332,12 @@ fn last_change(domain: &Domain) -> Option<Timestamp> {
 
 fn ms(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Notes that all domains were checked, or that the first round begins.
+fn note_round() {
+    let seconds = clock::now().unix_seconds() as f64;
+    metrics::gauge!("edgeseal_outside_round_timestamp_seconds").set(seconds);
 }
 
 fn count(verdict: &'static str) {
@@ -286,3 +362,6 @@ fn log(domain: &DomainPattern, before: Option<&Observation>, found: &Observation
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,8 @@ const METRICS: &[(Kind, &str, Labels, &str)] = &[
     (Gauge, "edgeseal_alarms", &[("code", &[]), ("severity", &["info", "warning", "critical"])], "Raised alarms that are not silenced; the codes are in the reference of alarms."),
     (Gauge, "edgeseal_alarm_evaluation_timestamp_seconds", &[], "When all alarms were evaluated for the last time, in seconds since 1970."),
     (Counter, "edgeseal_alarm_deliveries_total", &[("type", &["webhook", "alertmanager", "command", "smtp"]), ("result", &["accepted", "failed"])], "Attempts to notify a channel of alarms."),
-    (Counter, "edgeseal_outside_checks_total", &[("verdict", &["ok", "expiring", "refused", "other_certificate", "unreachable", "points_elsewhere", "no_address", "unknown"])], "Checks of what visitors of a domain find; unknown: the DNS servers did not respond, or there is no route."),
+    (Counter, "edgeseal_outside_checks_total", &[("verdict", &["ok", "expiring", "refused", "other_certificate", "unreachable", "points_elsewhere", "no_address", "unknown"])], "Checks of what visitors of a domain find; unknown: the DNS servers did not respond, or this machine has no route or no descriptor left."),
+    (Gauge, "edgeseal_outside_round_timestamp_seconds", &[], "When all domains had been checked from outside for the last time, or when this process began to, in seconds since 1970."),
     (Gauge, "edgeseal_key_cache_size", &[], "Parsed private keys in the cache."),
 ];
 

@@ -13,8 +13,11 @@ use tokio::time::{Instant, sleep_until};
 use super::{BATCH, last_change, ms};
 use crate::clock;
 
-/// Most domains on the agenda, and most suspects; others are checked in their turn.
+/// Most domains on the agenda, half of them where something is wrong, and most suspects; others are checked in their turn.
 const ENTRIES_MAX: usize = 10_000;
+
+/// How long changes are read at least while entries are overdue.
+const FOLLOW_MIN: Duration = Duration::from_millis(100);
 
 /// See the [module](self).
 #[derive(Default)]
@@ -29,11 +32,13 @@ pub(super) struct Agenda {
 }
 
 impl Agenda {
-    /// Collects changed domains until `turn`, or until an entry is due.
+    /// Collects changed domains until `turn`, or until an entry is due, but for [`FOLLOW_MIN`] even
+    /// if one is overdue.
     pub(super) async fn follow(&mut self, catalog: &Catalog, settle_time: Duration, turn: Instant) {
+        let earliest = Instant::now() + FOLLOW_MIN;
         loop {
             let first = self.entries.first();
-            let until = first.map_or(turn, |(due, _)| turn.min(*due));
+            let until = first.map_or(turn, |(due, _)| turn.min(earliest.max(*due)));
             tokio::select! {
                 () = sleep_until(until) => return,
                 // The next turn reports a failure.
@@ -93,6 +98,13 @@ impl Agenda {
         self.entries.insert((at, domain));
     }
 
+    /// Adds a domain where something is wrong. These leave room to what changes.
+    pub(super) fn add_wrong(&mut self, domain: DomainPattern, at: Instant) {
+        if self.entries.len() < ENTRIES_MAX / 2 {
+            self.add(domain, at);
+        }
+    }
+
     /// Takes a batch of what is due.
     pub(super) fn due(&mut self, now: Instant) -> Vec<DomainPattern> {
         let mut names = Vec::new();
@@ -114,7 +126,7 @@ impl Agenda {
             return false;
         }
         self.suspects.insert(domain.clone());
-        self.add(domain.clone(), Instant::now() + after);
+        self.add_wrong(domain.clone(), Instant::now() + after);
         true
     }
 
@@ -169,5 +181,10 @@ mod tests {
         }
         assert_eq!(agenda.entries.len(), ENTRIES_MAX);
         assert_eq!(agenda.due.len(), ENTRIES_MAX);
+        let mut agenda = Agenda::default();
+        for n in 0..ENTRIES_MAX {
+            agenda.add_wrong(name(&format!("n{n}.example")), now);
+        }
+        assert_eq!(agenda.entries.len(), ENTRIES_MAX / 2);
     }
 }

@@ -60,6 +60,7 @@ const FAILURES: &[&str] = &[
     "edgeseal_audit_dropped_total",
     "edgeseal_origin_failures_total",
     "edgeseal_outside_checks_total",
+    "edgeseal_outside_round_timestamp_seconds",
     "edgeseal_log_lines_lost_total",
     "edgeseal_memory_pressure",
     "edgeseal_proof_clock_skew_total",
