@@ -17,7 +17,7 @@ const LONGEST_EXPIRED_MS: i64 = 6 * HOUR_MS;
 /// At least this share of the time that remains before the expiry is left after the next attempt.
 const REMAINING_SHARE: i64 = 4;
 /// A call that asks again brings the next attempt no closer than this to the last one.
-const ASK_AGAIN_MS: i64 = 30_000;
+const ASK_AGAIN_MS: i64 = 10_000;
 /// The longest `Retry-After` that is believed: the longest period of a documented limit.
 const RETRY_AFTER_MAX_MS: i64 = 7 * DAY_MS;
 
@@ -67,7 +67,7 @@ impl RetryState {
         }
     }
 
-    /// The same, but somebody asked for another attempt at `now`: it follows half a minute after the
+    /// The same, but somebody asked for another attempt at `now`: it follows ten seconds after the
     /// last one, at `failed_at`. The failures still count.
     #[must_use]
     pub fn asked_again(self, failed_at: Timestamp, now: Timestamp) -> Self {

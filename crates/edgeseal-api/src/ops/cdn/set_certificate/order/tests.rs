@@ -155,7 +155,7 @@ async fn an_order_is_shown_until_it_ends() {
     ok(&world, SET, &order(DOMAIN, &[])).await;
     let again = managed(&world, Environment::Production).await.unwrap();
     assert_eq!(again.status, OrderStatus::Applying);
-    assert_eq!(again.backoff.next_attempt, NOW.plus_ms(30_000));
+    assert_eq!(again.backoff.next_attempt, NOW.plus_ms(10_000));
     assert_eq!(again.backoff.failures, 3);
     assert_eq!(shown(&world).await["Status"], "applying");
 }
