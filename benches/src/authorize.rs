@@ -87,7 +87,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
 
 /// An account, its user, and the user's policies.
 async fn prepare(url: &str) -> BenchResult<Context> {
-    let store = open::open(&url.parse()?).await?;
+    let store = open::open(&url.parse()?, clock::now).await?;
     let catalog = Catalog::new(Arc::clone(&store), Keyring::parse(&Keyring::generate())?);
     let now = clock::now();
     let account = Account {

@@ -27,6 +27,7 @@ pub mod key;
 pub mod memory;
 pub mod open;
 mod pages;
+pub mod postgres;
 mod random;
 pub mod record;
 pub mod reseal;

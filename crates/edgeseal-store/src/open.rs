@@ -7,9 +7,16 @@ use std::{
     sync::Arc,
 };
 
+use edgeseal_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, SharedStore, memory::MemoryStore, random, sqlite::SqliteStore};
+use crate::{
+    Fault, SharedStore,
+    memory::MemoryStore,
+    postgres::{PostgresStore, PostgresUrl, PostgresUrlError},
+    random,
+    sqlite::SqliteStore,
+};
 
 /// The URL of a store: its engine, and where its data is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +24,8 @@ use crate::{Fault, SharedStore, memory::MemoryStore, random, sqlite::SqliteStore
 pub enum StoreUrl {
     /// `sqlite:PATH`: an SQLite database in this file.
     Sqlite(PathBuf),
+    /// `postgres://…`: a PostgreSQL database, shared by any number of processes.
+    Postgres(PostgresUrl),
     /// `memory:`: in the memory of this process, and lost with it.
     Memory,
 }
@@ -25,17 +34,16 @@ pub enum StoreUrl {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreUrlError {
     /// It names no engine.
-    #[error("{url:?} is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT")]
+    #[error(
+        "{url:?} is not a store URL: use sqlite:PATH, postgres://USER@HOST/DATABASE or memory:"
+    )]
     UnknownScheme {
         /// The text as given, without user and password.
         url: String,
     },
-    /// It names an engine that this build does not include.
-    #[error("this build has no {engine}: use sqlite:PATH or memory:")]
-    NotIncluded {
-        /// The engine.
-        engine: &'static str,
-    },
+    /// The URL of a PostgreSQL database is invalid.
+    #[error("the store URL cannot be read: {0}")]
+    Postgres(#[from] PostgresUrlError),
 }
 
 impl StoreUrl {
@@ -43,7 +51,7 @@ impl StoreUrl {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::Sqlite(path) => Some(path),
-            Self::Memory => None,
+            Self::Postgres(_) | Self::Memory => None,
         }
     }
 }
@@ -55,10 +63,7 @@ impl FromStr for StoreUrl {
         match url.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             Some(("memory", "")) => Ok(Self::Memory),
-            Some(("etcd", _)) => Err(StoreUrlError::NotIncluded { engine: "etcd" }),
-            Some(("postgres" | "postgresql", _)) => Err(StoreUrlError::NotIncluded {
-                engine: "PostgreSQL",
-            }),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url.parse()?)),
             _ => Err(StoreUrlError::UnknownScheme {
                 url: without_password(url),
             }),
@@ -75,25 +80,31 @@ impl TryFrom<String> for StoreUrl {
 }
 
 impl From<StoreUrl> for String {
+    /// With the password, if the URL has one.
     fn from(url: StoreUrl) -> Self {
-        url.to_string()
+        match url {
+            StoreUrl::Postgres(url) => url.reveal().to_owned(),
+            other => other.to_string(),
+        }
     }
 }
 
+/// Shows no password.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => url.fmt(f),
             Self::Memory => f.write_str("memory:"),
         }
     }
 }
 
-/// Opens a store, and creates it if it does not exist.
+/// Opens a store, and creates it if it does not exist. `clock` tells the time of this machine.
 ///
 /// # Errors
 /// See [`OpenError`]; nothing is written to a file that is not a store of this release.
-pub async fn open(url: &StoreUrl) -> Result<SharedStore, OpenError> {
+pub async fn open(url: &StoreUrl, clock: fn() -> Timestamp) -> Result<SharedStore, OpenError> {
     match url.clone() {
         StoreUrl::Sqlite(path) => {
             let file = path.clone();
@@ -103,6 +114,12 @@ pub async fn open(url: &StoreUrl) -> Result<SharedStore, OpenError> {
                     path,
                     cause: io::Error::other(cause),
                 })??;
+            Ok(Arc::new(store))
+        }
+        StoreUrl::Postgres(url) => {
+            let shown = url.to_string();
+            let store = PostgresStore::open(url, clock).await;
+            let store = store.map_err(|fault| OpenError::Database { url: shown, fault })?;
             Ok(Arc::new(store))
         }
         StoreUrl::Memory => Ok(Arc::new(MemoryStore::new())),
@@ -173,6 +190,15 @@ pub enum OpenError {
         #[source]
         cause: io::Error,
     },
+    /// A database cannot be used.
+    #[error("{url}: {}", fault.cause.as_ref().map_or_else(|| fault.to_string(), ToString::to_string))]
+    Database {
+        /// Its URL, without the password.
+        url: String,
+        /// Why.
+        #[source]
+        fault: Fault,
+    },
     /// The engine failed to open.
     #[error("{}: {fault}", path.display())]
     Fault {
@@ -196,6 +222,13 @@ pub(crate) fn revision_jump() -> u64 {
     u64::from(u32::from_ne_bytes(random::bytes())) + 1
 }
 
+/// How far the revision jumps when a new lineage of a replicated database begins: 2^32 to 2^33. A
+/// server that takes over may lack the last commits of the one before; those that it lacks lie below
+/// the jump, so none of their revisions is issued again.
+pub(crate) fn lineage_step() -> u64 {
+    (1 << 32) + revision_jump()
+}
+
 /// For messages: hides the credentials between `//` and `@`.
 fn without_password(url: &str) -> String {
     match (url.find("//"), url.rfind('@')) {
@@ -217,26 +250,25 @@ mod tests {
         for url in [format!("sqlite:{}", path.display()), "memory:".to_owned()] {
             let parsed: StoreUrl = url.parse().unwrap();
             assert_eq!(parsed.to_string(), url);
-            open(&parsed).await.unwrap();
+            open(&parsed, || Timestamp::from_unix_ms(0)).await.unwrap();
         }
         assert!(path.is_file());
     }
 
     #[test]
     fn says_what_it_does_not_know() {
-        const USE: &str = "is not a store URL: use sqlite:PATH, memory: or etcd://HOST:PORT";
+        const USE: &str =
+            "is not a store URL: use sqlite:PATH, postgres://USER@HOST/DATABASE or memory:";
         for (url, message) in [
             (
-                "etcd://127.0.0.1:2379",
-                "this build has no etcd: use sqlite:PATH or memory:".to_owned(),
+                "postgres://me:secret@host",
+                "the store URL cannot be read: it has no database: use \
+                 postgres://USER@HOST[:PORT][,HOST…]/DATABASE"
+                    .to_owned(),
             ),
             (
-                "postgres://me:secret@host/edgeseal",
-                "this build has no PostgreSQL: use sqlite:PATH or memory:".to_owned(),
-            ),
-            (
-                "redis://me:secret@host/",
-                format!("\"redis://…@host/\" {USE}"),
+                "etcd://me:secret@host/",
+                format!("\"etcd://…@host/\" {USE}"),
             ),
             ("store.db", format!("\"store.db\" {USE}")),
             ("sqlite:", format!("\"sqlite:\" {USE}")),

@@ -30,3 +30,8 @@ fn chars<const LENGTH: usize>(alphabet: &[u8]) -> String {
     }
     text
 }
+
+/// A number, uniformly distributed.
+pub(crate) fn u32() -> u32 {
+    u32::from_ne_bytes(bytes())
+}

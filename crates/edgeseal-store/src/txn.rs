@@ -20,6 +20,15 @@ pub struct Txn {
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
 impl Txn {
+    /// The bytes of all values that it writes.
+    pub(crate) fn value_bytes(&self) -> usize {
+        let bytes = |write: &Write| match write {
+            Write::Put { value, .. } => value.len(),
+            Write::Delete(_) | Write::Add { .. } => 0,
+        };
+        self.write.iter().map(bytes).sum()
+    }
+
     /// Checks that do not depend on the engine's state.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         let mut keys = HashSet::with_capacity(self.write.len());
@@ -28,6 +37,9 @@ impl Txn {
                 && value.len() > VALUE_BYTES_MAX
             {
                 return Err(Fault::new("commit: a value is longer than 1 MiB"));
+            }
+            if write.key().as_str().contains('\0') {
+                return Err(Fault::new("commit: a key contains NUL"));
             }
             if !keys.insert(write.key()) {
                 return Err(Fault::new("commit: a key is written twice"));

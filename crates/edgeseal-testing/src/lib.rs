@@ -40,6 +40,8 @@ pub mod observed_store;
 pub mod origin;
 #[cfg(feature = "acme")]
 pub mod pebble;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "net")]
 pub mod raw;
 #[cfg(feature = "net")]

@@ -37,7 +37,7 @@ impl NodeContext {
         {
             return Ok(Err(reason));
         }
-        let store = match edgeseal_store::open::open(&self.config.store_url()).await {
+        let store = match edgeseal_store::open::open(&self.config.store_url(), clock::now).await {
             Ok(store) => store,
             Err(error @ OpenError::Locked { .. }) => return Err(StartError::StoreInUse(error)),
             Err(error) if self.has_served && is_retryable(&error) => {

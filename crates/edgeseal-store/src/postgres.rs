@@ -1,0 +1,214 @@
+//! A store in PostgreSQL, shared by any number of processes.
+//!
+//! - One row is the lock. A batch takes it, checks its conditions, writes, and holds it until it is
+//!   committed, in one round trip (`postgres/functions.sql`). So revisions become visible in order and
+//!   without gaps, whichever process commits.
+//! - Each process has one writer, which commits waiting transactions together
+//!   (`postgres/writer.rs`), connections to read with (`postgres/read.rs`), and one that follows the
+//!   head of the log (`postgres/head.rs`).
+//! - A server that takes over begins a new lineage of revisions, so that those that the old one issued
+//!   and lost are recognised, as with a backup that was put back.
+//! - Nothing waits for ever: connecting, waiting for a connection and statements have deadlines, here
+//!   and at the server.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use edgeseal_core::Timestamp;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    Changes, ChangesError, CommitError, Entry, Fault, Key, Listing, Page, Revision, Store, Txn,
+    open::TOMBSTONES_KEPT,
+};
+
+mod batch;
+mod connect;
+mod head;
+mod read;
+mod schema;
+mod url;
+mod writer;
+
+pub use url::{PostgresUrl, PostgresUrlError};
+pub use writer::Durability;
+
+use connect::Connector;
+use read::Readers;
+use writer::{COMMIT_TIMEOUT, Job, Writer};
+
+/// See the [module](self).
+pub struct PostgresStore {
+    readers: Readers,
+    head: watch::Receiver<Revision>,
+    durability: watch::Receiver<Durability>,
+    queue: mpsc::Sender<Job>,
+    follower: AbortHandle,
+    kept_deletes: usize,
+}
+
+/// Transactions that can wait for the writer; beyond that, callers wait.
+const QUEUE: usize = 1024;
+/// Expired keys that one step of a sweep removes at most, so that commits wait for milliseconds.
+const SWEEP_CHUNK: i32 = 1000;
+/// Steps of one sweep.
+const SWEEP_ROUNDS: usize = 10;
+/// How long opening may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl PostgresStore {
+    /// Opens the store, and creates or migrates its tables. `clock` tells the time of this machine.
+    ///
+    /// # Errors
+    /// A [`Fault`] if no server takes writes, or if a later release wrote the tables.
+    pub async fn open(url: PostgresUrl, clock: fn() -> Timestamp) -> Result<Self, Fault> {
+        Self::with_tombstone_limit(url, clock, TOMBSTONES_KEPT).await
+    }
+
+    /// As [`open`](Self::open), with the number of deletes that the change feed keeps after a sweep.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn with_tombstone_limit(
+        url: PostgresUrl,
+        clock: fn() -> Timestamp,
+        kept_deletes: usize,
+    ) -> Result<Self, Fault> {
+        let connector = Connector::new(url).map_err(Fault::of("prepare TLS for the database"))?;
+        let connector = Arc::new(connector);
+        let (head, seen) = watch::channel(Revision(0));
+        let head = Arc::new(head);
+        let (mut writer, durability) =
+            Writer::new(Arc::clone(&connector), Arc::clone(&head), clock);
+        let opened = async {
+            let session = connector
+                .connect()
+                .await
+                .map_err(Fault::of("reach the database"))?;
+            schema::migrate(&session.client, &connector.url.schema)
+                .await
+                .map_err(Fault::of("prepare the tables"))?;
+            writer.start().await
+        };
+        timeout(OPEN_TIMEOUT, opened)
+            .await
+            .map_err(Fault::of("open the database"))??;
+        let readers = Readers::new(&connector)?;
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        tokio::spawn(writer.run(jobs));
+        let follower = tokio::spawn(head::follow(connector, head)).abort_handle();
+        Ok(Self {
+            readers,
+            head: seen,
+            durability,
+            queue,
+            follower,
+            kept_deletes,
+        })
+    }
+
+    /// What the database last said about the durability of commits.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.durability.borrow().clone()
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
+        let mut found = self.readers.get_many(std::slice::from_ref(key)).await?;
+        Ok(found.pop().flatten())
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        self.readers.get_many(keys).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
+        self.readers.list(prefix, after, limit).await
+    }
+
+    async fn list_reverse(
+        &self,
+        prefix: &str,
+        before: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, Fault> {
+        self.readers.list_reverse(prefix, before, limit).await
+    }
+
+    async fn get_and_list(
+        &self,
+        keys: &[Key],
+        prefixes: &[String],
+        limit: usize,
+    ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
+        self.readers.get_and_list(keys, prefixes, limit).await
+    }
+
+    async fn window(
+        &self,
+        prefix: &str,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Listing<Entry>, Fault> {
+        self.readers.window(prefix, skip, limit).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        txn.check()?;
+        let (reply, answered) = oneshot::channel();
+        let until = Instant::now() + COMMIT_TIMEOUT;
+        let job = Job { txn, reply, until };
+        let stopped = || Fault::new("reach the writer: it has stopped");
+        self.queue.send(job).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        let mut head = self.head.clone();
+        if *head.borrow_and_update() <= after {
+            // Either nothing is new, or the revision was never issued: only the database knows.
+            let changes = self.readers.changes(after, prefixes, limit).await?;
+            if changes.through > after {
+                return Ok(changes);
+            }
+            head.wait_for(|head| *head > after)
+                .await
+                .map_err(Fault::of("wait for a commit"))?;
+        }
+        self.readers.changes(after, prefixes, limit).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
+        let kept = i64::try_from(self.kept_deletes).unwrap_or(i64::MAX);
+        let mut removed = 0;
+        for _ in 0..SWEEP_ROUNDS {
+            let round = self.readers.sweep(now.unix_ms(), SWEEP_CHUNK, kept).await?;
+            removed += usize::try_from(round).unwrap_or_default();
+            if round < SWEEP_CHUNK {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! The tables and functions: created, and migrated from release to release.
+
+use tokio_postgres::Client;
+
+use super::connect::SqlError;
+
+/// A step of the layout. A step must leave what the release before it reads and writes in place,
+/// because the two run side by side during an upgrade; what becomes superfluous goes one release
+/// later.
+const MIGRATIONS: [&str; 1] = [concat!(
+    include_str!("1.sql"),
+    include_str!("functions.sql")
+)];
+
+/// Why the tables cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SchemaError {
+    /// A later release that this one cannot run beside wrote it.
+    #[error("it was written by a newer release (schema {found}, this one knows up to {known})")]
+    Newer { found: i32, known: i32 },
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+}
+
+impl From<tokio_postgres::Error> for SchemaError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Sql(error.into())
+    }
+}
+
+/// Creates the tables, or brings them up to date, all or nothing. Several processes may do so at once.
+pub(super) async fn migrate(client: &Client, schema: &str) -> Result<(), SchemaError> {
+    let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
+    if version(client, schema).await? == known {
+        return Ok(());
+    }
+    // Two processes that create them at once get in each other's way: one fails, and tries again.
+    let create = format!(
+        "CREATE SCHEMA IF NOT EXISTS {schema};
+         CREATE TABLE IF NOT EXISTS {schema}.edgeseal (
+             one     integer PRIMARY KEY CHECK (one = 1),
+             version integer NOT NULL
+         );
+         INSERT INTO {schema}.edgeseal VALUES (1, 0) ON CONFLICT DO NOTHING;"
+    );
+    if client.batch_execute(&create).await.is_err() {
+        client.batch_execute(&create).await?;
+    }
+    // If a step fails, the connection ends and with it the transaction.
+    client.batch_execute("BEGIN").await?;
+    let lock = format!("SELECT version FROM {schema}.edgeseal FOR UPDATE");
+    client.execute(&lock, &[]).await?;
+    let found = version(client, schema).await?;
+    if found > known {
+        return Err(SchemaError::Newer { found, known });
+    }
+    let done = usize::try_from(found).unwrap_or(0);
+    for step in MIGRATIONS.iter().skip(done) {
+        client.batch_execute(step).await?;
+    }
+    let update = format!("UPDATE {schema}.edgeseal SET version = $1");
+    client.execute(&update, &[&known]).await?;
+    client.batch_execute("COMMIT").await?;
+    Ok(())
+}
+
+/// 0 if there is none yet.
+async fn version(client: &Client, schema: &str) -> Result<i32, SqlError> {
+    let exists = client
+        .query_one(
+            "SELECT to_regclass($1) IS NOT NULL",
+            &[&format!("{schema}.edgeseal")],
+        )
+        .await?;
+    if !exists.try_get::<_, bool>(0)? {
+        return Ok(0);
+    }
+    let select = format!("SELECT version FROM {schema}.edgeseal");
+    Ok(client.query_one(&select, &[]).await?.try_get(0)?)
+}

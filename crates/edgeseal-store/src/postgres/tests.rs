@@ -1,0 +1,230 @@
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::SystemTime,
+};
+
+use edgeseal_testing::postgres::PostgresServer;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+use crate::{
+    Expect, SharedStore, Write,
+    conformance::{self, TOMBSTONES_KEPT, commit, key, put, state},
+};
+
+fn now() -> Timestamp {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap())
+}
+
+/// A schema that no other test uses.
+fn schema() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("s{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn open(server: &PostgresServer, schema: &str) -> SharedStore {
+    let url = server.url(schema).parse().unwrap();
+    let store = PostgresStore::with_tombstone_limit(url, now, TOMBSTONES_KEPT);
+    Arc::new(store.await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract() {
+    let server = PostgresServer::shared();
+    conformance::suite(async || open(&server, &schema()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_see_each_other_s_commits() {
+    let server = PostgresServer::shared();
+    let schema = schema();
+    let (one, two) = tokio::join!(open(&server, &schema), open(&server, &schema));
+    let first = commit(&one, [put("d/a", "1")]).await;
+    let changes = two.changes(first, &["d/"], 10);
+    let second = commit(&one, [put("d/b", "1")]);
+    let (changes, second) = tokio::join!(changes, second);
+    assert_eq!(changes.unwrap().through, second);
+    assert_eq!(state(&one).await, state(&two).await);
+}
+
+/// Between the store and the server; cuts connections when it is told to.
+struct Cutter {
+    port: u16,
+    /// Cut at the next answers of the server: this many bytes of them still pass.
+    armed: Arc<Mutex<Option<usize>>>,
+}
+
+impl Cutter {
+    async fn start(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let armed = Arc::new(Mutex::new(None));
+        let cut = Arc::clone(&armed);
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                tokio::spawn(Self::forward(client, server, Arc::clone(&cut)));
+            }
+        });
+        Self { port, armed }
+    }
+
+    async fn forward(client: TcpStream, server: TcpStream, cut: Arc<Mutex<Option<usize>>>) {
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        let requests = tokio::spawn(async move {
+            let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+        });
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let Ok(length @ 1..) = from_server.read(&mut buffer).await else {
+                break;
+            };
+            let passes = cut.lock().unwrap().take();
+            let passed = &buffer[..passes.unwrap_or(length).min(length)];
+            if to_client.write_all(passed).await.is_err() || passes.is_some() {
+                break;
+            }
+        }
+        requests.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_is_done_once() {
+    let server = PostgresServer::shared();
+    let cutter = Cutter::start(server.port).await;
+    let direct = server.url(&schema());
+    let proxied = direct.replace(&format!(":{}/", server.port), &format!(":{}/", cutter.port));
+    let store: SharedStore = Arc::new(
+        PostgresStore::open(proxied.parse().unwrap(), now)
+            .await
+            .unwrap(),
+    );
+    let mut head = commit(&store, [put("count", "0"), put("other", "0")]).await;
+    for n in 1..=50_u32 {
+        *cutter.armed.lock().unwrap() = Some(if n % 2 == 0 { 0 } else { 5 });
+        let add = Write::Add {
+            key: key("count"),
+            by: 1,
+            at_most: u64::MAX,
+        };
+        let revision = commit(&store, [add]).await;
+        assert!(revision > head);
+        head = revision;
+        // Whatever connection was cut, and whether before or after the commit.
+        let count = store.get(&key("count")).await.unwrap().unwrap();
+        assert_eq!((count.value, count.revision), (n.to_string().into(), head));
+    }
+    // A conflict is found out as well as a success.
+    *cutter.armed.lock().unwrap() = Some(0);
+    let txn = Txn {
+        expect: vec![Expect::Absent(key("count"))],
+        write: vec![put("never", "1")],
+    };
+    let refused = store.commit(txn).await;
+    assert!(
+        matches!(refused, Err(CommitError::Conflict { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(store.get(&key("never")).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
+    let server = Arc::new(PostgresServer::start());
+    let store = open(&server, "killed").await;
+    let first = commit(&store, [put("d/first", "1")]).await;
+    let (stop, stopped) = watch::channel(false);
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let (store, stopped) = (Arc::clone(&store), stopped.clone());
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                let mut n = 0;
+                while !*stopped.borrow() {
+                    let name = format!("d/{writer}/{n}");
+                    let txn = conformance::writes([put(&name, "1")]);
+                    if let Ok(revision) = store.commit(txn).await {
+                        acknowledged.push((name, revision));
+                    }
+                    n += 1;
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        let before = store.list("", None, 1).await.unwrap().revision;
+        let more = store.changes(before, &["d/"], 1).await.unwrap();
+        assert!(more.through > before, "the writers get on");
+        let server = Arc::clone(&server);
+        let restart = move || {
+            server.kill();
+            server.start_again();
+        };
+        tokio::task::spawn_blocking(restart).await.unwrap();
+    }
+    let after = commit(&store, [put("d/last", "1")]).await;
+    stop.send(true).unwrap();
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(writer.await.unwrap());
+    }
+    assert!(!acknowledged.is_empty());
+    let state = state(&store).await;
+    for (name, revision) in acknowledged {
+        let found = state.get(&name).map(|found| found.1);
+        assert_eq!(found, Some(revision), "{name}");
+    }
+    // The revisions of all servers are known, and no others.
+    assert!(store.changes(first, &["d/"], 10).await.is_ok());
+    for lost in [
+        Revision(first.0 - 2),
+        Revision(after.0 - (1 << 31)),
+        Revision(u64::MAX >> 1),
+    ] {
+        let changes = store.changes(lost, &["d/"], 10).await;
+        assert!(
+            matches!(changes, Err(ChangesError::Compacted { .. })),
+            "{lost:?}: {changes:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_clock_is_far_off_changes_nothing() {
+    fn wrong() -> Timestamp {
+        Timestamp::from_unix_ms(now().unix_ms() + 3_600_000)
+    }
+    let server = PostgresServer::shared();
+    let url = server.url(&schema()).parse().unwrap();
+    let store = PostgresStore::open(url, wrong).await.unwrap();
+    let refused = store.commit(conformance::writes([put("a", "1")])).await;
+    let Err(CommitError::Fault(fault)) = refused else {
+        panic!("{refused:?}");
+    };
+    let cause = fault.cause.unwrap().to_string();
+    assert!(cause.contains("the clock of this node"), "{cause}");
+    assert_eq!(store.get(&key("a")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_says_so_in_time() {
+    let url = "postgres://me:secret@127.0.0.1:1,127.0.0.1:2/db";
+    let opened = PostgresStore::open(url.parse().unwrap(), now).await;
+    let fault = opened.err().unwrap();
+    let cause = fault.cause.unwrap().to_string();
+    assert!(
+        cause.contains("127.0.0.1:2: ") && !cause.contains("secret"),
+        "{cause}"
+    );
+}

@@ -1,0 +1,204 @@
+//! PostgreSQL, a real server, on loopback.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, getuid, kill_process};
+use tempfile::TempDir;
+
+/// The server; stops when dropped.
+pub struct PostgresServer {
+    pub port: u16,
+    process: Mutex<Option<Child>>,
+    data: PathBuf,
+    _files: TempDir,
+}
+
+/// The superuser. Everybody on loopback may be it.
+const USER: &str = "edgeseal";
+
+impl PostgresServer {
+    /// A server that the tests of this process share, each with a schema of its own. It stops with the
+    /// last of them.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = shared.upgrade() {
+            return running;
+        }
+        let started = Arc::new(Self::start());
+        *shared = Arc::downgrade(&started);
+        started
+    }
+
+    /// A server with an empty database.
+    pub fn start() -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let data = files.path().join("data");
+        if let Some((user, group)) = unprivileged() {
+            std::os::unix::fs::chown(files.path(), Some(user), Some(group)).unwrap();
+        }
+        let made = command("initdb")
+            .args(["--username", USER, "--auth", "trust", "--encoding", "UTF8"])
+            .args([
+                "--locale",
+                "C",
+                "--no-sync",
+                "--no-instructions",
+                "--pgdata",
+            ])
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let server = Self {
+            port: free_port(),
+            process: Mutex::new(None),
+            data,
+            _files: files,
+        };
+        server.start_again();
+        server
+    }
+
+    /// Starts it after [`kill`](Self::kill), on the same port and with the same data.
+    pub fn start_again(&self) {
+        let log = fs::File::create(self.log()).unwrap();
+        let process = command("postgres")
+            .arg("-D")
+            .arg(&self.data)
+            .args(["-p", &self.port.to_string()])
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "unix_socket_directories=",
+            ])
+            .args([
+                "-c",
+                "max_connections=300",
+                "-c",
+                "log_min_messages=warning",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        *self.process() = Some(process);
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.answers() {
+            assert!(
+                Instant::now() < until,
+                "PostgreSQL does not start: {}",
+                self.logged()
+            );
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends all its processes at once, as a crash does.
+    pub fn kill(&self) {
+        let Some(mut process) = self.process().take() else {
+            return;
+        };
+        let postmaster = Pid::from_child(&process);
+        // SIGQUIT is the immediate shutdown: no checkpoint, recovery at the next start. A postmaster that
+        // is killed leaves its children for a while.
+        let _ = kill_process(postmaster, Signal::QUIT);
+        let _ = process.wait();
+    }
+
+    /// The URL of a store in this schema of the database.
+    pub fn url(&self, schema: &str) -> String {
+        format!(
+            "postgres://{USER}@127.0.0.1:{}/postgres?schema={schema}",
+            self.port
+        )
+    }
+
+    /// What it logged since its start.
+    pub fn logged(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.data.with_extension("log")
+    }
+
+    fn process(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it accepts connections: it listens before it does.
+    fn answers(&self) -> bool {
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            return false;
+        }
+        let ready = command("pg_isready")
+            .args([
+                "--quiet",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                &self.port.to_string(),
+            ])
+            .status();
+        ready.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A program of PostgreSQL, which runs as no superuser.
+fn command(name: &str) -> Command {
+    let mut command = Command::new(programs().join(name));
+    if let Some((user, group)) = unprivileged() {
+        command.uid(user).gid(group);
+    }
+    command.current_dir("/");
+    command
+}
+
+/// Debian installs the programs outside of the path.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let folders = versions.filter_map(|version| Some(version.ok()?.path().join("bin")));
+    let newest = folders
+        .filter(|folder| folder.join("postgres").exists())
+        .max();
+    newest.expect("PostgreSQL is installed: apt-get install postgresql")
+}
+
+/// The user that Debian makes for PostgreSQL, if this process is root, whom the server refuses.
+fn unprivileged() -> Option<(u32, u32)> {
+    if !getuid().is_root() {
+        return None;
+    }
+    let users = fs::read_to_string(Path::new("/etc/passwd")).unwrap();
+    let line = users.lines().find(|line| line.starts_with("postgres:"));
+    let mut fields = line.expect("there is a user postgres").split(':').skip(2);
+    let mut number = || fields.next().and_then(|field| field.parse().ok());
+    number().zip(number())
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
