@@ -89,7 +89,7 @@ impl BulkStore {
         let data = home.join("data");
         let keyring = Keyring::parse(&fs::read_to_string(data.join("kek"))?)?;
         let url = StoreUrl::Sqlite(data.join("store.db"));
-        let store = runtime.block_on(open(&url))?;
+        let store = runtime.block_on(open(&url, now))?;
         let (leaf, sealed_key) = runtime.block_on(fill(&store, &keyring, domains, more))?;
         drop(store);
         println!("{domains} domains made in {} s", began.elapsed().as_secs());

@@ -2,7 +2,7 @@
 //! replicated engine, the loss of the machine.
 //!
 //! Three layers, bottom up:
-//! 1. [`Store`]: a few operations on revisioned keys, implemented by [`memory`] and [`sqlite`] and
+//! 1. [`Store`]: a few operations on revisioned keys, implemented by [`memory`], [`sqlite`] and [`postgres`], and
 //!    checked by the suite in `conformance.rs`. [`mod@open`] chooses one by URL.
 //! 2. [`key`], [`record`], [`seal`]: key names, record types and encryption at rest.
 //! 3. [`catalog`]: typed reads and writes, each write one transaction; [`feed`]: the changes in

@@ -16,7 +16,7 @@ pub struct Txn {
     pub write: Vec<Write>,
 }
 
-/// The longest value that a store accepts, in bytes: 1 MiB, below etcd's request limit of 1.5 MiB.
+/// The longest value that a store accepts, in bytes: 1 MiB.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
 impl Txn {

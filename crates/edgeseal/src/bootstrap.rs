@@ -1,5 +1,6 @@
 //! The first start creates the key-encryption key, the root account and the credentials file. Every
-//! later start checks that the key-encryption keys open the store.
+//! later start checks that the key-encryption keys open the store. In a database that several
+//! processes share, the operator gives the key, and the first process creates the account.
 
 use std::{
     collections::BTreeMap,
@@ -119,6 +120,7 @@ pub(crate) async fn load_keyring(
 ) -> Result<(Keyring, Vec<KekSource>), StartError> {
     let sources = config.kek_sources();
     let is_first_start = !has_served
+        && !config.is_store_shared()
         && !config.store_url().file().is_some_and(Path::exists)
         && !config.data.join("credentials.json").exists();
     if let Some(KekSource::File(path)) = sources.first()
@@ -259,13 +261,19 @@ pub(crate) async fn ensure_root_account(
         nonce: None,
         now,
     };
-    match catalog
-        .create_account(&audit, &account, &NewAccessKey { key, secret })
-        .await
-    {
+    let key = NewAccessKey { key, secret };
+    match catalog.create_account(&audit, &account, &key).await {
         Ok(_) => Ok(()),
         Err(ChangeError::Fault(fault)) => Err(fault.into()),
-        Err(other) => Err(BootstrapError::CreateRoot(other.to_string())),
+        Err(other) => {
+            let accounts = catalog.accounts().await?;
+            let Some(root) = accounts.iter().find(|account| account.root) else {
+                return Err(BootstrapError::CreateRoot(other.to_string()));
+            };
+            // Another process was first; what was written here opens nothing.
+            private_files::remove(&config.data.join("credentials.json"))?;
+            check_root_keys_open(catalog, &root.id, config).await
+        }
     }
 }
 

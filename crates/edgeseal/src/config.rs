@@ -158,6 +158,11 @@ impl Config {
             let expected = "given alone: kek_file says the same";
             return Err(ConfigError::invalid("kek", "(not shown)", expected));
         }
+        if self.is_store_shared() && self.kek.is_none() && self.kek_file.is_none() {
+            let expected = "given, since the store is PostgreSQL: all processes need the same key; \
+                            edgeseal kek generate FILE makes one";
+            return Err(ConfigError::invalid("kek", "", expected));
+        }
         acme::validate(&self.acme)?;
         self.dns_challenges()?;
         alarm::validate(&self.alarm)?;
@@ -319,6 +324,11 @@ impl Config {
     }
 
     /// The URL of the store.
+    /// Whether other processes may use the store too.
+    pub(crate) fn is_store_shared(&self) -> bool {
+        matches!(self.store, Some(StoreUrl::Postgres(_)))
+    }
+
     pub(crate) fn store_url(&self) -> StoreUrl {
         let default = || StoreUrl::Sqlite(self.data.join("store.db"));
         self.store.clone().unwrap_or_else(default)

@@ -85,6 +85,19 @@ pub(crate) fn create_private_file(path: &Path, content: &[u8]) -> Result<(), Pri
     write(path, content, |new| new.persist_noclobber(path))
 }
 
+/// Removes a file; not an error if it does not exist.
+///
+/// # Errors
+/// [`PrivateFileError`].
+pub(crate) fn remove(path: &Path) -> Result<(), PrivateFileError> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(PrivateFileError::of("remove", path)(cause))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn write(
     path: &Path,
     content: &[u8],

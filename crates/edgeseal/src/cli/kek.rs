@@ -1,15 +1,17 @@
 //! `edgeseal kek …`
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
 use edgeseal_api::client::Reply;
+use edgeseal_store::Keyring;
 use serde_json::Value;
 
 use super::{
     CliError, Connection, EDGESEAL_API_VERSION, output,
     output::{say, warn_line},
 };
+use crate::private_files;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -25,6 +27,11 @@ pub(super) enum Command {
         no_wait: bool,
         #[command(flatten)]
         connection: Connection,
+    },
+    /// Make a new key in a file, which must not exist yet; for several servers on one database
+    Generate {
+        /// The file
+        file: PathBuf,
     },
     /// Remove a key that nothing is sealed under
     Retire {
@@ -44,6 +51,13 @@ impl Command {
             Self::Status { connection } => {
                 let reply = describe(&connection, true).await?;
                 output::print_reply(&connection, &reply, || status(&reply.body))?;
+                Ok(())
+            }
+            Self::Generate { file } => {
+                let key = Keyring::generate();
+                private_files::create_private_file(&file, key.as_bytes())
+                    .map_err(|error| CliError::Usage(error.to_string()))?;
+                say!("a new key is in {}; every server needs it", file.display())?;
                 Ok(())
             }
             Self::Rotate {

@@ -105,7 +105,7 @@ macro_rules! settings {
 settings! {
     "General" {
         data: PathBuf = "edgeseal-data".into(), "Directory of everything that Edgeseal stores", flag: Some("--data DIR"), is_in_readme: true;
-        store: Option<StoreUrl> = None, "The store: `sqlite:PATH` or `memory:`", unset: "`sqlite:DATA/store.db`", flag: Some("--store URL"), is_in_readme: true;
+        store: Option<StoreUrl> = None, "The store: `sqlite:PATH`, `postgres://USER@HOST[,HOST…]/DATABASE` or `memory:`", unset: "`sqlite:DATA/store.db`", flag: Some("--store URL"), is_in_readme: true;
         group: String = "production".to_owned(), "Group of the edge; `staging` serves staged certificates", flag: Some("--group NAME");
         memory_max: Option<u64> = None, "Memory limit; [what happens near it](../operate/scale.md#limits-of-the-edge)", unit: Some("bytes"), unset: "the control group's";
         core_dumps: bool = false, "`true`: crashes may leave core dumps, private keys included, and debuggers may attach";
@@ -123,7 +123,7 @@ settings! {
         admin_hosts: Vec<String> = Vec::new(), "Host names accepted by `/metrics`, besides addresses and the machine's own name";
     }
     "Keys" {
-        kek: Option<KekSources> = None, "Where the [key-encryption keys](../operate/keys.md) come from: files, variables or commands", unset: "the file `DATA/kek`", is_in_readme: true;
+        kek: Option<KekSources> = None, "Where the key-encryption keys come from: files, variables or commands", unset: "the file `DATA/kek`", flag: Some("--kek SOURCE"), is_in_readme: true;
         kek_file: Option<PathBuf> = None, "The file of the key-encryption keys, unless `kek` is set", unset: "`DATA/kek`";
         lost_keys: Text<LostKeys> = Text(LostKeys::Refuse), "What a start does if something is sealed under a [missing key](../operate/keys.md#a-missing-key)";
         reseal_per_second: u32 = 1000, "Maximum rate of resealing after a rotation", unit: Some("records/s");

@@ -67,7 +67,10 @@ impl NodeContext {
         let catalog = Catalog::new(Arc::clone(store), self.keyring.clone());
         let is_new = !self.has_served;
         bootstrap::ensure_root_account(&catalog, &self.config, is_new, clock::now()).await?;
-        if let Err(fault) = catalog.delete_edge_reports().await {
+        // Reports in a shared database may be those of other processes.
+        if !self.config.is_store_shared()
+            && let Err(fault) = catalog.delete_edge_reports().await
+        {
             // Not fatal: they are shown as silent.
             tracing::warn!(
                 error = &fault as &dyn std::error::Error,
@@ -120,6 +123,7 @@ const fn is_retryable(error: &OpenError) -> bool {
         OpenError::Unreadable { .. }
         | OpenError::DiskFull { .. }
         | OpenError::Io { .. }
+        | OpenError::Database { .. }
         | OpenError::Fault { .. } => true,
         OpenError::Locked { .. }
         | OpenError::NewerSchema { .. }

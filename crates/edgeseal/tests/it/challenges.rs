@@ -42,7 +42,7 @@ pub(crate) async fn begin(server: &mut Server) {
 async fn publish(server: &Server) {
     let url = StoreUrl::Sqlite(server.data().join("store.db"));
     let keyring = Keyring::parse(&Keyring::generate()).unwrap();
-    let catalog = Catalog::new(open(&url).await.unwrap(), keyring);
+    let catalog = Catalog::new(open(&url, now).await.unwrap(), keyring);
     let expires = now().plus_ms(600_000);
     let host = DomainName::parse(NAME).unwrap();
     let challenges = [

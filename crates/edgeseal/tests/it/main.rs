@@ -37,6 +37,7 @@ mod keys;
 mod limits;
 mod log;
 mod malformed;
+mod many_nodes;
 mod model_based;
 mod origins;
 mod outside;

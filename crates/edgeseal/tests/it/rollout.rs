@@ -10,7 +10,7 @@ use edgeseal_store::{
 use serde_json::Value;
 
 use crate::harness::{
-    ApiClient, CDN_VERSION, EDGESEAL, Origin, SET, Server, api::upload_params, eventually,
+    ApiClient, CDN_VERSION, EDGESEAL, Origin, SET, Server, api::upload_params, eventually, now,
     pki::AUTHORITY, raw, unlimited,
 };
 
@@ -213,7 +213,7 @@ async fn an_account_sees_its_own_domains_and_the_operator_all_edges() {
 /// Binds nonexistent material directly in the store.
 pub(crate) async fn spoil(server: &Server, name: &str) {
     let url = StoreUrl::Sqlite(server.data().join("store.db"));
-    let store = open(&url).await.unwrap();
+    let store = open(&url, now).await.unwrap();
     let key = Key::domain(&DomainPattern::parse(name).unwrap());
     let mut domain: Domain = decode(&store.get(&key).await.unwrap().unwrap().value).unwrap();
     domain.production.as_mut().unwrap().material = Digest::of(b"nothing");

@@ -325,7 +325,7 @@ async fn old_records_expire_and_the_rest_still_verifies() {
 
 async fn catalog(data: &Path) -> Catalog {
     let url = StoreUrl::Sqlite(data.join("store.db"));
-    let store = open(&url).await.unwrap();
+    let store = open(&url, now).await.unwrap();
     let keyring = Keyring::parse(&fs::read_to_string(data.join("kek")).unwrap()).unwrap();
     Catalog::new(store, keyring)
 }

@@ -2,7 +2,7 @@
 
 use edgeseal_store::open::{StoreUrl, open};
 
-use super::Server;
+use super::{Server, now};
 
 /// Everything stored, read by the store's own code.
 pub(crate) struct StoreDump {
@@ -13,7 +13,7 @@ impl StoreDump {
     /// Reads the store of a stopped server.
     pub(crate) async fn read(server: &Server) -> Self {
         let url = StoreUrl::Sqlite(server.data().join("store.db"));
-        let store = open(&url).await.unwrap();
+        let store = open(&url, now).await.unwrap();
         let page = store.list("", None, usize::MAX >> 1).await.unwrap();
         assert!(!page.has_more);
         let entries = page.entries.into_iter();

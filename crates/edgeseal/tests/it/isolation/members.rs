@@ -24,7 +24,7 @@ pub(crate) async fn join(
     policy: Option<&str>,
 ) -> Key {
     let path = server.data().join("store.db");
-    let store = open(&StoreUrl::Sqlite(path)).await;
+    let store = open(&StoreUrl::Sqlite(path), now).await;
     let keys = fs::read_to_string(server.data().join("kek")).unwrap();
     let catalog = Catalog::new(Arc::clone(&store.unwrap()), Keyring::parse(&keys).unwrap());
     let account = AccountId::parse(&owner.account).unwrap();
