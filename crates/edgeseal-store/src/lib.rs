@@ -358,6 +358,12 @@ pub trait Store: Send + Sync + 'static {
     /// many expired keys it removed.
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault>;
 
+    /// Why an acknowledged change could be lost as the storage is set up now; `None` if nothing is
+    /// known that could lose one.
+    fn durability_risk(&self) -> Option<String> {
+        None
+    }
+
     /// Waits until this store has lost its storage, and returns how: its file was removed or
     /// replaced. By then no commit is acknowledged any more, and every operation fails. The caller
     /// drops the store and reopens it once the storage is back.

@@ -28,6 +28,7 @@ use crate::{
 
 mod batch;
 mod connect;
+mod durability;
 mod head;
 mod read;
 mod schema;
@@ -35,9 +36,9 @@ mod url;
 mod writer;
 
 pub use url::{PostgresUrl, PostgresUrlError};
-pub use writer::Durability;
 
 use connect::Connector;
+use durability::Durability;
 use read::Readers;
 use writer::{COMMIT_TIMEOUT, Job, Writer};
 
@@ -45,7 +46,7 @@ use writer::{COMMIT_TIMEOUT, Job, Writer};
 pub struct PostgresStore {
     readers: Readers,
     head: watch::Receiver<Revision>,
-    durability: watch::Receiver<Durability>,
+    durability: Durability,
     queue: mpsc::Sender<Job>,
     follower: AbortHandle,
     kept_deletes: usize,
@@ -82,8 +83,13 @@ impl PostgresStore {
         let connector = Arc::new(connector);
         let (head, seen) = watch::channel(Revision(0));
         let head = Arc::new(head);
-        let (mut writer, durability) =
-            Writer::new(Arc::clone(&connector), Arc::clone(&head), clock);
+        let (standbys, standbys_seen) = watch::channel(String::new());
+        let mut writer = Writer::new(
+            Arc::clone(&connector),
+            Arc::clone(&head),
+            standbys.clone(),
+            clock,
+        );
         let opened = async {
             let session = connector
                 .connect()
@@ -92,9 +98,14 @@ impl PostgresStore {
             schema::migrate(&session.client, &connector.url.schema)
                 .await
                 .map_err(Fault::of("prepare the tables"))?;
-            writer.start().await
+            let found = Durability::look(&session, &connector.url, (standbys, standbys_seen));
+            let found = found
+                .await
+                .map_err(Fault::of("read the settings of the database"))?;
+            writer.start().await?;
+            Ok::<_, Fault>(found)
         };
-        timeout(OPEN_TIMEOUT, opened)
+        let durability = timeout(OPEN_TIMEOUT, opened)
             .await
             .map_err(Fault::of("open the database"))??;
         let readers = Readers::new(&connector)?;
@@ -109,12 +120,6 @@ impl PostgresStore {
             follower,
             kept_deletes,
         })
-    }
-
-    /// What the database last said about the durability of commits.
-    #[must_use]
-    pub fn durability(&self) -> Durability {
-        self.durability.borrow().clone()
     }
 }
 
@@ -194,6 +199,10 @@ impl Store for PostgresStore {
                 .map_err(Fault::of("wait for a commit"))?;
         }
         self.readers.changes(after, prefixes, limit).await
+    }
+
+    fn durability_risk(&self) -> Option<String> {
+        self.durability.risk()
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {

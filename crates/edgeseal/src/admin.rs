@@ -133,7 +133,9 @@ async fn ready(State(health): State<AdminState>) -> impl IntoResponse {
     let edge = health.edge.status();
     let edge = (!edge.is_healthy()).then(|| edge.to_string());
     let summary = health.alarms.summary();
-    let problems: Vec<String> = edge.into_iter().chain(summary.problems()).collect();
+    let risk = health.store.durability_risk();
+    let problems = edge.into_iter().chain(risk).chain(summary.problems());
+    let problems: Vec<String> = problems.collect();
     if problems.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())
     } else {

@@ -254,6 +254,10 @@ impl Store for RevocableStore {
         self.unless_revoked(store.sweep(now)).await
     }
 
+    fn durability_risk(&self) -> Option<String> {
+        self.store().ok()?.durability_risk()
+    }
+
     async fn lost(&self) -> Fault {
         loop {
             // Cannot fail: `self` owns the sender.

@@ -217,6 +217,25 @@ async fn a_node_whose_clock_is_far_off_changes_nothing() {
     assert_eq!(store.get(&key("a")).await.unwrap(), None);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setup_that_can_lose_changes_says_so() {
+    let server = PostgresServer::shared();
+    let alone = server.url(&schema());
+    // The second server is not there, but it could take over.
+    let replicated = alone.replace("@127.0.0.1", "@127.0.0.1:1,127.0.0.1");
+    let open = async |url: &str| {
+        PostgresStore::open(url.parse().unwrap(), now)
+            .await
+            .unwrap()
+    };
+    assert_eq!(open(&alone).await.durability_risk(), None);
+    let risk = open(&replicated).await.durability_risk().unwrap();
+    assert!(
+        risk.contains("synchronous_standby_names is empty"),
+        "{risk}"
+    );
+}
+
 #[tokio::test]
 async fn a_database_that_cannot_be_reached_says_so_in_time() {
     let url = "postgres://me:secret@127.0.0.1:1,127.0.0.1:2/db";

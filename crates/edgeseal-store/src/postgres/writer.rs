@@ -34,16 +34,9 @@ pub(super) struct Writer {
     /// What the last session wrote with.
     token: i64,
     head: Arc<watch::Sender<Revision>>,
-    durability: watch::Sender<Durability>,
+    /// `synchronous_standby_names` at the last commit: empty if commits wait for no standby.
+    standbys: watch::Sender<String>,
     clock: fn() -> Timestamp,
-}
-
-/// What the database says about the durability of commits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Durability {
-    /// `synchronous_standby_names` at the last commit: empty if a commit does not wait for a
-    /// standby; `None` before the first commit.
-    pub synchronous_standbys: Option<String>,
 }
 
 struct WriterSession {
@@ -91,18 +84,17 @@ impl Writer {
     pub(super) fn new(
         connector: Arc<Connector>,
         head: Arc<watch::Sender<Revision>>,
+        standbys: watch::Sender<String>,
         clock: fn() -> Timestamp,
-    ) -> (Self, watch::Receiver<Durability>) {
-        let (durability, seen) = watch::channel(Durability::default());
-        let writer = Self {
+    ) -> Self {
+        Self {
             connector,
             session: None,
             token: 0,
             head,
-            durability,
+            standbys,
             clock,
-        };
-        (writer, seen)
+        }
     }
 
     /// Connects for the first time, so that a store that opens can write.
@@ -189,7 +181,13 @@ impl Writer {
         let result = session.commit_once(batch, id, now, in_doubt).await;
         match result {
             Ok((outcome, standbys)) => {
-                self.note_durability(standbys);
+                if let Some(found) = standbys {
+                    self.standbys.send_if_modified(|known| {
+                        let is_news = *known != found;
+                        *known = found;
+                        is_news
+                    });
+                }
                 Ok(outcome)
             }
             Err(failure) => {
@@ -200,20 +198,6 @@ impl Writer {
                 Err(failure)
             }
         }
-    }
-
-    fn note_durability(&self, standbys: Option<String>) {
-        if standbys.is_none() {
-            return;
-        }
-        let found = Durability {
-            synchronous_standbys: standbys,
-        };
-        self.durability.send_if_modified(|known| {
-            let is_news = *known != found;
-            *known = found;
-            is_news
-        });
     }
 
     async fn connected(&mut self) -> Result<&WriterSession, Failure> {

@@ -79,7 +79,7 @@ async fn assert_told(hook: &Receiver, expected: &[&str]) {
 /// The store of a server that does not run.
 async fn stopped_store(server: &Server) -> Arc<dyn Store> {
     let url = StoreUrl::Sqlite(server.data().join("store.db"));
-    open(&url).await.unwrap()
+    open(&url, now).await.unwrap()
 }
 
 /// Changes the configuration of a server, for its next start.
