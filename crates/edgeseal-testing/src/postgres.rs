@@ -3,7 +3,10 @@
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener, TcpStream},
-    os::unix::process::CommandExt as _,
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -13,6 +16,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use tempfile::TempDir;
+
+use crate::pki::TestCertificate;
 
 /// The server; stops when dropped.
 pub struct PostgresServer {
@@ -41,10 +46,19 @@ impl PostgresServer {
 
     /// A server with an empty database.
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// A server that speaks TLS with this certificate, and accepts nothing else.
+    pub fn start_with_tls(certificate: &TestCertificate) -> Self {
+        Self::start_with(Some(certificate))
+    }
+
+    fn start_with(certificate: Option<&TestCertificate>) -> Self {
         let files = tempfile::tempdir().unwrap();
         let data = files.path().join("data");
         if let Some((user, group)) = unprivileged() {
-            std::os::unix::fs::chown(files.path(), Some(user), Some(group)).unwrap();
+            chown(files.path(), Some(user), Some(group)).unwrap();
         }
         let made = command("initdb")
             .args(["--username", USER, "--auth", "trust", "--encoding", "UTF8"])
@@ -63,6 +77,20 @@ impl PostgresServer {
             "{}",
             String::from_utf8_lossy(&made.stderr)
         );
+        if let Some(certificate) = certificate {
+            let private = |name: &str, pem: &str| {
+                let path = data.join(name);
+                fs::write(&path, pem).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+                if let Some((user, group)) = unprivileged() {
+                    chown(&path, Some(user), Some(group)).unwrap();
+                }
+            };
+            private("server.crt", &certificate.chain);
+            private("server.key", &certificate.key);
+            private("pg_hba.conf", "hostssl all all 127.0.0.1/32 trust\n");
+            private("postgresql.auto.conf", "ssl = on\n");
+        }
         let server = Self {
             port: free_port(),
             process: Mutex::new(None),

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use edgeseal_testing::postgres::PostgresServer;
+use edgeseal_testing::{pem, pki::AUTHORITY, postgres::PostgresServer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -215,6 +215,31 @@ async fn a_node_whose_clock_is_far_off_changes_nothing() {
     let cause = fault.cause.unwrap().to_string();
     assert!(cause.contains("the clock of this node"), "{cause}");
     assert_eq!(store.get(&key("a")).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_is_verified() {
+    let server = PostgresServer::start_with_tls(&AUTHORITY.issue(&["localhost"]));
+    let files = tempfile::tempdir().unwrap();
+    let roots = files.path().join("ca.pem");
+    std::fs::write(&roots, pem::encode("CERTIFICATE", &AUTHORITY.root.der)).unwrap();
+    let url = |host: &str, query: &str| {
+        let url = server.url("tls").replace("127.0.0.1", host);
+        format!("{url}&{query}").parse().unwrap()
+    };
+    let trusting = format!("sslrootcert={}", roots.display());
+    PostgresStore::open(url("localhost", &trusting), now)
+        .await
+        .unwrap();
+    for (host, query, expected) in [
+        ("127.0.0.1", trusting.as_str(), "not valid for name"),
+        ("localhost", "sslmode=verify-full", "UnknownIssuer"),
+        ("localhost", "sslmode=disable", "no encryption"),
+    ] {
+        let opened = PostgresStore::open(url(host, query), now).await;
+        let cause = opened.err().unwrap().cause.unwrap().to_string();
+        assert!(cause.contains(expected), "{host} {query}: {cause}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
