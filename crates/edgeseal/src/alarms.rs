@@ -92,7 +92,7 @@ impl Alarms {
     ///
     /// # Errors
     /// [`ChannelError`].
-    pub(crate) fn new(config: &Config) -> Result<Arc<Self>, ChannelError> {
+    pub(crate) fn new(config: &Config, node_id: &str) -> Result<Arc<Self>, ChannelError> {
         let channels = config
             .alarm
             .iter()
@@ -105,7 +105,7 @@ impl Alarms {
             deliveries: Deliveries::new(&channels),
             holder: LeaseHolder {
                 lease: LeaseName::Alarms,
-                owner: config.lease_owner(),
+                owner: node_id.to_owned(),
             },
             lease: None,
             unsaved: BTreeMap::new(),

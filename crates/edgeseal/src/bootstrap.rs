@@ -277,6 +277,24 @@ pub(crate) async fn ensure_root_account(
     }
 }
 
+/// What this data directory is called among those on one store: the owner of leases. It is the same
+/// after a restart, which so need not wait for the end of its own lease, and another one on a machine
+/// that is a copy of this one's first installation.
+///
+/// # Errors
+/// [`PrivateFileError`].
+pub(crate) fn node_id(data: &Path) -> Result<String, PrivateFileError> {
+    let path = data.join("node-id");
+    if let Some(known) = private_files::read_text(&path)?
+        && !known.trim().is_empty()
+    {
+        return Ok(known.trim().to_owned());
+    }
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    replace_private_file(&path, format!("{id}\n").as_bytes())?;
+    Ok(id)
+}
+
 /// Reads a credentials file; `None` if it does not exist.
 pub(crate) fn read_credentials(path: &Path) -> Result<Option<Credentials>, BootstrapError> {
     let Some(json) = private_files::read(path)? else {

@@ -169,15 +169,6 @@ impl Config {
         self.validate_rate_limits()
     }
 
-    /// Names the data directory on this machine: the owner of leases. It is the same after a
-    /// restart, which so need not wait for the end of its own lease.
-    pub(crate) fn lease_owner(&self) -> String {
-        let machine = rustix::system::uname();
-        let data = std::path::absolute(&self.data).unwrap_or_else(|_| self.data.clone());
-        let machine = machine.nodename().to_string_lossy();
-        format!("{machine}:{}", data.display())
-    }
-
     /// The issuers of certificates, in the order of preference.
     ///
     /// # Errors

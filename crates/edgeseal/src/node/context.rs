@@ -22,6 +22,8 @@ use crate::{
 pub(crate) struct NodeContext {
     pub(crate) config: Config,
     pub(crate) settings: Settings,
+    /// Names this process among those on the store.
+    pub(crate) node_id: String,
     pub(crate) keyring: Keyring,
     pub(crate) kek_sources: Vec<KekSource>,
     /// Address and certificate of the API over TLS.
@@ -33,6 +35,9 @@ pub(crate) struct NodeContext {
     pub(crate) has_served: bool,
 }
 
+/// The name of the only edge on a store.
+const LOCAL_EDGE: &str = "local";
+
 impl NodeContext {
     /// Loads keys and certificates. The data directory must exist.
     pub(crate) async fn load(config: &Config, settings: Settings) -> Result<Self, StartError> {
@@ -40,15 +45,26 @@ impl NodeContext {
         let (keyring, kek_sources) = bootstrap::load_keyring(config, has_served).await?;
         bootstrap::check_keys_present(config, &keyring, &kek_sources).await?;
         private_files::create_private_dir(&edge_directory(config))?;
+        let node_id = bootstrap::node_id(&config.data)?;
         Ok(Self {
             config: config.clone(),
             settings,
             keyring,
             kek_sources,
             api_tls: load_api_tls(config)?,
-            alarms: Alarms::new(config)?,
+            alarms: Alarms::new(config, &node_id)?,
+            node_id,
             has_served,
         })
+    }
+
+    /// What the edge of this process is called in its group.
+    pub(crate) fn edge_id(&self) -> String {
+        if self.config.is_store_shared() {
+            self.node_id.clone()
+        } else {
+            LOCAL_EDGE.to_owned()
+        }
     }
 
     /// Loads the keys again: the predecessor may have changed them while this process loaded.
@@ -122,7 +138,7 @@ pub(crate) fn edge_directory(config: &Config) -> PathBuf {
 
 pub(crate) fn edge_options(config: &Config) -> Options {
     let mut options = Options::new(
-        "local",
+        LOCAL_EDGE,
         &config.group,
         config.https,
         &edge_directory(config),

@@ -55,7 +55,7 @@ pub(super) async fn spawn_orders(
             region: edgeseal_api::DEFAULT_REGION,
         },
         concurrent: CONCURRENT_ORDERS,
-        owner: node.config.lease_owner(),
+        owner: node.node_id.clone(),
     };
     let task = OrderTask::new(catalog.clone(), settings, clock::now).await;
     let task = task.map_err(|error| match error {

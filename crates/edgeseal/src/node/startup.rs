@@ -37,10 +37,12 @@ pub(super) async fn start(config: &Config, hand_over: bool) -> Result<Node, Star
     let Some(predecessor) = predecessor else {
         let lock = DataLock::acquire(&config.data)?;
         let context = NodeContext::load(config, settings).await?;
+        options.id = context.edge_id();
         return start_as_owner(context, sockets, lock, options, None, None).await;
     };
     // The predecessor owns the data directory until this process has loaded everything.
     let context = NodeContext::load(config, settings).await?;
+    options.id = context.edge_id();
     let loading = LoadedEdge::load_snapshot(options.clone(), context.keyring.clone(), clock::now);
     let loaded = Some(loading.await?);
     context.bind_all(&mut sockets)?;

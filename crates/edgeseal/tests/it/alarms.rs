@@ -16,7 +16,7 @@ use crate::{
     cli,
     doctor::doctor,
     harness::{
-        ApiClient, EDGESEAL, Origin, Server, TestCertificate, eventually, pki::AUTHORITY, raw,
+        ApiClient, EDGESEAL, Origin, Server, TestCertificate, eventually, now, pki::AUTHORITY, raw,
     },
 };
 

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use edgeseal_testing::postgres::PostgresServer;
 
-use crate::harness::{Origin, Server, eventually, pki::AUTHORITY, unlimited};
+use crate::harness::{EDGESEAL, Origin, Server, eventually, pki::AUTHORITY, unlimited};
 
 /// A configuration on a schema of the database, with the key-encryption key of all of its nodes.
 fn config(database: &PostgresServer, schema: &str, kek: &str) -> String {
@@ -52,6 +52,15 @@ async fn each_node_shows_and_serves_what_another_changed() {
             .await;
         }
     }
+    // Both edges count.
+    let rollout = api
+        .ok(
+            EDGESEAL,
+            "DescribeRollout",
+            &[("DomainName", "a.nodes.example")],
+        )
+        .await;
+    assert_eq!(rollout["LiveEdges"], 2, "{rollout}");
     one.stop();
     two.stop();
 }
