@@ -36,6 +36,9 @@ const AWAITED_MS: i64 = 60 * 60 * 1000;
 /// public authorities.
 const ORDER_LIFE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
+/// The least time that an order has, whatever ends.
+const ORDER_LIFE_MIN_MS: i64 = 60 * 60 * 1000;
+
 /// What is to be done for a domain.
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
@@ -272,9 +275,11 @@ impl OrderDriver {
         let (name, environment) = (&target.domain, target.environment);
         let managed = self.catalog.managed_certificate(name, environment).await?;
         let now = self.now();
+        let has_others = self.issuers.len() > 1;
         Ok(managed.is_some_and(|managed| {
+            let longest = order_life_ms(&managed, has_others, now);
             let mut orders = managed.orders.iter();
-            orders.all(|order| now.since_ms(order.created) < ORDER_LIFE_MS)
+            orders.all(|order| now.since_ms(order.created) < longest)
         }))
     }
 
@@ -445,6 +450,18 @@ fn retry_state(error: &OrderError, managed: &ManagedCertificate, now: Timestamp)
     state
 }
 
+/// How long an order may stay undecided: where another issuer could take it, no longer than a quarter
+/// of what is left of the certificate that it renews, but an hour in any case.
+fn order_life_ms(managed: &ManagedCertificate, has_others: bool, now: Timestamp) -> i64 {
+    match &managed.issued {
+        Some(issued) if has_others => {
+            let left = issued.not_after.since_ms(now);
+            (left / 4).clamp(ORDER_LIFE_MIN_MS, ORDER_LIFE_MS)
+        }
+        _ => ORDER_LIFE_MS,
+    }
+}
+
 /// Whether a limit concerns one name, or one registrable domain, and no other domain. Let's Encrypt
 /// says "already issued for this exact set of identifiers" of its limit for duplicates; its other
 /// texts name the domain (<https://letsencrypt.org/docs/rate-limits/>).
@@ -457,5 +474,54 @@ fn ignore_stopped<T>(updated: Result<T, OrderError>) -> Result<(), Fault> {
     match updated {
         Err(OrderError::Store(fault)) => Err(fault),
         Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edgeseal_core::{
+        AccountId, DomainPattern,
+        managed_certificate::{IssuedCertificate, OrderRequest},
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_undecided_order_leaves_time_for_another_issuer() {
+        const HOUR_MS: i64 = 60 * 60 * 1000;
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        let domain = DomainPattern::parse("www.example.com").unwrap();
+        let requested = OrderRequest {
+            at: now,
+            access_key: String::new(),
+            action: String::new(),
+            request_id: String::new(),
+        };
+        for (left_h, has_others, hours) in [
+            (80, true, 20),
+            (80, false, 168),
+            (2, true, 1),
+            (-5, true, 1),
+            (2000, true, 168),
+        ] {
+            let of = (domain.clone(), 1);
+            let account = AccountId::from_random(1);
+            let mut managed = ManagedCertificate::requested(
+                of,
+                account,
+                Environment::Production,
+                requested.clone(),
+            );
+            let validity = (now.plus_ms(-1), now.plus_ms(left_h * HOUR_MS));
+            let ordered = (String::new(), now);
+            managed.issued = Some(IssuedCertificate::new(
+                ordered,
+                (7, None),
+                validity,
+                &domain,
+            ));
+            let life = order_life_ms(&managed, has_others, now);
+            assert_eq!(life, hours * HOUR_MS, "{left_h} {has_others}");
+        }
     }
 }
