@@ -214,7 +214,8 @@ async fn certificates(
 }
 
 /// The revocation of a certificate. Asked again, one that failed starts anew, and one that waits
-/// for the replacement may wait no more.
+/// for the replacement may wait no more. A compromise that is told later counts from then on, also
+/// if the certificate is revoked already: its key must not be used again.
 async fn request(
     draft: &mut Draft,
     call: &Authorized,
@@ -225,6 +226,12 @@ async fn request(
     let ordered_for = row.uploaded_for.as_ref().unwrap_or(&params.name);
     let known = draft.revocation(ordered_for, id).await?;
     if let Some(mut known) = known.filter(|it| it.state != RevocationState::Failed) {
+        let is_pending = known.state == RevocationState::Pending;
+        if params.reason == RevocationReason::KeyCompromise && known.reason != params.reason {
+            known.reason = params.reason;
+            known.requested_at = call.now();
+            known.after_replacement = is_pending;
+        }
         known.after_replacement &= !params.immediately;
         return Ok(known);
     }

@@ -176,4 +176,18 @@ async fn a_compromised_key_is_replaced_first_unless_that_takes_too_long() {
     assert_eq!(anew.state, RevocationState::Pending);
     assert_eq!(anew.reason, RevocationReason::Superseded);
     assert!(!anew.after_replacement && anew.failure.is_empty());
+
+    // A compromise that is told later counts, also if there is nothing left to revoke.
+    for state in [RevocationState::Pending, RevocationState::Revoked] {
+        let before = Revocation {
+            state,
+            ..anew.clone()
+        };
+        world.context.catalog.put_revocation(&before).await.unwrap();
+        call(&world, EDGESEAL, revoke, &[domain[0], compromise]).await;
+        let told = stored(&world).await.remove(0);
+        assert_eq!(told.state, state);
+        assert_eq!(told.reason, RevocationReason::KeyCompromise);
+        assert_eq!(told.after_replacement, state == RevocationState::Pending);
+    }
 }
