@@ -25,7 +25,7 @@ pub enum StoreUrl {
     /// `sqlite:PATH`: an SQLite database in this file.
     Sqlite(PathBuf),
     /// `postgres://…`: a PostgreSQL database, shared by any number of processes.
-    Postgres(PostgresUrl),
+    Postgres(Box<PostgresUrl>),
     /// `memory:`: in the memory of this process, and lost with it.
     Memory,
 }
@@ -63,7 +63,7 @@ impl FromStr for StoreUrl {
         match url.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             Some(("memory", "")) => Ok(Self::Memory),
-            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url.parse()?)),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(Box::new(url.parse()?))),
             _ => Err(StoreUrlError::UnknownScheme {
                 url: without_password(url),
             }),
@@ -118,7 +118,7 @@ pub async fn open(url: &StoreUrl, clock: fn() -> Timestamp) -> Result<SharedStor
         }
         StoreUrl::Postgres(url) => {
             let shown = url.to_string();
-            let store = PostgresStore::open(url, clock).await;
+            let store = PostgresStore::open(*url, clock).await;
             let store = store.map_err(|fault| OpenError::Database { url: shown, fault })?;
             Ok(Arc::new(store))
         }

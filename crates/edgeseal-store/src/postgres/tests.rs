@@ -84,10 +84,7 @@ impl Cutter {
             let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
         });
         let mut buffer = vec![0; 64 << 10];
-        loop {
-            let Ok(length @ 1..) = from_server.read(&mut buffer).await else {
-                break;
-            };
+        while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
             let passes = cut.lock().unwrap().take();
             let passed = &buffer[..passes.unwrap_or(length).min(length)];
             if to_client.write_all(passed).await.is_err() || passes.is_some() {
