@@ -2,7 +2,7 @@
 //! what it finds. What visitors find is recorded per domain, and told by the API.
 //!
 //! The domains are in 256 parts, of which one is checked after the other, so that the work is
-//! spread over the interval. What cannot wait for its turn is on the [agenda](agenda). Of several
+//! spread over the interval. What cannot wait for its turn is on the [agenda]. Of several
 //! processes on one store, each skips what another one has checked.
 
 use std::{
