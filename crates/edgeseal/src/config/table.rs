@@ -105,7 +105,7 @@ macro_rules! settings {
 settings! {
     "General" {
         data: PathBuf = "edgeseal-data".into(), "Directory of everything that Edgeseal stores", flag: Some("--data DIR"), is_in_readme: true;
-        store: Option<StoreUrl> = None, "The store: `sqlite:PATH`, `postgres://USER@HOST[,HOST…]/DATABASE` or `memory:`", unset: "`sqlite:DATA/store.db`", flag: Some("--store URL"), is_in_readme: true;
+        store: Option<StoreUrl> = None, "The store: `sqlite:PATH`, `postgres://USER@HOST/DATABASE` or `memory:`", unset: "`sqlite:DATA/store.db`", flag: Some("--store URL"), is_in_readme: true;
         group: String = "production".to_owned(), "Group of the edge; `staging` serves staged certificates", flag: Some("--group NAME");
         memory_max: Option<u64> = None, "Memory limit; [what happens near it](../operate/scale.md#limits-of-the-edge)", unit: Some("bytes"), unset: "the control group's";
         core_dumps: bool = false, "`true`: crashes may leave core dumps, private keys included, and debuggers may attach";
