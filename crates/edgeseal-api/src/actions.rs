@@ -47,7 +47,7 @@ pub struct Action {
     /// Lists every code that the errors of the operation can have. Some belong to other actions
     /// with the same errors.
     pub error_codes: fn() -> Vec<Code>,
-    /// Whether [`DryRun`](crate::dry_run) makes it change nothing.
+    /// Whether `DryRun` makes it change nothing.
     pub has_dry_run: bool,
     /// Runs the operation.
     pub handler: Handler,

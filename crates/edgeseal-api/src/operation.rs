@@ -29,7 +29,7 @@ pub trait Operation<Call: 'static = Authorized>: 'static {
     /// The errors of the operation.
     type Error: ApiError + 'static;
 
-    /// Whether it can be checked without changing anything, by [`dry_run::PARAM`].
+    /// Whether it can be checked without changing anything, by `DryRun`.
     const HAS_DRY_RUN: bool = false;
 
     /// Reads the parameters. Does not read the store.
