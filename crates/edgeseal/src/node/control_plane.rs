@@ -83,25 +83,16 @@ impl ControlPlane {
             );
         }
         let (shutdown, shutdown_rx) = watch::channel(None);
-        let (mut context, auditor) = Context::new(
-            catalog.clone(),
-            clock::now,
-            node.settings.clone(),
-            Some(edge.handle().applied_revision()),
-        );
-        context.request_proof = Some(proof_requester(edge));
-        context.local_edge_environment = Some(config.environment());
-        context.key_encryption = Some(Arc::clone(&rotator) as Arc<dyn KeyEncryption>);
-        context.alarm_channels = Some(Arc::clone(&node.alarms) as Arc<dyn AlarmChannels>);
-        let own = sockets.own_addresses();
-        context.listeners = Some(Box::new(move || own.addresses()));
+        let key_encryption = Arc::clone(&rotator) as Arc<dyn KeyEncryption>;
+        let (mut context, auditor) =
+            api_context(node, edge, sockets, &catalog, Arc::clone(&key_encryption));
         let (stop_linker, linker_stopped) = watch::channel(false);
         let (audit, linker) =
             spawn_audit_linker(store_available.then_some(&catalog), config, linker_stopped).await?;
         let sources = Sources {
             catalog: catalog.clone(),
             store: Arc::clone(revocable),
-            key_encryption: Arc::clone(&rotator) as Arc<dyn KeyEncryption>,
+            key_encryption,
             audit,
             kek_max_age_days: config.kek_max_age_days,
             outside: config.outside_selection(),
@@ -127,8 +118,6 @@ impl ControlPlane {
             let check = OutsideCheck::new(config, node.settings.ownership_verifier.clone())?;
             let stop = shutdown_signal(shutdown_rx.clone());
             tasks.extend(check.map(|check| tokio::spawn(check.run(catalog, stop))));
-        }
-        if store_available {
             tasks.push(tokio::spawn(async move {
                 rotator.run(shutdown_signal(shutdown_rx)).await
             }));
@@ -179,6 +168,29 @@ impl ControlPlane {
             tracing::error!(error, "the audit linker failed");
         }
     }
+}
+
+/// What the API works with, and the task that writes its audit records of refusals.
+fn api_context(
+    node: &NodeContext,
+    edge: &Edge,
+    sockets: &Sockets,
+    catalog: &Catalog,
+    key_encryption: Arc<dyn KeyEncryption>,
+) -> (Context, impl Future<Output = ()> + Send + 'static) {
+    let (mut context, auditor) = Context::new(
+        catalog.clone(),
+        clock::now,
+        node.settings.clone(),
+        Some(edge.handle().applied_revision()),
+    );
+    context.request_proof = Some(proof_requester(edge));
+    context.local_edge_environment = Some(node.config.environment());
+    context.key_encryption = Some(key_encryption);
+    context.alarm_channels = Some(Arc::clone(&node.alarms) as Arc<dyn AlarmChannels>);
+    let own = sockets.own_addresses();
+    context.listeners = Some(Box::new(move || own.addresses()));
+    (context, auditor)
 }
 
 fn proof_requester(edge: &Edge) -> RequestProof {
