@@ -1,5 +1,6 @@
 //! Renewals: by age, by renewal information, and what a failed one leaves.
 
+use edgeseal_core::managed_certificate::IssuedCertificate;
 use edgeseal_store::key::HISTORY;
 use edgeseal_testing::{
     acme_proxy::{AcmeProxy, NEW_ORDER, RenewalWindow},
@@ -39,8 +40,8 @@ async fn a_certificate_is_renewed_by_its_age_with_a_new_key() {
     assert_ne!(before.await, after.await);
 }
 
-#[tokio::test]
-async fn renewal_information_decides_and_the_order_names_what_it_replaces() {
+/// An authority, by a proxy, that wants each certificate to be renewed at once.
+async fn at_an_authority_that_wants_renewals() -> (Fixture, AcmeProxy) {
     let fixture = Fixture::start(PebbleOptions::default()).await;
     let proxy = AcmeProxy::start().await;
     proxy.pass_to(fixture.pebble.address);
@@ -49,6 +50,11 @@ async fn renewal_information_decides_and_the_order_names_what_it_replaces() {
         end: "2020-01-02T00:00:00Z".to_owned(),
         retry_after_s: 21_600,
     });
+    (fixture, proxy)
+}
+
+/// Orders a certificate at the proxy and has it renewed; returns the first one.
+async fn renewed_by(fixture: &Fixture, proxy: &AcmeProxy) -> IssuedCertificate {
     let running = fixture
         .run(vec![issuer("proxied", proxy.directory())])
         .await;
@@ -59,6 +65,13 @@ async fn renewal_information_decides_and_the_order_names_what_it_replaces() {
     });
     renewed.await;
     running.stop().await;
+    first
+}
+
+#[tokio::test]
+async fn renewal_information_decides_and_the_order_names_what_it_replaces() {
+    let (fixture, proxy) = at_an_authority_that_wants_renewals().await;
+    let first = renewed_by(&fixture, &proxy).await;
     let orders = proxy.requests(NEW_ORDER);
     assert_eq!(orders[0].payload.get("replaces"), None);
     let replaced = orders[1].payload["replaces"].as_str();
@@ -67,27 +80,11 @@ async fn renewal_information_decides_and_the_order_names_what_it_replaces() {
 
 #[tokio::test]
 async fn an_authority_that_does_not_confirm_what_is_replaced_renews_all_the_same() {
-    let fixture = Fixture::start(PebbleOptions::default()).await;
-    let proxy = AcmeProxy::start().await;
-    proxy.pass_to(fixture.pebble.address);
-    proxy.suggest(RenewalWindow {
-        start: "2020-01-01T00:00:00Z".to_owned(),
-        end: "2020-01-02T00:00:00Z".to_owned(),
-        retry_after_s: 21_600,
-    });
+    let (fixture, proxy) = at_an_authority_that_wants_renewals().await;
     proxy.edit(NEW_ORDER, |order| {
         order.as_object_mut().unwrap().remove("replaces");
     });
-    let running = fixture
-        .run(vec![issuer("proxied", proxy.directory())])
-        .await;
-    let first = fixture.success().await.issued.unwrap();
-    let renewed = fixture.managed_when("the certificate is renewed", |managed| {
-        let issued = managed.issued.as_ref();
-        issued.is_some_and(|issued| issued.certificate != first.certificate)
-    });
-    renewed.await;
-    running.stop().await;
+    renewed_by(&fixture, &proxy).await;
     let health = fixture.catalog.issuer_health("proxied").await.unwrap();
     assert_eq!(health.health.pause(now()), None);
 }
