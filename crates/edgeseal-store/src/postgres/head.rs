@@ -13,7 +13,7 @@ use super::{
     read::Readers,
     writer::publish,
 };
-use crate::{Fault, Revision};
+use crate::Revision;
 
 /// How often the head is read although nobody sent a notification: those that do not arrive cost this
 /// much.
@@ -24,17 +24,17 @@ const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::
 pub(super) async fn follow(connector: Arc<Connector>, head: Arc<watch::Sender<Revision>>) {
     let mut failures = 0;
     loop {
-        let fault = match connector.connect().await {
+        let error = match connector.connect().await {
             Ok(session) => match listen(session, &head, &mut failures).await {
                 Ok(never) => match never {},
-                Err(error) => Fault::of("follow the database")(error),
+                Err(error) => error.to_string(),
             },
-            Err(error) => Fault::of("reach the database")(error),
+            Err(error) => error.to_string(),
         };
         let delay = BACKOFF.delay(failures);
         failures = failures.saturating_add(1);
         tracing::warn!(
-            error = &fault as &(dyn std::error::Error + 'static),
+            error,
             failures,
             delay_ms = delay.as_millis() as u64,
             "the head of the log is not followed; trying again"

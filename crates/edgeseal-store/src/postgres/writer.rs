@@ -164,7 +164,12 @@ impl Writer {
                     failure
                 });
             }
-            tracing::warn!(error = %failure, attempt, "a commit is tried again");
+            // Of an outage, the first attempt and the outcome.
+            if attempt == 0 {
+                tracing::warn!(error = %failure, "a commit is tried again");
+            } else {
+                tracing::debug!(error = %failure, attempt, "a commit is tried again");
+            }
             sleep(delay).await;
         }
         unreachable!("attempts end with the time")
