@@ -162,11 +162,19 @@ async fn malformed_transactions(store: &SharedStore) {
         vec![put("a", "1"), put("a", "2")],
         vec![put("a", "1"), delete("a")],
         vec![put("a", "1"), put("b", &long)],
+        vec![put("a\0b", "1")],
     ] {
         let result = store.commit(writes(write)).await;
         assert!(matches!(result, Err(CommitError::Fault(_))), "{result:?}");
     }
+    let expecting = Txn {
+        expect: vec![Expect::Absent(key("a\0b"))],
+        write: vec![put("a", "1")],
+    };
+    let result = store.commit(expecting).await;
+    assert!(matches!(result, Err(CommitError::Fault(_))), "{result:?}");
     assert!(state(store).await.is_empty());
+    assert_eq!(store.get(&key("a\0b")).await.unwrap(), None);
 }
 
 async fn concurrent_committers(store: &SharedStore) {

@@ -18,7 +18,7 @@ use edgeseal_core::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::AbortHandle,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
@@ -177,8 +177,14 @@ impl Store for PostgresStore {
         let until = Instant::now() + COMMIT_TIMEOUT;
         let job = Job { txn, reply, until };
         let stopped = || Fault::new("reach the writer: it has stopped");
-        self.queue.send(job).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        timeout_at(until, self.queue.send(job))
+            .await
+            .map_err(|_| Fault::new("commit: the database was not reachable in time"))?
+            .map_err(|_| stopped())?;
+        timeout_at(until, answered)
+            .await
+            .map_err(|_| Fault::new("commit: whether it was done is not known"))?
+            .map_err(|_| stopped())?
     }
 
     async fn changes(
@@ -188,17 +194,18 @@ impl Store for PostgresStore {
         limit: usize,
     ) -> Result<Changes, ChangesError> {
         let mut head = self.head.clone();
-        if *head.borrow_and_update() <= after {
-            // Either nothing is new, or the revision was never issued: only the database knows.
+        loop {
+            head.mark_unchanged();
+            // Only the database knows whether the revision was issued.
             let changes = self.readers.changes(after, prefixes, limit).await?;
             if changes.through > after {
                 return Ok(changes);
             }
-            head.wait_for(|head| *head > after)
+            // The head may also go back.
+            head.changed()
                 .await
                 .map_err(Fault::of("wait for a commit"))?;
         }
-        self.readers.changes(after, prefixes, limit).await
     }
 
     fn durability_risk(&self) -> Option<String> {

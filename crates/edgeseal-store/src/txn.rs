@@ -31,15 +31,17 @@ impl Txn {
 
     /// Checks that do not depend on the engine's state.
     pub(crate) fn check(&self) -> Result<(), Fault> {
+        let expected = self.expect.iter().map(|expect| expect.parts().0);
+        let mut named = expected.chain(self.write.iter().map(Write::key));
+        if named.any(|key| key.as_str().contains('\0')) {
+            return Err(Fault::new("commit: a key contains NUL"));
+        }
         let mut keys = HashSet::with_capacity(self.write.len());
         for write in &self.write {
             if let Write::Put { value, .. } = write
                 && value.len() > VALUE_BYTES_MAX
             {
                 return Err(Fault::new("commit: a value is longer than 1 MiB"));
-            }
-            if write.key().as_str().contains('\0') {
-                return Err(Fault::new("commit: a key contains NUL"));
             }
             if !keys.insert(write.key()) {
                 return Err(Fault::new("commit: a key is written twice"));

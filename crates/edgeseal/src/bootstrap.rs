@@ -270,8 +270,10 @@ pub(crate) async fn ensure_root_account(
             let Some(root) = accounts.iter().find(|account| account.root) else {
                 return Err(BootstrapError::CreateRoot(other.to_string()));
             };
-            // Another process was first; what was written here opens nothing.
-            private_files::remove(&config.data.join("credentials.json"))?;
+            if root.id != account.id {
+                // Another process was first; what was written here opens nothing.
+                private_files::remove(&config.data.join("credentials.json"))?;
+            }
             check_root_keys_open(catalog, &root.id, config).await
         }
     }

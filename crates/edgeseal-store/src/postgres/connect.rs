@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,7 +19,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_postgres::{
     AsyncMessage, Client, Config, NoTls,
     config::SslMode,
-    error::{DbError, SqlState},
+    error::{DbError, Severity, SqlState},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -31,7 +31,12 @@ use super::{
 /// How long one host may take until the connection can be used. A host that is down costs this much
 /// before the next one is tried.
 const HOST_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time limit of a statement that only reads or commits a batch.
+/// How long a statement waits for a lock at the server: it then has done nothing, and says so. Less
+/// than what follows, which would leave that unknown.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limit of a statement at the server.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long the answer to a statement is waited for.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server keeps a connection whose node does not answer, and the node one whose server
 /// does not.
@@ -41,6 +46,11 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Connector {
     pub(super) url: PostgresUrl,
     tls: Option<MakeRustlsConnect>,
+    /// Index of the host that took the last connection: it is tried first.
+    last: AtomicUsize,
+    /// Counts the times that the writer had to connect again: connections from before may lead to a
+    /// server that takes no writes any more.
+    generation: AtomicU64,
 }
 
 /// A connection.
@@ -115,17 +125,37 @@ impl Connector {
     pub(super) fn new(url: PostgresUrl) -> Result<Self, TlsError> {
         let tls = url.tls.as_ref().map(tls_config).transpose()?;
         let tls = tls.map(MakeRustlsConnect::new);
-        Ok(Self { url, tls })
+        Ok(Self {
+            url,
+            tls,
+            last: AtomicUsize::new(0),
+            generation: AtomicU64::new(0),
+        })
+    }
+
+    /// Changes when connections that are open should not be used any more.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// The server may be another one from now on.
+    pub(super) fn next_generation(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
     /// A connection to the first host that takes writes.
     pub(super) async fn connect(&self) -> Result<Session, ConnectError> {
         let password = self.url.password().map_err(ConnectError::Password)?;
         let mut reasons = Vec::new();
-        for host in &self.url.hosts {
+        let first = self.last.load(Ordering::Relaxed);
+        let hosts = self.url.hosts.iter().enumerate().cycle().skip(first);
+        for (index, host) in hosts.take(self.url.hosts.len()) {
             let connected = timeout(HOST_TIMEOUT, self.connect_to(host, password.as_ref())).await;
             let reason = match connected {
-                Ok(Ok(session)) => return Ok(session),
+                Ok(Ok(session)) => {
+                    self.last.store(index, Ordering::Relaxed);
+                    return Ok(session);
+                }
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => SqlError::TimedOut(HOST_TIMEOUT).to_string(),
             };
@@ -182,7 +212,9 @@ impl Session {
         tokio::spawn(async move {
             loop {
                 match poll_fn(|cx| connection.poll_message(cx)).await {
-                    Some(Ok(AsyncMessage::Notice(notice))) if notice.severity() == "WARNING" => {
+                    Some(Ok(AsyncMessage::Notice(notice)))
+                        if notice.parsed_severity() == Some(Severity::Warning) =>
+                    {
                         tracing::warn!(message = notice.message(), "PostgreSQL warns");
                         flag.store(true, Ordering::SeqCst);
                     }
@@ -204,12 +236,17 @@ impl Session {
 
     /// Settings by statements, not by options of the connection, which connection poolers refuse.
     async fn prepare(&self, schema: &str) -> Result<(), SqlError> {
-        let (statement, peer) = (STATEMENT_TIMEOUT.as_millis(), PEER_TIMEOUT.as_millis());
+        let (lock, statement) = (LOCK_TIMEOUT.as_millis(), SERVER_TIMEOUT.as_millis());
+        let peer = PEER_TIMEOUT.as_millis();
+        // Each commit waits for the disk and for the standbys that the server names, whatever the
+        // user's default is.
         let settings = format!(
-            "SET search_path = {schema}, pg_catalog;
+            "SET search_path = \"{schema}\", pg_catalog;
+             SELECT set_config('synchronous_commit', 'on', false)
+             WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
              SET default_transaction_isolation = 'read committed';
              SET statement_timeout = {statement};
-             SET lock_timeout = {statement};
+             SET lock_timeout = {lock};
              SET idle_in_transaction_session_timeout = {peer};
              SET tcp_user_timeout = {peer};
              SET tcp_keepalives_idle = 10;

@@ -9,7 +9,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
     head   bigint;
     before text;
-    now_at text := concat_ws('/', pg_postmaster_start_time(), 'entry'::regclass::oid,
+    now_at text := concat_ws('/', extract(epoch FROM pg_postmaster_start_time()),
+        'entry'::regclass::oid,
         (SELECT oid FROM pg_database WHERE datname = current_database()));
 BEGIN
     PERFORM 1 FROM write_lock FOR UPDATE;
@@ -29,6 +30,19 @@ BEGIN
     RETURN head;
 END $$;
 
+-- Fails with ES002 if the clock of a node differs too much from this one's: what it stores and compares
+-- would be wrong, and what it removes.
+CREATE FUNCTION check_clock_1(node_ms bigint, difference_max_ms bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    difference bigint := extract(epoch FROM clock_timestamp()) * 1000 - node_ms;
+BEGIN
+    IF abs(difference) > difference_max_ms THEN
+        RAISE EXCEPTION 'the clock of this node differs from that of the database by % ms',
+            abs(difference) USING ERRCODE = 'ES002';
+    END IF;
+END $$;
+
 -- Commits a batch of transactions, each by itself: the conflict of one does not touch the others. The
 -- arrays of a batch are joined; expect_until and write_until say where each transaction's part ends.
 -- write_kind: 1 puts, 2 deletes, 3 adds. Fails with ES001 if the connection may no longer write, and
@@ -44,24 +58,16 @@ LANGUAGE plpgsql AS $$
 DECLARE
     head       bigint;
     conflict   text;
-    difference bigint;
     e          integer := 1;
     w          integer := 1;
 BEGIN
-    IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
     standbys := current_setting('synchronous_standby_names');
     PERFORM 1 FROM write_lock FOR UPDATE;
     PERFORM 1 FROM writer WHERE token = writer_token;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'another connection took over' USING ERRCODE = 'ES001';
     END IF;
-    difference := extract(epoch FROM clock_timestamp()) * 1000 - node_ms;
-    IF abs(difference) > clock_difference_max_ms THEN
-        RAISE EXCEPTION 'the clock of this node is % ms behind the database', difference
-            USING ERRCODE = 'ES002';
-    END IF;
+    PERFORM check_clock_1(node_ms, clock_difference_max_ms);
     SELECT last INTO STRICT head FROM commits ORDER BY last DESC LIMIT 1;
     first := head + 1;
     conflicts := ARRAY[]::text[];
@@ -125,19 +131,34 @@ BEGIN
 END $$;
 
 -- Removes keys that expired, at most that many, deletes beyond those to keep, and old batches that
--- nobody looks up any more. Returns how many keys expired.
-CREATE FUNCTION sweep_1(now_ms bigint, most integer, kept_deletes bigint) RETURNS integer
+-- nobody looks up any more. Returns how many keys expired. Looks before it takes the lock: commits
+-- wait only if there is something to remove.
+CREATE FUNCTION sweep_1(
+    now_ms bigint, clock_difference_max_ms bigint, most integer, kept_deletes bigint
+) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
-    removed integer;
+    removed integer := 0;
     excess  bigint;
     floor   bigint;
 BEGIN
+    PERFORM check_clock_1(now_ms, clock_difference_max_ms);
+    DELETE FROM commits WHERE at < clock_timestamp() - interval '1 hour'
+        AND last IN (SELECT last FROM commits ORDER BY last LIMIT 10000)
+        AND last < (SELECT last FROM commits ORDER BY last DESC LIMIT 1);
+    SELECT count(*) - kept_deletes INTO excess FROM entry WHERE value IS NULL;
+    PERFORM 1 FROM entry WHERE expires < now_ms LIMIT 1;
+    IF NOT FOUND AND excess <= 0 THEN
+        RETURN 0;
+    END IF;
     PERFORM 1 FROM write_lock FOR UPDATE;
     DELETE FROM entry WHERE key IN (
         SELECT key FROM entry WHERE expires < now_ms ORDER BY expires LIMIT most);
     GET DIAGNOSTICS removed = ROW_COUNT;
-    SELECT count(*) - kept_deletes INTO excess FROM entry WHERE value IS NULL;
+    IF excess > 0 THEN
+        -- Another process may have been faster.
+        SELECT count(*) - kept_deletes INTO excess FROM entry WHERE value IS NULL;
+    END IF;
     IF excess > 0 THEN
         SELECT changed INTO floor FROM entry WHERE value IS NULL
         ORDER BY changed OFFSET least(excess, 2000) - 1 LIMIT 1;
@@ -145,9 +166,5 @@ BEGIN
         UPDATE compacted SET through = floor;
         DELETE FROM lineage WHERE last < floor;
     END IF;
-    DELETE FROM commits WHERE last IN (
-        SELECT last FROM commits WHERE at < clock_timestamp() - interval '1 hour'
-            AND last < (SELECT max(last) FROM commits)
-        ORDER BY last LIMIT 10000);
     RETURN removed;
 END $$;

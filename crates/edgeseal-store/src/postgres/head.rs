@@ -66,7 +66,19 @@ async fn listen(
         return Err(SqlError::Warned);
     }
     loop {
-        publish(head, Readers::head(&session).await?);
+        let known = *head.borrow();
+        let found = Readers::head(&session).await?;
+        if found < known {
+            // Known before it was read: a backup was put back, or a server lacks what another had.
+            tracing::warn!(
+                known = known.0,
+                found = found.0,
+                "the database went back; everything is listed again"
+            );
+            head.send_replace(found);
+        } else {
+            publish(head, found);
+        }
         *failures = 0;
         if session.client.is_closed() {
             return Err(SqlError::TimedOut(STATEMENT_TIMEOUT));

@@ -5,13 +5,14 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use deadpool::managed::{self, Metrics, Pool, RecycleError, RecycleResult};
 use edgeseal_core::Backoff;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_postgres::{
     Row, Statement,
     types::{FromSql, ToSql},
 };
 
 use super::connect::{ConnectError, Connector, STATEMENT_TIMEOUT, Session, SqlError};
+use super::writer::CLOCK_DIFFERENCE_MAX;
 use crate::{
     Change, Changes, ChangesError, Entry, Fault, Key, Listing, Page, Revision, key::prefix_end,
 };
@@ -30,6 +31,10 @@ struct ReadSession {
     session: Session,
     /// Prepared statements by their text.
     statements: HashMap<&'static str, Statement>,
+    /// Whether a statement runs. If its caller went away, the next one would wait behind it.
+    is_busy: bool,
+    /// See [`Connector::generation`].
+    generation: u64,
 }
 
 const POINTS: usize = 8;
@@ -92,22 +97,26 @@ const CHANGES: &str = "
             CASE WHEN key ^@ ANY ($2) THEN value END AS value
         FROM entry WHERE changed > $1 ORDER BY changed LIMIT $3) AS log ON true
     ORDER BY log.changed";
-const SWEEP: &str = "SELECT sweep_1($1, $2, $3)";
+const SWEEP: &str = "SELECT sweep_1($1, $2, $3, $4)";
 
 impl managed::Manager for Sessions {
     type Type = ReadSession;
     type Error = ConnectError;
 
     async fn create(&self) -> Result<ReadSession, ConnectError> {
+        let generation = self.0.generation();
         Ok(ReadSession {
             session: self.0.connect().await?,
             statements: HashMap::new(),
+            is_busy: false,
+            generation,
         })
     }
 
     async fn recycle(&self, it: &mut ReadSession, _: &Metrics) -> RecycleResult<ConnectError> {
-        if it.session.client.is_closed() {
-            return Err(RecycleError::message("the connection is closed"));
+        let is_old = it.generation != self.0.generation();
+        if is_old || it.is_busy || it.session.client.is_closed() {
+            return Err(RecycleError::message("the connection is not used any more"));
         }
         Ok(())
     }
@@ -128,7 +137,10 @@ impl ReadSession {
                 statement
             }
         };
-        client.query(&statement, parameters).await
+        self.is_busy = true;
+        let rows = client.query(&statement, parameters).await;
+        self.is_busy = false;
+        rows
     }
 }
 
@@ -154,7 +166,18 @@ impl Readers {
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Fault> {
-        let until = Instant::now() + READ_TIMEOUT;
+        let attempts = Self::query_repeatedly(pool, what, sql, parameters);
+        timeout(READ_TIMEOUT, attempts)
+            .await
+            .unwrap_or_else(|_| Err(Fault::of(what)(SqlError::TimedOut(READ_TIMEOUT))))
+    }
+
+    async fn query_repeatedly(
+        pool: &Pool<Sessions>,
+        what: &'static str,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Fault> {
         for attempt in 0.. {
             let fault = match attempt_query(pool, sql, parameters).await {
                 Ok(rows) => return Ok(rows),
@@ -166,20 +189,18 @@ impl Readers {
                 }
                 Err((fault, false)) => fault,
             };
-            let delay = BACKOFF.delay(attempt);
-            if Instant::now() + delay >= until {
-                return Err(Fault {
-                    operation: what,
-                    ..fault
-                });
-            }
-            sleep(delay).await;
+            tracing::debug!(
+                error = &fault as &dyn std::error::Error,
+                attempt,
+                "a read is repeated"
+            );
+            sleep(BACKOFF.delay(attempt)).await;
         }
         unreachable!("attempts end with the time")
     }
 
     pub(super) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-        let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
+        let names = names(keys);
         let rows = Self::query(&self.points, "get", GET, &[&names]).await?;
         let entries = rows.iter().map(|row| entry(row, 0));
         Ok(in_order(keys, entries.collect::<Result<_, _>>()?))
@@ -236,7 +257,7 @@ impl Readers {
         prefixes: &[String],
         limit: usize,
     ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
-        let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
+        let names = names(keys);
         let ends: Vec<String> = prefixes.iter().map(|prefix| prefix_end(prefix)).collect();
         let parameters: [&(dyn ToSql + Sync); 4] = [&names, &prefixes, &ends, &one_more(limit)];
         let what = "get several and list";
@@ -304,7 +325,8 @@ impl Readers {
         most: i32,
         kept_deletes: i64,
     ) -> Result<i32, Fault> {
-        let parameters: [&(dyn ToSql + Sync); 3] = [&now_ms, &most, &kept_deletes];
+        let difference_max = CLOCK_DIFFERENCE_MAX.as_millis() as i64;
+        let parameters: [&(dyn ToSql + Sync); 4] = [&now_ms, &difference_max, &most, &kept_deletes];
         let what = "remove expired keys and old deletes";
         let rows = Self::query(&self.scans, what, SWEEP, &parameters).await?;
         rows.first().map_or(Ok(0), |row| column(row, 0))
@@ -422,6 +444,12 @@ fn cut(mut entries: Vec<Entry>, limit: usize, head: Revision) -> Page {
         has_more,
         revision: head,
     }
+}
+
+/// The names to look for. PostgreSQL has no NUL in texts, and refuses to look for one.
+fn names(keys: &[Key]) -> Vec<&str> {
+    let names = keys.iter().map(Key::as_str);
+    names.filter(|name| !name.contains('\0')).collect()
 }
 
 fn in_order(keys: &[Key], found: Vec<Entry>) -> Vec<Option<Entry>> {

@@ -31,24 +31,32 @@ impl From<tokio_postgres::Error> for SchemaError {
 /// Creates the tables, or brings them up to date, all or nothing. Several processes may do so at once.
 pub(super) async fn migrate(client: &Client, schema: &str) -> Result<(), SchemaError> {
     let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
-    if version(client, schema).await? == known {
-        return Ok(());
+    match version(client, schema).await? {
+        found if found == known => return Ok(()),
+        found if found > known => return Err(SchemaError::Newer { found, known }),
+        _ => {}
     }
+    // Even if the schema exists, creating it needs a right that is not needed otherwise.
+    let exists = "SELECT FROM pg_namespace WHERE nspname = $1";
+    let create_schema = match client.query_opt(exists, &[&schema]).await? {
+        Some(_) => String::new(),
+        None => format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\";"),
+    };
     // Two processes that create them at once get in each other's way: one fails, and tries again.
     let create = format!(
-        "CREATE SCHEMA IF NOT EXISTS {schema};
-         CREATE TABLE IF NOT EXISTS {schema}.edgeseal (
+        "{create_schema}
+         CREATE TABLE IF NOT EXISTS \"{schema}\".edgeseal (
              one     integer PRIMARY KEY CHECK (one = 1),
              version integer NOT NULL
          );
-         INSERT INTO {schema}.edgeseal VALUES (1, 0) ON CONFLICT DO NOTHING;"
+         INSERT INTO \"{schema}\".edgeseal VALUES (1, 0) ON CONFLICT DO NOTHING;"
     );
     if client.batch_execute(&create).await.is_err() {
         client.batch_execute(&create).await?;
     }
     // If a step fails, the connection ends and with it the transaction.
     client.batch_execute("BEGIN").await?;
-    let lock = format!("SELECT version FROM {schema}.edgeseal FOR UPDATE");
+    let lock = format!("SELECT version FROM \"{schema}\".edgeseal FOR UPDATE");
     client.execute(&lock, &[]).await?;
     let found = version(client, schema).await?;
     if found > known {
@@ -58,7 +66,7 @@ pub(super) async fn migrate(client: &Client, schema: &str) -> Result<(), SchemaE
     for step in MIGRATIONS.iter().skip(done) {
         client.batch_execute(step).await?;
     }
-    let update = format!("UPDATE {schema}.edgeseal SET version = $1");
+    let update = format!("UPDATE \"{schema}\".edgeseal SET version = $1");
     client.execute(&update, &[&known]).await?;
     client.batch_execute("COMMIT").await?;
     Ok(())
@@ -69,12 +77,12 @@ async fn version(client: &Client, schema: &str) -> Result<i32, SqlError> {
     let exists = client
         .query_one(
             "SELECT to_regclass($1) IS NOT NULL",
-            &[&format!("{schema}.edgeseal")],
+            &[&format!("\"{schema}\".edgeseal")],
         )
         .await?;
     if !exists.try_get::<_, bool>(0)? {
         return Ok(0);
     }
-    let select = format!("SELECT version FROM {schema}.edgeseal");
+    let select = format!("SELECT version FROM \"{schema}\".edgeseal");
     Ok(client.query_one(&select, &[]).await?.try_get(0)?)
 }

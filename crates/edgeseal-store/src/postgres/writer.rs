@@ -73,7 +73,7 @@ const BATCH_BYTES: usize = 4 << 20;
 pub(super) const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(1));
 /// How far the clock of this machine may be from the database's for changes to be accepted.
-const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(60);
+pub(super) const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(60);
 /// Raised by our functions: another connection took over.
 const FENCED: &str = "ES001";
 
@@ -129,7 +129,8 @@ impl Writer {
             late,
             &Fault::new("commit: the database was not reachable in time"),
         );
-        let Some(until) = batch.iter().map(|job| job.until).min() else {
+        // Callers whose time is over do not wait any more.
+        let Some(until) = batch.iter().map(|job| job.until).max() else {
             return;
         };
         match self.committed(&batch, until).await {
@@ -181,8 +182,9 @@ impl Writer {
         id: i64,
         in_doubt: &mut bool,
     ) -> Result<Outcome, Failure> {
-        let now = (self.clock)();
+        let clock = self.clock;
         let session = self.connected().await?;
+        let now = clock();
         let result = session.commit_once(batch, id, now, in_doubt).await;
         match result {
             Ok((outcome, standbys)) => {
@@ -216,6 +218,7 @@ impl Writer {
         if self.session.is_none() {
             let (session, head) = WriterSession::open(&self.connector, self.token).await?;
             self.token = session.token;
+            self.connector.next_generation();
             publish(&self.head, head);
             self.session = Some(session);
         }
@@ -251,7 +254,7 @@ impl Writer {
     }
 }
 
-/// Moves the head, which never goes back.
+/// Moves the head on.
 pub(super) fn publish(head: &watch::Sender<Revision>, found: Revision) {
     head.send_if_modified(|known| {
         let is_newer = found > *known;
@@ -387,9 +390,10 @@ impl Failure {
             _ => match &code[..2] {
                 // Serialization, locks, a server that became a standby.
                 "40" | "55" | "25" => Self::Again(error),
+                // It took too long. A wait for a standby that is cancelled is a warning instead.
+                "57" if code == "57014" => Self::Again(error),
                 // The server or the connection ends.
-                "57" if code != "57014" => Self::Unknown(error),
-                "08" => Self::Unknown(error),
+                "57" | "08" => Self::Unknown(error),
                 _ => Self::Refused(error),
             },
         }
