@@ -149,6 +149,21 @@ impl PostgresServer {
         let _ = process.wait();
     }
 
+    /// Copies the data of the server, which must not run.
+    pub fn back_up(&self) {
+        copy(&self.data, &self.backup());
+    }
+
+    /// Puts that copy back. The server must not run.
+    pub fn put_back(&self) {
+        fs::remove_dir_all(&self.data).unwrap();
+        copy(&self.backup(), &self.data);
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.data.with_extension("backup")
+    }
+
     /// The URL of a store in this schema of the database.
     pub fn url(&self, schema: &str) -> String {
         format!(
@@ -194,6 +209,12 @@ impl Drop for PostgresServer {
     }
 }
 
+/// Copies a folder with owners and modes.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.unwrap().success());
+}
+
 /// A program of PostgreSQL, which runs as no superuser.
 fn command(name: &str) -> Command {
     let mut command = Command::new(programs().join(name));
@@ -207,10 +228,13 @@ fn command(name: &str) -> Command {
 /// Debian installs the programs outside of the path.
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let folders = versions.filter_map(|version| Some(version.ok()?.path().join("bin")));
-    let newest = folders
-        .filter(|folder| folder.join("postgres").exists())
-        .max();
+    let folders = versions.filter_map(|version| {
+        let version = version.ok()?;
+        let number: u32 = version.file_name().to_str()?.parse().ok()?;
+        let folder = version.path().join("bin");
+        folder.join("postgres").exists().then_some((number, folder))
+    });
+    let newest = folders.max().map(|(_, folder)| folder);
     newest.expect("PostgreSQL is installed: apt-get install postgresql")
 }
 

@@ -30,19 +30,6 @@ BEGIN
     RETURN head;
 END $$;
 
--- Fails with ES002 if the clock of a node differs too much from this one's: what it stores and compares
--- would be wrong, and what it removes.
-CREATE FUNCTION check_clock_1(node_ms bigint, difference_max_ms bigint) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-    difference bigint := extract(epoch FROM clock_timestamp()) * 1000 - node_ms;
-BEGIN
-    IF abs(difference) > difference_max_ms THEN
-        RAISE EXCEPTION 'the clock of this node differs from that of the database by % ms',
-            abs(difference) USING ERRCODE = 'ES002';
-    END IF;
-END $$;
-
 -- Commits a batch of transactions, each by itself: the conflict of one does not touch the others. The
 -- arrays of a batch are joined; expect_until and write_until say where each transaction's part ends.
 -- write_kind: 1 puts, 2 deletes, 3 adds. Fails with ES001 if the connection may no longer write, and
@@ -58,6 +45,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     head       bigint;
     conflict   text;
+    difference bigint;
     e          integer := 1;
     w          integer := 1;
 BEGIN
@@ -67,7 +55,11 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'another connection took over' USING ERRCODE = 'ES001';
     END IF;
-    PERFORM check_clock_1(node_ms, clock_difference_max_ms);
+    difference := extract(epoch FROM clock_timestamp()) * 1000 - node_ms;
+    IF abs(difference) > clock_difference_max_ms THEN
+        RAISE EXCEPTION 'the clock of this node differs from that of the database by % ms',
+            abs(difference) USING ERRCODE = 'ES002';
+    END IF;
     SELECT last INTO STRICT head FROM commits ORDER BY last DESC LIMIT 1;
     first := head + 1;
     conflicts := ARRAY[]::text[];
@@ -131,18 +123,16 @@ BEGIN
 END $$;
 
 -- Removes keys that expired, at most that many, deletes beyond those to keep, and old batches that
--- nobody looks up any more. Returns how many keys expired. Looks before it takes the lock: commits
--- wait only if there is something to remove.
-CREATE FUNCTION sweep_1(
-    now_ms bigint, clock_difference_max_ms bigint, most integer, kept_deletes bigint
-) RETURNS integer
+-- nobody looks up any more. Returns how many keys expired. A node whose clock is ahead removes nothing
+-- before its time. Looks before it takes the lock: commits wait only if there is something to remove.
+CREATE FUNCTION sweep_1(node_ms bigint, most integer, kept_deletes bigint) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
+    now_ms  bigint := least(node_ms, extract(epoch FROM clock_timestamp()) * 1000);
     removed integer := 0;
     excess  bigint;
     floor   bigint;
 BEGIN
-    PERFORM check_clock_1(now_ms, clock_difference_max_ms);
     DELETE FROM commits WHERE at < clock_timestamp() - interval '1 hour'
         AND last IN (SELECT last FROM commits ORDER BY last LIMIT 10000)
         AND last < (SELECT last FROM commits ORDER BY last DESC LIMIT 1);

@@ -12,7 +12,6 @@ use tokio_postgres::{
 };
 
 use super::connect::{ConnectError, Connector, STATEMENT_TIMEOUT, Session, SqlError};
-use super::writer::CLOCK_DIFFERENCE_MAX;
 use crate::{
     Change, Changes, ChangesError, Entry, Fault, Key, Listing, Page, Revision, key::prefix_end,
 };
@@ -97,7 +96,7 @@ const CHANGES: &str = "
             CASE WHEN key ^@ ANY ($2) THEN value END AS value
         FROM entry WHERE changed > $1 ORDER BY changed LIMIT $3) AS log ON true
     ORDER BY log.changed";
-const SWEEP: &str = "SELECT sweep_1($1, $2, $3, $4)";
+const SWEEP: &str = "SELECT sweep_1($1, $2, $3)";
 
 impl managed::Manager for Sessions {
     type Type = ReadSession;
@@ -325,8 +324,7 @@ impl Readers {
         most: i32,
         kept_deletes: i64,
     ) -> Result<i32, Fault> {
-        let difference_max = CLOCK_DIFFERENCE_MAX.as_millis() as i64;
-        let parameters: [&(dyn ToSql + Sync); 4] = [&now_ms, &difference_max, &most, &kept_deletes];
+        let parameters: [&(dyn ToSql + Sync); 3] = [&now_ms, &most, &kept_deletes];
         let what = "remove expired keys and old deletes";
         let rows = Self::query(&self.scans, what, SWEEP, &parameters).await?;
         rows.first().map_or(Ok(0), |row| column(row, 0))

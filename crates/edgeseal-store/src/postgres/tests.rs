@@ -1,17 +1,14 @@
+mod cutter;
+mod outcomes;
+
 use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::SystemTime,
 };
 
 use edgeseal_testing::{pem, pki::AUTHORITY, postgres::PostgresServer};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-};
 
+use self::cutter::Cutter;
 use super::*;
 use crate::{
     Expect, SharedStore, Write,
@@ -52,87 +49,6 @@ async fn two_processes_see_each_other_s_commits() {
     let (changes, second) = tokio::join!(changes, second);
     assert_eq!(changes.unwrap().through, second);
     assert_eq!(state(&one).await, state(&two).await);
-}
-
-/// Between the store and the server; cuts connections when it is told to.
-struct Cutter {
-    port: u16,
-    /// Cut at the next answers of the server: this many bytes of them still pass.
-    armed: Arc<Mutex<Option<usize>>>,
-}
-
-impl Cutter {
-    async fn start(to: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let armed = Arc::new(Mutex::new(None));
-        let cut = Arc::clone(&armed);
-        tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
-                tokio::spawn(Self::forward(client, server, Arc::clone(&cut)));
-            }
-        });
-        Self { port, armed }
-    }
-
-    async fn forward(client: TcpStream, server: TcpStream, cut: Arc<Mutex<Option<usize>>>) {
-        let (mut from_client, mut to_client) = client.into_split();
-        let (mut from_server, mut to_server) = server.into_split();
-        let requests = tokio::spawn(async move {
-            let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
-        });
-        let mut buffer = vec![0; 64 << 10];
-        while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
-            let passes = cut.lock().unwrap().take();
-            let passed = &buffer[..passes.unwrap_or(length).min(length)];
-            if to_client.write_all(passed).await.is_err() || passes.is_some() {
-                break;
-            }
-        }
-        requests.abort();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_answer_is_lost_is_done_once() {
-    let server = PostgresServer::shared();
-    let cutter = Cutter::start(server.port).await;
-    let direct = server.url(&schema());
-    let proxied = direct.replace(&format!(":{}/", server.port), &format!(":{}/", cutter.port));
-    let store: SharedStore = Arc::new(
-        PostgresStore::open(proxied.parse().unwrap(), now)
-            .await
-            .unwrap(),
-    );
-    let mut head = commit(&store, [put("count", "0"), put("other", "0")]).await;
-    for n in 1..=50_u32 {
-        *cutter.armed.lock().unwrap() = Some(if n % 2 == 0 { 0 } else { 5 });
-        let add = Write::Add {
-            key: key("count"),
-            by: 1,
-            at_most: u64::MAX,
-        };
-        let revision = commit(&store, [add]).await;
-        assert!(revision > head);
-        head = revision;
-        // Whatever connection was cut, and whether before or after the commit.
-        let count = store.get(&key("count")).await.unwrap().unwrap();
-        assert_eq!((count.value, count.revision), (n.to_string().into(), head));
-    }
-    // A conflict is found out as well as a success.
-    *cutter.armed.lock().unwrap() = Some(0);
-    let txn = Txn {
-        expect: vec![Expect::Absent(key("count"))],
-        write: vec![put("never", "1")],
-    };
-    let refused = store.commit(txn).await;
-    assert!(
-        matches!(refused, Err(CommitError::Conflict { .. })),
-        "{refused:?}"
-    );
-    assert_eq!(store.get(&key("never")).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +119,14 @@ async fn a_node_whose_clock_is_far_off_changes_nothing() {
         Timestamp::from_unix_ms(now().unix_ms() + 3_600_000)
     }
     let server = PostgresServer::shared();
-    let url = server.url(&schema()).parse().unwrap();
+    let schema = schema();
+    let expiring = Write::Put {
+        key: key("expires"),
+        value: "soon".into(),
+        expires: Some(now().plus_ms(1_800_000)),
+    };
+    commit(&open(&server, &schema).await, [expiring]).await;
+    let url = server.url(&schema).parse().unwrap();
     let store = PostgresStore::open(url, wrong).await.unwrap();
     let refused = store.commit(conformance::writes([put("a", "1")])).await;
     let Err(CommitError::Fault(fault)) = refused else {
@@ -212,6 +135,9 @@ async fn a_node_whose_clock_is_far_off_changes_nothing() {
     let cause = fault.cause.unwrap().to_string();
     assert!(cause.contains("the clock of this node"), "{cause}");
     assert_eq!(store.get(&key("a")).await.unwrap(), None);
+    // Nor does it remove what has not expired.
+    assert_eq!(store.sweep(wrong()).await.unwrap(), 0);
+    assert!(store.get(&key("expires")).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,7 +73,7 @@ const BATCH_BYTES: usize = 4 << 20;
 pub(super) const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(1));
 /// How far the clock of this machine may be from the database's for changes to be accepted.
-pub(super) const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(60);
+const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(60);
 /// Raised by our functions: another connection took over.
 const FENCED: &str = "ES001";
 
