@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Fault, SharedStore,
     memory::MemoryStore,
-    postgres::{PostgresStore, PostgresUrl, PostgresUrlError},
+    postgres::{PostgresStore, PostgresUrl, PostgresUrlError, newer_schema},
     random,
     sqlite::SqliteStore,
 };
@@ -119,7 +119,14 @@ pub async fn open(url: &StoreUrl, clock: fn() -> Timestamp) -> Result<SharedStor
         StoreUrl::Postgres(url) => {
             let shown = url.to_string();
             let store = PostgresStore::open(*url, clock).await;
-            let store = store.map_err(|fault| OpenError::Database { url: shown, fault })?;
+            let store = store.map_err(|fault| match newer_schema(&fault) {
+                Some((found, known)) => OpenError::NewerDatabase {
+                    url: shown,
+                    found,
+                    known,
+                },
+                None => OpenError::Database { url: shown, fault },
+            })?;
             Ok(Arc::new(store))
         }
         StoreUrl::Memory => Ok(Arc::new(MemoryStore::new())),
@@ -189,6 +196,16 @@ pub enum OpenError {
         /// Why.
         #[source]
         cause: io::Error,
+    },
+    /// A later release, beside which this one cannot run, changed the tables. They were not modified.
+    #[error("{url} was changed by a newer release (schema {found}, this one knows up to {known})")]
+    NewerDatabase {
+        /// Its URL, without the password.
+        url: String,
+        /// Its schema version.
+        found: i64,
+        /// The newest version that this release knows.
+        known: i64,
     },
     /// A database cannot be used.
     #[error("{url}: {}", fault.cause.as_ref().map_or_else(|| fault.to_string(), ToString::to_string))]

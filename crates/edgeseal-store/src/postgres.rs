@@ -35,6 +35,7 @@ mod schema;
 mod url;
 mod writer;
 
+pub(crate) use schema::newer_schema;
 pub use url::{PostgresUrl, PostgresUrlError};
 
 use connect::Connector;

@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use super::connect::SqlError;
+use crate::Fault;
 
 /// A step of the layout. A step must leave what the release before it reads and writes in place,
 /// because the two run side by side during an upgrade; what becomes superfluous goes one release
@@ -20,6 +21,15 @@ pub(super) enum SchemaError {
     Newer { found: i32, known: i32 },
     #[error(transparent)]
     Sql(#[from] SqlError),
+}
+
+/// The layout that was found and the newest one that this release knows, if that is why a database
+/// cannot be opened.
+pub(crate) fn newer_schema(fault: &Fault) -> Option<(i64, i64)> {
+    match fault.cause.as_ref()?.downcast_ref()? {
+        SchemaError::Newer { found, known } => Some((i64::from(*found), i64::from(*known))),
+        SchemaError::Sql(_) => None,
+    }
 }
 
 impl From<tokio_postgres::Error> for SchemaError {

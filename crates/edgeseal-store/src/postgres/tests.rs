@@ -13,6 +13,7 @@ use super::*;
 use crate::{
     Expect, SharedStore, Write,
     conformance::{self, TOMBSTONES_KEPT, commit, key, put, state},
+    open::{OpenError, StoreUrl},
 };
 
 fn now() -> Timestamp {
@@ -181,6 +182,27 @@ async fn a_setup_that_can_lose_changes_says_so() {
     assert!(
         risk.contains("synchronous_standby_names is empty"),
         "{risk}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_of_a_newer_release_are_left_alone() {
+    let server = PostgresServer::shared();
+    let schema = schema();
+    drop(open(&server, &schema).await);
+    let url: PostgresUrl = server.url(&schema).parse().unwrap();
+    let session = Connector::new(url.clone())
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let newer = "UPDATE edgeseal SET version = 99";
+    session.client.batch_execute(newer).await.unwrap();
+    let opened = crate::open::open(&StoreUrl::Postgres(Box::new(url)), now).await;
+    let error = opened.err().unwrap();
+    assert!(
+        matches!(error, OpenError::NewerDatabase { found: 99, .. }),
+        "{error}"
     );
 }
 

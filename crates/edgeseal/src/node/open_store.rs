@@ -127,6 +127,7 @@ const fn is_retryable(error: &OpenError) -> bool {
         | OpenError::Fault { .. } => true,
         OpenError::Locked { .. }
         | OpenError::NewerSchema { .. }
+        | OpenError::NewerDatabase { .. }
         | OpenError::OlderSchema { .. } => false,
     }
 }
