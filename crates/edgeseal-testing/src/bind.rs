@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::{dns::bind_one_port, wait::eventually};
+use crate::{port::free_address, wait::eventually};
 
 /// A key that client and server share (TSIG).
 #[derive(Clone, Debug)]
@@ -34,9 +34,7 @@ impl NameServer {
     /// all zones. Asked to, it also follows CNAME records from one of them to another, and resolves
     /// nothing else.
     pub async fn start(zones: &[(&str, &str)], keys: &[UpdateKey]) -> Self {
-        let (tcp, _udp) = bind_one_port().await;
-        let address = tcp.local_addr().unwrap();
-        drop((tcp, _udp));
+        let address = free_address();
         let files = tempfile::tempdir().unwrap();
         let folder = files.path().display();
         let port = address.port();

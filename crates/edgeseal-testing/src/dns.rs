@@ -150,7 +150,7 @@ impl RequestHandler for CountingCatalog {
 }
 
 /// One port for both protocols. A port that is free for one of them may be in use for the other.
-pub(crate) async fn bind_one_port() -> (TcpListener, UdpSocket) {
+async fn bind_one_port() -> (TcpListener, UdpSocket) {
     loop {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         match UdpSocket::bind(tcp.local_addr().unwrap()).await {

@@ -17,6 +17,7 @@
 pub mod openssl;
 pub mod pem;
 pub mod pki;
+pub mod port;
 pub mod process;
 pub mod random;
 pub mod secrets;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
 };
 
@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::{dns::DnsServer, http::HttpConnection, pki::AUTHORITY, tls, wait::eventually};
+use crate::{
+    dns::DnsServer, http::HttpConnection, pki::AUTHORITY, port::free_address, tls, wait::eventually,
+};
 
 /// The authority; stops when dropped. Its DNS resolves what the test adds to `dns`.
 pub struct Pebble {
@@ -65,7 +67,7 @@ impl Pebble {
         let (chain, key) = (files.path().join("chain.pem"), files.path().join("key.pem"));
         fs::write(&chain, server.chain).unwrap();
         fs::write(&key, server.key).unwrap();
-        let (address, management) = (free_port(), free_port());
+        let (address, management) = (free_address(), free_address());
         let mut config = json!({
             "listenAddress": address.to_string(),
             "managementListenAddress": management.to_string(),
@@ -146,12 +148,6 @@ impl Drop for Pebble {
 /// The certificate of the authority that vouches for pebble's own server, in PEM.
 pub fn server_root() -> String {
     AUTHORITY.root.pem()
-}
-
-/// An address that nothing listens on now.
-pub fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn launch(files: &TempDir, config: &Value, options: &PebbleOptions, dns: SocketAddr) -> Child {

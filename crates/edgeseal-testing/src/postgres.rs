@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     os::unix::{
         fs::{PermissionsExt as _, chown},
         process::CommandExt as _,
@@ -17,7 +17,7 @@ use std::{
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use tempfile::TempDir;
 
-use crate::pki::TestCertificate;
+use crate::{pki::TestCertificate, port::free_address};
 
 /// The server; stops when dropped.
 pub struct PostgresServer {
@@ -92,7 +92,7 @@ impl PostgresServer {
             private("postgresql.auto.conf", "ssl = on\n");
         }
         let server = Self {
-            port: free_port(),
+            port: free_address().port(),
             process: Mutex::new(None),
             data,
             _files: files,
@@ -248,9 +248,4 @@ fn unprivileged() -> Option<(u32, u32)> {
     let mut fields = line.expect("there is a user postgres").split(':').skip(2);
     let mut number = || fields.next().and_then(|field| field.parse().ok());
     number().zip(number())
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }

@@ -5,7 +5,8 @@ use edgeseal_store::key;
 use edgeseal_testing::{
     acme_proxy::{AcmeProxy, Fault, NEW_ACCOUNT, NEW_ORDER},
     clock::now,
-    pebble::{PebbleOptions, free_port},
+    pebble::PebbleOptions,
+    port::free_address,
     wait::eventually,
 };
 
@@ -14,7 +15,7 @@ use crate::harness::{Fixture, issuer};
 #[tokio::test]
 async fn the_second_issuer_takes_what_the_first_cannot() {
     let fixture = Fixture::start(PebbleOptions::default()).await;
-    let dead = issuer("dead", format!("https://{}/dir", free_port()));
+    let dead = issuer("dead", format!("https://{}/dir", free_address()));
     let running = fixture.run(vec![dead, fixture.issuer()]).await;
     let issued = fixture.success().await.issued.unwrap();
     assert_eq!(issued.issuer, "pebble");

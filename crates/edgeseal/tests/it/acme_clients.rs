@@ -6,7 +6,10 @@ use std::{
     process::{Command, Output},
 };
 
-use edgeseal_testing::pebble::{Pebble, PebbleOptions, free_port, server_root};
+use edgeseal_testing::{
+    pebble::{Pebble, PebbleOptions, server_root},
+    port::free_address,
+};
 
 use crate::{
     challenges,
@@ -59,7 +62,7 @@ async fn order_through_the_edge(
     for (kind, redirects) in [("plain", false), ("redirect", true)] {
         let domain = format!("{kind}.{client}.example");
         let home = server.home().join(&domain);
-        let address = free_port();
+        let address = free_address();
         pebble.dns.add_address(&domain, [127, 0, 0, 1]).await;
         api.add(&domain, &Origin { address }).await;
         if redirects {

@@ -2,10 +2,10 @@
 
 use std::{
     fs,
-    net::TcpListener,
     process::{Command, Stdio},
 };
 
+use edgeseal_testing::port::free_address;
 use serde_json::Value;
 
 use crate::harness::{Server, pki::AUTHORITY, secrets, server::binary};
@@ -280,9 +280,7 @@ fn any_action_is_called() {
 #[test]
 fn failures_have_their_exit_codes() {
     let server = with_domain();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let free = nobody.local_addr().unwrap();
-    drop(nobody);
+    let free = free_address();
     let at_nobody = format!("domain list --endpoint http://{free}");
     let missing = format!("cert set {NAME} --cert nothing.pem --key key.pem");
     let no_key = format!("cert set {NAME} --cert cert.pem");

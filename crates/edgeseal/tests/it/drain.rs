@@ -88,5 +88,7 @@ async fn a_second_signal_ends_at_once() {
     server.signal("TERM");
     assert_eq!(server.wait_for_exit().code(), Some(1), "{}", server.log());
     assert!(begun.elapsed() < Duration::from_secs(10));
-    assert!(under_way.request.await.unwrap().is_err());
+    // An edge that ends may still say that it lost the origin.
+    let answer = under_way.request.await.unwrap();
+    assert_ne!(answer, Ok((200, HELD_BODY.to_owned())));
 }

@@ -1,13 +1,10 @@
 //! A full or read-only disk: the edge keeps serving, and nothing is moved or overwritten.
 
 use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write as _,
-    net::{SocketAddr, TcpListener},
-    path::Path,
-    process::Command,
+    collections::BTreeMap, fs, io::Write as _, net::SocketAddr, path::Path, process::Command,
 };
+
+use edgeseal_testing::port::free_address;
 
 use crate::harness::{
     CDN_VERSION, Origin, Server, TestCertificate, eventually, pki::AUTHORITY, raw,
@@ -188,14 +185,9 @@ async fn starts_on_a_read_only_file_system_serve_and_refuse_changes() {
     let before = replica(&server);
     for start in 1..=2 {
         // What it writes of its addresses is not written, so that they are chosen here.
-        let free = || {
-            TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-        };
         let roles = ["--api", "--https", "--http", "--admin"];
-        let at: Vec<(&str, SocketAddr)> = roles.iter().map(|role| (*role, free())).collect();
+        let at: Vec<(&str, SocketAddr)> =
+            roles.iter().map(|role| (*role, free_address())).collect();
         let script = format!("exec unshare -m sh -c \"{mount} && exec \\\"\\$@\\\"\" sh \"$@\"");
         server.launch_with(via_shell(&script, &server.command_at(&at)));
         let [(_, api_at), (_, https), _, (_, admin)] = at[..] else {
