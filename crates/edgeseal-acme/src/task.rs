@@ -171,7 +171,7 @@ impl OrderTask {
             key::REISSUE,
             key::REVOCATIONS,
         ];
-        let mut feed = Feed::start(Arc::clone(self.driver.catalog.store()), prefixes);
+        let mut feed = Feed::start(self.driver.catalog.store().clone(), prefixes);
         let mut stop = std::pin::pin!(stop);
         let mut revoking = std::pin::pin!(revoke::run(Arc::clone(&self.driver)));
         loop {

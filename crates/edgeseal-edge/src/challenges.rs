@@ -19,7 +19,7 @@ use edgeseal_core::{
     challenge::{KeyAuthorization, Token},
 };
 use edgeseal_store::{
-    Fault, Key, SharedStore,
+    Fault, Key, SharedSource,
     record::{self, ChallengeRecord, ChallengeResponse},
 };
 use parking_lot::RwLock;
@@ -44,7 +44,7 @@ pub(crate) struct Challenges {
     clock: fn() -> Timestamp,
     held: RwLock<HashMap<Key, ChallengeRecord>>,
     /// Where missing ones are read; `None` while replication is stopped.
-    source: RwLock<Option<SharedStore>>,
+    source: RwLock<Option<SharedSource>>,
     lookups: Lookups,
 }
 
@@ -70,7 +70,7 @@ impl Challenges {
     }
 
     /// Reads missing challenges from this store from now on, or from none.
-    pub(crate) fn set_source(&self, store: Option<SharedStore>) {
+    pub(crate) fn set_source(&self, store: Option<SharedSource>) {
         *self.source.write() = store;
     }
 

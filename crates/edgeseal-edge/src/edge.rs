@@ -215,7 +215,7 @@ impl EdgeContext {
         let revision = *self.applied_revision.borrow();
         telemetry::revision_applied(revision.0, self.serving.index().len());
         let follower = Follower {
-            store: Arc::clone(&store),
+            source: store.clone(),
             serving: Arc::clone(&self.serving),
             tickets: Arc::clone(&self.tickets),
             writer: replica.into_writer()?,
@@ -233,7 +233,7 @@ impl EdgeContext {
             look_every: self.options.retry_interval,
             ticket_keys: ready,
         };
-        self.challenges.set_source(Some(Arc::clone(&store)));
+        self.challenges.set_source(Some(store.clone()));
         let requests = Arc::clone(&self.reseal_receiver);
         Ok(ReplicationTasks {
             store,

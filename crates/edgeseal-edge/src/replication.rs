@@ -15,7 +15,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use edgeseal_core::{Backoff, DomainPattern};
 use edgeseal_store::{
-    Change, Entry as StoredEntry, Fault, Key, Revision, SharedStore,
+    Change, Entry as StoredEntry, Fault, Key, Revision, SharedSource,
     feed::{Event, Feed},
     key::DOMAINS,
 };
@@ -48,7 +48,7 @@ pub(crate) use tasks::{ReplicationTasks, Task};
 
 /// Replicates from the store until it is stopped.
 pub(crate) struct Follower {
-    pub(crate) store: SharedStore,
+    pub(crate) source: SharedSource,
     pub(crate) serving: Arc<ServingState>,
     pub(crate) tickets: Arc<TicketKeys>,
     pub(crate) writer: Writer,
@@ -103,10 +103,10 @@ impl Follower {
         stop: impl Future<Output = ()>,
     ) {
         let prefixes = [DOMAINS];
-        let store = Arc::clone(&self.store);
+        let source = Arc::clone(&self.source);
         let feed = match cursor {
-            Some(cursor) => Feed::resume(store, prefixes, cursor),
-            None => Feed::start(store, prefixes),
+            Some(cursor) => Feed::resume(source, prefixes, cursor),
+            None => Feed::start(source, prefixes),
         };
         // Free: the follower before this one has ended.
         let mut requests = ClosedOnPanic(requests.lock().await);
@@ -145,7 +145,7 @@ impl Follower {
                     Backfill::Everything => {
                         tracing::warn!("the replica lost rows: everything is rewritten");
                         self.writer.start_full_rewrite();
-                        feed = Feed::start(Arc::clone(&self.store), [DOMAINS]);
+                        feed = Feed::start(Arc::clone(&self.source), [DOMAINS]);
                         progress.complete = false;
                         self.write_ticket_keys();
                     }
@@ -252,7 +252,7 @@ impl Follower {
     async fn prepare_all(&self, changes: &[Change]) -> Result<Vec<Prepared>, Fault> {
         let waiting: Vec<_> = changes
             .iter()
-            .map(|change| prepare(&*self.store, &self.serving, change))
+            .map(|change| prepare(&*self.source, &self.serving, change))
             .collect();
         stream::iter(waiting)
             .buffered(AT_A_TIME)
@@ -317,7 +317,7 @@ impl Follower {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let found = self.store.get_many(&keys).await?;
+        let found = self.source.get_many(&keys).await?;
         Ok(keys.into_iter().zip(found).collect())
     }
 

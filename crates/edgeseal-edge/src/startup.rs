@@ -7,7 +7,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use edgeseal_core::Timestamp;
-use edgeseal_store::{Keyring, Revision, SharedStore, key::DOMAINS};
+use edgeseal_store::{Keyring, Revision, SharedStore, Source, key::DOMAINS};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::{Mutex, mpsc, watch},
@@ -207,7 +207,7 @@ impl LoadedEdge {
         let mut tasks = context.start_replication(replica, loaded.cursor, Arc::clone(&store))?;
         let ready = async {
             tokio::join!(
-                first_state(&context.options, &store, loaded, &mut applied),
+                first_state(&context.options, &*store, loaded, &mut applied),
                 first_ticket_keys(&context.options, tasks.ticket_keys.clone())
             )
         };
@@ -259,7 +259,7 @@ fn listening(socket: std::net::TcpListener) -> Result<(TcpListener, SocketAddr),
 /// Waits until the first full state is applied.
 pub(crate) async fn first_state(
     options: &Options,
-    store: &SharedStore,
+    source: &dyn Source,
     status: ReplicaStatus,
     applied: &mut watch::Receiver<Revision>,
 ) {
@@ -269,7 +269,7 @@ pub(crate) async fn first_state(
         return;
     }
     let newest = async {
-        let page = store.list(DOMAINS, None, 1).await.ok()?;
+        let page = source.list(DOMAINS, None, 1).await.ok()?;
         applied.wait_for(|now| *now >= page.revision).await.ok()?;
         Some(())
     };

@@ -12,7 +12,7 @@ use edgeseal_core::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Entry, Fault, Key, Pages, Store,
+    Entry, Fault, Key, Lists, Pages,
     catalog::{Pointer, access_key_index, subdomain_key},
     key,
     record::{
@@ -52,7 +52,7 @@ const PAGE: usize = 500;
 ///
 /// # Errors
 /// A [`Fault`] if the store cannot be read; a value that cannot be decoded is a [`Finding`].
-pub async fn check(store: &dyn Store) -> Result<ConsistencyReport, Fault> {
+pub async fn check(store: &dyn Lists) -> Result<ConsistencyReport, Fault> {
     let mut check = Checker {
         store,
         found: ConsistencyReport::default(),
@@ -95,7 +95,7 @@ pub async fn check(store: &dyn Store) -> Result<ConsistencyReport, Fault> {
 }
 
 struct Checker<'a> {
-    store: &'a dyn Store,
+    store: &'a dyn Lists,
     found: ConsistencyReport,
 }
 

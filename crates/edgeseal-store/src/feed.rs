@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use edgeseal_core::Backoff;
 
-use crate::{Changes, ChangesError, Entry, Fault, Key, Page, Revision, SharedStore};
+use crate::{Changes, ChangesError, Entry, Fault, Key, Page, Revision, SharedSource};
 
 /// Delays of retries while the store fails.
 const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(30));
@@ -55,7 +55,7 @@ pub enum Event {
 
 /// A follower's position in the change feed of a store.
 pub struct Feed {
-    store: SharedStore,
+    source: SharedSource,
     prefixes: Vec<String>,
     position: Position,
     page: usize,
@@ -87,26 +87,26 @@ impl Feed {
     /// changes.
     #[must_use]
     pub fn start<P: Into<String>>(
-        store: SharedStore,
+        source: SharedSource,
         prefixes: impl IntoIterator<Item = P>,
     ) -> Self {
-        Self::at(Position::Start, store, prefixes)
+        Self::at(Position::Start, source, prefixes)
     }
 
     /// As [`start`](Self::start), for a follower that holds the state at `after`, a revision that
     /// it got from a feed of the same prefixes.
     #[must_use]
     pub fn resume<P: Into<String>>(
-        store: SharedStore,
+        source: SharedSource,
         prefixes: impl IntoIterator<Item = P>,
         after: Revision,
     ) -> Self {
-        Self::at(Position::Following { after }, store, prefixes)
+        Self::at(Position::Following { after }, source, prefixes)
     }
 
     fn at<P: Into<String>>(
         place: Position,
-        store: SharedStore,
+        source: SharedSource,
         prefixes: impl IntoIterator<Item = P>,
     ) -> Self {
         let mut prefixes: Vec<String> = prefixes.into_iter().map(Into::into).collect();
@@ -115,7 +115,7 @@ impl Feed {
         prefixes.dedup_by(|later, kept| later.starts_with(kept.as_str()));
         debug_assert!(!prefixes.is_empty(), "a feed of nothing");
         Self {
-            store,
+            source,
             prefixes,
             position: place,
             page: PAGE,
@@ -167,12 +167,12 @@ impl Feed {
                 let Some(prefix) = self.prefixes.get(*prefix) else {
                     return Ok(Some(self.end_listing()));
                 };
-                let page = self.store.list(prefix, after.as_ref(), self.page).await?;
+                let page = self.source.list(prefix, after.as_ref(), self.page).await?;
                 Ok(self.take_page(page))
             }
             Position::Following { after } => {
                 let prefixes: Vec<&str> = self.prefixes.iter().map(String::as_str).collect();
-                match self.store.changes(*after, &prefixes, self.page).await {
+                match self.source.changes(*after, &prefixes, self.page).await {
                     Ok(changes) => {
                         *after = changes.through;
                         Ok(Some(Event::Changes(changes)))

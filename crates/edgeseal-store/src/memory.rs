@@ -13,8 +13,8 @@ use edgeseal_core::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    Change, Changes, ChangesError, CommitError, Entry, Expect, Fault, Key, Page, Revision, Store,
-    Txn, Write, key,
+    Change, Changes, ChangesError, CommitError, Entry, Expect, Fault, Key, Lists, Page, Revision,
+    Source, Store, Txn, Write, key,
     open::{TOMBSTONES_KEPT, revision_jump},
 };
 
@@ -89,7 +89,7 @@ impl Default for MemoryStore {
 }
 
 #[async_trait]
-impl Store for MemoryStore {
+impl Source for MemoryStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         Ok(self.state().entry(key))
     }
@@ -101,30 +101,6 @@ impl Store for MemoryStore {
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
         Ok(self.state().list(prefix, after, limit))
-    }
-
-    async fn list_reverse(
-        &self,
-        prefix: &str,
-        before: Option<&Key>,
-        limit: usize,
-    ) -> Result<Page, Fault> {
-        Ok(self.state().list_back(prefix, before, limit))
-    }
-
-    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
-        txn.check()?;
-        let mut state = self.state();
-        state.expect(&txn.expect)?;
-        let write = state.resolve(txn.write)?;
-        let revision = Revision(state.head.0 + 1);
-        state.head = revision;
-        for write in write {
-            state.write(write, revision);
-        }
-        // Under the lock, so that followers never see the head decrease.
-        self.head.send_replace(revision);
-        Ok(revision)
     }
 
     async fn changes(
@@ -141,6 +117,36 @@ impl Store for MemoryStore {
         let state = self.state();
         state.check_reachable(after)?;
         Ok(state.changes(after, prefixes, limit))
+    }
+}
+
+#[async_trait]
+impl Lists for MemoryStore {
+    async fn list_reverse(
+        &self,
+        prefix: &str,
+        before: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, Fault> {
+        Ok(self.state().list_back(prefix, before, limit))
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        txn.check()?;
+        let mut state = self.state();
+        state.expect(&txn.expect)?;
+        let write = state.resolve(txn.write)?;
+        let revision = Revision(state.head.0 + 1);
+        state.head = revision;
+        for write in write {
+            state.write(write, revision);
+        }
+        // Under the lock, so that followers never see the head decrease.
+        self.head.send_replace(revision);
+        Ok(revision)
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {

@@ -1,11 +1,11 @@
 //! Iterates over a listing page by page.
 
-use crate::{Entry, Fault, Key, Revision, Store};
+use crate::{Entry, Fault, Key, Revision, Source};
 
 /// All entries under a prefix, page by page, in byte order of the keys. Several pages are not one
-/// snapshot; see [`Store`].
+/// snapshot; see [`Source`].
 pub struct Pages<'a, S: ?Sized> {
-    store: &'a S,
+    source: &'a S,
     prefix: &'a str,
     size: usize,
     after: Option<Key>,
@@ -13,11 +13,11 @@ pub struct Pages<'a, S: ?Sized> {
     revision: Revision,
 }
 
-impl<'a, S: Store + ?Sized> Pages<'a, S> {
+impl<'a, S: Source + ?Sized> Pages<'a, S> {
     /// Pages of at most `size` entries.
-    pub const fn new(store: &'a S, prefix: &'a str, size: usize) -> Self {
+    pub const fn new(source: &'a S, prefix: &'a str, size: usize) -> Self {
         Self {
-            store,
+            source,
             prefix,
             size,
             after: None,
@@ -34,7 +34,9 @@ impl<'a, S: Store + ?Sized> Pages<'a, S> {
         if self.is_finished {
             return Ok(None);
         }
-        let page = self.store.list(self.prefix, self.after.as_ref(), self.size);
+        let page = self
+            .source
+            .list(self.prefix, self.after.as_ref(), self.size);
         let page = page.await?;
         self.is_finished = !page.has_more;
         self.revision = page.revision;

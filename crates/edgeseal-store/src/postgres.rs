@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    Changes, ChangesError, CommitError, Entry, Fault, Key, Listing, Page, Revision, Store, Txn,
-    open::TOMBSTONES_KEPT,
+    Changes, ChangesError, CommitError, Entry, Fault, Key, Listing, Lists, Page, Revision, Source,
+    Store, Txn, open::TOMBSTONES_KEPT,
 };
 
 mod batch;
@@ -131,7 +131,7 @@ impl Drop for PostgresStore {
 }
 
 #[async_trait]
-impl Store for PostgresStore {
+impl Source for PostgresStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         let mut found = self.readers.get_many(std::slice::from_ref(key)).await?;
         Ok(found.pop().flatten())
@@ -145,6 +145,30 @@ impl Store for PostgresStore {
         self.readers.list(prefix, after, limit).await
     }
 
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        let mut head = self.head.clone();
+        loop {
+            head.mark_unchanged();
+            // Only the database knows whether the revision was issued.
+            let changes = self.readers.changes(after, prefixes, limit).await?;
+            if changes.through > after {
+                return Ok(changes);
+            }
+            // The head may also go back.
+            head.changed()
+                .await
+                .map_err(Fault::of("wait for a commit"))?;
+        }
+    }
+}
+
+#[async_trait]
+impl Lists for PostgresStore {
     async fn list_reverse(
         &self,
         prefix: &str,
@@ -171,7 +195,10 @@ impl Store for PostgresStore {
     ) -> Result<Listing<Entry>, Fault> {
         self.readers.window(prefix, skip, limit).await
     }
+}
 
+#[async_trait]
+impl Store for PostgresStore {
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
         txn.check()?;
         let (reply, answered) = oneshot::channel();
@@ -188,31 +215,6 @@ impl Store for PostgresStore {
             .map_err(|_| stopped())?
     }
 
-    async fn changes(
-        &self,
-        after: Revision,
-        prefixes: &[&str],
-        limit: usize,
-    ) -> Result<Changes, ChangesError> {
-        let mut head = self.head.clone();
-        loop {
-            head.mark_unchanged();
-            // Only the database knows whether the revision was issued.
-            let changes = self.readers.changes(after, prefixes, limit).await?;
-            if changes.through > after {
-                return Ok(changes);
-            }
-            // The head may also go back.
-            head.changed()
-                .await
-                .map_err(Fault::of("wait for a commit"))?;
-        }
-    }
-
-    fn durability_risk(&self) -> Option<String> {
-        self.durability.risk()
-    }
-
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
         let kept = i64::try_from(self.kept_deletes).unwrap_or(i64::MAX);
         let mut removed = 0;
@@ -224,6 +226,10 @@ impl Store for PostgresStore {
             }
         }
         Ok(removed)
+    }
+
+    fn durability_risk(&self) -> Option<String> {
+        self.durability.risk()
     }
 }
 

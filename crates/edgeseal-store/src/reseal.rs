@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    CommitError, Entry, Expect, Fault, Key, Keyring, Pages, Store, Txn, Write, record, seal::KeyId,
-    write_all,
+    CommitError, Entry, Expect, Fault, Key, Keyring, Pages, Source, Store, Txn, Write, record,
+    seal::KeyId, write_all,
 };
 
 mod kinds;
@@ -67,7 +67,7 @@ const BATCHES_PER_SECOND: u32 = 20;
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
-pub async fn count_sealed(store: &dyn Store) -> Result<SealedCounts, Fault> {
+pub async fn count_sealed(store: &dyn Source) -> Result<SealedCounts, Fault> {
     let mut census = SealedCounts::default();
     for kind in SEALED_KINDS {
         let mut pages = Pages::new(store, kind.prefix, PAGE);
@@ -84,7 +84,7 @@ pub async fn count_sealed(store: &dyn Store) -> Result<SealedCounts, Fault> {
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
-pub async fn is_finished(store: &dyn Store, keyring: &Keyring) -> Result<bool, Fault> {
+pub async fn is_finished(store: &dyn Source, keyring: &Keyring) -> Result<bool, Fault> {
     Ok(finished_under(store).await? == Some(keyring.active()))
 }
 
@@ -93,7 +93,7 @@ pub async fn is_finished(store: &dyn Store, keyring: &Keyring) -> Result<bool, F
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
-pub async fn finished_under(store: &dyn Store) -> Result<Option<KeyId>, Fault> {
+pub async fn finished_under(store: &dyn Source) -> Result<Option<KeyId>, Fault> {
     Ok(finished_at(store).await?.map(|(key, _)| key))
 }
 
@@ -101,7 +101,7 @@ pub async fn finished_under(store: &dyn Store) -> Result<Option<KeyId>, Fault> {
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
-pub async fn finished_at(store: &dyn Store) -> Result<Option<(KeyId, Timestamp)>, Fault> {
+pub async fn finished_at(store: &dyn Source) -> Result<Option<(KeyId, Timestamp)>, Fault> {
     let Some(entry) = store.get(&Key::reseal_marker()).await? else {
         return Ok(None);
     };

@@ -23,8 +23,8 @@ use tokio::{
 };
 
 use crate::{
-    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Page, Revision,
-    Store, Txn,
+    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Lists, Page,
+    Revision, Source, Store, Txn,
     open::{OpenError, TOMBSTONES_KEPT},
 };
 
@@ -168,7 +168,7 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
+impl Source for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         // First: this also checks whether cached values may still be returned.
         let readers = self.readers()?;
@@ -182,23 +182,6 @@ impl Store for SqliteStore {
             self.cache.insert_read(turn, entry);
         }
         Ok(found)
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
-        let (prefix, after) = (prefix.to_owned(), after.cloned());
-        self.scan(move |connection| read::list(connection, &prefix, after.as_ref(), limit))
-            .await
-    }
-
-    async fn list_reverse(
-        &self,
-        prefix: &str,
-        before: Option<&Key>,
-        limit: usize,
-    ) -> Result<Page, Fault> {
-        let (prefix, before) = (prefix.to_owned(), before.cloned());
-        self.scan(move |connection| read::list_reverse(connection, &prefix, before.as_ref(), limit))
-            .await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
@@ -218,45 +201,10 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn get_and_list(
-        &self,
-        keys: &[Key],
-        prefixes: &[String],
-        limit: usize,
-    ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
-        let (keys, prefixes) = (keys.to_vec(), prefixes.to_vec());
-        self.scan(move |connection| read::get_and_list(connection, &keys, &prefixes, limit))
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        self.scan(move |connection| read::list(connection, &prefix, after.as_ref(), limit))
             .await
-    }
-
-    async fn select(
-        &self,
-        prefix: &str,
-        wanted: EntryFilter,
-        skip: usize,
-        limit: usize,
-    ) -> Result<Listing<Entry>, Fault> {
-        let prefix = prefix.to_owned();
-        self.scan(move |connection| read::select(connection, &prefix, &*wanted, skip, limit))
-            .await
-    }
-
-    async fn window(
-        &self,
-        prefix: &str,
-        skip: usize,
-        limit: usize,
-    ) -> Result<Listing<Entry>, Fault> {
-        let prefix = prefix.to_owned();
-        self.scan(move |connection| read::window(connection, &prefix, skip, limit))
-            .await
-    }
-
-    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
-        txn.check()?;
-        let (answer, answered) = oneshot::channel();
-        self.send(Job::Commit { txn, reply: answer }).await?;
-        answered.await.map_err(Fault::of("await the writer"))?
     }
 
     async fn changes(
@@ -282,6 +230,76 @@ impl Store for SqliteStore {
         .await?
     }
 
+    async fn lost(&self) -> Fault {
+        loop {
+            let files = Arc::clone(&self.file_watch);
+            // A stalled disk must not block other tasks.
+            let looked = task::spawn_blocking(move || files.check()).await;
+            if let Ok(Err(gone)) = looked {
+                return gone.into();
+            }
+            time::sleep(FILE_CHECK_INTERVAL).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Lists for SqliteStore {
+    async fn list_reverse(
+        &self,
+        prefix: &str,
+        before: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, Fault> {
+        let (prefix, before) = (prefix.to_owned(), before.cloned());
+        self.scan(move |connection| read::list_reverse(connection, &prefix, before.as_ref(), limit))
+            .await
+    }
+
+    async fn get_and_list(
+        &self,
+        keys: &[Key],
+        prefixes: &[String],
+        limit: usize,
+    ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
+        let (keys, prefixes) = (keys.to_vec(), prefixes.to_vec());
+        self.scan(move |connection| read::get_and_list(connection, &keys, &prefixes, limit))
+            .await
+    }
+
+    async fn window(
+        &self,
+        prefix: &str,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Listing<Entry>, Fault> {
+        let prefix = prefix.to_owned();
+        self.scan(move |connection| read::window(connection, &prefix, skip, limit))
+            .await
+    }
+
+    async fn select(
+        &self,
+        prefix: &str,
+        wanted: EntryFilter,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Listing<Entry>, Fault> {
+        let prefix = prefix.to_owned();
+        self.scan(move |connection| read::select(connection, &prefix, &*wanted, skip, limit))
+            .await
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        txn.check()?;
+        let (answer, answered) = oneshot::channel();
+        self.send(Job::Commit { txn, reply: answer }).await?;
+        answered.await.map_err(Fault::of("await the writer"))?
+    }
+
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
         let mut removed = 0;
         for _ in 0..SWEEP_ROUNDS {
@@ -294,18 +312,6 @@ impl Store for SqliteStore {
             }
         }
         Ok(removed)
-    }
-
-    async fn lost(&self) -> Fault {
-        loop {
-            let files = Arc::clone(&self.file_watch);
-            // A stalled disk must not block other tasks.
-            let looked = task::spawn_blocking(move || files.check()).await;
-            if let Ok(Err(gone)) = looked {
-                return gone.into();
-            }
-            time::sleep(FILE_CHECK_INTERVAL).await;
-        }
     }
 }
 

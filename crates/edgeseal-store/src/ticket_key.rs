@@ -150,7 +150,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{key, memory::MemoryStore};
+    use crate::{Source as _, key, memory::MemoryStore};
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 

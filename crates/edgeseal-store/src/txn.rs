@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet};
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
 
-use crate::{CommitError, Entry, Fault, Key, Revision, Store};
+use crate::{Entry, Fault, Key, Revision, Store};
 
 /// A transaction: all of it is committed or nothing.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +49,21 @@ impl Txn {
         }
         Ok(())
     }
+}
+
+/// Why a transaction was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The first expectation that does not hold, or else the first [`Write::Add`] whose condition
+    /// does not hold. Nothing was written.
+    #[error("{key} has changed meanwhile")]
+    Conflict {
+        /// Its key.
+        key: Key,
+    },
+    /// The store failed. Whether the transaction is durable is unknown until it is read back.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
 /// Commits writes without conditions; the last writer wins.

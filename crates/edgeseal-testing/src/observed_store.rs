@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use edgeseal_core::Timestamp;
 use edgeseal_store::{
-    Changes, ChangesError, CommitError, Entry, Fault, Key, Page, Revision, SharedStore, Store, Txn,
-    key::DOMAINS,
+    Changes, ChangesError, CommitError, Entry, Fault, Key, Lists, Page, Revision, SharedStore,
+    Source, Store, Txn, key::DOMAINS,
 };
 
 /// An operation that a store is about to run.
@@ -56,7 +56,7 @@ impl<O> Deref for ObservedStore<O> {
 }
 
 #[async_trait]
-impl<O: Observe> Store for ObservedStore<O> {
+impl<O: Observe> Source for ObservedStore<O> {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         self.before(Operation::Get(key))?;
         self.inner.get(key).await
@@ -67,24 +67,9 @@ impl<O: Observe> Store for ObservedStore<O> {
         self.inner.get_many(keys).await
     }
 
-    async fn get_and_list(
-        &self,
-        keys: &[Key],
-        prefixes: &[String],
-        limit: usize,
-    ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
-        self.before(Operation::GetAndList(keys, prefixes))?;
-        self.inner.get_and_list(keys, prefixes, limit).await
-    }
-
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
         self.before(Operation::List(prefix))?;
         self.inner.list(prefix, after, limit).await
-    }
-
-    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
-        self.before_commit(&txn)?;
-        self.inner.commit(txn).await
     }
 
     async fn changes(
@@ -95,6 +80,27 @@ impl<O: Observe> Store for ObservedStore<O> {
     ) -> Result<Changes, ChangesError> {
         self.before(Operation::Changes)?;
         self.inner.changes(after, prefixes, limit).await
+    }
+}
+
+#[async_trait]
+impl<O: Observe> Lists for ObservedStore<O> {
+    async fn get_and_list(
+        &self,
+        keys: &[Key],
+        prefixes: &[String],
+        limit: usize,
+    ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
+        self.before(Operation::GetAndList(keys, prefixes))?;
+        self.inner.get_and_list(keys, prefixes, limit).await
+    }
+}
+
+#[async_trait]
+impl<O: Observe> Store for ObservedStore<O> {
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        self.before_commit(&txn)?;
+        self.inner.commit(txn).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {

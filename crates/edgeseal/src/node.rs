@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use edgeseal_api::http::ShutdownTimeouts;
 use edgeseal_edge::Edge;
-use edgeseal_store::{SharedStore, Store as _};
+use edgeseal_store::{SharedStore, Source as _};
 use tokio::{
     sync::watch,
     task::JoinHandle,

@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use edgeseal_core::Timestamp;
 use edgeseal_store::{
-    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Page, Revision,
-    SharedStore, Store, Txn, Write,
+    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Lists, Page,
+    Revision, SharedStore, Source, Store, Txn, Write,
 };
 use tokio::{
     sync::watch,
@@ -164,10 +164,15 @@ fn noop_txn() -> Txn {
 }
 
 #[async_trait]
-impl Store for RevocableStore {
+impl Source for RevocableStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         let store = self.store()?;
         self.unless_revoked(store.get(key)).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        let store = self.store()?;
+        self.unless_revoked(store.get_many(keys)).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
@@ -175,6 +180,40 @@ impl Store for RevocableStore {
         self.unless_revoked(store.list(prefix, after, limit)).await
     }
 
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        let store = self.store()?;
+        self.unless_revoked(store.changes(after, prefixes, limit))
+            .await
+    }
+
+    async fn lost(&self) -> Fault {
+        loop {
+            // Cannot fail: `self` owns the sender.
+            let _ = self
+                .available
+                .subscribe()
+                .wait_for(|available| *available)
+                .await;
+            let Ok(store) = self.store() else {
+                task::yield_now().await;
+                continue;
+            };
+            tokio::select! {
+                fault = store.lost() => return fault,
+                // Revoked for another reason: wait for the next store.
+                _ = self.revoked() => {}
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Lists for RevocableStore {
     async fn list_reverse(
         &self,
         prefix: &str,
@@ -184,11 +223,6 @@ impl Store for RevocableStore {
         let store = self.store()?;
         self.unless_revoked(store.list_reverse(prefix, before, limit))
             .await
-    }
-
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-        let store = self.store()?;
-        self.unless_revoked(store.get_many(keys)).await
     }
 
     async fn get_and_list(
@@ -223,7 +257,10 @@ impl Store for RevocableStore {
         self.unless_revoked(store.select(prefix, wanted, skip, limit))
             .await
     }
+}
 
+#[async_trait]
+impl Store for RevocableStore {
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
         let store = self.store()?;
         let commit = async {
@@ -232,17 +269,6 @@ impl Store for RevocableStore {
             committed
         };
         self.unless_revoked(commit).await
-    }
-
-    async fn changes(
-        &self,
-        after: Revision,
-        prefixes: &[&str],
-        limit: usize,
-    ) -> Result<Changes, ChangesError> {
-        let store = self.store()?;
-        self.unless_revoked(store.changes(after, prefixes, limit))
-            .await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
@@ -256,25 +282,5 @@ impl Store for RevocableStore {
 
     fn durability_risk(&self) -> Option<String> {
         self.store().ok()?.durability_risk()
-    }
-
-    async fn lost(&self) -> Fault {
-        loop {
-            // Cannot fail: `self` owns the sender.
-            let _ = self
-                .available
-                .subscribe()
-                .wait_for(|available| *available)
-                .await;
-            let Ok(store) = self.store() else {
-                task::yield_now().await;
-                continue;
-            };
-            tokio::select! {
-                fault = store.lost() => return fault,
-                // Revoked for another reason: wait for the next store.
-                _ = self.revoked() => {}
-            }
-        }
     }
 }

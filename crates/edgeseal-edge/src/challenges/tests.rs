@@ -1,7 +1,7 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use edgeseal_core::{DomainPattern, delivery::DeliveryConfig};
-use edgeseal_store::{Catalog, Keyring, Revision, memory::MemoryStore};
+use edgeseal_store::{Catalog, Keyring, Revision, SharedStore, memory::MemoryStore};
 
 use super::*;
 use crate::served_domain::Https;

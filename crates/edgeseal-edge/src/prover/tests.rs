@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use edgeseal_core::domain::Environment;
-use edgeseal_store::{Keyring, Store as _, memory::MemoryStore, record::decode};
+use edgeseal_store::{Keyring, Source as _, memory::MemoryStore, record::decode};
 
 use super::*;
 use crate::tls::KeyCache;

@@ -9,7 +9,7 @@ use edgeseal_core::{
     domain::{Binding, Companion, Domain, DomainState, Environment},
 };
 use edgeseal_store::{
-    Change, Fault, Key, Revision, Store,
+    Change, Fault, Key, Revision, Source,
     record::{self, decode, decode_material, encode_material},
 };
 
@@ -114,7 +114,7 @@ impl Prepared {
 
 /// Fetches what a change needs and checks all of it.
 pub(super) async fn prepare(
-    store: &dyn Store,
+    store: &dyn Source,
     serving: &ServingState,
     change: &Change,
 ) -> Result<Prepared, Fault> {
@@ -133,7 +133,7 @@ pub(super) async fn prepare(
 }
 
 async fn prepare_record(
-    store: &dyn Store,
+    store: &dyn Source,
     serving: &ServingState,
     name: &DomainPattern,
     value: &Bytes,
@@ -215,7 +215,7 @@ type Stored = (Digest, Bytes);
 
 /// The certificates of a binding; if one of two cannot be used, the other one.
 async fn fetch_bound(
-    store: &dyn Store,
+    store: &dyn Source,
     serving: &ServingState,
     binding: &Binding,
 ) -> Result<Fetched, PrepareError> {
@@ -292,7 +292,7 @@ fn kind_of_first(
 
 /// Usable material, and its stored form.
 async fn fetch(
-    store: &dyn Store,
+    store: &dyn Source,
     serving: &ServingState,
     digest: Digest,
 ) -> Result<(SharedMaterial, Stored), PrepareError> {
@@ -328,7 +328,7 @@ async fn fetch(
 }
 
 async fn fetch_issuers(
-    store: &dyn Store,
+    store: &dyn Source,
     serving: &ServingState,
     issuers: &[Digest],
 ) -> Result<(), PrepareError> {

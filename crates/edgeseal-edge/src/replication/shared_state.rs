@@ -43,7 +43,7 @@ impl SharedStateFollower {
     async fn replicate(&self) {
         let ticket_keys = key::ticket_keys(self.tickets.environment());
         let prefixes = [ticket_keys.as_str(), CHALLENGES];
-        let mut feed = Feed::start(Arc::clone(&self.store), prefixes);
+        let mut feed = Feed::start(self.store.clone(), prefixes);
         let mut look = interval(self.look_every);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut listed = HashSet::new();

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use edgeseal_core::{Secret, domain::DomainState};
 use edgeseal_store::{
-    Key, Keyring, Store as _, Write,
+    Key, Keyring, Source as _, Store as _, Write,
     memory::MemoryStore,
     record::{Material, encode_material},
 };

@@ -8,7 +8,7 @@ use edgeseal_core::Timestamp;
 
 use super::*;
 use crate::{
-    CommitError, Store, Txn,
+    SharedStore, Source,
     conformance::{Follower, commit, delete, put},
     memory::MemoryStore,
 };
@@ -107,20 +107,20 @@ impl Failing {
 }
 
 #[async_trait]
-impl Store for Failing {
+impl Source for Failing {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         self.store.get(key).await
     }
+
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
         self.store.get_many(keys).await
     }
+
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
         self.fail_first()?;
         self.store.list(prefix, after, limit).await
     }
-    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
-        self.store.commit(txn).await
-    }
+
     async fn changes(
         &self,
         after: Revision,
@@ -129,9 +129,6 @@ impl Store for Failing {
     ) -> Result<Changes, ChangesError> {
         self.fail_first()?;
         self.store.changes(after, prefixes, limit).await
-    }
-    async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
-        self.store.sweep(now).await
     }
 }
 

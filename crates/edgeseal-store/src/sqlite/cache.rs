@@ -242,7 +242,7 @@ impl ReadCache {
         log.through = Revision(0);
     }
 
-    /// As [`crate::Store::changes`], without waiting; `None` if the stretch does not go back so
+    /// As [`crate::Source::changes`], without waiting; `None` if the stretch does not go back so
     /// far.
     pub(super) fn changes(
         &self,

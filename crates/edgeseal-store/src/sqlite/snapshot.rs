@@ -15,8 +15,8 @@ use super::{
     read,
 };
 use crate::{
-    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Page, Revision,
-    Store, Txn, open::OpenError,
+    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Lists, Page,
+    Revision, Source, Store, Txn, open::OpenError,
 };
 
 /// A snapshot of a store. Opening and reading it changes no byte of any file and creates none.
@@ -177,19 +177,26 @@ const fn read_only() -> Fault {
 }
 
 #[async_trait]
-impl Store for SqliteSnapshot {
+impl Source for SqliteSnapshot {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         read::get(&self.connection(), key)
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
-        read::list(&self.connection(), prefix, after, limit)
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
         read::get_many(&self.connection(), keys)
     }
 
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
+        read::list(&self.connection(), prefix, after, limit)
+    }
+
+    async fn changes(&self, _: Revision, _: &[&str], _: usize) -> Result<Changes, ChangesError> {
+        Err(Fault::new("follow: one moment of a store does not change").into())
+    }
+}
+
+#[async_trait]
+impl Lists for SqliteSnapshot {
     async fn select(
         &self,
         prefix: &str,
@@ -199,13 +206,12 @@ impl Store for SqliteSnapshot {
     ) -> Result<Listing<Entry>, Fault> {
         read::select(&self.connection(), prefix, &*wanted, skip, limit)
     }
+}
 
+#[async_trait]
+impl Store for SqliteSnapshot {
     async fn commit(&self, _: Txn) -> Result<Revision, CommitError> {
         Err(read_only().into())
-    }
-
-    async fn changes(&self, _: Revision, _: &[&str], _: usize) -> Result<Changes, ChangesError> {
-        Err(Fault::new("follow: one moment of a store does not change").into())
     }
 
     async fn sweep(&self, _: Timestamp) -> Result<usize, Fault> {

@@ -9,7 +9,7 @@ use edgeseal_core::{
     domain::{Domain, DomainState, Environment},
 };
 use edgeseal_store::{
-    Fault, Key, Pages, Store,
+    Fault, Key, Pages, Source,
     key::DOMAINS,
     record::{CertificateRecord, decode, decode_material},
 };
@@ -50,7 +50,7 @@ struct LeafFacts {
 const RENEW: &str = "upload a renewed certificate for it";
 
 /// Reads the bindings and leaves from the store.
-pub(super) async fn read(store: &dyn Store, config: &Config) -> Result<ExpectedState, Fault> {
+pub(super) async fn read(store: &dyn Source, config: &Config) -> Result<ExpectedState, Fault> {
     const PAGE: usize = 500;
     let environment = config.environment();
     let mut bound = ExpectedState {
@@ -73,7 +73,7 @@ pub(super) async fn read(store: &dyn Store, config: &Config) -> Result<ExpectedS
 impl ExpectedState {
     async fn expected_leaves(
         &mut self,
-        store: &dyn Store,
+        store: &dyn Source,
         domain: &Domain,
         environment: Environment,
     ) -> Result<ExpectedLeaves, Fault> {
@@ -104,7 +104,7 @@ impl ExpectedState {
 impl LeafFacts {
     /// `None` if it is missing or cannot be decoded, which was reported already.
     async fn read(
-        store: &dyn Store,
+        store: &dyn Source,
         (id, digest): (CertificateId, &Digest),
         demo_root: Option<&[u8]>,
     ) -> Result<Option<Self>, Fault> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{RESTORE, RESTORE_KEY, Report};
 use edgeseal_core::{Secret, certificate::Digest};
 use edgeseal_store::{
-    Entry, Fault, Keyring, Pages, Store,
+    Entry, Fault, Keyring, Pages, Source,
     key::{AUDIT_CHAIN_SECRET, MATERIALS, SIGNING_REQUESTS, TICKET_KEYS},
     record::decode_material,
     reseal::{self, SEALED_KINDS, SealedKind},
@@ -24,7 +24,7 @@ const TICKET_KEY_REMEDY: &str =
 
 /// Opens every sealed record; without keys, reports which ones are needed.
 pub(super) async fn examine(
-    store: &dyn Store,
+    store: &dyn Source,
     keyring: Option<&Keyring>,
     report: &mut Report,
 ) -> Result<(), Fault> {

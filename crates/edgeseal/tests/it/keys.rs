@@ -395,7 +395,7 @@ async fn a_rotation_is_the_operators_alone_and_is_audited() {
     server.terminate();
     let view = SqliteSnapshot::open(&server.data().join("store.db")).unwrap();
     let prefix = format!("audit/{}/", api.account);
-    let page = edgeseal_store::Store::list(&view, &prefix, None, 1000)
+    let page = edgeseal_store::Source::list(&view, &prefix, None, 1000)
         .await
         .unwrap();
     let note = format!(

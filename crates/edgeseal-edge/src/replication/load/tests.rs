@@ -122,6 +122,6 @@ async fn a_replica_that_becomes_unreadable_during_load_does_not_delay_a_start() 
     options.catch_up_timeout = Duration::from_secs(5);
     let (_followed, mut reached) = watch::channel(Revision(0));
     let began = Instant::now();
-    first_state(&options, &store, status, &mut reached).await;
+    first_state(&options, &*store, status, &mut reached).await;
     assert_eq!(began.elapsed(), options.catch_up_timeout);
 }

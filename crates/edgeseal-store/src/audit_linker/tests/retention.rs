@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use super::*;
-use crate::{Changes, ChangesError, Entry, Page, SharedStore, Store, sqlite::SqliteStore};
+use crate::{
+    Changes, ChangesError, Entry, Lists, Page, SharedStore, Source, Store, sqlite::SqliteStore,
+};
 
 /// Runs retention every hour over this many days; returns how many records it removed.
 async fn days_of_looks(catalog: &Catalog, from: Timestamp, days: i64) -> usize {
@@ -87,7 +89,7 @@ struct Listings {
 }
 
 #[async_trait]
-impl Store for Listings {
+impl Source for Listings {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
         self.store.get(key).await
     }
@@ -103,10 +105,6 @@ impl Store for Listings {
         self.store.list(prefix, after, limit).await
     }
 
-    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
-        self.store.commit(txn).await
-    }
-
     async fn changes(
         &self,
         after: Revision,
@@ -114,6 +112,15 @@ impl Store for Listings {
         limit: usize,
     ) -> Result<Changes, ChangesError> {
         self.store.changes(after, prefixes, limit).await
+    }
+}
+
+impl Lists for Listings {}
+
+#[async_trait]
+impl Store for Listings {
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        self.store.commit(txn).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
