@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use edgeseal_store::{
-    Catalog, ChangesError, Fault, Key, Revision, key,
+    Catalog, ChangesError, Fault, Key, PAGE_MAX, Pages, Revision, key,
     record::{self, EdgeRecord},
 };
 use tokio::sync::{Notify, watch};
@@ -97,10 +97,10 @@ async fn watch_while_subscribed(
 }
 
 async fn list(catalog: &Catalog) -> Result<(BTreeMap<Key, EdgeRecord>, Revision), Fault> {
-    let page = catalog.store().list(key::EDGES, None, usize::MAX).await?;
-    let entries = page.entries.into_iter();
+    let mut pages = Pages::new(&**catalog.store(), key::EDGES, PAGE_MAX);
+    let entries = pages.collect().await?.into_iter();
     let reports = entries.map(|entry| Ok((entry.key, record::decode(&entry.value)?)));
-    Ok((reports.collect::<Result<_, Fault>>()?, page.revision))
+    Ok((reports.collect::<Result<_, Fault>>()?, pages.revision()))
 }
 
 fn publish(table: &watch::Sender<EdgeTable>, reports: &BTreeMap<Key, EdgeRecord>) {

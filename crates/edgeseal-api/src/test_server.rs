@@ -15,7 +15,7 @@ use edgeseal_core::{
     private_origins::PrivateOrigins,
 };
 use edgeseal_store::{
-    Catalog, Keyring, SharedStore,
+    Catalog, Keyring, PAGE_MAX, Pages, SharedStore,
     catalog::{AuditContext, AuditQuery, NewAccessKey, ROOT_ACCOUNT_NAME, random_identity_id},
     memory::MemoryStore,
     record::AuditRecord,
@@ -200,9 +200,10 @@ impl TestServer {
     /// Every entry of the store with its revision, and the store's revision.
     pub(crate) async fn dump(&self) -> Vec<String> {
         let store = self.context.catalog.store();
-        let page = store.list("", None, usize::MAX).await.unwrap();
-        let entries = page.entries.iter().map(|entry| format!("{entry:?}"));
-        entries.chain([format!("{:?}", page.revision)]).collect()
+        let mut pages = Pages::new(&**store, "", PAGE_MAX);
+        let entries = pages.collect().await.unwrap();
+        let entries = entries.iter().map(|entry| format!("{entry:?}"));
+        entries.chain([format!("{:?}", pages.revision())]).collect()
     }
 
     /// Makes a signed call as `who`; returns the body of the response.

@@ -38,7 +38,9 @@ use std::{future::Future, sync::Arc};
 use edgeseal_core::Timestamp;
 use serde::de::DeserializeOwned;
 
-use crate::{CommitError, Fault, Key, Keyring, Revision, SharedStore, Txn, record};
+use crate::{
+    CommitError, Entry, Fault, Key, Keyring, PAGE_MAX, Pages, Revision, SharedStore, Txn, record,
+};
 
 pub(crate) use accounts::access_key_index;
 pub use accounts::{AccountError, KeyOwner, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id};
@@ -244,9 +246,14 @@ impl Catalog {
 
     /// Decodes all records under a prefix, in byte order of their keys.
     async fn read_all<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, Fault> {
-        let page = self.store.list(prefix, None, usize::MAX).await?;
-        let entries = page.entries.iter();
+        let entries = self.entries(prefix).await?.into_iter();
         entries.map(|entry| record::decode(&entry.value)).collect()
+    }
+
+    /// All entries under a prefix that has few: see [`Pages::collect`].
+    async fn entries(&self, prefix: &str) -> Result<Vec<Entry>, Fault> {
+        let mut pages = Pages::new(&*self.store, prefix, PAGE_MAX);
+        pages.collect().await
     }
 
     /// Removes what has expired; see [`crate::Store::sweep`].

@@ -7,13 +7,14 @@ use edgeseal_core::Timestamp;
 use tokio::task::JoinSet;
 
 use crate::{
-    Change, Changes, ChangesError, CommitError, Expect, Key, Revision, SharedStore, Txn,
-    VALUE_BYTES_MAX, Write,
+    Change, Changes, ChangesError, CommitError, Expect, Key, PAGE_MAX, Pages, Revision,
+    SharedStore, Txn, VALUE_BYTES_MAX, Write,
 };
 
 mod counters;
 mod follower;
 mod get_many;
+mod limits;
 mod list;
 mod monotonic_reads;
 mod reverse_list;
@@ -28,6 +29,9 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     values(&make().await).await;
     expectations(&make().await).await;
     malformed_transactions(&make().await).await;
+    limits::of_pages(&make().await).await;
+    limits::of_transactions(&make().await).await;
+    limits::without_writes(&make().await).await;
     concurrent_committers(&make().await).await;
     counter_loses_nothing(&make().await).await;
     counters::are_conditions(&make().await).await;
@@ -78,9 +82,8 @@ pub(crate) async fn commit(store: &SharedStore, write: impl Into<Vec<Write>>) ->
 
 /// The whole state: key → value and revision.
 pub(crate) async fn state(store: &SharedStore) -> BTreeMap<String, (Bytes, Revision)> {
-    let page = store.list("", None, usize::MAX).await.unwrap();
-    assert!(!page.has_more);
-    page.entries
+    let entries = Pages::new(&**store, "", PAGE_MAX).collect().await.unwrap();
+    entries
         .into_iter()
         .map(|entry| (entry.key.to_string(), (entry.value, entry.revision)))
         .collect()

@@ -48,10 +48,14 @@ pub use entry::{Entry, Listing, Page, Revision};
 pub use fault::Fault;
 pub use key::Key;
 pub use lists::{EntryFilter, Lists};
-pub use pages::Pages;
+pub(crate) use pages::page_limit;
+pub use pages::{PAGE_MAX, Pages};
 pub use seal::Keyring;
 pub use session::Session;
 pub use source::{SharedSource, Source};
 pub use store::{SharedStore, Store};
-pub use txn::{CommitError, Expect, Txn, VALUE_BYTES_MAX, Write};
+pub use txn::{
+    CommitError, Expect, TXN_BYTES_MAX, TXN_EXPECTS_MAX, TXN_WRITES_MAX, Txn, VALUE_BYTES_MAX,
+    Write,
+};
 pub(crate) use txn::{parse_counter, write_all};

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::{Entry, Fault, Key, Listing, Page, Pages, Source};
+use crate::{Entry, Fault, Key, Listing, PAGE_MAX, Page, Pages, Source, page_limit};
 
 /// Decides by key and value whether an entry is included. Runs where the engine reads, so it must
 /// be fast and must not block.
@@ -13,7 +13,7 @@ pub type EntryFilter = Arc<dyn Fn(&str, &[u8]) -> bool + Send + Sync>;
 /// Listings from the end, by offset, with a total and with a filter: what the control plane shows.
 ///
 /// The defaults read page by page, so their results are no snapshot; engines that can do better
-/// override them.
+/// override them. Every `limit` counts as at most [`PAGE_MAX`].
 #[async_trait]
 pub trait Lists: Source {
     /// As [`list`](Self::list), in reverse: entries before `before` (or, without it, from the end),
@@ -26,9 +26,10 @@ pub trait Lists: Source {
         before: Option<&Key>,
         limit: usize,
     ) -> Result<Page, Fault> {
+        let limit = page_limit(limit);
         let mut last = VecDeque::new();
         let mut has_more = false;
-        let mut pages = Pages::new(self, prefix, 1000);
+        let mut pages = Pages::new(self, prefix, PAGE_MAX);
         'pages: while let Some(entries) = pages.next().await? {
             for entry in entries {
                 if before.is_some_and(|before| entry.key >= *before) {
@@ -90,8 +91,9 @@ pub trait Lists: Source {
         skip: usize,
         limit: usize,
     ) -> Result<Listing<Entry>, Fault> {
+        let limit = page_limit(limit);
         let mut window = Listing::default();
-        let mut pages = Pages::new(self, prefix, 1000);
+        let mut pages = Pages::new(self, prefix, PAGE_MAX);
         while let Some(entries) = pages.next().await? {
             for entry in entries {
                 if wanted(entry.key.as_str(), &entry.value) {

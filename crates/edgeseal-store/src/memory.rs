@@ -16,6 +16,7 @@ use crate::{
     Change, Changes, ChangesError, CommitError, Entry, Expect, Fault, Key, Lists, Page, Revision,
     Source, Store, Txn, Write, key,
     open::{TOMBSTONES_KEPT, revision_jump},
+    page_limit,
 };
 
 /// See the [module](self).
@@ -100,7 +101,7 @@ impl Source for MemoryStore {
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
-        Ok(self.state().list(prefix, after, limit))
+        Ok(self.state().list(prefix, after, page_limit(limit)))
     }
 
     async fn changes(
@@ -116,7 +117,7 @@ impl Source for MemoryStore {
             .map_err(Fault::of("wait for a commit"))?;
         let state = self.state();
         state.check_reachable(after)?;
-        Ok(state.changes(after, prefixes, limit))
+        Ok(state.changes(after, prefixes, page_limit(limit)))
     }
 }
 
@@ -128,7 +129,7 @@ impl Lists for MemoryStore {
         before: Option<&Key>,
         limit: usize,
     ) -> Result<Page, Fault> {
-        Ok(self.state().list_back(prefix, before, limit))
+        Ok(self.state().list_back(prefix, before, page_limit(limit)))
     }
 }
 

@@ -1,6 +1,16 @@
-//! Iterates over a listing page by page.
+//! Pages of listings: their size, and iteration over them.
 
 use crate::{Entry, Fault, Key, Revision, Source};
+
+/// The most entries of one page: an engine returns no more, whatever limit it is given, and says
+/// that more follow. At 1 KB a record that is 1 MB; a page of the largest records, of certificates
+/// with their chains, takes some 50 MB.
+pub const PAGE_MAX: usize = 1000;
+
+/// The limit that an engine applies: `limit`, at most [`PAGE_MAX`].
+pub(crate) const fn page_limit(limit: usize) -> usize {
+    if limit < PAGE_MAX { limit } else { PAGE_MAX }
+}
 
 /// All entries under a prefix, page by page, in byte order of the keys. Several pages are not one
 /// snapshot; see [`Source`].
@@ -10,7 +20,7 @@ pub struct Pages<'a, S: ?Sized> {
     size: usize,
     after: Option<Key>,
     is_finished: bool,
-    revision: Revision,
+    revision: Option<Revision>,
 }
 
 impl<'a, S: Source + ?Sized> Pages<'a, S> {
@@ -22,7 +32,7 @@ impl<'a, S: Source + ?Sized> Pages<'a, S> {
             size,
             after: None,
             is_finished: false,
-            revision: Revision(0),
+            revision: None,
         }
     }
 
@@ -39,13 +49,27 @@ impl<'a, S: Source + ?Sized> Pages<'a, S> {
             .list(self.prefix, self.after.as_ref(), self.size);
         let page = page.await?;
         self.is_finished = !page.has_more;
-        self.revision = page.revision;
+        self.revision.get_or_insert(page.revision);
         self.after = page.entries.last().map(|entry| entry.key.clone());
         Ok(Some(page.entries))
     }
 
-    /// The newest commit that the last page can show.
-    pub(crate) const fn revision(&self) -> Revision {
-        self.revision
+    /// All entries of the pages that are left. They are in memory at once: only for prefixes under
+    /// which a limit keeps the entries few, such as the users of an account.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn collect(&mut self) -> Result<Vec<Entry>, Fault> {
+        let mut all = Vec::new();
+        while let Some(entries) = self.next().await? {
+            all.extend(entries);
+        }
+        Ok(all)
+    }
+
+    /// The newest commit that the first page can show; zero before it. The changes after it make the
+    /// pages consistent.
+    pub fn revision(&self) -> Revision {
+        self.revision.unwrap_or_default()
     }
 }

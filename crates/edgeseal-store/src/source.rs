@@ -32,14 +32,15 @@ pub trait Source: Send + Sync + 'static {
     /// several of them, either all writes are visible or none.
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault>;
 
-    /// At most `limit` entries whose keys start with `prefix` and, in byte order, come after
-    /// `after`.
+    /// At most `limit` entries, and at most [`PAGE_MAX`](crate::PAGE_MAX), whose keys start with
+    /// `prefix` and, in byte order, come after `after`.
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault>;
 
     /// The changes after `after` to keys that start with one of `prefixes`, about `limit` at most;
     /// never a part of a commit. Waits until there is a commit after `after`, then returns,
     /// possibly without items, if no commit touched such a key. A call does a bounded amount of
-    /// work, so `through` may be behind the newest commit even without items.
+    /// work, so `through` may be behind the newest commit even without items; `limit` counts as at most
+    /// [`PAGE_MAX`](crate::PAGE_MAX).
     ///
     /// `after` must be a revision that this store returned, or zero. Any other (the file was
     /// replaced by an older copy) fails with [`Compacted`](ChangesError::Compacted).

@@ -26,6 +26,7 @@ use crate::{
     Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Lists, Page,
     Revision, Source, Store, Txn,
     open::{OpenError, TOMBSTONES_KEPT},
+    page_limit,
 };
 
 mod backup;
@@ -220,7 +221,7 @@ impl Source for SqliteStore {
             .await
             .map_err(Fault::of("wait for a commit"))?;
         let readers = self.readers()?;
-        if let Some(changes) = self.cache.changes(after, prefixes, limit) {
+        if let Some(changes) = self.cache.changes(after, prefixes, page_limit(limit)) {
             return Ok(changes);
         }
         let prefixes: Vec<String> = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();

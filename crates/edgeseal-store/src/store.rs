@@ -19,8 +19,12 @@ pub type SharedStore = Arc<dyn Store>;
 /// - A crash loses no commit that returned.
 #[async_trait]
 pub trait Store: Lists {
-    /// Commits a transaction. One that writes a key twice, or a value that is too long, is a
-    /// [`Fault`]. Once the future was polled, dropping it does not cancel the commit.
+    /// Commits a transaction. One that writes a key twice, or exceeds a limit of a [`Txn`], is a
+    /// [`Fault`] before anything is written. Once the future was polled, dropping it does not cancel
+    /// the commit.
+    ///
+    /// A transaction without writes only checks its conditions. It need not be a commit of its own:
+    /// an engine may return the revision of the newest commit, and wake no follower.
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError>;
 
     /// Removes keys that expired before `now` and, where the engine needs it, old parts of the

@@ -171,9 +171,8 @@ impl Catalog {
             Some(user) => key::user_access_keys(account, user),
             None => key::account_access_keys(account),
         };
-        let page = self.store.list(&prefix, None, usize::MAX).await?;
-        let mut keys = Vec::with_capacity(page.entries.len());
-        for entry in page.entries {
+        let mut keys = Vec::new();
+        for entry in self.entries(&prefix).await? {
             let id = String::from_utf8_lossy(&entry.value).into_owned();
             if let Some(row) = self.read::<AccessKeyRecord>(&Key::access_key(&id)).await? {
                 keys.push(row.key);

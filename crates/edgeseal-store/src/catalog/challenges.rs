@@ -100,8 +100,8 @@ impl Catalog {
         published: (Revision, Timestamp),
         now: Timestamp,
     ) -> Result<ChallengeConfirmation, Fault> {
-        let page = self.store.list(key::EDGES, None, usize::MAX).await?;
-        let reports = page.entries.iter().map(|entry| {
+        let entries = self.entries(key::EDGES).await?;
+        let reports = entries.iter().map(|entry| {
             let report: EdgeRecord = record::decode(&entry.value)?;
             Ok((entry.revision, report))
         });

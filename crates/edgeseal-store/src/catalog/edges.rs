@@ -7,7 +7,7 @@ use edgeseal_core::{
 
 use super::Catalog;
 use crate::{
-    Entry, Fault, Key, Revision, Write, key,
+    Entry, Fault, Key, PAGE_MAX, Pages, Revision, Write, key,
     record::{self, EdgeRecord},
     rollout::{ExpectedHandshake, LatestState, RolloutTarget},
     write_all,
@@ -28,16 +28,14 @@ impl Catalog {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn delete_edge_reports(&self) -> Result<(), Fault> {
-        let page = self.store.list(key::EDGES, None, usize::MAX).await?;
-        let write: Vec<Write> = page
-            .entries
-            .into_iter()
-            .map(|entry| Write::Delete(entry.key))
-            .collect();
-        if write.is_empty() {
-            return Ok(());
+        let mut pages = Pages::new(&*self.store, key::EDGES, PAGE_MAX);
+        while let Some(entries) = pages.next().await? {
+            let keys = entries.into_iter().map(|entry| entry.key);
+            let write: Vec<Write> = keys.map(Write::Delete).collect();
+            if !write.is_empty() {
+                write_all(&*self.store, write).await?;
+            }
         }
-        write_all(&*self.store, write).await?;
         Ok(())
     }
 

@@ -122,9 +122,8 @@ impl Catalog {
     /// A [`Fault`] if the store failed.
     pub async fn issuer_usage(&self, issuer: &str) -> Result<Usage, Fault> {
         let prefix = key::issuer_usage(issuer);
-        let page = self.store.list(&prefix, None, usize::MAX).await?;
-        let mut counters = Vec::with_capacity(page.entries.len());
-        for entry in page.entries {
+        let mut counters = Vec::new();
+        for entry in self.entries(&prefix).await? {
             let counter = entry.key.as_str().strip_prefix(&prefix);
             if let Some(counter) = counter.and_then(Counter::parse) {
                 let usage: IssuerUsageRecord = record::decode(&entry.value)?;

@@ -189,8 +189,8 @@ async fn delete(catalog: &Catalog, row: &CertificateRecord) -> Option<String> {
 
 /// The keys in the store that belong to certificates.
 async fn certificate_keys(catalog: &Catalog) -> Vec<String> {
-    let all = catalog.store().list("", None, usize::MAX).await.unwrap();
-    let keys = all.entries.iter().map(|entry| entry.key.to_string());
+    let all = catalog.entries("").await.unwrap();
+    let keys = all.iter().map(|entry| entry.key.to_string());
     let kinds = ["cert", "material", "accountcert"];
     keys.filter(|key| kinds.iter().any(|kind| key.starts_with(kind)))
         .collect()

@@ -14,6 +14,7 @@ use tokio_postgres::{
 use super::connect::{ConnectError, Connector, STATEMENT_TIMEOUT, Session, SqlError};
 use crate::{
     Change, Changes, ChangesError, Entry, Fault, Key, Listing, Page, Revision, key::prefix_end,
+    page_limit,
 };
 
 /// Connections to read with: a pool for few rows, which must never wait for long reads, and one for
@@ -211,6 +212,7 @@ impl Readers {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Page, Fault> {
+        let limit = page_limit(limit);
         let after = after.map_or("", Key::as_str);
         let end = prefix_end(prefix);
         let parameters: [&(dyn ToSql + Sync); 4] = [&prefix, &after, &end, &one_more(limit)];
@@ -226,7 +228,7 @@ impl Readers {
         before: Option<&Key>,
         limit: usize,
     ) -> Result<Page, Fault> {
-        let end = prefix_end(prefix);
+        let (end, limit) = (prefix_end(prefix), page_limit(limit));
         let before = before.map_or(end.as_str(), |before| before.as_str().min(&end));
         let parameters: [&(dyn ToSql + Sync); 3] = [&prefix, &before, &one_more(limit)];
         let rows = Self::query(&self.scans, "list backwards", LIST_REVERSE, &parameters);
@@ -239,7 +241,7 @@ impl Readers {
         skip: usize,
         limit: usize,
     ) -> Result<Listing<Entry>, Fault> {
-        let end = prefix_end(prefix);
+        let (end, limit) = (prefix_end(prefix), page_limit(limit));
         let parameters: [&(dyn ToSql + Sync); 4] =
             [&prefix, &end, &sql_count(skip), &sql_count(limit)];
         let rows = Self::query(&self.scans, "list a window", WINDOW, &parameters).await?;
@@ -256,7 +258,7 @@ impl Readers {
         prefixes: &[String],
         limit: usize,
     ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
-        let names = names(keys);
+        let (names, limit) = (names(keys), page_limit(limit));
         let ends: Vec<String> = prefixes.iter().map(|prefix| prefix_end(prefix)).collect();
         let parameters: [&(dyn ToSql + Sync); 4] = [&names, &prefixes, &ends, &one_more(limit)];
         let what = "get several and list";
@@ -288,6 +290,7 @@ impl Readers {
         prefixes: &[&str],
         limit: usize,
     ) -> Result<Changes, ChangesError> {
+        let limit = page_limit(limit);
         let mut most = limit.saturating_mul(2).max(SCANNED_ROWS_MIN);
         loop {
             let from = after.0.cast_signed();

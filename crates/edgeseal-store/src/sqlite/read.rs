@@ -15,6 +15,7 @@ use super::file::{FLAGS, revision};
 use crate::{
     Change, Changes, ChangesError, Entry, Fault, Key, Listing, Page, Revision,
     key::{LISTING_PREFIX, prefix_end},
+    page_limit,
 };
 
 /// Connections to read with: some for single keys, which must never wait for a long read; some for
@@ -171,6 +172,7 @@ pub(super) fn list(
     after: Option<&Key>,
     limit: usize,
 ) -> Result<Page, Fault> {
+    let limit = page_limit(limit);
     let list = || -> rusqlite::Result<Page> {
         let snapshot = read_transaction(connection)?;
         let mut page = Page {
@@ -212,7 +214,7 @@ pub(super) fn list_reverse(
     before: Option<&Key>,
     limit: usize,
 ) -> Result<Page, Fault> {
-    let end = prefix_end(prefix);
+    let (end, limit) = (prefix_end(prefix), page_limit(limit));
     let before = before.map_or(end.as_str(), |before| before.as_str().min(&end));
     let list = || -> rusqlite::Result<Page> {
         let snapshot = read_transaction(connection)?;
@@ -253,7 +255,7 @@ pub(super) fn window(
     skip: usize,
     limit: usize,
 ) -> Result<Listing<Entry>, Fault> {
-    let end = prefix_end(prefix);
+    let (end, limit) = (prefix_end(prefix), page_limit(limit));
     let sql_limit = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let window = || -> rusqlite::Result<Listing<Entry>> {
         let snapshot = read_transaction(connection)?;
@@ -288,7 +290,7 @@ pub(super) fn select(
     skip: usize,
     limit: usize,
 ) -> Result<Listing<Entry>, Fault> {
-    let end = prefix_end(prefix);
+    let (end, limit) = (prefix_end(prefix), page_limit(limit));
     let select = || -> rusqlite::Result<Listing<Entry>> {
         let mut window = Listing::default();
         let mut statement = connection.prepare_cached(&format!(
@@ -365,6 +367,7 @@ pub(super) fn changes(
     prefixes: &[String],
     limit: usize,
 ) -> Result<Result<Changes, ChangesError>, Fault> {
+    let limit = page_limit(limit);
     let changes = || -> rusqlite::Result<_> {
         let snapshot = read_transaction(connection)?;
         let FeedBounds { head, compacted } = query_feed_bounds(&snapshot)?;

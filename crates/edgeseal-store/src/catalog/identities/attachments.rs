@@ -26,7 +26,8 @@ pub struct PolicyHolders {
 }
 
 impl Catalog {
-    /// The users and roles of an account that a policy is attached to, in one snapshot.
+    /// The users and roles of an account that a policy is attached to: at most those of the
+    /// account, 1000 of each.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -36,7 +37,7 @@ impl Catalog {
         policy: &PolicyRef,
     ) -> Result<PolicyHolders, Fault> {
         let prefix = key::with_policy(account, policy);
-        let entries = self.store.list(&prefix, None, usize::MAX).await?.entries;
+        let entries = self.entries(&prefix).await?;
         Ok(PolicyHolders {
             users: holders(&entries, &prefix)?,
             roles: holders(&entries, &prefix)?,

@@ -13,8 +13,8 @@ use crate::{Write, consistency};
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 async fn keys(catalog: &Catalog, prefixes: &[&str]) -> Vec<String> {
-    let all = catalog.store().list("", None, usize::MAX).await.unwrap();
-    let keys = all.entries.iter().map(|entry| entry.key.to_string());
+    let all = catalog.entries("").await.unwrap();
+    let keys = all.iter().map(|entry| entry.key.to_string());
     keys.filter(|key| prefixes.iter().any(|prefix| key.starts_with(prefix)))
         .collect()
 }

@@ -9,8 +9,7 @@ use crate::{Write, key, record::DomainSummary};
 async fn summaries(catalog: &Catalog) -> Vec<(Key, Bytes)> {
     let mut found = Vec::new();
     for prefix in [key::DOMAIN_SUMMARIES, key::CERTIFICATE_SUMMARIES] {
-        let page = catalog.store().list(prefix, None, 10_000).await.unwrap();
-        let entries = page.entries.into_iter();
+        let entries = catalog.entries(prefix).await.unwrap().into_iter();
         found.extend(entries.map(|entry| (entry.key, entry.value)));
     }
     found

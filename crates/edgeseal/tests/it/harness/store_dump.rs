@@ -1,6 +1,9 @@
 //! The content of the store of a stopped server.
 
-use edgeseal_store::open::{StoreUrl, open};
+use edgeseal_store::{
+    PAGE_MAX, Pages,
+    open::{StoreUrl, open},
+};
 
 use super::{Server, now};
 
@@ -14,9 +17,8 @@ impl StoreDump {
     pub(crate) async fn read(server: &Server) -> Self {
         let url = StoreUrl::Sqlite(server.data().join("store.db"));
         let store = open(&url, now).await.unwrap();
-        let page = store.list("", None, usize::MAX >> 1).await.unwrap();
-        assert!(!page.has_more);
-        let entries = page.entries.into_iter();
+        let mut pages = Pages::new(&*store, "", PAGE_MAX);
+        let entries = pages.collect().await.unwrap().into_iter();
         Self {
             entries: entries
                 .map(|entry| (entry.key.as_str().to_owned(), entry.value.to_vec()))
