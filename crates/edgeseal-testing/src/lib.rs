@@ -39,6 +39,8 @@ pub mod http;
 pub mod observed_store;
 #[cfg(feature = "net")]
 pub mod origin;
+#[cfg(feature = "postgres")]
+pub mod patroni;
 #[cfg(feature = "acme")]
 pub mod pebble;
 #[cfg(feature = "postgres")]

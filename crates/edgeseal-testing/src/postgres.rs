@@ -28,7 +28,7 @@ pub struct PostgresServer {
 }
 
 /// The superuser. Everybody on loopback may be it.
-const USER: &str = "edgeseal";
+pub(crate) const USER: &str = "edgeseal";
 
 impl PostgresServer {
     /// A server that the tests of this process share, each with a schema of its own. It stops with the
@@ -226,7 +226,7 @@ fn command(name: &str) -> Command {
 }
 
 /// Debian installs the programs outside of the path.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let folders = versions.filter_map(|version| {
         let version = version.ok()?;
@@ -239,7 +239,7 @@ fn programs() -> PathBuf {
 }
 
 /// The user that Debian makes for PostgreSQL, if this process is root, whom the server refuses.
-fn unprivileged() -> Option<(u32, u32)> {
+pub(crate) fn unprivileged() -> Option<(u32, u32)> {
     if !getuid().is_root() {
         return None;
     }

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use edgeseal_testing::{pem, pki::AUTHORITY, postgres::PostgresServer};
+use edgeseal_testing::{patroni::PatroniCluster, pem, pki::AUTHORITY, postgres::PostgresServer};
 
 use self::cutter::Cutter;
 use super::*;
@@ -28,7 +28,11 @@ fn schema() -> String {
 }
 
 async fn open(server: &PostgresServer, schema: &str) -> SharedStore {
-    let url = server.url(schema).parse().unwrap();
+    open_url(&server.url(schema)).await
+}
+
+async fn open_url(url: &str) -> SharedStore {
+    let url = url.parse().unwrap();
     let store = PostgresStore::with_tombstone_limit(url, now, TOMBSTONES_KEPT);
     Arc::new(store.await.unwrap())
 }
@@ -37,6 +41,27 @@ async fn open(server: &PostgresServer, schema: &str) -> SharedStore {
 async fn keeps_the_contract() {
     let server = PostgresServer::shared();
     conformance::suite(async || open(&server, &schema()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute: run by ./test faults"]
+async fn keeps_the_contract_under_patroni() {
+    if let Some(why) = PatroniCluster::unavailable() {
+        panic!("{why}");
+    }
+    let cluster = PatroniCluster::start();
+    conformance::suite(async || open_url(&cluster.url(&schema())).await).await;
+}
+
+/// Of a managed service, or of an engine that speaks PostgreSQL's protocol. Leaves its schemas behind.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs EDGESEAL_TEST_DATABASE, the URL of a database, without a schema"]
+async fn keeps_the_contract_on_a_given_database() {
+    let url = std::env::var("EDGESEAL_TEST_DATABASE").expect("EDGESEAL_TEST_DATABASE is a URL");
+    let sign = if url.contains('?') { '&' } else { '?' };
+    let run = now().unix_ms();
+    let next = async || open_url(&format!("{url}{sign}schema=test_{run}_{}", schema())).await;
+    conformance::suite(next).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
