@@ -29,6 +29,7 @@ mod docs;
 mod doctor;
 mod domain_config;
 mod drain;
+mod faults;
 mod full_disk;
 mod handover;
 mod harness;

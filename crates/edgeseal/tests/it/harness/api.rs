@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use edgeseal_api::client::{CallError, Client, ErrorResponse, Reply};
-use edgeseal_core::Secret;
+use edgeseal_core::{Secret, Timestamp};
 use serde_json::Value;
 
 use super::{Origin, TestCertificate, now, pem, pki::AUTHORITY, secrets};
@@ -69,6 +69,16 @@ impl ApiClient {
             other.client = other.client.with_token(token.to_owned());
         }
         other
+    }
+
+    /// This client with another clock.
+    pub(crate) fn with_clock(&self, clock: fn() -> Timestamp) -> Self {
+        let (endpoint, secret) = (format!("http://{}", self.api), self.secret.clone());
+        let client = Client::new(&endpoint, self.key.clone(), secret, clock).unwrap();
+        Self {
+            client,
+            ..self.clone()
+        }
     }
 
     /// Id and secret of the access key.
