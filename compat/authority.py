@@ -9,42 +9,43 @@ import threading
 
 from issuer import write_self_signed
 
-from harness import split_address
+from harness import eventually, free_port, split_address
 
 
 class Pebble:
-    """An authority with a port of its own. `config` is the server's; `start` when the edge's ports are known."""
+    """An authority that validates whatever name at an edge with the ports `ports`, except below `nowhere.example`.
+    `config` is the configuration of the server.
+    """
 
     def __init__(self, folder):
-        self.folder, self.address = folder, f"127.0.0.1:{free_port()}"
-        self.crt, self.key = folder / "pebble.crt", folder / "pebble.key"
-        write_self_signed(self.crt, self.key)
+        address = f"127.0.0.1:{free_port()}"
+        self.ports = {"http": free_port(), "https": free_port()}
+        crt, key = folder / "pebble.crt", folder / "pebble.key"
+        write_self_signed(crt, key)
         # The names of the tests point nowhere, so what Edgeseal would check beforehand fails.
         self.config = (
             'acme_preflight = "off"\n[[acme]]\nname = "pebble"\naccept_terms = true\n'
-            f'contact = ["mailto:ops@example.com"]\ndirectory = "https://{self.address}/dir"\nroot_file = "{self.crt}"\n'
+            f'contact = ["mailto:ops@example.com"]\ndirectory = "https://{address}/dir"\nroot_file = "{crt}"\n'
         )
-
-    def start(self, server):
-        """Lets it validate at the edge of this server, whatever the name, except below `nowhere.example`."""
         self._resolver = Resolver(without="nowhere.example")
         config = {
-            "listenAddress": self.address,
+            "listenAddress": address,
             "managementListenAddress": f"127.0.0.1:{free_port()}",
-            "certificate": str(self.crt),
-            "privateKey": str(self.key),
-            "httpPort": split_address(server.http)[1],
-            "tlsPort": split_address(server.https)[1],
+            "certificate": str(crt),
+            "privateKey": str(key),
+            "httpPort": self.ports["http"],
+            "tlsPort": self.ports["https"],
         }
-        file = self.folder / "pebble.json"
+        file = folder / "pebble.json"
         file.write_text(json.dumps({"pebble": config}))
-        self._log = open(self.folder / "pebble.log", "wb")
+        self._log = open(folder / "pebble.log", "wb")
         self._process = subprocess.Popen(
             ["pebble", "-config", file, "-dnsserver", self._resolver.address],
             stdout=self._log,
             stderr=self._log,
             env=os.environ | {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"},
         )
+        eventually("the authority", lambda: listens(address))
 
     def stop(self):
         self._process.kill()
@@ -86,8 +87,9 @@ class Resolver:
         return header + question + record
 
 
-def free_port():
-    """A port that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def listens(address):
+    try:
+        socket.create_connection(split_address(address)).close()
+    except ConnectionRefusedError:
+        return False
+    return True

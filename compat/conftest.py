@@ -9,7 +9,8 @@ import certs as materials
 from authority import Pebble
 from harness import Server
 
-SKIPS = pathlib.Path(__file__).parent / "skip.tsv"
+# More tests are skipped in special set-ups.
+SKIPS = ["skip.tsv", *os.environ.get("COMPAT_SKIP", "").split()]
 
 
 @pytest.fixture(scope="session")
@@ -40,17 +41,16 @@ def shared_server(certs):
 def issuing(certs, tmp_path_factory):
     """A server with an issuer, for the tests of a module."""
     pebble = Pebble(tmp_path_factory.mktemp("pebble"))
-    with Server(certs) as running:
-        running.restart(pebble.config)
-        pebble.start(running)
-        try:
+    try:
+        with Server(certs, pebble.config, pebble.ports) as running:
             yield running
-        finally:
-            pebble.stop()
+    finally:
+        pebble.stop()
 
 
 def pytest_collection_modifyitems(items):
-    skipped = dict(row.split("\t")[:2] for row in SKIPS.read_text().splitlines()[1:] if row)
+    tables = [(pathlib.Path(__file__).parent / name).read_text() for name in SKIPS]
+    skipped = dict(row.split("\t")[:2] for table in tables for row in table.splitlines()[1:] if row)
     for item in items:
         if reason := skipped.get(item.nodeid.rsplit("/", 1)[-1]):
             item.add_marker(pytest.mark.skip(reason=reason))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -12,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 START_SECONDS = 60
@@ -24,20 +26,21 @@ CLIENT_CONTEXT.verify_mode = ssl.CERT_NONE
 
 
 class Server:
-    """`edgeseal serve` on an empty data directory. A context manager: leaving it stops the server and checks its exit.
+    """`edgeseal serve` on an empty data directory, with this configuration (TOML) and, if they are given, these ports
+    of the edge by role. A context manager: leaving it stops the server and checks its exit.
 
     `api`, `https`, `http`, `admin` are `host:port`; `account`, `key_id`, `secret` are the root account's; `data` is the
     data directory.
     """
 
-    def __init__(self, certs):
-        self.certs = pathlib.Path(certs)
+    def __init__(self, certs, config="", ports={}):
+        self.certs, self._config, self._ports = pathlib.Path(certs), config, ports
 
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="edgeseal-compat-")
         self.folder = pathlib.Path(self._folder.name)
         self.data, self._log = self.folder / "data", self.folder / "log"
-        self._start("")
+        self._start(self._config)
         return self
 
     def restart(self, config):
@@ -48,7 +51,7 @@ class Server:
     def _start(self, config):
         config_file = self.folder / "edgeseal.toml"
         config_file.write_text(config)
-        roles = [f"--{role}=127.0.0.1:0" for role in ("api", "https", "http", "admin")]
+        roles = [f"--{role}=127.0.0.1:{self._ports.get(role, 0)}" for role in ("api", "https", "http", "admin")]
         self._process = subprocess.Popen(
             [binary(), "serve", "--data", self.data, "--config", config_file, *roles],
             stdout=subprocess.PIPE,
@@ -66,6 +69,7 @@ class Server:
             raise AssertionError(f"edgeseal did not become ready:\n{self._log.read_text()}")
         addresses = json.loads((self.data / "addresses.json").read_text())
         self.api, self.https, self.http, self.admin = (addresses[role] for role in ("api", "https", "http", "admin"))
+        self._admins = addresses.get("admins", [])
         root = json.loads((self.data / "credentials.json").read_text())
         self.account, self.key_id, self.secret = root["AccountId"], root["AccessKeyId"], root["AccessKeySecret"]
 
@@ -91,6 +95,7 @@ class Server:
 
     def served(self, name):
         """SHA-256 of the leaf that a new handshake for `name` gets; None if it is refused as an unrecognised name."""
+        self.await_edge()
         host, port = split_address(self.https)
         with socket.create_connection((host, port), timeout=10) as plain:
             try:
@@ -100,6 +105,12 @@ class Server:
                 if refused.reason == "TLSV1_UNRECOGNIZED_NAME":
                     return None
                 raise
+
+    def await_edge(self):
+        """With several nodes: waits until the edge has applied what the others have. A call waits for its own node."""
+        revisions = [edge_revision(admin) for admin in self._admins]
+        while revisions and edge_revision(self._admins[0]) < max(revisions):
+            pass
 
     def leaf(self, name):
         """SHA-256 of the leaf of the material `name`."""
@@ -130,11 +141,29 @@ def eventually(what, condition, seconds=120):
     return value
 
 
+def edge_revision(admin):
+    """What the edge has applied."""
+    with urllib.request.urlopen(f"http://{admin}/metrics") as metrics:
+        return int(re.search(r"^edgeseal_edge_revision (\d+)$", metrics.read().decode(), re.M).group(1))
+
+
 def binary():
     """The program under test."""
     path = os.environ.get("EDGESEAL_BIN") or ROOT / "target" / "debug" / "edgeseal"
     assert os.access(path, os.X_OK), f"{path} is not there: build it or set EDGESEAL_BIN"
     return path
+
+
+def free_port():
+    """A port that nothing listens on now, below those that the system gives to outgoing connections."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def split_address(address):

@@ -1,4 +1,4 @@
-"""`python totals.py PYTEST.xml NODE.tap`: the totals of both reports on one line; the exit status reports failures."""
+"""`python totals.py PYTEST.xml… NODE.tap`: the totals of the reports on one line; the exit status reports failures."""
 
 import pathlib
 import re
@@ -6,8 +6,9 @@ import sys
 import xml.etree.ElementTree as xml
 
 
-def main(junit, tap):
-    totals = [sum(pair) for pair in zip(python_totals(junit), node_totals(tap))]
+def main(*reports):
+    *junit, tap = reports
+    totals = [sum(column) for column in zip(*map(python_totals, junit), node_totals(tap))]
     passed, failed, skipped = totals
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     sys.exit(1 if failed or not passed else 0)

@@ -49,6 +49,7 @@ export class Server {
 
   /** SHA-256 of the leaf that a new handshake for `name` gets; null if it is refused as an unrecognised name. */
   async served(name) {
+    await this.#edge();
     const [host, port] = this.https.split(':');
     const socket = tls.connect({ host, port, servername: name, rejectUnauthorized: false });
     try {
@@ -60,6 +61,12 @@ export class Server {
     } finally {
       socket.destroy();
     }
+  }
+
+  /** With several nodes: waits until the edge has applied what the others have. A call waits for its own node. */
+  async #edge() {
+    const revisions = await Promise.all((this.admins ?? []).map(edgeRevision));
+    while (revisions.some((revision) => revision > revisions[0])) revisions[0] = await edgeRevision(this.admins[0]);
   }
 
   /** The text of a material, by file name. */
@@ -123,6 +130,12 @@ function keyLines() {
     .flatMap((name) => [...readFileSync(path.join(CERTS, name), 'utf8').matchAll(/BEGIN [A-Z ]*PRIVATE KEY-----([^-]*)-----END/g)])
     .flatMap(([, block]) => block.split(/\s+/))
     .filter((line) => line.length >= 16);
+}
+
+/** What an edge has applied. */
+async function edgeRevision(admin) {
+  const metrics = await (await fetch(`http://${admin}/metrics`)).text();
+  return BigInt(/^edgeseal_edge_revision (\d+)$/m.exec(metrics)[1]);
 }
 
 function sha256(bytes) {

@@ -24,6 +24,7 @@ def client(server, secret=None):
 
 def plain_http(server, name):
     """Status and Location of a response over plain HTTP."""
+    server.await_edge()
     connection = http.client.HTTPConnection(*split_address(server.http), timeout=10)
     try:
         connection.request("GET", "/page?q=1", headers={"host": name})
