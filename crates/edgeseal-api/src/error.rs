@@ -214,9 +214,10 @@ api_error!(StoreError {
 // The cause is logged and never sent.
 fn detail(&self) -> Option<String> {
     Some(match self {
-        Self::Fault(_) => {
-            "the store failed; nothing was changed unless a later read shows it".to_owned()
-        }
+        Self::Fault(fault) => match fault.read_only() {
+            Some(read_only) => format!("the {read_only}; nothing was changed"),
+            None => "the store failed; nothing was changed unless a later read shows it".to_owned(),
+        },
         Self::Contended | Self::NonceUsed => self.to_string(),
     })
 });

@@ -18,6 +18,7 @@ pub mod audit_linker;
 pub mod catalog;
 mod changes;
 pub mod consistency;
+pub mod copy;
 mod entry;
 mod fault;
 pub mod feed;

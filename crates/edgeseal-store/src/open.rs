@@ -11,7 +11,8 @@ use edgeseal_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Fault, SharedStore,
+    Fault, Key, SharedStore,
+    copy::CopyMarker,
     memory::MemoryStore,
     postgres::{PostgresStore, PostgresUrl, PostgresUrlError, newer_schema},
     random,
@@ -52,6 +53,14 @@ impl StoreUrl {
         match self {
             Self::Sqlite(path) => Some(path),
             Self::Postgres(_) | Self::Memory => None,
+        }
+    }
+
+    /// Names the store for messages that callers of the API see: without user, password and settings.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Postgres(url) => url.name(),
+            other => other.to_string(),
         }
     }
 }
@@ -105,6 +114,33 @@ impl fmt::Display for StoreUrl {
 /// # Errors
 /// See [`OpenError`]; nothing is written to a file that is not a store of this release.
 pub async fn open(url: &StoreUrl, clock: fn() -> Timestamp) -> Result<SharedStore, OpenError> {
+    let store = open_engine(url, clock).await?;
+    let marker = async {
+        let found = store.get(&Key::copy_marker()).await?;
+        found.map(|it| CopyMarker::parse(&it.value)).transpose()
+    };
+    let refusal = match marker.await {
+        Ok(Some(CopyMarker::Unfinished { from, .. })) => OpenError::UnfinishedCopy {
+            url: url.to_string(),
+            from,
+        },
+        Ok(Some(marker)) => {
+            let reason = marker.reason();
+            tracing::warn!(store = %url, reason, "the store takes no changes");
+            return Ok(store);
+        }
+        Ok(None) => return Ok(store),
+        Err(fault) => OpenError::Database {
+            url: url.to_string(),
+            fault,
+        },
+    };
+    // Dropping the store waits for its threads.
+    let _ = tokio::task::spawn_blocking(move || drop(store)).await;
+    Err(refusal)
+}
+
+async fn open_engine(url: &StoreUrl, clock: fn() -> Timestamp) -> Result<SharedStore, OpenError> {
     match url.clone() {
         StoreUrl::Sqlite(path) => {
             let file = path.clone();
@@ -206,6 +242,14 @@ pub enum OpenError {
         found: i64,
         /// The newest version that this release knows.
         known: i64,
+    },
+    /// A copy is not complete. It was not modified.
+    #[error("{url} is an unfinished copy of {from}: finish it with edgeseal store copy first")]
+    UnfinishedCopy {
+        /// Its URL, without the password.
+        url: String,
+        /// What it is a copy of.
+        from: String,
     },
     /// A database cannot be used.
     #[error("{url}: {}", fault.cause.as_ref().map_or_else(|| fault.to_string(), ToString::to_string))]

@@ -28,13 +28,19 @@ use crate::{
 
 mod batch;
 mod connect;
+mod copy;
 mod durability;
 mod head;
+mod health;
 mod read;
+mod restore;
 mod schema;
 mod url;
 mod writer;
 
+pub use copy::PostgresCopy;
+pub use health::{DatabaseHealth, examine};
+pub use restore::{RestoreError, RestoreOptions, restore};
 pub(crate) use schema::newer_schema;
 pub use url::{PostgresUrl, PostgresUrlError};
 

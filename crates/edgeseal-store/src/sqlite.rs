@@ -31,6 +31,7 @@ use crate::{
 
 mod backup;
 mod cache;
+mod copy;
 mod file;
 mod file_watch;
 mod read;
@@ -38,6 +39,7 @@ mod snapshot;
 mod writer;
 
 pub use backup::{BackupError, StoreBackup, check_restore_target};
+pub use copy::{SqliteSource, SqliteTarget};
 pub use snapshot::{SqliteSnapshot, open_read_only};
 
 use cache::ReadCache;

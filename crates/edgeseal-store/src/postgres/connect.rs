@@ -27,6 +27,7 @@ use super::{
     PostgresUrl,
     url::{HostPort, TlsRoots},
 };
+use crate::copy::ReadOnly;
 
 /// How long one host may take until the connection can be used. A host that is down costs this much
 /// before the next one is tried.
@@ -41,6 +42,9 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server keeps a connection whose node does not answer, and the node one whose server
 /// does not.
 const PEER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Raised by our functions: the store is being moved; the message is the marker.
+const READ_ONLY: &str = "ES003";
 
 /// Makes connections.
 pub(super) struct Connector {
@@ -118,6 +122,16 @@ impl SqlError {
             Self::Postgres(error) => error.as_db_error().map(DbError::code),
             _ => None,
         }
+    }
+
+    /// Why the store takes no changes, if that is the refusal.
+    pub(super) fn read_only(&self) -> Option<ReadOnly> {
+        let Self::Postgres(error) = self else {
+            return None;
+        };
+        let refused = error.as_db_error()?;
+        let is_marker = refused.code().code() == READ_ONLY;
+        is_marker.then(|| ReadOnly::of_marker(refused.message().as_bytes()))
     }
 }
 

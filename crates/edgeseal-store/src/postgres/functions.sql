@@ -33,7 +33,8 @@ END $$;
 -- Commits a batch of transactions, each by itself: the conflict of one does not touch the others. The
 -- arrays of a batch are joined; expect_until and write_until say where each transaction's part ends.
 -- write_kind: 1 puts, 2 deletes, 3 adds. Fails with ES001 if the connection may no longer write, and
--- with ES002 if the clock of the node differs too much.
+-- with ES002 if the clock of the node differs too much, and with ES003 and the marker as its message while
+-- the store is being moved.
 CREATE FUNCTION commit_batch_1(
     writer_token bigint, batch_id bigint, node_ms bigint, clock_difference_max_ms bigint,
     expect_until integer[], expect_key text[], expect_changed bigint[],
@@ -46,6 +47,7 @@ DECLARE
     head       bigint;
     conflict   text;
     difference bigint;
+    marker     bytea;
     e          integer := 1;
     w          integer := 1;
 BEGIN
@@ -59,6 +61,10 @@ BEGIN
     IF abs(difference) > clock_difference_max_ms THEN
         RAISE EXCEPTION 'the clock of this node differs from that of the database by % ms',
             abs(difference) USING ERRCODE = 'ES002';
+    END IF;
+    SELECT value INTO marker FROM entry WHERE key = 'meta/copy' AND value IS NOT NULL;
+    IF FOUND AND NOT 'meta/copy' = ANY (write_key) THEN
+        RAISE EXCEPTION '%', convert_from(marker, 'UTF8') USING ERRCODE = 'ES003';
     END IF;
     SELECT last INTO STRICT head FROM commits ORDER BY last DESC LIMIT 1;
     first := head + 1;

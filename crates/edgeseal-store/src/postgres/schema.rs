@@ -10,7 +10,8 @@ use crate::Fault;
 /// later.
 const MIGRATIONS: [&str; 1] = [concat!(
     include_str!("1.sql"),
-    include_str!("functions.sql")
+    include_str!("functions.sql"),
+    include_str!("copy.sql")
 )];
 
 /// Why the tables cannot be used.
@@ -19,6 +20,9 @@ pub(super) enum SchemaError {
     /// A later release that this one cannot run beside wrote it.
     #[error("it was written by a newer release (schema {found}, this one knows up to {known})")]
     Newer { found: i32, known: i32 },
+    /// There are none.
+    #[error("there is no store in it")]
+    Missing,
     #[error(transparent)]
     Sql(#[from] SqlError),
 }
@@ -28,7 +32,7 @@ pub(super) enum SchemaError {
 pub(crate) fn newer_schema(fault: &Fault) -> Option<(i64, i64)> {
     match fault.cause.as_ref()?.downcast_ref()? {
         SchemaError::Newer { found, known } => Some((i64::from(*found), i64::from(*known))),
-        SchemaError::Sql(_) => None,
+        SchemaError::Missing | SchemaError::Sql(_) => None,
     }
 }
 
@@ -80,6 +84,16 @@ pub(super) async fn migrate(client: &Client, schema: &str) -> Result<(), SchemaE
     client.execute(&update, &[&known]).await?;
     client.batch_execute("COMMIT").await?;
     Ok(())
+}
+
+/// Whether the tables are there and of this release, without changing anything.
+pub(super) async fn check(client: &Client, schema: &str) -> Result<(), SchemaError> {
+    let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
+    match version(client, schema).await? {
+        0 => Err(SchemaError::Missing),
+        found if found > known => Err(SchemaError::Newer { found, known }),
+        _ => Ok(()),
+    }
 }
 
 /// 0 if there is none yet.

@@ -100,6 +100,29 @@ impl PostgresUrl {
         }
     }
 
+    /// The hosts, the database and the schema.
+    pub(crate) fn name(&self) -> String {
+        let hosts: Vec<String> = self.hosts.iter().map(HostPort::to_string).collect();
+        let name = format!("postgres://{}/{}", hosts.join(","), self.database);
+        match self.schema.as_str() {
+            SCHEMA => name,
+            other => format!("{name}?schema={other}"),
+        }
+    }
+
+    /// Whether all hosts are on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.hosts.iter().all(HostPort::is_local)
+    }
+
+    /// The same database, another schema.
+    pub(super) fn with_schema(&self, schema: &str) -> Self {
+        Self {
+            schema: schema.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The text with the password.
     pub(crate) fn reveal(&self) -> &str {
         &self.text

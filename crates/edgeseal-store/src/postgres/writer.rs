@@ -73,7 +73,7 @@ const BATCH_BYTES: usize = 4 << 20;
 pub(super) const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(1));
 /// How far the clock of this machine may be from the database's for changes to be accepted.
-const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(60);
+pub(super) const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(60);
 /// Raised by our functions: another connection took over.
 const FENCED: &str = "ES001";
 
@@ -137,11 +137,14 @@ impl Writer {
             Ok(outcome) => self.answer(batch, outcome),
             Err(failure) => {
                 let fault = failure.into_fault();
-                tracing::error!(
-                    error = &fault as &(dyn std::error::Error + 'static),
-                    transactions = batch.len(),
-                    "commit failed"
-                );
+                // Many times, while the store is being moved.
+                if fault.read_only().is_none() {
+                    tracing::error!(
+                        error = &fault as &(dyn std::error::Error + 'static),
+                        transactions = batch.len(),
+                        "commit failed"
+                    );
+                }
                 fail_all(batch, &fault);
             }
         }
@@ -421,7 +424,10 @@ impl Failure {
 
     fn into_fault(self) -> Fault {
         match self {
-            Self::Refused(error) | Self::Again(error) => Fault::of("commit")(error),
+            Self::Refused(error) | Self::Again(error) => match error.read_only() {
+                Some(read_only) => read_only.into_fault(),
+                None => Fault::of("commit")(error),
+            },
             Self::Unknown(error) => Fault::of("commit: whether it was done is not known")(error),
             Self::Unreachable(cause) => Fault {
                 operation: "reach the database",
@@ -442,6 +448,11 @@ impl std::fmt::Display for Failure {
 
 fn fail_all(batch: Vec<Job>, fault: &Fault) {
     for job in batch {
+        if let Some(read_only) = fault.read_only() {
+            let fault = read_only.clone().into_fault();
+            let _ = job.reply.send(Err(fault.into()));
+            continue;
+        }
         let operation = fault.operation;
         let cause = fault.cause.as_ref().map(ToString::to_string);
         let fault = Fault {

@@ -16,13 +16,16 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tempfile::NamedTempFile;
 
 use super::{
+    copy::SqliteTarget,
     file::{self, FLAGS, cause_of, directory_of, io_error, revision, with_suffix},
     snapshot::{self, SqliteSnapshot},
 };
 use crate::{
     Fault, Revision,
+    copy::{COPY_MARKER, CopySide as _, CopyStep, SKIPPED_IDS, copy_moment},
     key::{COUNTERS, prefix_end},
     open::OpenError,
+    postgres::PostgresCopy,
 };
 
 /// A copy under a temporary name; dropping it removes the file.
@@ -54,10 +57,6 @@ pub enum BackupError {
     },
 }
 
-/// IDs that a restore skips: more than are allocated between two backups, so that no ID of a
-/// certificate or domain is allocated twice.
-const SKIPPED_IDS: i64 = 1_000_000;
-
 impl StoreBackup {
     /// Copies the store in `from`, whether a process owns it or not, into the directory of `to`.
     /// Takes about a second for each few hundred megabytes, in which the store's log is not
@@ -74,12 +73,7 @@ impl StoreBackup {
         let source = snapshot::connect(from, alone.is_some()).map_err(unreadable)?;
         let found = file::read_identity(&source).map_err(unreadable)?;
         file::check_identity(from, found)?;
-        let directory = directory_of(to);
-        let file = tempfile::Builder::new()
-            .prefix(".store-copy-")
-            .permissions(Permissions::from_mode(0o600))
-            .tempfile_in(directory)
-            .map_err(io_error(directory))?;
+        let file = temporary_file(to)?;
         // SQLite treats an empty file as a missing one, and keeps its mode.
         source
             .execute("VACUUM INTO ?1", [path_text(file.path())?])
@@ -88,6 +82,32 @@ impl StoreBackup {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => unreadable(cause),
                 _ => file::write_error(to, cause, "copy the store"),
             })?;
+        Ok(Self { file })
+    }
+
+    /// Writes a store of another engine into a file of the same format, in the directory of `to`. The
+    /// source must not change: it is read at one moment.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); [`OpenError::Database`] if the source cannot be read.
+    pub async fn of_database(
+        source: &PostgresCopy,
+        to: &Path,
+        observe: &(dyn Fn(CopyStep) + Sync),
+    ) -> Result<Self, OpenError> {
+        let file = temporary_file(to)?;
+        let target = SqliteTarget::private(file.path())?;
+        let copied = copy_moment(source, &target, None, |row| row, observe).await;
+        copied.map_err(|fault| match is_disk_full(&fault) {
+            true => OpenError::DiskFull {
+                path: to.to_owned(),
+            },
+            false => OpenError::Database {
+                url: source.name().to_owned(),
+                fault,
+            },
+        })?;
+        target.close().await;
         Ok(Self { file })
     }
 
@@ -163,10 +183,27 @@ impl StoreBackup {
         transaction.execute(
             "UPDATE entry SET value = CAST(CAST(CAST(value AS TEXT) AS INTEGER) + ?1 AS BLOB)
              WHERE key >= ?2 AND key < ?3 AND value IS NOT NULL",
-            params![SKIPPED_IDS, COUNTERS, prefix_end(COUNTERS)],
+            params![SKIPPED_IDS.cast_signed(), COUNTERS, prefix_end(COUNTERS)],
         )?;
+        // A store that was moved takes changes again when its backup is restored.
+        transaction.execute("DELETE FROM entry WHERE key = ?1", [COPY_MARKER])?;
         transaction.commit()
     }
+}
+
+fn temporary_file(to: &Path) -> Result<NamedTempFile, OpenError> {
+    let directory = directory_of(to);
+    tempfile::Builder::new()
+        .prefix(".store-copy-")
+        .permissions(Permissions::from_mode(0o600))
+        .tempfile_in(directory)
+        .map_err(io_error(directory))
+}
+
+fn is_disk_full(fault: &Fault) -> bool {
+    let cause = fault.cause.as_ref();
+    let cause = cause.and_then(|cause| cause.downcast_ref::<rusqlite::Error>());
+    cause.and_then(rusqlite::Error::sqlite_error_code) == Some(ErrorCode::DiskFull)
 }
 
 /// Checks whether a copy may be [restored](StoreBackup::restore_to) there, before the copy is read.

@@ -217,7 +217,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
         .map_err(io_error(path))
 }
 
-fn create_schema(path: &Path) -> rusqlite::Result<()> {
+pub(super) fn create_schema(path: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let transaction = connection.unchecked_transaction()?;

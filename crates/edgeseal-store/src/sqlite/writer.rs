@@ -13,7 +13,11 @@ use super::{
     file::{BUSY_TIMEOUT, Lock, WAL_LIMIT_BYTES, revision},
     file_watch::FileWatch,
 };
-use crate::{CommitError, Expect, Fault, Key, Revision, Txn, Write, key::LISTING_PREFIX};
+use crate::{
+    CommitError, Expect, Fault, Key, Revision, Txn, Write,
+    copy::{COPY_MARKER, ReadOnly},
+    key::LISTING_PREFIX,
+};
 
 /// A request to the writer.
 pub(super) enum Job {
@@ -36,6 +40,9 @@ pub(super) struct Writer {
     cache: Arc<ReadCache>,
     tombstone_limit: usize,
 }
+
+/// The revision of a transaction, or the key at which it conflicts.
+type Verdict = Result<Revision, Key>;
 
 type Waiting = (Txn, oneshot::Sender<Result<Revision, CommitError>>);
 
@@ -106,7 +113,11 @@ impl Writer {
                     fail_all(waiting, &gone);
                 }
             }
-            Ok((head, results)) => {
+            Ok((head, Err(read_only))) => {
+                self.publish_head(head);
+                fail_all(waiting, &read_only);
+            }
+            Ok((head, Ok(results))) => {
                 // Followers first: a caller may ask for changes as soon as it has its reply.
                 self.publish_head(head);
                 for ((_, answer), result) in waiting.into_iter().zip(results) {
@@ -130,11 +141,14 @@ impl Writer {
     fn try_commit(
         &mut self,
         waiting: &[Waiting],
-    ) -> rusqlite::Result<(Revision, Vec<Result<Revision, Key>>)> {
+    ) -> rusqlite::Result<(Revision, Result<Vec<Verdict>, ReadOnly>)> {
         let batch = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = head_of(&batch)?;
+        if let Some(marker) = marker_of(&batch)? {
+            return Ok((before, Err(ReadOnly::of_marker(&marker))));
+        }
         let mut head = before;
         let mut results = Vec::with_capacity(waiting.len());
         let mut written = Vec::new();
@@ -163,7 +177,7 @@ impl Writer {
             batch.commit()?;
             self.cache.commit((before, head), &written);
         }
-        Ok((head, results))
+        Ok((head, Ok(results)))
     }
 
     fn publish_head(&self, head: Revision) {
@@ -256,6 +270,14 @@ fn head_of(connection: &Connection) -> rusqlite::Result<Revision> {
     connection
         .prepare_cached("SELECT head FROM log")?
         .query_row([], |row| Ok(revision(row.get(0)?)))
+}
+
+/// Why the store takes no changes, if it takes none. Another process writes the marker.
+fn marker_of(connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached(VALUE)?
+        .query_row([COPY_MARKER], |row| row.get(0))
+        .optional()
 }
 
 /// The statements of a batch. None of them has triggers (see the schema): each changes one row or

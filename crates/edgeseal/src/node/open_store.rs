@@ -128,6 +128,7 @@ const fn is_retryable(error: &OpenError) -> bool {
         OpenError::Locked { .. }
         | OpenError::NewerSchema { .. }
         | OpenError::NewerDatabase { .. }
+        | OpenError::UnfinishedCopy { .. }
         | OpenError::OlderSchema { .. } => false,
     }
 }

@@ -260,6 +260,10 @@ impl Error {
             ChangeError::Refused(refused) => refused,
             ChangeError::NonceUsed => StoreError::NonceUsed.into(),
             ChangeError::Contended => Self::Contended,
+            // Clients repeat a call that is refused with it, until the store has moved.
+            ChangeError::Fault(fault) if fault.read_only().is_some() => {
+                StoreError::Fault(fault).into()
+            }
             ChangeError::Fault(fault) if on => Self::NotStored(fault),
             ChangeError::Fault(fault) => Self::NotSwitchedOff(fault),
         }

@@ -1,0 +1,130 @@
+//! Copies a store record by record into another one, of any engine, while the source takes changes.
+//!
+//! 1. Everything is listed, page by page, and written to the target with its revision and expiry.
+//! 2. What changed meanwhile is read from the change log and written too, until little is left.
+//! 3. Both are listed and compared, record by record, except what changed after that.
+//! 4. A [marker](CopyMarker) in the source makes it refuse changes. The last changes are copied, and
+//!    everything that changed since step 3 began is compared. Then the source is marked as moved, and
+//!    the target as complete, in this order: at no time do both take changes.
+//!
+//! The target's own marker holds the progress, written in the same transaction as the records, so a
+//! copy that was killed goes on where it was. No process opens a store with that marker. The target
+//! continues above the source's newest revision and keeps no log from before, so each follower of the
+//! source lists everything again there.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use edgeseal_core::Timestamp;
+
+use crate::{Fault, Key, Revision};
+
+mod compare;
+mod marker;
+mod moment;
+mod run;
+
+pub use compare::Difference;
+pub(crate) use marker::COPY_MARKER;
+pub use marker::{ChangeCursor, CopyId, CopyMarker, CopyProgress, ReadOnly};
+pub(crate) use moment::{SKIPPED_IDS, copy_moment, skip_ids};
+pub use run::{Copied, Copier, CopyError, CopyStep, reopen};
+
+/// A record as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its key.
+    pub key: Key,
+    /// Its value; `None` if the key was deleted.
+    pub value: Option<Bytes>,
+    /// The commit that wrote it.
+    pub changed: Revision,
+    /// When the store may remove it.
+    pub expires: Option<Timestamp>,
+}
+
+/// Rows, read at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// The rows: none if the end is reached.
+    pub rows: Vec<Row>,
+    /// The newest commit at that moment.
+    pub head: Revision,
+}
+
+/// Rows read at once, at most.
+pub(crate) const ROWS_MAX: usize = 2000;
+/// Bytes of values read at once, about.
+pub(crate) const ROW_BYTES_MAX: usize = 4 << 20;
+
+/// What both sides of a copy are: a store whose rows can be listed. Rows of expired keys may be
+/// returned or not. The [marker](COPY_MARKER) is no row.
+#[async_trait]
+pub trait CopySide: Send + Sync {
+    /// The store for messages, without user and password.
+    fn name(&self) -> &str;
+
+    /// How many rows there are, about.
+    async fn count(&self) -> Result<u64, Fault>;
+
+    /// The next present rows after this key, in byte order of the keys.
+    async fn rows(&self, after: Option<&Key>) -> Result<Rows, Fault>;
+
+    /// The present rows with these keys, in any order.
+    async fn rows_of(&self, keys: &[Key]) -> Result<Vec<Row>, Fault>;
+
+    /// The marker in the store.
+    async fn marker(&self) -> Result<Option<CopyMarker>, Fault>;
+}
+
+/// What is copied.
+#[async_trait]
+pub trait CopySource: CopySide {
+    /// The next rows that changed after this place, in the order of commits and keys, deleted ones
+    /// too.
+    ///
+    /// # Errors
+    /// [`ChangesError`](crate::ChangesError), as in [`Store::changes`](crate::Store::changes).
+    async fn changed(&self, after: &ChangeCursor) -> Result<Rows, crate::ChangesError>;
+
+    /// Replaces the marker, if it is still this one, in a commit of its own.
+    ///
+    /// # Errors
+    /// A [`Fault`], also if it is another one.
+    async fn set_marker(
+        &self,
+        expected: Option<&CopyMarker>,
+        marker: Option<&CopyMarker>,
+    ) -> Result<Revision, Fault>;
+}
+
+/// Where it is copied to.
+#[async_trait]
+pub trait CopyTarget: CopySide {
+    /// Writes the marker into an empty store, or over that of an earlier run.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed, or if there is neither.
+    async fn begin(&self, before: Option<&CopyMarker>, marker: &CopyMarker) -> Result<(), Fault>;
+
+    /// Removes all rows.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    async fn clear(&self, marker: &CopyMarker) -> Result<(), Fault>;
+
+    /// Writes rows, removes those without a value, and replaces the marker, in one transaction.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed, or if another run has replaced the marker.
+    async fn load(&self, rows: &[Row], marker: &CopyMarker) -> Result<(), Fault>;
+
+    /// Removes the marker and continues with revisions above this one, of which none has been issued.
+    /// The change log begins there.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    async fn finish(&self, marker: &CopyMarker, above: Revision) -> Result<(), Fault>;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,401 @@
+//! The steps of a copy.
+
+use edgeseal_core::Timestamp;
+use tokio::sync::watch;
+
+use super::{
+    ChangeCursor, CopyId, CopyMarker, CopyProgress, CopySource, CopyTarget,
+    compare::{self, Difference},
+};
+use crate::{ChangesError, Fault, Key, Revision};
+
+/// Copies a store that takes changes into an empty one, or goes on with an unfinished copy of it.
+pub struct Copier<'a> {
+    /// What is copied.
+    pub source: &'a dyn CopySource,
+    /// Where to.
+    pub target: &'a dyn CopyTarget,
+    /// Told of the progress.
+    pub observe: &'a (dyn Fn(CopyStep) + Sync),
+    /// The time.
+    pub clock: fn() -> Timestamp,
+    /// Becomes true when the copy is to end. Not heeded in the last step, which is short.
+    pub interrupted: watch::Receiver<bool>,
+}
+
+/// How far a copy is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyStep {
+    /// An earlier run has copied this many records.
+    Resumed(u64),
+    /// The change log of the source does not reach back to where the copy was: it begins again.
+    Restarted,
+    /// Records that were listed and written, of about so many.
+    Listing {
+        /// So far.
+        records: u64,
+        /// About how many there are.
+        total: u64,
+    },
+    /// Changes that came meanwhile and were written.
+    CatchingUp(u64),
+    /// Records that were compared.
+    Comparing(u64),
+    /// The source takes no changes from now on.
+    Stopped,
+}
+
+/// A complete copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Records in the target.
+    pub records: u64,
+    /// The last commit of the source.
+    pub revision: Revision,
+}
+
+/// Why a store is not copied.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// Both are the same one.
+    #[error("{0} cannot be copied to itself")]
+    Same(String),
+    /// The target has records, and is no unfinished copy.
+    #[error("{0} is not empty: a store is copied into an empty one only")]
+    NotEmpty(String),
+    /// The target is an unfinished copy of another store.
+    #[error("{target} is an unfinished copy of {from}: go on with that one, or remove it")]
+    OtherCopy {
+        /// The target.
+        target: String,
+        /// What it is a copy of.
+        from: String,
+    },
+    /// The source is being copied to somewhere else, was moved, or is an unfinished copy itself.
+    #[error("{source_name}: the {reason}; edgeseal store reopen makes it take changes again")]
+    SourceReadOnly {
+        /// The source.
+        source_name: String,
+        /// What its marker says.
+        reason: String,
+    },
+    /// The copy differs from the source: one of them is damaged.
+    #[error("the copy is not equal to its source, which takes changes again: {0}")]
+    Different(#[from] Difference),
+    /// The log of the source is too short for the time that a copy takes.
+    #[error("the change log of the source does not reach back to the beginning of the copy")]
+    LogTooShort,
+    /// It was interrupted; it can go on later.
+    #[error("the copy was interrupted; the same command goes on with it")]
+    Interrupted,
+    /// The last step failed, and the source could not be told to take changes again.
+    #[error("{failure}; and the source takes no changes until edgeseal store reopen: {cause}")]
+    StillStopped {
+        /// Why the last step failed.
+        failure: Box<CopyError>,
+        /// Why the source cannot be told.
+        cause: Fault,
+    },
+    /// A store failed.
+    #[error(transparent)]
+    Store(#[from] Fault),
+}
+
+/// How often a copy begins again when the log of the source is too short.
+const RESTARTS: usize = 3;
+/// So few changes at once are left to the last step.
+const FEW_CHANGES: usize = 100;
+/// How often the changes are caught up with before the last step, at most: a source may change faster
+/// than few at once.
+const ROUNDS_MAX: usize = 1000;
+
+/// A run of a copy.
+struct Run {
+    copy: CopyId,
+    run: CopyId,
+    from: String,
+    progress: CopyProgress,
+}
+
+impl Run {
+    fn marker(&self) -> CopyMarker {
+        CopyMarker::Unfinished {
+            copy: self.copy.clone(),
+            run: self.run.clone(),
+            from: self.from.clone(),
+            progress: self.progress.clone(),
+        }
+    }
+
+    fn cursor(&self) -> ChangeCursor {
+        self.progress.applied.clone().unwrap_or_default()
+    }
+}
+
+impl Copier<'_> {
+    /// Copies everything, and marks the source as moved. After a failure it can be called again; the
+    /// source then takes changes, unless the error says otherwise.
+    ///
+    /// # Errors
+    /// See [`CopyError`].
+    pub async fn run(&self) -> Result<Copied, CopyError> {
+        let Some(mut run) = self.begin().await? else {
+            // An earlier run was killed after its last step.
+            return self.copied().await;
+        };
+        match self.copy_repeatedly(&mut run).await {
+            Ok(copied) => Ok(copied),
+            Err(failure) => match self.restart_source(&run).await {
+                Ok(()) => Err(failure),
+                Err(cause) => Err(CopyError::StillStopped {
+                    failure: Box::new(failure),
+                    cause,
+                }),
+            },
+        }
+    }
+
+    async fn copy_repeatedly(&self, run: &mut Run) -> Result<Copied, CopyError> {
+        for _ in 0..RESTARTS {
+            match self.copy(run).await {
+                Err(CopyError::LogTooShort) => {
+                    (self.observe)(CopyStep::Restarted);
+                    run.progress = CopyProgress::default();
+                    self.target.clear(&run.marker()).await?;
+                }
+                copied => return copied,
+            }
+        }
+        Err(CopyError::LogTooShort)
+    }
+
+    /// Makes the source take changes again, if this copy has stopped it and is not complete.
+    async fn restart_source(&self, run: &Run) -> Result<(), Fault> {
+        let found = self.source.marker().await?;
+        if matches!(&found, Some(CopyMarker::Moving { copy, .. }) if *copy == run.copy) {
+            self.source.set_marker(found.as_ref(), None).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins a copy or a further run of it; `None` if it is complete already.
+    async fn begin(&self) -> Result<Option<Run>, CopyError> {
+        let (from, target) = (self.source.name().to_owned(), self.target.name().to_owned());
+        if from == target {
+            return Err(CopyError::Same(from));
+        }
+        let stopped = self.source.marker().await?;
+        let found = self.target.marker().await?;
+        let mut run = Run {
+            copy: CopyId::random(),
+            run: CopyId::random(),
+            from,
+            progress: CopyProgress::default(),
+        };
+        match &found {
+            Some(CopyMarker::Unfinished {
+                copy,
+                from,
+                progress,
+                ..
+            }) => {
+                if *from != run.from {
+                    let from = from.clone();
+                    return Err(CopyError::OtherCopy { target, from });
+                }
+                run.copy = copy.clone();
+                run.progress = progress.clone();
+                (self.observe)(CopyStep::Resumed(progress.records));
+            }
+            _ if self.target.rows(None).await?.rows.is_empty() => {}
+            _ => {
+                let is_complete = matches!(
+                    &stopped, Some(CopyMarker::Moved { to, .. }) if *to == target
+                );
+                return match is_complete {
+                    true => Ok(None),
+                    false => Err(CopyError::NotEmpty(target)),
+                };
+            }
+        }
+        if let Some(marker) = &stopped
+            && marker.copy() != Some(&run.copy)
+        {
+            return Err(CopyError::SourceReadOnly {
+                source_name: run.from,
+                reason: marker.reason(),
+            });
+        }
+        self.target.begin(found.as_ref(), &run.marker()).await?;
+        Ok(Some(run))
+    }
+
+    async fn copy(&self, run: &mut Run) -> Result<Copied, CopyError> {
+        let stopped = self.source.marker().await?;
+        if let Some(CopyMarker::Moved { .. }) = stopped {
+            // Compared by an earlier run, which was killed before its end.
+            return self.finish(run).await;
+        }
+        let mut interrupted = self.interrupted.clone();
+        let (applied, compared) = tokio::select! {
+            // If the sender is gone, nobody interrupts.
+            Ok(_) = interrupted.wait_for(|it| *it) => return Err(CopyError::Interrupted),
+            compared = self.copy_and_compare(run) => compared?,
+        };
+        let moving = match stopped {
+            Some(marker) => marker,
+            None => self.stop_source(run).await?,
+        };
+        (self.observe)(CopyStep::Stopped);
+        let last = self.last_changes(run, applied, &compared.only_in_target);
+        last.await?;
+        let moved = moving.moved();
+        let marked = self.source.set_marker(Some(&moving), Some(&moved));
+        marked.await?;
+        self.finish(run).await
+    }
+
+    /// All that is done while the source takes changes. Returns up to which commit everything was
+    /// compared.
+    async fn copy_and_compare(
+        &self,
+        run: &mut Run,
+    ) -> Result<(Revision, compare::Compared), CopyError> {
+        if !run.progress.is_listed {
+            self.list(run).await?;
+        }
+        self.catch_up(run, FEW_CHANGES).await?;
+        let applied = run.cursor().complete();
+        let compared = compare::compare_all(self.source, self.target, applied, |records| {
+            (self.observe)(CopyStep::Comparing(records));
+        });
+        let compared = compared.await??;
+        self.catch_up(run, FEW_CHANGES).await?;
+        Ok((applied, compared))
+    }
+
+    /// Everything, page by page: the next one is read while one is written.
+    async fn list(&self, run: &mut Run) -> Result<(), CopyError> {
+        let total = self.source.count().await?;
+        let after = run.progress.listed.as_deref().map(Key::from_stored);
+        let mut page = self.source.rows(after.as_ref()).await?;
+        if run.progress.applied.is_none() {
+            run.progress.applied = Some(ChangeCursor::after(page.head));
+        }
+        while let Some(last) = page.rows.last().map(|row| row.key.clone()) {
+            run.progress.listed = Some(last.as_str().to_owned());
+            run.progress.records += page.rows.len() as u64;
+            let marker = run.marker();
+            let (next, loaded) = tokio::join!(
+                self.source.rows(Some(&last)),
+                self.target.load(&page.rows, &marker)
+            );
+            loaded?;
+            page = next?;
+            (self.observe)(CopyStep::Listing {
+                records: run.progress.records,
+                total,
+            });
+        }
+        run.progress.is_listed = true;
+        self.target.load(&[], &run.marker()).await?;
+        Ok(())
+    }
+
+    /// Copies changes until at most this many come at once, or the source is faster for too long.
+    async fn catch_up(&self, run: &mut Run, few: usize) -> Result<(), CopyError> {
+        let mut changes = 0;
+        for _ in 0..ROUNDS_MAX {
+            let page = self.changed(&run.cursor()).await?;
+            let count = page.rows.len();
+            run.progress.applied = Some(match page.rows.last() {
+                Some(last) => ChangeCursor {
+                    revision: last.changed.0,
+                    key: Some(last.key.as_str().to_owned()),
+                },
+                None => ChangeCursor::after(page.head),
+            });
+            run.progress.records += count as u64;
+            self.target.load(&page.rows, &run.marker()).await?;
+            changes += count as u64;
+            (self.observe)(CopyStep::CatchingUp(changes));
+            if count <= few {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn changed(&self, after: &ChangeCursor) -> Result<super::Rows, CopyError> {
+        self.source
+            .changed(after)
+            .await
+            .map_err(|error| match error {
+                ChangesError::Compacted { .. } => CopyError::LogTooShort,
+                ChangesError::Fault(fault) => fault.into(),
+            })
+    }
+
+    async fn stop_source(&self, run: &Run) -> Result<CopyMarker, CopyError> {
+        let moving = CopyMarker::Moving {
+            copy: run.copy.clone(),
+            to: self.target.name().to_owned(),
+            at: (self.clock)(),
+        };
+        self.source.set_marker(None, Some(&moving)).await?;
+        Ok(moving)
+    }
+
+    /// Copies the last changes of a source that takes no more, and compares everything that changed
+    /// after `applied`.
+    async fn last_changes(
+        &self,
+        run: &mut Run,
+        applied: Revision,
+        only_in_target: &[Key],
+    ) -> Result<(), CopyError> {
+        self.catch_up(run, 0).await?;
+        let mut cursor = ChangeCursor::after(applied);
+        loop {
+            let page = self.changed(&cursor).await?;
+            let Some(last) = page.rows.last() else { break };
+            cursor = ChangeCursor {
+                revision: last.changed.0,
+                key: Some(last.key.as_str().to_owned()),
+            };
+            compare::compare_changed(&page.rows, self.target).await??;
+        }
+        compare::compare_superfluous(only_in_target, self.source, self.target).await??;
+        Ok(())
+    }
+
+    /// The source is marked as moved: the target goes on.
+    async fn finish(&self, run: &Run) -> Result<Copied, CopyError> {
+        let above = self.source.rows(None).await?.head;
+        self.target.finish(&run.marker(), above).await?;
+        self.copied().await
+    }
+
+    async fn copied(&self) -> Result<Copied, CopyError> {
+        Ok(Copied {
+            records: self.target.count().await?,
+            revision: self.source.rows(None).await?.head,
+        })
+    }
+}
+
+/// Makes a store take changes that was moved, or whose copy was given up; returns what its marker
+/// said, if it has one.
+///
+/// # Errors
+/// A [`Fault`] if the store failed.
+pub async fn reopen(source: &dyn CopySource) -> Result<Option<CopyMarker>, Fault> {
+    let found = source.marker().await?;
+    match &found {
+        None | Some(CopyMarker::Unfinished { .. }) => {}
+        Some(_) => {
+            source.set_marker(found.as_ref(), None).await?;
+        }
+    }
+    Ok(found)
+}
