@@ -22,6 +22,7 @@ mod policy;
 mod restore;
 mod rollout;
 mod shell;
+mod store;
 mod store_args;
 pub(crate) mod time;
 
@@ -101,6 +102,9 @@ enum Command {
     Backup(backup::Command),
     /// Replace the store by a backup, while no server uses it
     Restore(restore::Command),
+    /// Move the store to another engine or place while the servers run
+    #[command(subcommand)]
+    Store(store::Command),
     /// List, export and verify audit records
     #[command(subcommand)]
     Audit(audit::Command),
@@ -132,6 +136,9 @@ enum CliError {
     /// The store exists and cannot be opened or read.
     #[error("{0}")]
     Data(String),
+    /// A store cannot be reached, or fails.
+    #[error("{0}")]
+    StoreFailed(String),
     /// A file cannot be written: its disk is full or fails.
     #[error("{0}")]
     WriteFailed(String),
@@ -230,6 +237,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             Command::Doctor(command) => command.run().await,
             Command::Backup(command) => command.run().await,
             Command::Restore(command) => command.run().await,
+            Command::Store(command) => command.run().await,
             Command::Kek(command) => success(command.run().await),
             Command::Audit(command) => command.run().await,
             Command::Call(command) => success(command.run().await),
@@ -267,12 +275,12 @@ exit_codes! {
     EX_OK = 0: "success; also if the reader of a pipe has closed it";
     EX_DENIED = 1: "`explain`: it is denied; `cert check`: it would be refused; `serve`: stopped by a second signal";
     EX_USAGE = 64: "usage: a flag, a file, the configuration, the start of the server";
-    EX_DATA = 65: "stored data is damaged (`doctor`, `audit verify`, `backup`, `restore`), or the doctor found another problem";
-    EX_UNAVAILABLE = 69: "the server does not respond, or something else does";
+    EX_DATA = 65: "stored data is damaged (`doctor`, `audit verify`, `backup`, `restore`, `store copy`), or the doctor found another problem";
+    EX_UNAVAILABLE = 69: "the server does not respond, or something else does; the database of the store does not";
     EX_SOFTWARE = 70: "the server did not finish in time what the command waited for; an error of the system or the demo";
     EX_IOERR = 74: "standard output, or the file of `backup` or `restore`, cannot be written, for example because the disk is full";
     EX_NOPERM = 77: "the API refused";
-    EX_INTERRUPTED = 130: "`import` was interrupted (Ctrl-C)";
+    EX_INTERRUPTED = 130: "`import` or `store copy` was interrupted (Ctrl-C)";
 }
 
 impl From<UnreadableFile> for CliError {
@@ -290,9 +298,8 @@ impl CliError {
     const fn exit_code(&self) -> u8 {
         match self {
             Self::Call(CallError::Api(_)) => EX_NOPERM,
-            Self::Call(CallError::Unreachable { .. } | CallError::NotEdgeseal { .. }) => {
-                EX_UNAVAILABLE
-            }
+            Self::Call(CallError::Unreachable { .. } | CallError::NotEdgeseal { .. })
+            | Self::StoreFailed(_) => EX_UNAVAILABLE,
             Self::Call(CallError::Endpoint { .. })
             | Self::Usage(_)
             | Self::Config(_)

@@ -1,10 +1,9 @@
 //! Checks whether everything stored in a data directory is intact and served, whether or not a
 //! server runs on it. Changes nothing. The verdict follows from the findings alone.
 
-use std::path::PathBuf;
-
 use edgeseal_store::{
-    Fault, Keyring, consistency,
+    Fault, Key, Keyring, Source as _, consistency,
+    copy::CopyMarker,
     open::{OpenError, StoreUrl},
     sqlite::SqliteSnapshot,
 };
@@ -16,6 +15,7 @@ use crate::{
     kek::{self, KekError},
 };
 
+mod database;
 mod expected;
 mod files;
 mod limits;
@@ -23,6 +23,9 @@ mod replica;
 mod roots;
 mod sealed;
 mod served;
+mod view;
+
+pub(crate) use view::{StoreView, ViewError};
 
 /// What was checked, and the findings.
 #[derive(Debug, Default)]
@@ -57,9 +60,9 @@ pub(crate) enum DoctorError {
     /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The store is not a file, or does not exist.
+    /// There is no store that can be read.
     #[error("{store}: {why}")]
-    NoStoreFile {
+    NoStore {
         /// Its URL.
         store: StoreUrl,
         /// Why it cannot be read.
@@ -96,19 +99,27 @@ pub(crate) async fn examine(
     let mut report = Report::default();
     let server = data_lock::holder(&config.data);
     limits::examine(config, server, &mut report);
-    let view = open_store(config, server, &mut report)?;
+    if let StoreUrl::Postgres(url) = config.store_url() {
+        database::examine(&url, &mut report).await;
+    }
+    let view = open_store(config, server, &mut report).await?;
     files::examine(config, &mut report)?;
     let keyring = read_keyring(config, &mut report).await?;
     let mut bound = None;
     if let Some(view) = &view {
         check_consistency(view, &mut report).await?;
-        sealed::examine(view, keyring.as_ref(), &mut report).await?;
-        let found = expected::read(view, config).await?;
+        sealed::examine(&**view, keyring.as_ref(), &mut report).await?;
+        let found = expected::read(&**view, config).await?;
         expected::examine(&found, clock::now(), &mut report);
         bound = Some(found);
     }
     if let Some(keyring) = &keyring {
-        let alone = view.as_ref().is_none_or(|view| !view.is_owned());
+        // The process that owns a store in a file may serve another directory.
+        let alone = match &view {
+            Some(view) if view.is_copy() => server == Holder::Nobody,
+            Some(view) => !view.is_owned(),
+            None => true,
+        };
         replica::examine(config, keyring, (alone, bound.as_ref()), &mut report).await;
     }
     match (server, bound) {
@@ -116,10 +127,10 @@ pub(crate) async fn examine(
             report.checked("no server: none runs on this data directory".to_owned());
         }
         (Holder::Process(_), bound) => {
-            // A new snapshot: holding the previous one would keep the server's WAL from being
+            // Of a file a new snapshot: holding this one would keep the server's WAL from being
             // checkpointed.
-            drop(view);
-            served::examine(config, bound, effort, &mut report).await?;
+            let view = view.filter(StoreView::is_copy);
+            served::examine(config, (view, bound), effort, &mut report).await?;
         }
     }
     Ok(report)
@@ -146,6 +157,18 @@ async fn check_consistency(view: &SqliteSnapshot, report: &mut Report) -> Result
     for finding in view.integrity_errors()? {
         report.problem(format!("store.db is damaged: {finding}"), REBUILD);
     }
+    let marker = view.get(&Key::copy_marker()).await?;
+    let marker = marker.map(|marker| CopyMarker::parse(&marker.value));
+    match marker.transpose()? {
+        None => {}
+        Some(marker @ CopyMarker::Unfinished { .. }) => {
+            report.problem(marker.reason(), "finish it with edgeseal store copy");
+        }
+        Some(marker) => report.warning(
+            marker.reason(),
+            "if it is to take changes, run edgeseal store reopen; if not, stop its servers",
+        ),
+    }
     let amiss = view.listing_mismatches()?;
     if amiss > 0 {
         let what = format!("{amiss} rows of the table of listings are not what they list");
@@ -165,38 +188,35 @@ async fn check_consistency(view: &SqliteSnapshot, report: &mut Report) -> Result
 }
 
 /// Opens the store; if it cannot be read, reports a problem and returns `None`.
-fn open_store(
+async fn open_store(
     config: &Config,
     server: Holder,
     report: &mut Report,
-) -> Result<Option<SqliteSnapshot>, DoctorError> {
-    match SqliteSnapshot::open(&store_file(config)?) {
+) -> Result<Option<StoreView>, DoctorError> {
+    let no_store = |why: String| DoctorError::NoStore {
+        store: config.store_url(),
+        why,
+    };
+    match StoreView::open(config).await {
         Ok(view) => Ok(Some(view)),
+        Err(error @ ViewError::InMemory) => Err(no_store(error.to_string())),
         // A new directory has no store to report.
-        Err(OpenError::Io { cause, .. })
+        Err(ViewError::Open(OpenError::Io { cause, .. }))
             if server == Holder::Nobody && !replica::exists(config) =>
         {
-            Err(DoctorError::NoStoreFile {
-                store: config.store_url(),
-                why: cause.to_string(),
-            })
+            Err(no_store(cause.to_string()))
+        }
+        Err(error @ ViewError::Database { .. }) => {
+            report.problem(
+                error.to_string(),
+                "see that the database runs and is reachable",
+            );
+            Ok(None)
         }
         Err(error) => {
             report.problem(error.to_string(), "restore store.db, or a backup of it");
             Ok(None)
         }
-    }
-}
-
-/// The file of the store.
-fn store_file(config: &Config) -> Result<PathBuf, DoctorError> {
-    let url = config.store_url();
-    match url.file() {
-        Some(file) => Ok(file.to_owned()),
-        None => Err(DoctorError::NoStoreFile {
-            store: url,
-            why: "only a store in a file can be checked".to_owned(),
-        }),
     }
 }
 

@@ -9,13 +9,19 @@ use std::{
 use clap::Args;
 use edgeseal_store::{
     Keyring, Revision,
-    open::OpenError,
-    sqlite::{BackupError, StoreBackup},
+    open::{OpenError, StoreUrl},
+    postgres::PostgresCopy,
+    sqlite::{BackupError, SqliteSnapshot, StoreBackup},
 };
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{CliError, EX_DATA, output::say, store_args::StoreArgs};
+use super::{
+    CliError, EX_DATA,
+    output::say,
+    store::{ProgressLine, in_memory, store_failure},
+    store_args::StoreArgs,
+};
 use crate::{
     config::Config,
     doctor::{self, Report},
@@ -49,8 +55,11 @@ pub(super) struct CopyReport {
 impl CopyReport {
     /// Verifies a copy: whether the file is intact and consistent, and whether sealed records open
     /// with the available keys.
-    pub(super) async fn check(copy: &StoreBackup, config: &Config) -> Result<Self, CliError> {
-        let view = copy.snapshot().map_err(|error| copy_error(&error))?;
+    pub(super) async fn check(
+        view: Result<SqliteSnapshot, OpenError>,
+        config: &Config,
+    ) -> Result<Self, CliError> {
+        let view = view.map_err(|error| copy_error(&error))?;
         let keyring = kek::read_all(&config.kek_sources()).await;
         let examined = doctor::examine_store(&view, keyring.as_ref().ok()).await?;
         Ok(Self {
@@ -91,7 +100,7 @@ impl CopyReport {
 
 impl Command {
     pub(super) async fn run(self) -> Result<ExitCode, CliError> {
-        let (config, store) = self.store.load_with_file()?;
+        let config = self.store.load()?;
         if self.file.exists() {
             return Err(already_exists(&self.file));
         }
@@ -100,9 +109,8 @@ impl Command {
             Some(_) => Some(read_keys(&config.kek_sources()).await?),
             None => None,
         };
-        let copy = StoreBackup::create(&store, &self.file);
-        let copy = copy.map_err(|error| copy_error(&error))?;
-        let proof = CopyReport::check(&copy, &config).await?;
+        let copy = self.copy(&config.store_url()).await?;
+        let proof = CopyReport::check(copy.snapshot(), &config).await?;
         let bytes = copy.bytes()?;
         if let (Some(to), Some(keys)) = (&self.with_kek, &keys) {
             private_files::create_private_file(to, keys.as_bytes())
@@ -119,6 +127,20 @@ impl Command {
             0 => ExitCode::SUCCESS,
             _ => ExitCode::from(EX_DATA),
         })
+    }
+
+    async fn copy(&self, store: &StoreUrl) -> Result<StoreBackup, CliError> {
+        let copy = match store {
+            StoreUrl::Sqlite(path) => StoreBackup::create(path, &self.file),
+            StoreUrl::Postgres(url) => {
+                let source = PostgresCopy::snapshot((**url).clone()).await;
+                let source = source.map_err(|fault| store_failure(&fault))?;
+                let progress = ProgressLine::new();
+                StoreBackup::of_database(&source, &self.file, &|step| progress.show(&step)).await
+            }
+            StoreUrl::Memory => return Err(in_memory()),
+        };
+        copy.map_err(|error| copy_error(&error))
     }
 
     fn print(&self, proof: &CopyReport, bytes: u64) -> Result<(), CliError> {
@@ -178,6 +200,7 @@ pub(super) fn copy_error(error: &OpenError) -> CliError {
     match error {
         OpenError::DiskFull { .. } | OpenError::Fault { .. } => CliError::WriteFailed(why),
         OpenError::Io { cause, .. } if is_disk_error(cause) => CliError::WriteFailed(why),
+        OpenError::Database { .. } => CliError::StoreFailed(why),
         OpenError::Unreadable { .. }
         | OpenError::NewerSchema { .. }
         | OpenError::OlderSchema { .. } => CliError::Data(why),

@@ -16,7 +16,7 @@ pub(super) struct StoreArgs {
     /// Data directory of the server [default: ./edgeseal-data]
     #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
     data: Option<String>,
-    /// URL of the store, if it is elsewhere: sqlite:PATH
+    /// URL of the store, if it is elsewhere: sqlite:PATH or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "URL", value_parser = NonEmptyStringValueParser::new())]
     store: Option<String>,
 }
@@ -29,17 +29,5 @@ impl StoreArgs {
             self.data.clone(),
             self.store.clone(),
         ))?)
-    }
-
-    /// The configuration, and the file of the store.
-    pub(super) fn load_with_file(&self) -> Result<(Config, PathBuf), CliError> {
-        let config = self.load()?;
-        let url = config.store_url();
-        let file = url.file().ok_or_else(|| {
-            CliError::Usage(format!(
-                "{url} is no store in a file: only one in a file can be copied or checked"
-            ))
-        })?;
-        Ok((config, file.to_owned()))
     }
 }

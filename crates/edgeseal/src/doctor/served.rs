@@ -9,12 +9,13 @@ use edgeseal_core::{
     outside::{Observation, Selection},
 };
 use edgeseal_edge::{OfferedKeys, Probe, ProbeResult};
-use edgeseal_store::{Catalog, Keyring, Store, sqlite::SqliteSnapshot};
+use edgeseal_store::{Catalog, Keyring};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     DoctorError, ExamineOptions, RESTORE, Report,
     expected::{self, ExpectedLeaves, ExpectedState},
+    view::StoreView,
 };
 use crate::{clock, config::Config, node::Addresses, outside::findings};
 
@@ -27,7 +28,7 @@ const SEE_ROLLOUT: &str = "see edgeseal rollout and the log of the server";
 /// Compares what a server serves with the store, if that could be read.
 pub(super) async fn examine(
     config: &Config,
-    bound: Option<ExpectedState>,
+    (view, bound): (Option<StoreView>, Option<ExpectedState>),
     effort: ExamineOptions,
     report: &mut Report,
 ) -> Result<(), DoctorError> {
@@ -47,7 +48,7 @@ pub(super) async fn examine(
         );
         return Ok(());
     };
-    check_reports(config, report).await?;
+    check_reports(config, view, report).await?;
     let expects_header = !config.proxy_protocol_from.is_empty();
     let probe = match Probe::new(addresses.https, expects_header) {
         Ok(probe) => Arc::new(probe),
@@ -81,8 +82,8 @@ async fn check_handshakes(
             break;
         }
         sleep(Duration::from_millis(300)).await;
-        let now = open_store(config)?;
-        let now = expected::read(&now, config).await?;
+        let now = open_store(config).await?;
+        let now = expected::read(&*now, config).await?;
         wanted.retain(|name, _| wrong.contains_key(name) && now.domains.contains_key(name));
         for (name, shown) in &mut wanted {
             if let Some(now) = now.domains.get(name) {
@@ -173,8 +174,16 @@ async fn check_alarms(catalog: &Catalog, report: &mut Report) -> Result<(), Doct
 }
 
 /// Checks the reports of the edges, and what visitors found.
-async fn check_reports(config: &Config, report: &mut Report) -> Result<(), DoctorError> {
-    let view: Arc<dyn Store> = Arc::new(open_store(config)?);
+async fn check_reports(
+    config: &Config,
+    view: Option<StoreView>,
+    report: &mut Report,
+) -> Result<(), DoctorError> {
+    let view = match view {
+        Some(view) => view,
+        None => open_store(config).await?,
+    };
+    let (view, _copy) = view.into_shared();
     // Nothing of this is sealed.
     let keyring = Keyring::parse(&Keyring::generate()).ok();
     let Some(keyring) = keyring else {
@@ -223,9 +232,9 @@ async fn check_reports(config: &Config, report: &mut Report) -> Result<(), Docto
 }
 
 /// A new snapshot of the store.
-fn open_store(config: &Config) -> Result<SqliteSnapshot, DoctorError> {
-    let path = super::store_file(config)?;
-    SqliteSnapshot::open(&path).map_err(|error| DoctorError::NoStoreFile {
+async fn open_store(config: &Config) -> Result<StoreView, DoctorError> {
+    let opened = StoreView::open(config).await;
+    opened.map_err(|error| DoctorError::NoStore {
         store: config.store_url(),
         why: error.to_string(),
     })

@@ -40,6 +40,7 @@ mod log;
 mod malformed;
 mod many_nodes;
 mod model_based;
+mod moving;
 mod origins;
 mod outside;
 mod ownership;

@@ -1,13 +1,13 @@
 //! `edgeseal audit verify`: reads the store directly, whether or not a server runs.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 use clap::Args;
 use edgeseal_core::{AccountId, Secret, Timestamp};
 use edgeseal_store::{
     Catalog, Fault, Keyring,
     audit_chain::{ChainKey, ExpectedHead, Mac, Report},
-    sqlite::SqliteSnapshot,
+    sqlite::StoreBackup,
 };
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use crate::{
     cli::{CliError, EX_DATA, output::say, store_args::StoreArgs},
     clock,
     config::Config,
+    doctor::{StoreView, ViewError},
     kek,
 };
 
@@ -37,8 +38,9 @@ impl Command {
     pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let expected = self.head.as_deref().map(parse_head).transpose()?;
         let one = self.account.as_deref().map(parse_account).transpose()?;
-        let (config, file) = self.store.load_with_file()?;
-        let catalog = open_catalog(&config, &file).await?;
+        let config = self.store.load()?;
+        // The copy of a database is removed when it is dropped.
+        let (catalog, _copy) = open_catalog(&config).await?;
         let key = match catalog.chain_key().await.map_err(data_error)? {
             Some(key) => key,
             // Never created, or removed: a random secret makes every link count as forged.
@@ -68,12 +70,17 @@ impl Command {
 }
 
 /// A read-only snapshot of the store.
-async fn open_catalog(config: &Config, file: &Path) -> Result<Catalog, CliError> {
-    let view = SqliteSnapshot::open(file).map_err(|error| CliError::Data(error.to_string()))?;
+async fn open_catalog(config: &Config) -> Result<(Catalog, Option<StoreBackup>), CliError> {
+    let view = StoreView::open(config).await.map_err(|error| match error {
+        ViewError::Open(error) => CliError::Data(error.to_string()),
+        ViewError::Database { .. } => CliError::StoreFailed(error.to_string()),
+        ViewError::InMemory => CliError::Usage(error.to_string()),
+    })?;
     let sources = config.kek_sources();
     let keyring = kek::read_all(&sources).await;
     let keyring = keyring.map_err(|error| CliError::Usage(error.to_string()))?;
-    Ok(Catalog::new(Arc::new(view), keyring))
+    let (view, copy) = view.into_shared();
+    Ok((Catalog::new(view, keyring), copy))
 }
 
 fn parse_head(text: &str) -> Result<ExpectedHead, CliError> {
