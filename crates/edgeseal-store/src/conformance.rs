@@ -18,6 +18,7 @@ mod limits;
 mod list;
 mod monotonic_reads;
 mod reverse_list;
+mod select;
 
 pub(crate) use follower::Follower;
 
@@ -43,6 +44,8 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     list::pages_cover_all(&make().await, crate::key::LISTING_PREFIX).await;
     reverse_list::is_the_list_reversed(&make().await, "").await;
     reverse_list::is_the_list_reversed(&make().await, crate::key::LISTING_PREFIX).await;
+    select::by_name_and_summary(&make().await, "").await;
+    select::by_name_and_summary(&make().await, crate::key::LISTING_PREFIX).await;
     changes_in_order(&make().await).await;
     commits_stay_whole(&make().await).await;
     changes_wait(&make().await).await;

@@ -53,21 +53,23 @@ impl<T> Default for Listing<T> {
     }
 }
 
-impl Listing<Entry> {
-    /// Counts one more entry, and keeps it if it is in the range.
+impl<T> Listing<T> {
+    /// Counts one more item, and keeps it if it is in the range.
     pub(crate) fn add<E>(
         &mut self,
         skip: usize,
         limit: usize,
-        entry: impl FnOnce() -> Result<Entry, E>,
+        item: impl FnOnce() -> Result<T, E>,
     ) -> Result<(), E> {
         if self.total >= skip && self.items.len() < limit {
-            self.items.push(entry()?);
+            self.items.push(item()?);
         }
         self.total += 1;
         Ok(())
     }
+}
 
+impl Listing<Entry> {
     /// Converts the entries and keeps the count.
     pub(crate) fn map<T>(
         &self,

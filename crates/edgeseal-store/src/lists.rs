@@ -1,14 +1,10 @@
 //! Listings beyond pages in the order of the keys.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use async_trait::async_trait;
 
-use crate::{Entry, Fault, Key, Listing, PAGE_MAX, Page, Pages, Source, page_limit};
-
-/// Decides by key and value whether an entry is included. Runs where the engine reads, so it must
-/// be fast and must not block.
-pub type EntryFilter = Arc<dyn Fn(&str, &[u8]) -> bool + Send + Sync>;
+use crate::{Entry, Fault, Filter, Key, Listing, PAGE_MAX, Page, Pages, Source, page_limit};
 
 /// Listings from the end, by offset, with a total and with a filter: what the control plane shows.
 ///
@@ -78,29 +74,38 @@ pub trait Lists: Source {
         skip: usize,
         limit: usize,
     ) -> Result<Listing<Entry>, Fault> {
-        self.select(prefix, Arc::new(|_, _| true), skip, limit)
-            .await
+        listing_of(self, prefix, |_| true, (skip, limit)).await
     }
 
-    /// As [`window`](Self::window), of the matching entries only. Reads all entries; keeps only
-    /// those that it returns.
+    /// As [`window`](Self::window), of the entries that match. Reads all entries; keeps only those
+    /// that it returns.
     async fn select(
         &self,
         prefix: &str,
-        wanted: EntryFilter,
+        filter: &Filter,
         skip: usize,
         limit: usize,
     ) -> Result<Listing<Entry>, Fault> {
-        let limit = page_limit(limit);
-        let mut window = Listing::default();
-        let mut pages = Pages::new(self, prefix, PAGE_MAX);
-        while let Some(entries) = pages.next().await? {
-            for entry in entries {
-                if wanted(entry.key.as_str(), &entry.value) {
-                    window.add(skip, limit, || Ok::<_, Fault>(entry))?;
-                }
-            }
-        }
-        Ok(window)
+        let wanted =
+            |entry: &Entry| filter.matches(&entry.key.as_str()[prefix.len()..], &entry.value);
+        listing_of(self, prefix, wanted, (skip, limit)).await
     }
+}
+
+/// Reads page by page what is `wanted`.
+async fn listing_of<S: Lists + ?Sized>(
+    source: &S,
+    prefix: &str,
+    wanted: impl Fn(&Entry) -> bool + Send,
+    (skip, limit): (usize, usize),
+) -> Result<Listing<Entry>, Fault> {
+    let limit = page_limit(limit);
+    let mut listing = Listing::default();
+    let mut pages = Pages::new(source, prefix, PAGE_MAX);
+    while let Some(entries) = pages.next().await? {
+        for entry in entries.into_iter().filter(&wanted) {
+            listing.add(skip, limit, || Ok::<_, Fault>(entry))?;
+        }
+    }
+    Ok(listing)
 }

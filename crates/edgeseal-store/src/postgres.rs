@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    Changes, ChangesError, CommitError, Entry, Fault, Key, Listing, Lists, Page, Revision, Source,
-    Store, Txn, open::TOMBSTONES_KEPT,
+    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Page, Revision,
+    Source, Store, Txn, open::TOMBSTONES_KEPT,
 };
 
 mod batch;
@@ -200,6 +200,16 @@ impl Lists for PostgresStore {
         limit: usize,
     ) -> Result<Listing<Entry>, Fault> {
         self.readers.window(prefix, skip, limit).await
+    }
+
+    async fn select(
+        &self,
+        prefix: &str,
+        filter: &Filter,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Listing<Entry>, Fault> {
+        self.readers.select(prefix, filter, skip, limit).await
     }
 }
 

@@ -23,8 +23,8 @@ use tokio::{
 };
 
 use crate::{
-    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Lists, Page,
-    Revision, Source, Store, Txn,
+    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Page, Revision,
+    Source, Store, Txn,
     open::{OpenError, TOMBSTONES_KEPT},
     page_limit,
 };
@@ -284,12 +284,12 @@ impl Lists for SqliteStore {
     async fn select(
         &self,
         prefix: &str,
-        wanted: EntryFilter,
+        filter: &Filter,
         skip: usize,
         limit: usize,
     ) -> Result<Listing<Entry>, Fault> {
-        let prefix = prefix.to_owned();
-        self.scan(move |connection| read::select(connection, &prefix, &*wanted, skip, limit))
+        let (prefix, filter) = (prefix.to_owned(), filter.clone());
+        self.scan(move |connection| read::select(connection, &prefix, &filter, skip, limit))
             .await
     }
 }

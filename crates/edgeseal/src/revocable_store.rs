@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use edgeseal_core::Timestamp;
 use edgeseal_store::{
-    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Lists, Page,
-    Revision, SharedStore, Source, Store, Txn, Write,
+    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Page, Revision,
+    SharedStore, Source, Store, Txn, Write,
 };
 use tokio::{
     sync::watch,
@@ -249,12 +249,12 @@ impl Lists for RevocableStore {
     async fn select(
         &self,
         prefix: &str,
-        wanted: EntryFilter,
+        filter: &Filter,
         skip: usize,
         limit: usize,
     ) -> Result<Listing<Entry>, Fault> {
         let store = self.store()?;
-        self.unless_revoked(store.select(prefix, wanted, skip, limit))
+        self.unless_revoked(store.select(prefix, filter, skip, limit))
             .await
     }
 }

@@ -32,7 +32,7 @@ pub use list_user_certificate_order::ListUserCertificateOrder;
 pub use upload_user_certificate::{CreateUserCertificate, UploadUserCertificate};
 
 use edgeseal_core::certificate::{CertificateId, KeyAlgorithm};
-use edgeseal_store::record::{CertificateRecord, CertificateSummary};
+use edgeseal_store::{filter::CertificateCondition, record::CertificateRecord};
 
 crate::actions::actions! {
     CAS "CreateDeploymentJob" Cas("Name") OwnAccount => CreateDeploymentJob;
@@ -87,30 +87,8 @@ fn parse_instance_id(instance: &str) -> Option<CertificateId> {
 }
 
 /// A search term for certificates: a part of a name, or an instance id.
-#[derive(Clone)]
-struct Keyword {
-    /// Lower case.
-    text: String,
-    instance: Option<CertificateId>,
-}
-
-impl Keyword {
-    fn parse(params: &ParamMap) -> Option<Self> {
-        let text = params.get_non_empty("Keyword")?.to_ascii_lowercase();
-        let instance = parse_instance_id(&text);
-        Some(Self { text, instance })
-    }
-
-    /// Whether the term is the instance id of this certificate, or its name, common name or one of
-    /// its DNS names contains the term; ASCII case is ignored.
-    fn matches(&self, id: CertificateId, certificate: &CertificateSummary<'_>) -> bool {
-        let holds = |text: &str| {
-            // Names are almost always lower case: compare without a copy first.
-            text.contains(&self.text) || text.to_ascii_lowercase().contains(&self.text)
-        };
-        self.instance == Some(id)
-            || holds(certificate.name)
-            || holds(certificate.common_name)
-            || holds(&certificate.names)
-    }
+fn keyword(params: &ParamMap) -> Option<CertificateCondition> {
+    let text = params.get_non_empty("Keyword")?.to_ascii_lowercase();
+    let id = parse_instance_id(&text);
+    Some(CertificateCondition::Keyword { text, id })
 }

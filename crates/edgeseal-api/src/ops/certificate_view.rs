@@ -2,10 +2,13 @@
 
 use edgeseal_core::{
     Timestamp,
-    certificate::{Certificate, CertificateInfo, Digest, OriginalPem, chain_to_pem, is_expiring},
+    certificate::{
+        Certificate, CertificateInfo, Digest, EXPIRY_WARNING_MS, OriginalPem, chain_to_pem,
+        is_expiring,
+    },
     domain::Domain,
 };
-use edgeseal_store::{Catalog, Fault, record::CertificateRecord};
+use edgeseal_store::{Catalog, Fault, filter::CertificateCondition, record::CertificateRecord};
 
 use crate::context::Context;
 
@@ -33,6 +36,18 @@ impl CertificateStatus {
             Self::ExpiresSoon
         } else {
             Self::Issued
+        }
+    }
+
+    /// What holds for the certificates of which [`of`](Self::of) returns this status.
+    pub(super) fn conditions(self, now: Timestamp) -> Vec<CertificateCondition> {
+        use CertificateCondition::{ExpiresBefore, ExpiresFrom, Revoked};
+        let soon = now.plus_ms(EXPIRY_WARNING_MS);
+        match self {
+            Self::Revoked => vec![Revoked(true)],
+            Self::Expired => vec![Revoked(false), ExpiresBefore(now)],
+            Self::ExpiresSoon => vec![Revoked(false), ExpiresFrom(now), ExpiresBefore(soon)],
+            Self::Issued => vec![Revoked(false), ExpiresFrom(now), ExpiresFrom(soon)],
         }
     }
 

@@ -1,15 +1,12 @@
 //! Deployments: calls that bind certificates to many domains, and their results.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use edgeseal_core::AccountId;
 
 use super::{Catalog, Draft, Pagination};
 use crate::{
-    Entry, EntryFilter, Fault, Key, Listing, key, record,
+    Entry, Fault, Key, Listing, PAGE_MAX, key, record,
     record::{DeploymentCreator, DeploymentRecord},
 };
 
@@ -51,26 +48,35 @@ impl Catalog {
         newest_first(&window.items, total)
     }
 
-    /// As [`deployments`](Self::deployments), of those that `wanted` accepts.
+    /// As [`deployments`](Self::deployments), of those that `wanted` accepts. Reads all of them, page by
+    /// page: they are removed after 30 days.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn deployments_where(
         &self,
         account: &AccountId,
-        wanted: impl Fn(&DeploymentRecord) -> bool + Send + Sync + 'static,
+        wanted: impl Fn(&DeploymentRecord) -> bool + Send + Sync,
         span: Pagination,
     ) -> Result<Listing<DeploymentRecord>, Fault> {
         let prefix = key::deployments(account);
-        let wanted: EntryFilter = Arc::new(move |_, value| {
-            // An undecodable deployment is included, so that it is reported and not lost.
-            record::decode(value).map_or(true, |deployment| wanted(&deployment))
-        });
-        let all = self.store.select(&prefix, Arc::clone(&wanted), 0, 0);
-        let total = all.await?.total;
-        let (skip, limit) = from_the_end(total, span);
-        let window = self.store.select(&prefix, wanted, skip, limit).await?;
-        newest_first(&window.items, total)
+        let mut found = Listing::default();
+        let mut before = None;
+        loop {
+            let page = self.store.list_reverse(&prefix, before.as_ref(), PAGE_MAX);
+            let page = page.await?;
+            for entry in &page.entries {
+                let deployment = record::decode(&entry.value);
+                // An undecodable deployment is included, so that it is reported and not lost.
+                if deployment.as_ref().map_or(true, &wanted) {
+                    found.add(span.offset, span.limit, || deployment)?;
+                }
+            }
+            before = page.entries.into_iter().next_back().map(|entry| entry.key);
+            if !page.has_more {
+                return Ok(found);
+            }
+        }
     }
 }
 

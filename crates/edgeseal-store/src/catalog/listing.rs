@@ -1,7 +1,5 @@
 //! Pages of domains and certificates, with their total number.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use edgeseal_core::{
     AccountId, DomainPattern, Timestamp, certificate::CertificateId, domain::Domain,
 };
@@ -9,10 +7,10 @@ use serde::de::DeserializeOwned;
 
 use super::Catalog;
 use crate::{
-    Entry, EntryFilter, Fault, Key, Listing, key,
-    record::{
-        self, CertificateRecord, CertificateSummary, DomainSummary, TimestampRecord, decode_summary,
-    },
+    Entry, Fault, Filter, Key, Listing, PAGE_MAX, Pages,
+    filter::{CertificateFilter, DomainFilter},
+    key,
+    record::{self, CertificateRecord, DomainSummary, TimestampRecord, decode_summary},
 };
 
 /// A range of a listing.
@@ -53,26 +51,21 @@ impl Catalog {
         self.domains_in(account, &prefix, window).await
     }
 
-    /// The domains of an account that `wanted` accepts, by name and summary.
+    /// The domains of an account that match.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn domains_where(
         &self,
         account: &AccountId,
-        wanted: impl Fn(&str, &DomainSummary<'_>) -> bool + Send + Sync + 'static,
+        filter: DomainFilter,
         span: Pagination,
     ) -> Result<Listing<Domain>, Fault> {
         let prefix = key::account_domains(account);
-        let skipped = prefix.len();
-        let wanted: EntryFilter = Arc::new(move |key, value| {
-            let summary = decode_summary(value);
-            // An undecodable summary is included, so that the domain is not lost.
-            summary.map_or(true, |summary| wanted(&key[skipped..], &summary))
-        });
-        let window = self.store.select(&prefix, wanted, span.offset, span.limit);
-        let window = window.await?;
-        self.domains_in(account, &prefix, window).await
+        let (narrow, filter) = filter.narrow(&prefix);
+        let filter = Filter::Domains(filter);
+        let window = self.store.select(&narrow, &filter, span.offset, span.limit);
+        self.domains_in(account, &prefix, window.await?).await
     }
 
     /// The names of the domains of an account that `wanted` accepts, by name and summary, in byte
@@ -124,23 +117,23 @@ impl Catalog {
         self.fold_summaries(prefix, split).await
     }
 
-    /// Shows each domain summary under a prefix, with the rest of its key.
+    /// Shows each domain summary under a prefix, with the rest of its key. Reads page by page, so
+    /// that no snapshot of a large store is held open.
     async fn fold_summaries<T: Default + Send + 'static>(
         &self,
         prefix: String,
         fold: impl Fn(&mut T, &str, &DomainSummary<'_>) + Send + Sync + 'static,
     ) -> Result<T, Fault> {
-        let skipped = prefix.len();
-        let folded = Arc::new(Mutex::new(T::default()));
-        let state = Arc::clone(&folded);
-        let visit: EntryFilter = Arc::new(move |key, value| {
-            if let Ok(summary) = decode_summary(value) {
-                fold(&mut lock(&state), &key[skipped..], &summary);
+        let mut folded = T::default();
+        let mut pages = Pages::new(&*self.store, &prefix, PAGE_MAX);
+        while let Some(entries) = pages.next().await? {
+            for entry in entries {
+                if let Ok(summary) = decode_summary(&entry.value) {
+                    fold(&mut folded, &entry.key.as_str()[prefix.len()..], &summary);
+                }
             }
-            false
-        });
-        self.store.select(&prefix, visit, 0, 0).await?;
-        Ok(std::mem::take(&mut *lock(&folded)))
+        }
+        Ok(folded)
     }
 
     /// How many domains of an account serve a chain that expires before `now`, and how many one
@@ -182,7 +175,7 @@ impl Catalog {
         certificate_ids(&window)
     }
 
-    /// As [`certificates`](Self::certificates), of those that `wanted` accepts.
+    /// As [`certificates`](Self::certificates), of those that match.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -190,16 +183,12 @@ impl Catalog {
         &self,
         account: &AccountId,
         region: Option<&str>,
-        wanted: impl Fn(CertificateId, &CertificateSummary<'_>) -> bool + Send + Sync + 'static,
+        filter: CertificateFilter,
         span: Pagination,
     ) -> Result<Listing<CertificateId>, Fault> {
         let prefix = certificates(account, region);
-        let wanted: EntryFilter = Arc::new(move |key, value| {
-            let id = key.rsplit('/').next().and_then(|id| id.parse().ok());
-            let summary = decode_summary(value);
-            summary.map_or(true, |summary| wanted(id.unwrap_or_default(), &summary))
-        });
-        let window = self.store.select(&prefix, wanted, span.offset, span.limit);
+        let filter = Filter::Certificates(filter);
+        let window = self.store.select(&prefix, &filter, span.offset, span.limit);
         certificate_ids(&window.await?)
     }
 
@@ -279,8 +268,4 @@ fn certificate_ids(window: &Listing<Entry>) -> Result<Listing<CertificateId>, Fa
 fn id_suffix(key: &Key) -> Result<CertificateId, Fault> {
     let number = key.as_str().rsplit('/').next().unwrap_or_default();
     number.parse().map_err(Fault::of("decode a number"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@ use edgeseal_core::{
 
 use super::{Catalog, domains::served_binding};
 use crate::{
-    CommitError, Entry, Expect, Fault, Key, Txn, Write, key,
+    CommitError, Entry, Expect, Fault, Filter, Key, Txn, Write, key,
     record::{self, BindingSummary, CertificateRecord, CertificateSummary, DomainSummary},
 };
 
@@ -35,10 +35,10 @@ impl Catalog {
     pub async fn rebuild_summaries(&self) -> Result<u64, Fault> {
         let mut rebuilt = 0;
         for index in [Index::Domains, Index::Certificates] {
-            let stale: crate::EntryFilter =
-                std::sync::Arc::new(|_, value| !record::is_summary_current(value));
             // Only the first start after an upgrade finds any.
-            if self.store.select(index.prefix(), stale, 0, 0).await?.total > 0 {
+            let outdated = Filter::OutdatedSummaries;
+            let outdated = self.store.select(index.prefix(), &outdated, 0, 0);
+            if outdated.await?.total > 0 {
                 rebuilt += self.rebuild_index(index).await?;
             }
         }

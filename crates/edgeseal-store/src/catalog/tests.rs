@@ -29,6 +29,7 @@ use edgeseal_core::{
 
 use super::*;
 use crate::{
+    filter::{DomainCondition, DomainFilter, TextMatch},
     memory::MemoryStore,
     record::{CertificateRecord, CertificateSource},
 };
@@ -305,19 +306,30 @@ async fn listings_count_all_and_show_a_part() {
     assert_eq!((page.total, shown.as_slice()), (25, &names[10..20]));
 
     let second_page = Pagination::of_page(2, 10);
-    let on = |_: &str, summary: &record::DomainSummary<'_>| summary.served.is_some();
+    let of = DomainFilter::of;
     let https = catalog
-        .domains_where(&account(), on, second_page)
+        .domains_where(&account(), of(DomainCondition::Https), second_page)
         .await
         .unwrap();
     assert_eq!((https.total, https.items.len()), (13, 3));
-    let offline =
-        |_: &str, summary: &record::DomainSummary<'_>| summary.state == DomainState::Offline;
+    let offline = of(DomainCondition::State(DomainState::Offline));
     let page = catalog
         .domains_where(&account(), offline, Pagination::of_page(1, 3))
         .await
         .unwrap();
     assert_eq!((page.total, page.items.len()), (5, 3));
+    for (name, total) in [
+        (TextMatch::Equals("d07.example.com".to_owned()), 1),
+        (TextMatch::Equals("d07".to_owned()), 0),
+        (TextMatch::StartsWith("d1".to_owned()), 10),
+    ] {
+        let filter = DomainFilter {
+            name: Some(name),
+            conditions: Vec::new(),
+        };
+        let found = catalog.domains_where(&account(), filter, second_page).await;
+        assert_eq!(found.unwrap().total, total);
+    }
     let (end, later) = (NOW.plus_ms(1000), NOW.plus_ms(2000));
     assert_eq!(
         catalog.count_expiring(&account(), NOW, end).await.unwrap(),

@@ -13,8 +13,8 @@ use tokio_postgres::{
 
 use super::connect::{ConnectError, Connector, STATEMENT_TIMEOUT, Session, SqlError};
 use crate::{
-    Change, Changes, ChangesError, Entry, Fault, Key, Listing, Page, Revision, key::prefix_end,
-    page_limit,
+    Change, Changes, ChangesError, Entry, Fault, Filter, Key, Listing, Page, Revision,
+    filter::TextMatch, key::prefix_end, page_limit,
 };
 
 /// Connections to read with: a pool for few rows, which must never wait for long reads, and one for
@@ -45,6 +45,9 @@ const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::
 /// Rows of the log that one call of `changes` reads at least.
 const SCANNED_ROWS_MIN: usize = 1000;
 
+/// Rows that a listing with a filter reads at once: summaries of a few hundred bytes, about 1 MB.
+const SELECTED_ROWS: usize = 5000;
+
 const HEAD: &str = "SELECT last FROM commits ORDER BY last DESC LIMIT 1";
 const GET: &str = "
     SELECT key, value, changed FROM entry WHERE key = ANY ($1) AND value IS NOT NULL";
@@ -70,6 +73,21 @@ const WINDOW: &str = "
         WHERE key >= $1 AND key < $2 AND value IS NOT NULL
         ORDER BY key OFFSET $3 LIMIT $4) AS page ON true
     ORDER BY page.key";
+/// As [`WINDOW`], of the keys like $5.
+const SELECT_BY_NAME: &str = "
+    SELECT (SELECT count(*) FROM entry
+            WHERE key >= $1 AND key < $2 AND value IS NOT NULL AND key LIKE $5),
+        page.key, page.value, page.changed
+    FROM (SELECT) AS one LEFT JOIN LATERAL (
+        SELECT key, value, changed FROM entry
+        WHERE key >= $1 AND key < $2 AND value IS NOT NULL AND key LIKE $5
+        ORDER BY key OFFSET $3 LIMIT $4) AS page ON true
+    ORDER BY page.key";
+/// As [`LIST`], of the keys like $5.
+const LIST_BY_NAME: &str = "
+    SELECT NULL::bigint, key, value, changed FROM entry
+    WHERE key >= $1 AND key > $2 AND key < $3 AND value IS NOT NULL AND key LIKE $5
+    ORDER BY key LIMIT $4";
 const GET_AND_LIST: &str = "
     SELECT (SELECT last FROM commits ORDER BY last DESC LIMIT 1), found.*
     FROM (SELECT) AS one LEFT JOIN LATERAL (
@@ -245,11 +263,45 @@ impl Readers {
         let parameters: [&(dyn ToSql + Sync); 4] =
             [&prefix, &end, &sql_count(skip), &sql_count(limit)];
         let rows = Self::query(&self.scans, "list a window", WINDOW, &parameters).await?;
-        let total: i64 = rows.first().map_or(Ok(0), |row| column(row, 0))?;
-        Ok(Listing {
-            items: entries(&rows)?,
-            total: usize::try_from(total).unwrap_or_default(),
-        })
+        listing(&rows)
+    }
+
+    /// The name is compared by the database, the rest here, page by page: summaries are opaque to SQL.
+    pub(super) async fn select(
+        &self,
+        prefix: &str,
+        filter: &Filter,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Listing<Entry>, Fault> {
+        let (end, limit) = (prefix_end(prefix), page_limit(limit));
+        let like = TextMatch::like(filter.name(), prefix);
+        let what = "list what matches";
+        if filter.is_by_name() {
+            let parameters: [&(dyn ToSql + Sync); 5] =
+                [&prefix, &end, &sql_count(skip), &sql_count(limit), &like];
+            let rows = Self::query(&self.scans, what, SELECT_BY_NAME, &parameters).await?;
+            return listing(&rows);
+        }
+        let mut found = Listing::default();
+        let mut after = String::new();
+        loop {
+            let parameters: [&(dyn ToSql + Sync); 5] =
+                [&prefix, &after, &end, &sql_count(SELECTED_ROWS), &like];
+            let rows = Self::query(&self.scans, what, LIST_BY_NAME, &parameters).await?;
+            for row in &rows {
+                let name = &column::<&str>(row, 1)?[prefix.len()..];
+                if filter.matches(name, column(row, 2)?) {
+                    found.add(skip, limit, || entry(row, 1))?;
+                }
+            }
+            match rows.last() {
+                Some(last) if rows.len() == SELECTED_ROWS => {
+                    after = column::<&str>(last, 1)?.to_owned();
+                }
+                _ => return Ok(found),
+            }
+        }
     }
 
     pub(super) async fn get_and_list(
@@ -428,6 +480,15 @@ fn entry(row: &Row, from: usize) -> Result<Entry, Fault> {
         key: Key::from_stored(column(row, from)?),
         value: Bytes::copy_from_slice(column(row, from + 1)?),
         revision: revision(column(row, from + 2)?),
+    })
+}
+
+/// A listing from rows of [`WINDOW`].
+fn listing(rows: &[Row]) -> Result<Listing<Entry>, Fault> {
+    let total: i64 = rows.first().map_or(Ok(0), |row| column(row, 0))?;
+    Ok(Listing {
+        items: entries(rows)?,
+        total: usize::try_from(total).unwrap_or_default(),
     })
 }
 

@@ -13,7 +13,7 @@ use tokio::{sync::Semaphore, task};
 
 use super::file::{FLAGS, revision};
 use crate::{
-    Change, Changes, ChangesError, Entry, Fault, Key, Listing, Page, Revision,
+    Change, Changes, ChangesError, Entry, Fault, Filter, Key, Listing, Page, Revision,
     key::{LISTING_PREFIX, prefix_end},
     page_limit,
 };
@@ -286,7 +286,7 @@ pub(super) fn window(
 pub(super) fn select(
     connection: &Connection,
     prefix: &str,
-    wanted: &(dyn Fn(&str, &[u8]) -> bool + Send + Sync),
+    filter: &Filter,
     skip: usize,
     limit: usize,
 ) -> Result<Listing<Entry>, Fault> {
@@ -299,13 +299,14 @@ pub(super) fn select(
         ))?;
         let mut rows = statement.query([prefix, &end])?;
         while let Some(row) = rows.next()? {
-            if wanted(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?) {
+            let name = &row.get_ref(0)?.as_str()?[prefix.len()..];
+            if filter.matches(name, row.get_ref(1)?.as_blob()?) {
                 window.add(skip, limit, || entry_of_row(row))?;
             }
         }
         Ok(window)
     };
-    select().map_err(Fault::of("list what is wanted"))
+    select().map_err(Fault::of("list what matches"))
 }
 
 pub(super) fn get_many(connection: &Connection, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {

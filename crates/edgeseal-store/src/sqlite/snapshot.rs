@@ -15,8 +15,8 @@ use super::{
     read,
 };
 use crate::{
-    Changes, ChangesError, CommitError, Entry, EntryFilter, Fault, Key, Listing, Lists, Page,
-    Revision, Source, Store, Txn, open::OpenError,
+    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Page, Revision,
+    Source, Store, Txn, open::OpenError,
 };
 
 /// A snapshot of a store. Opening and reading it changes no byte of any file and creates none.
@@ -200,11 +200,11 @@ impl Lists for SqliteSnapshot {
     async fn select(
         &self,
         prefix: &str,
-        wanted: EntryFilter,
+        filter: &Filter,
         skip: usize,
         limit: usize,
     ) -> Result<Listing<Entry>, Fault> {
-        read::select(&self.connection(), prefix, &*wanted, skip, limit)
+        read::select(&self.connection(), prefix, filter, skip, limit)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,7 +9,9 @@ use edgeseal_core::{
     alarm::{Alarm, AlarmId, Code, FailedOrder},
     managed_certificate::ManagedCertificate,
 };
-use edgeseal_store::{Catalog, EntryFilter, Fault, Key, key::MANAGED_CERTIFICATES, record::decode};
+use edgeseal_store::{
+    Catalog, Fault, Key, PAGE_MAX, Pages, key::MANAGED_CERTIFICATES, record::decode,
+};
 
 use super::{fair_share::FairShare, others_with_alarm, pace::Pace};
 
@@ -46,20 +47,15 @@ impl FailedOrders {
             return Ok(());
         }
         let began = Instant::now();
-        let found = Arc::new(Mutex::new(FairShare::new(FAILED_MAX)));
-        let collected = Arc::clone(&found);
-        let visit: EntryFilter = Arc::new(move |key, value| {
-            if let Some(order) = failed(value) {
-                lock(&collected).add(&order.account.to_string(), key.to_owned(), order);
+        let mut found = FairShare::new(FAILED_MAX);
+        let mut pages = Pages::new(&**catalog.store(), MANAGED_CERTIFICATES, PAGE_MAX);
+        while let Some(entries) = pages.next().await? {
+            for entry in entries {
+                if let Some(order) = failed(&entry.value) {
+                    found.add(&order.account.to_string(), entry.key.to_string(), order);
+                }
             }
-            false
-        });
-        catalog
-            .store()
-            .select(MANAGED_CERTIFICATES, visit, 0, 0)
-            .await?;
-        let empty = FairShare::new(0);
-        let found = std::mem::replace(&mut *lock(&found), empty);
+        }
         let left_out = found.left_out();
         let mut kept: Vec<FailedOrder> = found.into_values().collect();
         if left_out > 0 {
@@ -85,10 +81,6 @@ impl FailedOrders {
     pub(super) const fn left_out(&self) -> u64 {
         self.left_out
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn read_failed(catalog: &Catalog, keys: Vec<Key>) -> Result<Vec<FailedOrder>, Fault> {
@@ -119,6 +111,8 @@ fn failed(value: &[u8]) -> Option<FailedOrder> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use edgeseal_core::{
         AccountId, DomainPattern, Timestamp,
         domain::Environment,

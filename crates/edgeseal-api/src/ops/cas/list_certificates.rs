@@ -2,10 +2,14 @@
 //! paged.
 
 use edgeseal_core::certificate::CertificateId;
-use edgeseal_store::{Listing, catalog::Pagination, record::CertificateSummary};
+use edgeseal_store::{
+    Listing,
+    catalog::Pagination,
+    filter::{CertificateCondition, CertificateFilter},
+};
 use serde::Serialize;
 
-use super::{Keyword, get_certificate_detail::CertificateView, parse_instance_id};
+use super::{get_certificate_detail::CertificateView, parse_instance_id};
 use crate::{
     authorize::Authorized,
     context::Context,
@@ -27,7 +31,7 @@ pub struct Params {
     page: Page,
     source: Source,
     standing: Option<CertificateStatus>,
-    keyword: Option<Keyword>,
+    keyword: Option<CertificateCondition>,
     /// Only the certificate of this instance; `Some(None)` if there is no such instance.
     instance: Option<Option<CertificateId>>,
 }
@@ -109,7 +113,7 @@ impl Operation for ListCertificates {
             page: Page::parse_with(PageParamNames::CurrentShow, params, 10, 100)?,
             source,
             standing: standing.transpose()?,
-            keyword: Keyword::parse(params),
+            keyword: super::keyword(params),
             instance: params.get_non_empty("InstanceId").map(parse_instance_id),
         })
     }
@@ -152,27 +156,25 @@ impl Params {
         let (catalog, account, now) = (&context.catalog, call.account(), call.now());
         let region = Some(region::from_call(call));
         let span = Pagination::of_page(self.page.number, self.page.size);
-        let instance = self.instance;
-        let listing = match (self.source, self.standing, self.keyword.clone()) {
-            (Source::Other, ..) => Listing::default(),
-            (_, None, None) if instance.is_none() => {
-                catalog.certificates(account, region, span).await?
-            }
-            (_, standing, keyword) => {
-                let wanted = move |id, certificate: &CertificateSummary<'_>| {
-                    let is = CertificateStatus::of(certificate.not_after, certificate.revoked, now);
-                    standing.is_none_or(|wanted| wanted == is)
-                        && keyword
-                            .as_ref()
-                            .is_none_or(|keyword| keyword.matches(id, certificate))
-                        && instance.is_none_or(|instance| instance == Some(id))
-                };
-                catalog
-                    .certificates_where(account, region, wanted, span)
-                    .await?
-            }
+        let instance = match self.instance {
+            // No certificate has such an instance.
+            Some(None) => return Ok(Listing::default()),
+            Some(Some(id)) => Some(CertificateCondition::Id(id)),
+            None => None,
         };
-        Ok(listing)
+        if let Source::Other = self.source {
+            return Ok(Listing::default());
+        }
+        let status = self.standing.map(|status| status.conditions(now));
+        let conditions = status.into_iter().flatten();
+        let conditions = conditions.chain(self.keyword.clone()).chain(instance);
+        let conditions: Vec<_> = conditions.collect();
+        if conditions.is_empty() {
+            return Ok(catalog.certificates(account, region, span).await?);
+        }
+        let filter = CertificateFilter { conditions };
+        let listing = catalog.certificates_where(account, region, filter, span);
+        Ok(listing.await?)
     }
 }
 

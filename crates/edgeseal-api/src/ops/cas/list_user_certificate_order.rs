@@ -5,11 +5,12 @@ use edgeseal_core::{Timestamp, certificate::CertificateId};
 use edgeseal_store::{
     Listing,
     catalog::Pagination,
-    record::{CertificateRecord, CertificateSummary},
+    filter::{CertificateCondition, CertificateFilter},
+    record::CertificateRecord,
 };
 use serde::Serialize;
 
-use super::{Keyword, algorithm, instance_id};
+use super::{algorithm, instance_id};
 use crate::{
     authorize::Authorized,
     context::Context,
@@ -32,7 +33,7 @@ pub struct Params {
     page: Page,
     kind: Kind,
     status: Status,
-    keyword: Option<Keyword>,
+    keyword: Option<CertificateCondition>,
     resource_group: Option<String>,
 }
 
@@ -133,7 +134,7 @@ impl Operation for ListUserCertificateOrder {
             status: params
                 .get_non_empty("Status")
                 .map_or(Ok(Status::Any), status)?,
-            keyword: Keyword::parse(params),
+            keyword: super::keyword(params),
             resource_group: params.get_non_empty("ResourceGroupId").map(str::to_owned),
         })
     }
@@ -191,29 +192,21 @@ impl Params {
         let (catalog, account, now) = (&context.catalog, call.account(), call.now());
         let region = Some(region::from_call(call));
         let span = Pagination::of_page(self.page.number, self.page.size);
-        let group = self.resource_group.clone();
-        let listing = match (self.kind, self.status, self.keyword.clone()) {
-            (Kind::Order, ..) | (_, Status::OrderOnly, _) => Listing::default(),
-            (_, Status::Any, None) if group.is_none() => {
-                catalog.certificates(account, region, span).await?
-            }
-            (_, status, keyword) => {
-                let wanted = move |id, certificate: &CertificateSummary<'_>| {
-                    let is = CertificateStatus::of(certificate.not_after, certificate.revoked, now);
-                    (status == Status::Any || status == Status::Of(is))
-                        && group
-                            .as_ref()
-                            .is_none_or(|group| certificate.resource_group == group)
-                        && keyword
-                            .as_ref()
-                            .is_none_or(|keyword| keyword.matches(id, certificate))
-                };
-                catalog
-                    .certificates_where(account, region, wanted, span)
-                    .await?
-            }
+        let status = match (self.kind, self.status) {
+            (Kind::Order, _) | (_, Status::OrderOnly) => return Ok(Listing::default()),
+            (_, Status::Any) => Vec::new(),
+            (_, Status::Of(status)) => status.conditions(now),
         };
-        Ok(listing)
+        let group = self.resource_group.clone();
+        let group = group.map(CertificateCondition::ResourceGroup);
+        let conditions = status.into_iter().chain(group).chain(self.keyword.clone());
+        let conditions: Vec<_> = conditions.collect();
+        if conditions.is_empty() {
+            return Ok(catalog.certificates(account, region, span).await?);
+        }
+        let filter = CertificateFilter { conditions };
+        let listing = catalog.certificates_where(account, region, filter, span);
+        Ok(listing.await?)
     }
 }
 

@@ -5,7 +5,8 @@ use edgeseal_core::{DomainPattern, certificate::CertificateId};
 use edgeseal_store::{
     Listing,
     catalog::Pagination,
-    record::{CertificateRecord, CertificateSummary},
+    filter::{CertificateCondition, CertificateFilter},
+    record::CertificateRecord,
 };
 use serde::Serialize;
 
@@ -188,29 +189,16 @@ impl Params {
         let listing = if self.domains.is_empty() && self.keyword.is_none() {
             catalog.certificates(account, None, span).await
         } else {
-            let search = self.clone();
-            let wanted = move |_, certificate: &CertificateSummary<'_>| search.matches(certificate);
+            let named = self.keyword.clone().map(CertificateCondition::Named);
+            let covers = (!self.domains.is_empty())
+                .then(|| CertificateCondition::Covers(self.domains.clone()));
+            let conditions = named.into_iter().chain(covers).collect();
+            let filter = CertificateFilter { conditions };
             catalog
-                .certificates_where(account, None, wanted, span)
+                .certificates_where(account, None, filter, span)
                 .await
         };
         Ok(listing.map_err(StoreError::from)?)
-    }
-
-    fn matches(&self, certificate: &CertificateSummary<'_>) -> bool {
-        let holds = |keyword: &String| {
-            certificate.name.to_lowercase().contains(keyword)
-                || certificate.common_name.to_lowercase().contains(keyword)
-        };
-        self.keyword.as_ref().is_none_or(holds)
-            && (self.domains.is_empty() || self.covers_one(&certificate.names))
-    }
-
-    fn covers_one(&self, names: &str) -> bool {
-        let mut names = names
-            .split(',')
-            .filter_map(|name| DomainPattern::parse(name).ok());
-        names.any(|name| self.domains.iter().any(|domain| name.covers(domain)))
     }
 }
 

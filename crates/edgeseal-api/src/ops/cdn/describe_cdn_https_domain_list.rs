@@ -11,7 +11,8 @@ use edgeseal_core::{
 use edgeseal_store::{
     Catalog, Fault,
     catalog::Pagination,
-    record::{CertificateRecord, DomainSummary},
+    filter::{DomainCondition, DomainFilter, TextMatch},
+    record::CertificateRecord,
 };
 use serde::Serialize;
 
@@ -96,12 +97,12 @@ impl Operation for DescribeCdnHttpsDomainList {
         search: Params,
     ) -> Result<Success<Reply>, Error> {
         let span = Pagination::of_page(search.page.number, search.page.size);
-        let keyword = search.keyword;
-        let wanted = move |name: &str, domain: &DomainSummary<'_>| {
-            domain.served.is_some() && keyword.as_ref().is_none_or(|word| name.contains(word))
+        let filter = DomainFilter {
+            name: search.keyword.map(TextMatch::Contains),
+            conditions: vec![DomainCondition::Https],
         };
         let catalog = &context.catalog;
-        let listing = catalog.domains_where(call.account(), wanted, span).await;
+        let listing = catalog.domains_where(call.account(), filter, span).await;
         let listing = listing.map_err(StoreError::from)?;
         let rows = rows(&context.catalog, listing.items, call.now()).await;
         Ok(Success::read(Reply {

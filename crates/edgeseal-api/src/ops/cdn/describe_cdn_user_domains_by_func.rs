@@ -1,7 +1,11 @@
 //! `DescribeCdnUserDomainsByFunc`: the domains that have a configuration function, given by its id.
 
 use edgeseal_core::domain::Domain;
-use edgeseal_store::{Listing, catalog::Pagination};
+use edgeseal_store::{
+    Listing,
+    catalog::Pagination,
+    filter::{DomainCondition, DomainFilter},
+};
 use serde::Serialize;
 
 use super::{
@@ -103,15 +107,13 @@ impl Params {
         let Some(function) = self.function else {
             return Ok(Listing::default());
         };
+        let mut filter = DomainFilter::of(DomainCondition::Setting(function.to_owned()));
         let group = self.resource_group.clone();
+        let group = group.map(DomainCondition::ResourceGroup);
+        filter.conditions.extend(group);
         let listing = context.catalog.domains_where(
             call.account(),
-            move |_, domain| {
-                domain.settings.contains(&function)
-                    && group
-                        .as_ref()
-                        .is_none_or(|group| domain.resource_group == *group)
-            },
+            filter,
             Pagination::of_page(self.page.number, self.page.size),
         );
         Ok(listing.await?)

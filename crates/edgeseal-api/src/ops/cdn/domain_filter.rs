@@ -4,7 +4,11 @@ use edgeseal_core::{
     AccountId, Timestamp,
     domain::{Coverage, Domain, DomainState, ServiceType},
 };
-use edgeseal_store::{Catalog, Fault, Listing, catalog::Pagination, record::DomainSummary};
+use edgeseal_store::{
+    Catalog, Fault, Listing,
+    catalog::Pagination,
+    filter::{DomainCondition, DomainFilter, TextMatch},
+};
 
 use super::{tags, wire_names::WireName as _};
 use crate::{
@@ -14,30 +18,11 @@ use crate::{
     sanitize::sanitize,
 };
 
-/// The filter; a member that is `None` or empty matches everything.
+/// The filter and the page.
 #[derive(Clone, Default)]
-pub struct DomainFilter {
+pub struct DomainSearch {
     pub(in crate::ops) page: Page,
-    name: Option<(String, NameMatch)>,
-    state: Option<DomainState>,
-    /// An unknown value matches nothing.
-    services: Option<Vec<ServiceType>>,
-    /// Like `services`.
-    coverage: Option<Option<Coverage>>,
-    source: Option<String>,
-    resource_group: Option<String>,
-    changed_from: Option<Timestamp>,
-    changed_to: Option<Timestamp>,
-    tags: Vec<(String, String)>,
-}
-
-/// How a name is compared.
-#[derive(Clone, Copy)]
-enum NameMatch {
-    Full,
-    Fuzzy,
-    Prefix,
-    Suffix,
+    filter: DomainFilter,
 }
 
 /// Why a filter is invalid.
@@ -72,19 +57,21 @@ pub enum InvalidDomainFilter {
     Store(#[from] StoreError),
 }
 
-impl DomainFilter {
+impl DomainSearch {
     /// Reads the parameters. `CheckDomainShow` is ignored: no domain is ever under review here.
     ///
     /// # Errors
     /// [`InvalidDomainFilter`].
     pub(in crate::ops) fn parse(params: &ParamMap) -> Result<Self, InvalidDomainFilter> {
+        let page = Page::parse(params, 20, 500)?;
+        let name = name(params)?;
         let state = params.get_non_empty("DomainStatus").map(|word| {
             DomainState::from_wire_name(word).ok_or_else(|| InvalidDomainFilter::State {
                 given: sanitize(word),
             })
         });
         let services = params.get_non_empty("CdnType").map(|words| {
-            // Each value once, however often it is named.
+            // Each value once, however often it is named. An unknown one matches nothing.
             let named = |word: &str| {
                 words
                     .split(',')
@@ -95,19 +82,25 @@ impl DomainFilter {
                 .filter(|(_, word)| named(word));
             known.map(|(service, _)| *service).collect()
         });
+        let coverage = params
+            .get_non_empty("Coverage")
+            .map(|word| Coverage::from_wire_name(word).into_iter().collect());
+        let text = |param| params.get_non_empty(param).map(str::to_owned);
+        let conditions = [
+            state.transpose()?.map(DomainCondition::State),
+            services.map(DomainCondition::Service),
+            coverage.map(DomainCondition::Coverage),
+            text("Source").map(DomainCondition::Origin),
+            text("ResourceGroupId").map(DomainCondition::ResourceGroup),
+            time(params, "ChangeStartTime")?.map(DomainCondition::ModifiedFrom),
+            time(params, "ChangeEndTime")?.map(DomainCondition::ModifiedBefore),
+        ];
+        let tags = tags::parse_filter(params).into_iter();
+        let tags = tags.map(|tag| DomainCondition::Tag(vec![tag]));
+        let conditions = conditions.into_iter().flatten().chain(tags).collect();
         Ok(Self {
-            page: Page::parse(params, 20, 500)?,
-            name: name(params)?,
-            state: state.transpose()?,
-            services,
-            coverage: params
-                .get_non_empty("Coverage")
-                .map(Coverage::from_wire_name),
-            source: params.get_non_empty("Source").map(str::to_owned),
-            resource_group: params.get_non_empty("ResourceGroupId").map(str::to_owned),
-            changed_from: time(params, "ChangeStartTime")?,
-            changed_to: time(params, "ChangeEndTime")?,
-            tags: tags::parse_filter(params),
+            page,
+            filter: DomainFilter { name, conditions },
         })
     }
 
@@ -121,79 +114,11 @@ impl DomainFilter {
         account: &AccountId,
     ) -> Result<Listing<Domain>, Fault> {
         let span = Pagination::of_page(self.page.number, self.page.size);
-        if self.is_unfiltered() {
+        if self.filter.is_empty() {
             return catalog.domains(account, span).await;
         }
-        let search = self.clone();
-        catalog
-            .domains_where(
-                account,
-                move |name, domain| search.matches(name, domain),
-                span,
-            )
-            .await
-    }
-
-    const fn is_unfiltered(&self) -> bool {
-        self.name.is_none()
-            && self.state.is_none()
-            && self.services.is_none()
-            && self.coverage.is_none()
-            && self.source.is_none()
-            && self.resource_group.is_none()
-            && self.changed_from.is_none()
-            && self.changed_to.is_none()
-            && self.tags.is_empty()
-    }
-
-    fn matches(&self, name: &str, domain: &DomainSummary<'_>) -> bool {
-        let has_tag = |wanted: &(String, String)| {
-            let mut tags = domain.tags.iter();
-            tags.any(|(key, value)| tags::is_wanted(wanted, key, value))
-        };
-        self.name
-            .as_ref()
-            .is_none_or(|(text, how)| how.matches(name, text))
-            && self.state.is_none_or(|state| domain.state == state)
-            && self
-                .services
-                .as_ref()
-                .is_none_or(|services| services.contains(&domain.service))
-            && self
-                .coverage
-                .is_none_or(|coverage| coverage == Some(domain.coverage))
-            && self
-                .source
-                .as_ref()
-                .is_none_or(|source| domain.origins.contains(&source.as_str()))
-            && self
-                .resource_group
-                .as_ref()
-                .is_none_or(|group| domain.resource_group == *group)
-            && self.changed_from.is_none_or(|from| domain.modified >= from)
-            && self.changed_to.is_none_or(|to| domain.modified < to)
-            && self.tags.iter().all(has_tag)
-    }
-}
-
-impl NameMatch {
-    fn of_word(word: &str) -> Option<Self> {
-        match word {
-            "full_match" => Some(Self::Full),
-            "fuzzy_match" => Some(Self::Fuzzy),
-            "pre_match" => Some(Self::Prefix),
-            "suf_match" => Some(Self::Suffix),
-            _ => None,
-        }
-    }
-
-    fn matches(self, name: &str, text: &str) -> bool {
-        match self {
-            Self::Full => name == text,
-            Self::Fuzzy => name.contains(text),
-            Self::Prefix => name.starts_with(text),
-            Self::Suffix => name.ends_with(text),
-        }
+        let filter = self.filter.clone();
+        catalog.domains_where(account, filter, span).await
     }
 }
 
@@ -204,20 +129,28 @@ fn time(params: &ParamMap, param: &'static str) -> Result<Option<Timestamp>, Inv
     parsed.transpose()
 }
 
-/// The name to search for, lower case, `*.x` as `.x`, and how it is compared.
-fn name(params: &ParamMap) -> Result<Option<(String, NameMatch)>, InvalidDomainFilter> {
+/// How the name is compared: with the text in lower case, `*.x` as `.x`.
+fn name(params: &ParamMap) -> Result<Option<TextMatch>, InvalidDomainFilter> {
     let how = params
         .get_non_empty("DomainSearchType")
         .unwrap_or("full_match");
-    let how = NameMatch::of_word(how).ok_or_else(|| InvalidDomainFilter::SearchType {
-        given: sanitize(how),
-    })?;
+    let how = match how {
+        "full_match" => TextMatch::Equals,
+        "fuzzy_match" => TextMatch::Contains,
+        "pre_match" => TextMatch::StartsWith,
+        "suf_match" => TextMatch::EndsWith,
+        other => {
+            return Err(InvalidDomainFilter::SearchType {
+                given: sanitize(other),
+            });
+        }
+    };
     let Some(text) = params.get_non_empty("DomainName") else {
         return Ok(None);
     };
     let text = text.trim().to_lowercase();
     let text = text.strip_prefix('*').unwrap_or(&text).to_owned();
-    Ok(Some((text, how)))
+    Ok(Some(how(text)))
 }
 
 api_error!(InvalidDomainFilter {

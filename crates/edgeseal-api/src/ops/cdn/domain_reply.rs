@@ -7,7 +7,7 @@ use edgeseal_core::{DomainPattern, domain::Domain};
 use serde::Serialize;
 
 use super::{
-    domain_filter::{DomainFilter, InvalidDomainFilter},
+    domain_filter::{DomainSearch, InvalidDomainFilter},
     domain_lookup::{self, DomainError},
     wire_names::{WireName as _, cname},
 };
@@ -90,18 +90,18 @@ impl<R: DomainReply> Operation for DescribeDomain<R> {
 }
 
 impl<R: DomainRow> Operation for ListDomains<R> {
-    type Params = DomainFilter;
+    type Params = DomainSearch;
     type Reply = DomainPage<R>;
     type Error = InvalidDomainFilter;
 
-    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainFilter, InvalidDomainFilter> {
-        DomainFilter::parse(params)
+    fn parse(Input { params, .. }: Input<'_>) -> Result<DomainSearch, InvalidDomainFilter> {
+        DomainSearch::parse(params)
     }
 
     async fn run(
         context: &Context,
         call: &Authorized,
-        filter: DomainFilter,
+        filter: DomainSearch,
     ) -> Result<Success<DomainPage<R>>, InvalidDomainFilter> {
         let listing = filter.list(&context.catalog, call.account()).await;
         let listing = listing.map_err(StoreError::from)?;

@@ -5,7 +5,10 @@ use edgeseal_core::{
     DomainPattern, Timestamp,
     domain::{Domain, Environment},
 };
-use edgeseal_store::catalog::Pagination;
+use edgeseal_store::{
+    catalog::Pagination,
+    filter::{DomainCondition, DomainFilter, is_tag},
+};
 use serde::Serialize;
 
 use super::{
@@ -225,15 +228,13 @@ impl Operation for ListTagResources {
             }
             return Ok(Success::read(Reply::of(rows, String::new())));
         }
-        let tags = wanted.tags.clone();
+        let condition = match &wanted.tags[..] {
+            [] => DomainCondition::Tagged,
+            tags => DomainCondition::Tag(tags.to_vec()),
+        };
         let listing = context.catalog.domains_where(
             call.account(),
-            move |_, domain| {
-                domain
-                    .tags
-                    .iter()
-                    .any(|(key, value)| matches_filter(&tags, key, value))
-            },
+            DomainFilter::of(condition),
             Pagination {
                 offset: wanted.skip,
                 limit: PAGE,
@@ -254,7 +255,7 @@ impl Operation for ListTagResources {
 
 /// Whether a tag matches the filter; an empty filter matches all.
 pub(super) fn matches_filter(wanted: &[(String, String)], key: &str, value: &str) -> bool {
-    wanted.is_empty() || wanted.iter().any(|tag| tags::is_wanted(tag, key, value))
+    wanted.is_empty() || wanted.iter().any(|tag| is_tag(tag, key, value))
 }
 
 impl ListParams {

@@ -72,11 +72,6 @@ pub(in crate::ops) fn parse_tags(
     Ok(tags)
 }
 
-/// Whether a tag matches the wanted one, which matches any value if it has none.
-pub(super) fn is_wanted(wanted: &(String, String), key: &str, value: &str) -> bool {
-    wanted.0 == key && (wanted.1.is_empty() || wanted.1 == value)
-}
-
 /// The keys in `TagKey.1`, `TagKey.2` and so on.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use edgeseal_core::{DomainPattern, certificate::CertificateId, domain::Environment};
 use edgeseal_store::{
     catalog::{ChangeError, Draft, Pagination},
+    filter::{DomainCondition, DomainFilter},
     record::{CertificateRecord, DeployedDomain, DeploymentRecord},
 };
 use serde::Serialize;
@@ -271,12 +272,11 @@ async fn domains(
     call: &Authorized,
     resources: &[i64],
 ) -> Result<Vec<(i64, DomainPattern)>, Error> {
-    let wanted = resources.to_vec();
     let found = context
         .catalog
         .domains_where(
             call.account(),
-            move |_, domain| wanted.contains(&domain.id),
+            DomainFilter::of(DomainCondition::Id(resources.to_vec())),
             Pagination::of_page(1, DOMAINS_MAX),
         )
         .await

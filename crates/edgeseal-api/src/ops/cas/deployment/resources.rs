@@ -5,8 +5,10 @@ use edgeseal_core::{
     domain::{Domain, Environment},
 };
 use edgeseal_store::{
+    Listing,
     catalog::Pagination,
-    record::{CertificateRecord, DomainSummary},
+    filter::{DomainCondition, DomainFilter, TextMatch},
+    record::CertificateRecord,
 };
 use serde::Serialize;
 
@@ -122,9 +124,11 @@ impl Operation for ListCloudResources {
         search: Params,
     ) -> Result<Success<Reply>, Error> {
         let (page, account) = (search.page, call.account());
-        let wanted = move |name: &str, domain: &DomainSummary<'_>| search.matches(name, domain);
         let span = Pagination::of_page(page.number, page.size);
-        let found = context.catalog.domains_where(account, wanted, span).await;
+        let found = match search.filter() {
+            Some(filter) => context.catalog.domains_where(account, filter, span).await,
+            None => Ok(Listing::default()),
+        };
         let found = found.map_err(StoreError::from)?;
         let mut data = Vec::with_capacity(found.items.len());
         for domain in &found.items {
@@ -157,13 +161,14 @@ fn certificates(params: &ParamMap) -> Result<Vec<CertificateId>, Error> {
 }
 
 impl Params {
-    fn matches(&self, name: &str, domain: &DomainSummary<'_>) -> bool {
-        let served = domain.served.map(|served| served.certificate);
-        let has = || served.is_some_and(|served| self.certificates.contains(&served));
-        let keyword = self.keyword.as_deref();
-        self.any_match
-            && keyword.is_none_or(|keyword| name.contains(keyword))
-            && (self.certificates.is_empty() || has())
+    /// `None` if nothing matches.
+    fn filter(self) -> Option<DomainFilter> {
+        let certificates = (!self.certificates.is_empty())
+            .then_some(DomainCondition::Certificate(self.certificates));
+        self.any_match.then_some(DomainFilter {
+            name: self.keyword.map(TextMatch::Contains),
+            conditions: certificates.into_iter().collect(),
+        })
     }
 }
 
