@@ -28,10 +28,11 @@ pub(crate) async fn create(
     origin: SocketAddr,
 ) -> BenchResult<Vec<Account>> {
     let endpoint = format!("http://{}", server.addresses.api);
+    let root = server.root.as_ref().ok_or("no root account")?;
     let root = Client::new(
         &endpoint,
-        server.root.access_key_id.clone(),
-        Secret::from(server.root.access_key_secret.clone()),
+        root.access_key_id.clone(),
+        Secret::from(root.access_key_secret.clone()),
         now,
     )?;
     let sources = format!(

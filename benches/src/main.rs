@@ -6,6 +6,7 @@ mod bulk_store;
 mod burst;
 mod call;
 mod cert_directory;
+mod database;
 mod handshake;
 mod handshake_load;
 mod idle;

@@ -29,7 +29,8 @@ pub(crate) struct Server {
     /// Time from the start of the process to its line `ready`.
     pub(crate) startup_time: Duration,
     pub(crate) addresses: Addresses,
-    pub(crate) root: Credentials,
+    /// None of a further server on a shared store.
+    pub(crate) root: Option<Credentials>,
 }
 
 #[derive(Deserialize)]
@@ -100,7 +101,10 @@ impl Server {
         let read = |name| fs::read(data.join(name));
         Ok(Self {
             addresses: serde_json::from_slice(&read("addresses.json")?)?,
-            root: serde_json::from_slice(&read("credentials.json")?)?,
+            root: match read("credentials.json") {
+                Ok(credentials) => Some(serde_json::from_slice(&credentials)?),
+                Err(_) => None,
+            },
             child,
             home: home.to_owned(),
             directory: None,

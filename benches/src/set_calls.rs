@@ -18,6 +18,7 @@ use crate::{
     accounts::{self, Account},
     call,
     call::Connection,
+    database::StoreKind,
     report::{Report, percentile_ms},
     server::{Server, ServerConfig},
 };
@@ -30,6 +31,12 @@ pub(crate) struct Options {
     /// Calls in a round
     #[arg(long, default_value_t = 8000)]
     calls: usize,
+    /// Stores, one after the other
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "sqlite")]
+    store: Vec<StoreKind>,
+    /// Servers that share a PostgreSQL store, one figure each
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    nodes: Vec<usize>,
     /// Accounts to spread the calls over
     #[arg(long, default_value_t = 240)]
     accounts: usize,
@@ -37,36 +44,66 @@ pub(crate) struct Options {
 
 pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("set-calls", &place.program);
-    let server = Server::start(place)?;
+    for &store in &options.store {
+        run_on(store, place, rounds, options, &mut report)?;
+    }
+    report.target("rate, 64 clients", 2000.0);
+    report.finish()
+}
+
+fn run_on(
+    store: StoreKind,
+    place: &ServerConfig,
+    rounds: usize,
+    options: &Options,
+    report: &mut Report,
+) -> BenchResult<()> {
+    let database = store.start(&place.program)?;
+    let config = database.as_ref().map_or("", |it| it.config.as_str());
+    // Nobody can share a store in a file.
+    let nodes: &[usize] = database.as_ref().map_or(&[1], |_| &options.nodes);
+    let count = nodes.iter().copied().max().unwrap_or(1);
+    let servers = (0..count).map(|_| Server::start_with(place, config));
+    let servers = servers.collect::<BenchResult<Vec<_>>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let authority = Authority::new();
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
-    let accounts = runtime.block_on(accounts::create(&server, options.accounts, nowhere))?;
+    let accounts = accounts::create(&servers[0], options.accounts, nowhere);
+    let accounts = runtime.block_on(accounts)?;
     report.setup(format!(
-        "{} accounts, rate limits on; {} ({} threads) on {}; one new P-256 leaf and its intermediate a call; the log goes to a file",
+        "{}: {} accounts, rate limits on; {} ({} threads) on {}; one new P-256 leaf and its intermediate a call; the log goes to a file",
+        store.label().unwrap_or("SQLite"),
         accounts.len(),
         place.program.display(),
-        process::threads(server.pid())?,
-        server.filesystem()?,
+        process::threads(servers[0].pid())?,
+        servers[0].filesystem()?,
     ));
     for round in 0..rounds {
-        for &clients in &options.clients {
+        for (&nodes, &clients) in nodes
+            .iter()
+            .flat_map(|nodes| options.clients.iter().map(move |clients| (nodes, clients)))
+        {
             // One client is slow; a tenth of the calls suffices.
             let calls = if clients == 1 {
                 options.calls / 4
             } else {
                 options.calls
             };
-            println!("round {}, {clients} clients, {calls} calls", round + 1);
+            let label = store
+                .label()
+                .map_or_else(String::new, |store| format!("{store}, {nodes} nodes, "));
+            println!(
+                "round {}, {label}{clients} clients, {calls} calls",
+                round + 1
+            );
             let requests = sign(&authority, &accounts, calls);
-            let measured = runtime.block_on(measure(&server, clients, requests))?;
-            measured.report(&mut report, clients);
+            let measured = runtime.block_on(measure(&servers[..nodes], clients, requests))?;
+            measured.report(report, &label, clients);
         }
     }
-    report.target("rate, 64 clients", 2000.0);
-    report.finish()
+    Ok(())
 }
 
 /// Signs calls in turn for all accounts.
@@ -87,10 +124,10 @@ struct Measured {
 }
 
 impl Measured {
-    fn report(&self, report: &mut Report, clients: usize) {
+    fn report(&self, report: &mut Report, label: &str, clients: usize) {
         let mut sorted = self.latencies.clone();
         sorted.sort_unstable();
-        let named = |what: &str| format!("{what}, {clients} clients");
+        let named = |what: &str| format!("{label}{what}, {clients} clients");
         let calls = sorted.len() as f64;
         report
             .add(&named("rate"), "calls/s", calls / self.took.as_secs_f64())
@@ -104,15 +141,20 @@ impl Measured {
     }
 }
 
-async fn measure(server: &Server, clients: usize, requests: Vec<Vec<u8>>) -> BenchResult<Measured> {
+async fn measure(
+    servers: &[Server],
+    clients: usize,
+    requests: Vec<Vec<u8>>,
+) -> BenchResult<Measured> {
     let mut connections = Vec::with_capacity(clients);
-    for _ in 0..clients {
+    for server in servers.iter().cycle().take(clients) {
         connections.push(Connection::open(server.addresses.api).await?);
     }
     let requests = Rc::new(requests);
     let next = Rc::new(std::cell::Cell::new(0));
     let tasks = LocalSet::new();
-    let cpu = process::cpu(server.pid())?;
+    let pids: Vec<u32> = servers.iter().map(Server::pid).collect();
+    let cpu = process::cpu_of_all(&pids)?;
     let start = Instant::now();
     let latencies = tasks
         .run_until(async {
@@ -135,7 +177,7 @@ async fn measure(server: &Server, clients: usize, requests: Vec<Vec<u8>>) -> Ben
     Ok(Measured {
         took: start.elapsed(),
         latencies,
-        cpu: process::cpu(server.pid())? - cpu,
+        cpu: process::cpu_of_all(&pids)? - cpu,
     })
 }
 

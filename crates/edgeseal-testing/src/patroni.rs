@@ -197,6 +197,17 @@ impl PatroniCluster {
         self.wait_for_primary_but(from);
     }
 
+    /// Commits wait for no standby from now on.
+    pub fn make_asynchronous(&self) {
+        let primary = self.wait_for_primary();
+        let body = r#"{"synchronous_mode": false, "synchronous_mode_strict": false}"#;
+        let names = "SHOW synchronous_standby_names";
+        self.until("commits without a standby", || {
+            self.ask(primary, "PATCH", "/config", body)?;
+            (self.sql(primary, names).as_deref() == Ok("")).then_some(())
+        });
+    }
+
     /// Kills the postmaster (SIGKILL). Its backends end when they notice.
     pub fn kill_postgres(&self, machine: usize) {
         self.machines[machine].signal("postgres -D ", Signal::KILL);
