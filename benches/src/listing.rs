@@ -15,6 +15,7 @@ use crate::{
     BenchResult,
     accounts::{self, Account},
     call::{self, Connection},
+    database::StoreKind,
     report::{Report, percentile_ms},
     server::{Server, ServerConfig},
 };
@@ -24,6 +25,9 @@ pub(crate) struct Options {
     /// Domains in the large account, and certificates, one bound to each
     #[arg(long, default_value_t = 100_000)]
     count: usize,
+    /// The store
+    #[arg(long, value_enum, default_value = "sqlite")]
+    store: StoreKind,
     /// Calls of each kind in a round
     #[arg(long, default_value_t = 40)]
     calls: usize,
@@ -51,7 +55,11 @@ ListUserCertificateOrder = 1000000
 
 pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> BenchResult<()> {
     let mut report = Report::new("listing", &place.program);
-    let server = Server::start_with(place, CONFIG)?;
+    let database = options.store.start(&place.program)?;
+    let shared = database.as_ref().map_or("", |it| it.config.as_str());
+    let server = Server::start_with(place, &format!("{shared}{CONFIG}"))?;
+    let store = options.store.label();
+    let store = store.map_or_else(String::new, |label| format!("{label}, "));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -72,7 +80,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
         options.count,
     ))?;
     report.setup(format!(
-        "{} domains, each with a certificate of its own, filled over the API in {} s; one client, one connection",
+        "{store}{} domains, each with a certificate of its own, filled over the API in {} s; one client, one connection",
         options.count,
         began.elapsed().as_secs()
     ));
@@ -96,7 +104,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
                 let peak = process::resident_kib(server.pid())?.1;
                 times.sort_unstable();
                 p50[which] = percentile_ms(&times, 0.5);
-                let name = format!("{}, {label} account", kind.name);
+                let name = format!("{store}{}, {label} account", kind.name);
                 report.add(&format!("{name}, p50"), "ms", p50[which]);
                 report.add(&format!("{name}, p99"), "ms", percentile_ms(&times, 0.99));
                 let grown = peak.saturating_sub(before);
@@ -106,7 +114,7 @@ pub(crate) fn run(place: &ServerConfig, rounds: usize, options: &Options) -> Ben
                 }
             }
             report.add(
-                &format!("{}, large to small", kind.name),
+                &format!("{store}{}, large to small", kind.name),
                 "ratio",
                 p50[1] / p50[0],
             );
