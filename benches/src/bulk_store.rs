@@ -170,8 +170,8 @@ async fn fill(
 
 async fn commit(store: &SharedStore, write: Vec<Write>) -> BenchResult<()> {
     let txn = Txn {
-        expect: Vec::new(),
         write,
+        ..Txn::default()
     };
     store.commit(txn).await?;
     Ok(())

@@ -1,9 +1,9 @@
-//! Follows the audit records as they are written and links them into the chains, shortly after.
+//! Reads the audit records in the order of their commits and links them into the chains, shortly after
+//! they are written.
 //!
 //! Several processes may do so on one store at once: a link is appended only to the head that was
 //! read, and records that the head covers are skipped. After a crash the linker resumes from the
-//! checkpoint written with the last links, or lists everything if the change feed no longer goes
-//! back so far.
+//! checkpoint written with the last links.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,24 +12,22 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::{
-    Catalog, CommitError, Entry, Expect, Fault, Key, Pages, Revision, Txn, Write,
+    Catalog, ChangesError, CommitError, Entry, Expect, Fault, Key, LogPage, LogRow, Pages,
+    Revision, Txn, Write,
     audit_chain::{ChainKey, Head, Link, LinkedRecord, Mac},
-    feed::{Event, Feed},
-    key::{AUDIT, AUDIT_HEADS},
+    key::AUDIT_HEADS,
     record, write_all,
 };
 
 /// How long new records are collected before they are linked.
 const LINK_INTERVAL: Duration = Duration::from_millis(400);
-/// This many new records are linked without waiting for more.
-const LINK_AT_ONCE: usize = 500;
-/// Most records of a link, unless one commit has more: about 150 kB.
+/// Most records that are read at once, and so most of a link: about 150 kB.
 const LINK_RECORDS_MAX: usize = 1000;
 /// Heads of chains that are read at once.
 const HEADS_AT_ONCE: usize = 500;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How long shutdown waits for the last records.
-const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long shutdown waits for the last records to be read.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 16;
 
 /// See the [module](self).
@@ -37,11 +35,8 @@ pub struct AuditLinker {
     catalog: Catalog,
     key: ChainKey,
     clock: Clock,
-    feed: Feed,
-    /// Records that were read and not linked yet.
-    pending: BTreeMap<AccountId, Vec<Pending>>,
-    /// Everything up to this revision is linked or in `pending`; `None` during a listing.
-    through: Option<Revision>,
+    /// Everything up to this revision is linked.
+    through: Revision,
     /// Why the records of an account are not linked; `None` until the heads were checked.
     tampered: watch::Sender<Option<Tampered>>,
 }
@@ -52,11 +47,6 @@ pub type Tampered = BTreeMap<AccountId, &'static str>;
 
 /// The clock that dates the links.
 type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
-
-struct Pending {
-    revision: Revision,
-    record: LinkedRecord,
-}
 
 /// The revision up to which all records of all accounts are linked.
 #[derive(Serialize, Deserialize)]
@@ -75,19 +65,12 @@ impl AuditLinker {
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Result<Self, Fault> {
         let key = catalog.get_or_create_chain_key().await?;
-        let store = std::sync::Arc::clone(catalog.store());
         let place: Option<Checkpoint> = catalog.read(&Key::audit_checkpoint()).await?;
-        let feed = match place {
-            Some(place) => Feed::resume(store, [AUDIT], Revision(place.through)),
-            None => Feed::start(store, [AUDIT]),
-        };
         Ok(Self {
             catalog,
             key,
             clock: Box::new(clock),
-            feed,
-            pending: BTreeMap::new(),
-            through: None,
+            through: Revision(place.map_or(0, |place| place.through)),
             tampered: watch::Sender::default(),
         })
     }
@@ -103,12 +86,9 @@ impl AuditLinker {
     /// the store fails.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
         self.run_until(stop).await;
-        // No more writers: the first event without new records, or a timeout, is the end. Records
-        // that remain are linked at the next start.
-        while let Ok(event) = tokio::time::timeout(DRAIN_TIMEOUT, self.feed.next()).await {
-            let is_listing = matches!(event, Event::ListBegins | Event::Listed(_));
-            let news = self.apply(event);
-            if self.link_all().await.is_err() || (news == 0 && !is_listing) {
+        // No more writers. Records that remain are linked at the next start.
+        while let Ok(Ok(page)) = tokio::time::timeout(DRAIN_TIMEOUT, self.read()).await {
+            if page.rows.is_empty() || self.link(page).await.is_err() {
                 return;
             }
         }
@@ -124,25 +104,48 @@ impl AuditLinker {
             }
         }
         loop {
-            let event = tokio::select! {
-                () = &mut stop => return,
-                event = self.feed.next() => event,
+            let pause = match self.step().await {
+                Ok(true) => continue,
+                Ok(false) => LINK_INTERVAL,
+                Err(fault) => {
+                    log_failure(&fault);
+                    RETRY_AFTER
+                }
             };
-            let news = self.apply(event);
-            while let Err(fault) = self.link_all().await {
-                log_failure(&fault);
-                tokio::select! {
-                    () = &mut stop => return,
-                    () = tokio::time::sleep(RETRY_AFTER) => {}
-                }
+            tokio::select! {
+                () = &mut stop => return,
+                () = tokio::time::sleep(pause) => {}
             }
-            if self.through.is_some() && news < LINK_AT_ONCE {
-                tokio::select! {
-                    () = &mut stop => return,
-                    () = tokio::time::sleep(LINK_INTERVAL) => {}
-                }
+            tokio::select! {
+                () = &mut stop => return,
+                () = self.await_commit() => {}
             }
         }
+    }
+
+    /// Waits for a commit that was not read yet; a failure ends the wait too, and the read that follows
+    /// meets it.
+    async fn await_commit(&self) {
+        let changes = self.catalog.store().changes(self.through, &[], 1).await;
+        if let Err(ChangesError::Fault(fault)) = changes {
+            tracing::debug!(
+                error = &fault as &dyn std::error::Error,
+                "no wait for a commit"
+            );
+        }
+    }
+
+    /// Links the next records. Returns whether there are more.
+    async fn step(&mut self) -> Result<bool, Fault> {
+        let page = self.read().await?;
+        let has_more = page.has_more;
+        self.link(page).await?;
+        Ok(has_more)
+    }
+
+    async fn read(&self) -> Result<LogPage, Fault> {
+        let store = self.catalog.store();
+        store.audit_since(self.through, LINK_RECORDS_MAX).await
     }
 
     /// Checks the heads of all chains: without a new record, nothing else finds out that one was
@@ -166,75 +169,35 @@ impl AuditLinker {
         Ok(())
     }
 
-    /// Applies one event and links the records that are due.
-    #[cfg(test)]
-    pub(crate) async fn step(&mut self) -> Result<(), Fault> {
-        let event = self.feed.next().await;
-        self.apply(event);
-        self.link_all().await
+    /// Links the records of a page and writes the checkpoint.
+    async fn link(&mut self, page: LogPage) -> Result<(), Fault> {
+        let through = match page.rows.last() {
+            Some(last) if page.has_more => last.revision,
+            _ => page.revision,
+        };
+        if !page.rows.is_empty() {
+            self.link_records(page.rows, through).await?;
+            let place = Checkpoint { through: through.0 };
+            // If two processes write it at once, the older one may remain: that only costs reading
+            // again.
+            let checkpoint = put(Key::audit_checkpoint(), &place)?;
+            write_all(&**self.catalog.store(), vec![checkpoint]).await?;
+        }
+        self.through = through;
+        Ok(())
     }
 
-    /// Returns the number of new records.
-    fn apply(&mut self, event: Event) -> usize {
-        match event {
-            Event::ListBegins => {
-                self.pending.clear();
-                self.through = None;
-                0
-            }
-            Event::Listed(entries) => {
-                let records = entries.into_iter();
-                records
-                    .map(|entry| self.add(&entry.key, &entry.value, entry.revision))
-                    .count()
-            }
-            Event::ListEnds { revision, .. } => {
-                // Records written during the listing arrive again as changes, in order.
-                for records in self.pending.values_mut() {
-                    records.retain(|record| record.revision <= revision);
-                }
-                self.through = Some(revision);
-                0
-            }
-            Event::Changes(changes) => {
-                self.through = Some(changes.through);
-                let written = changes.items.into_iter();
-                written
-                    .filter_map(|change| Some((change.key, change.value?, change.revision)))
-                    .map(|(key, value, revision)| self.add(&key, &value, revision))
-                    .count()
+    async fn link_records(&self, rows: Vec<LogRow>, through: Revision) -> Result<(), Fault> {
+        let mut accounts: BTreeMap<AccountId, Vec<LogRow>> = BTreeMap::new();
+        for row in rows {
+            match AccountId::parse(&row.scope) {
+                Ok(account) => accounts.entry(account).or_default().push(row),
+                Err(_) => tracing::error!(scope = row.scope, "an audit record is of no account"),
             }
         }
-    }
-
-    fn add(&mut self, key: &Key, stored: &[u8], revision: Revision) {
-        let Some((account, name)) = key.audit_suffix() else {
-            return;
-        };
-        let Ok(account) = AccountId::parse(account) else {
-            tracing::error!(%key, "there is a record under audit/ that is of no account");
-            return;
-        };
-        let record = LinkedRecord::of(name, stored);
-        let pending = self.pending.entry(account).or_default();
-        pending.push(Pending { revision, record });
-    }
-
-    /// Links all pending records and writes the checkpoint; does nothing during a listing.
-    async fn link_all(&mut self) -> Result<(), Fault> {
-        let Some(through) = self.through else {
-            return Ok(());
-        };
-        if self.pending.values().all(Vec::is_empty) {
-            self.pending.clear();
-            return Ok(());
-        }
-        for (account, records) in &mut self.pending {
-            records.sort_by(|one, other| {
-                (one.revision, &one.record.key).cmp(&(other.revision, &other.record.key))
-            });
+        for (account, rows) in &accounts {
             let with = (&self.key, &self.clock);
-            let why = link(&self.catalog, with, account, records, through).await?;
+            let why = link(&self.catalog, with, account, rows, through).await?;
             if let Some(why) = why {
                 log_tampering(account, why);
                 self.tampered.send_modify(|all| {
@@ -243,28 +206,21 @@ impl AuditLinker {
                 });
             }
         }
-        let place = Checkpoint { through: through.0 };
-        // If two processes write it at once, the older one may remain: that only costs reading
-        // again.
-        let checkpoint = put(Key::audit_checkpoint(), &place)?;
-        write_all(&**self.catalog.store(), vec![checkpoint]).await?;
-        self.pending.clear();
         Ok(())
     }
 }
 
-/// Links the unlinked records of one account, in commit order. Returns what is wrong with its chain,
-/// if it was tampered with.
+/// Links those records of one account that are not linked, in one link. Every record up to `through`
+/// is among them or was linked before. Returns what is wrong with its chain, if it was tampered with.
 async fn link(
     catalog: &Catalog,
     (key, clock): (&ChainKey, &Clock),
     account: &AccountId,
-    records: &[Pending],
+    rows: &[LogRow],
     through: Revision,
 ) -> Result<Option<&'static str>, Fault> {
     let head_key = Key::audit_head(account);
-    let mut lost = 0;
-    while lost < ATTEMPTS {
+    for _ in 0..ATTEMPTS {
         let stored = catalog.store().get(&head_key).await?;
         let head = stored
             .as_ref()
@@ -275,16 +231,17 @@ async fn link(
             Err(why) => return Ok(Some(why)),
         };
         let linked = head.as_ref().map_or(0, |head| head.through);
-        let start = records.partition_point(|record| record.revision.0 <= linked);
-        let (chunk, is_last) = chunk(&records[start..]);
-        let Some(newest) = chunk.last() else {
+        let start = rows.partition_point(|row| row.revision.0 <= linked);
+        let unlinked = rows[start..].iter();
+        let records: Vec<LinkedRecord> = unlinked
+            .map(|row| LinkedRecord::of(&row.name, &row.value))
+            .collect();
+        if records.is_empty() {
             return Ok(None);
-        };
+        }
         let end = head.map_or((0, Mac::NONE), |head| (head.n, head.last));
-        let of_chunk = chunk.iter().map(|pending| pending.record.clone());
-        let link = Link::after(end, of_chunk.collect(), clock(), account, key);
-        let covered = if is_last { through } else { newest.revision };
-        let head = Head::new((link.n, link.mac), covered.0, account, key);
+        let link = Link::after(end, records, clock(), account, key);
+        let head = Head::new((link.n, link.mac), through.0, account, key);
         let link_key = Key::audit_link(account, link.n);
         let txn = Txn {
             expect: vec![
@@ -292,11 +249,11 @@ async fn link(
                 Expect::Absent(link_key.clone()),
             ],
             write: vec![put(link_key, &link)?, put(head_key.clone(), &head)?],
+            ..Txn::default()
         };
         match catalog.store().commit(txn).await {
-            Ok(_) if is_last => return Ok(None),
-            Ok(_) => {}
-            Err(CommitError::Conflict { key }) if key == head_key => lost += 1,
+            Ok(_) => return Ok(None),
+            Err(CommitError::Conflict { key }) if key == head_key => {}
             Err(CommitError::Conflict { .. }) => {
                 return Ok(Some("its chain has links after its head"));
             }
@@ -321,16 +278,6 @@ fn log_failure(fault: &Fault) {
         error = fault as &dyn std::error::Error,
         "the audit could not be linked; trying again"
     );
-}
-
-/// The records of the next link, and whether they are all. Records of one commit stay together,
-/// because a head covers whole commits.
-fn chunk(records: &[Pending]) -> (&[Pending], bool) {
-    let Some(last) = records.get(LINK_RECORDS_MAX - 1) else {
-        return (records, true);
-    };
-    let end = records.partition_point(|record| record.revision <= last.revision);
-    (&records[..end], end == records.len())
 }
 
 /// A tampered chain is left as it is: continuing it would hide the traces.

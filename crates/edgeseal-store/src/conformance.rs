@@ -16,6 +16,7 @@ mod follower;
 mod get_many;
 mod limits;
 mod list;
+mod logs;
 mod monotonic_reads;
 mod reverse_list;
 mod select;
@@ -46,6 +47,9 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     reverse_list::is_the_list_reversed(&make().await, crate::key::LISTING_PREFIX).await;
     select::by_name_and_summary(&make().await, "").await;
     select::by_name_and_summary(&make().await, crate::key::LISTING_PREFIX).await;
+    logs::are_written_with_the_commit(&make().await).await;
+    logs::are_read_in_order(&make().await).await;
+    logs::keep_the_newest_changes(&make().await).await;
     changes_in_order(&make().await).await;
     commits_stay_whole(&make().await).await;
     changes_wait(&make().await).await;
@@ -74,8 +78,8 @@ pub(crate) fn delete(name: &str) -> Write {
 
 pub(crate) fn writes(write: impl Into<Vec<Write>>) -> Txn {
     Txn {
-        expect: Vec::new(),
         write: write.into(),
+        ..Txn::default()
     }
 }
 
@@ -147,6 +151,7 @@ async fn expectations(store: &SharedStore) {
         let txn = Txn {
             expect,
             write: vec![put("w", &label), put("x", &label), delete("x2")],
+            ..Txn::default()
         };
         match (store.commit(txn).await, conflict) {
             (Ok(revision), None) => {
@@ -176,6 +181,7 @@ async fn malformed_transactions(store: &SharedStore) {
     let expecting = Txn {
         expect: vec![Expect::Absent(key("a\0b"))],
         write: vec![put("a", "1")],
+        ..Txn::default()
     };
     let result = store.commit(expecting).await;
     assert!(matches!(result, Err(CommitError::Fault(_))), "{result:?}");
@@ -240,7 +246,7 @@ async fn increment(store: &SharedStore, counter: &Key) {
         };
         let write = vec![put(counter.as_str(), &(present + 1).to_string())];
         let expect = vec![expect];
-        match store.commit(Txn { expect, write }).await {
+        match store.commit(Txn::new(expect, write)).await {
             Ok(_) => return,
             Err(CommitError::Conflict { key }) => assert_eq!(&key, counter),
             Err(CommitError::Fault(fault)) => panic!("{fault:?}"),
@@ -391,6 +397,7 @@ async fn expiry(store: &SharedStore) {
     let txn = Txn {
         expect: vec![Expect::Absent(key("n/10"))],
         write: vec![expiring("n/10", 200)],
+        ..Txn::default()
     };
     store.commit(txn).await.unwrap();
 }

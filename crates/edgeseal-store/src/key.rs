@@ -8,10 +8,7 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use edgeseal_core::{
-    AccountId, DomainName, DomainPattern, Timestamp,
-    domain::Environment,
-    managed_certificate::{FailedOrders, ManagedCertificate},
-    ticket::TicketPeriod,
+    AccountId, DomainName, DomainPattern, domain::Environment, ticket::TicketPeriod,
 };
 
 mod accounts;
@@ -71,10 +68,6 @@ pub const REISSUE: &str = "reissue/";
 pub const REVOCATIONS: &str = "revocation/";
 /// The private keys of all orders in progress.
 pub const ORDER_KEYS: &str = "orderkey/";
-/// The history of all domains.
-pub const HISTORY: &str = "history/";
-/// All audit records.
-pub const AUDIT: &str = "audit/";
 /// The secret of the audit chains; a single key.
 pub const AUDIT_CHAIN_SECRET: &str = "meta/audit-secret";
 /// The heads of all audit chains.
@@ -137,15 +130,6 @@ impl Key {
         &self.0
     }
 
-    /// The entry about failed orders in the history of a domain. It does not end with the ID of the
-    /// call that asked for the certificate, which has an entry of its own.
-    #[must_use]
-    pub fn failed_orders(managed: &ManagedCertificate, failed: &FailedOrders) -> Self {
-        let (request, environment) = (&managed.requested.request_id, managed.environment);
-        let tail = format!("{request}-{}", environment.as_str());
-        Self::history(&managed.domain, failed.first, &tail)
-    }
-
     /// A domain by name.
     #[must_use]
     pub fn domain(name: &DomainPattern) -> Self {
@@ -195,37 +179,6 @@ impl Key {
     #[must_use]
     pub fn diagnosis() -> Self {
         Self("diagnosis".into())
-    }
-
-    /// One change of a domain, in order of time.
-    #[must_use]
-    pub fn history(name: &DomainPattern, at: Timestamp, request: &str) -> Self {
-        Self(format!("{}{:015}-{request}", domain_history(name), at.unix_ms()).into())
-    }
-
-    /// One audit record of an account, in order of time.
-    #[must_use]
-    pub fn audit(account: &AccountId, at: Timestamp, request: &str) -> Self {
-        Self(format!("{}{:015}-{request}", account_audit(account), at.unix_ms()).into())
-    }
-
-    /// The account and the suffix of an audit record's key; chains name records by the suffix.
-    /// `None` for any other key.
-    #[must_use]
-    pub fn audit_suffix(&self) -> Option<(&str, &str)> {
-        self.0.strip_prefix(AUDIT)?.split_once('/')
-    }
-
-    /// The audit record with this suffix.
-    #[must_use]
-    pub fn audit_of(account: &AccountId, suffix: &str) -> Self {
-        Self(format!("{}{suffix}", account_audit(account)).into())
-    }
-
-    /// Sorts before all audit records of an account from this time on, and after all older ones.
-    #[must_use]
-    pub fn audit_from(account: &AccountId, at: Timestamp) -> Self {
-        Self(format!("{}{:015}", account_audit(account), at.unix_ms()).into())
     }
 
     /// The secret of this store's audit chains, sealed.
@@ -336,19 +289,6 @@ pub fn deployments(account: &AccountId) -> String {
 #[must_use]
 pub fn deleted_domains(account: &AccountId) -> String {
     format!("deleteddomain/{account}/")
-}
-
-/// Prefix of [`Key::history`].
-#[must_use]
-pub fn domain_history(name: &DomainPattern) -> String {
-    let name = name.to_string();
-    format!("{HISTORY}{}/{name}/", shard(name.as_bytes()))
-}
-
-/// Prefix of [`Key::audit`].
-#[must_use]
-pub fn account_audit(account: &AccountId) -> String {
-    format!("{AUDIT}{account}/")
 }
 
 /// Prefix of [`Key::audit_link`].

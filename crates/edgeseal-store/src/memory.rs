@@ -13,11 +13,15 @@ use edgeseal_core::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    Change, Changes, ChangesError, CommitError, Entry, Expect, Fault, Key, Lists, Page, Revision,
-    Source, Store, Txn, Write, key,
+    Change, Changes, ChangesError, CommitError, Entry, Expect, Fault, Key, Lists, Log, LogPage,
+    LogRange, LogRow, Logs, Page, Revision, Source, Store, Txn, Write, key,
     open::{TOMBSTONES_KEPT, revision_jump},
     page_limit,
 };
+
+mod logs;
+
+use logs::MemoryLogs;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -35,6 +39,8 @@ struct State {
     log: BTreeSet<(Revision, Key)>,
     /// The deleted keys in `log`.
     tombstones: BTreeSet<(Revision, Key)>,
+    /// The audit and the history.
+    logs: MemoryLogs,
     /// Current keys that expire.
     expiring: BTreeSet<(Timestamp, Key)>,
     /// First revision of this incarnation of the store.
@@ -139,11 +145,15 @@ impl Store for MemoryStore {
         txn.check()?;
         let mut state = self.state();
         state.expect(&txn.expect)?;
-        let write = state.resolve(txn.write)?;
-        let revision = Revision(state.head.0 + 1);
+        let before = state.head;
+        let revision = Revision(before.0 + txn.revisions());
+        let write = state.resolve(&txn.write)?;
         state.head = revision;
         for write in write {
             state.write(write, revision);
+        }
+        for (write, revision) in txn.numbered_log(before) {
+            state.logs.apply(write, revision);
         }
         // Under the lock, so that followers never see the head decrease.
         self.head.send_replace(revision);
@@ -155,6 +165,32 @@ impl Store for MemoryStore {
         let removed = state.remove_expired(now);
         state.compact(self.tombstone_limit);
         Ok(removed)
+    }
+}
+
+#[async_trait]
+impl Logs for MemoryStore {
+    async fn read_log(&self, range: LogRange<'_>, limit: usize) -> Result<LogPage, Fault> {
+        let state = self.state();
+        Ok(state.logs.read(range, page_limit(limit), state.head))
+    }
+
+    async fn get_log_rows(
+        &self,
+        log: Log,
+        scope: &str,
+        names: &[String],
+    ) -> Result<Vec<Option<LogRow>>, Fault> {
+        Ok(self.state().logs.get(log, scope, names))
+    }
+
+    async fn audit_since(&self, after: Revision, limit: usize) -> Result<LogPage, Fault> {
+        let state = self.state();
+        Ok(state.logs.audit_since(after, page_limit(limit), state.head))
+    }
+
+    async fn log_scopes(&self, log: Log, after: &str, limit: usize) -> Result<Vec<String>, Fault> {
+        Ok(self.state().logs.scopes(log, after, page_limit(limit)))
     }
 }
 
@@ -207,8 +243,8 @@ impl State {
     }
 
     /// Replaces additions by puts of their results.
-    fn resolve(&self, writes: Vec<Write>) -> Result<Vec<Write>, CommitError> {
-        let resolved = writes.into_iter().map(|write| {
+    fn resolve(&self, writes: &[Write]) -> Result<Vec<Write>, CommitError> {
+        let resolved = writes.iter().map(|write| {
             let entry = self.entry(write.key());
             let resolved = write.resolve(entry.as_ref().map(|entry| &*entry.value));
             let key = write.key().clone();

@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Page, Revision,
-    Source, Store, Txn, open::TOMBSTONES_KEPT,
+    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Log, LogPage,
+    LogRange, LogRow, Logs, Page, Revision, Source, Store, Txn, open::TOMBSTONES_KEPT,
 };
 
 mod batch;
@@ -32,6 +32,7 @@ mod copy;
 mod durability;
 mod head;
 mod health;
+mod logs;
 mod read;
 mod restore;
 mod schema;
@@ -246,6 +247,30 @@ impl Store for PostgresStore {
 
     fn durability_risk(&self) -> Option<String> {
         self.durability.risk()
+    }
+}
+
+#[async_trait]
+impl Logs for PostgresStore {
+    async fn read_log(&self, range: LogRange<'_>, limit: usize) -> Result<LogPage, Fault> {
+        self.readers.read_log(range, limit).await
+    }
+
+    async fn get_log_rows(
+        &self,
+        log: Log,
+        scope: &str,
+        names: &[String],
+    ) -> Result<Vec<Option<LogRow>>, Fault> {
+        self.readers.get_log_rows(log, scope, names).await
+    }
+
+    async fn audit_since(&self, after: Revision, limit: usize) -> Result<LogPage, Fault> {
+        self.readers.audit_since(after, limit).await
+    }
+
+    async fn log_scopes(&self, log: Log, after: &str, limit: usize) -> Result<Vec<String>, Fault> {
+        self.readers.log_scopes(log, after, limit).await
     }
 }
 

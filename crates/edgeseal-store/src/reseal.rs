@@ -273,6 +273,7 @@ fn reseal_one(kind: &SealedKind, keyring: &Keyring, entry: &Entry) -> Result<Ins
             value: value.map_err(|fault| reason(&fault))?,
             expires: expires.map_err(|fault| reason(&fault))?,
         }],
+        ..Txn::default()
     }))
 }
 

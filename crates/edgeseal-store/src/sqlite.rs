@@ -23,8 +23,8 @@ use tokio::{
 };
 
 use crate::{
-    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Page, Revision,
-    Source, Store, Txn,
+    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Log, LogPage,
+    LogRange, LogRow, Logs, Page, Revision, Source, Store, Txn,
     open::{OpenError, TOMBSTONES_KEPT},
     page_limit,
 };
@@ -34,6 +34,7 @@ mod cache;
 mod copy;
 mod file;
 mod file_watch;
+mod logs;
 mod read;
 mod snapshot;
 mod writer;
@@ -315,6 +316,48 @@ impl Store for SqliteStore {
             }
         }
         Ok(removed)
+    }
+}
+
+#[async_trait]
+impl Logs for SqliteStore {
+    async fn read_log(&self, range: LogRange<'_>, limit: usize) -> Result<LogPage, Fault> {
+        let (scope, after) = (range.scope.to_owned(), range.after.to_owned());
+        let before = range.before.map(str::to_owned);
+        let (log, newest_first) = (range.log, range.newest_first);
+        self.scan(move |connection| {
+            let range = LogRange {
+                log,
+                scope: &scope,
+                after: &after,
+                before: before.as_deref(),
+                newest_first,
+            };
+            logs::read_log(connection, range, limit)
+        })
+        .await
+    }
+
+    async fn get_log_rows(
+        &self,
+        log: Log,
+        scope: &str,
+        names: &[String],
+    ) -> Result<Vec<Option<LogRow>>, Fault> {
+        let (scope, names) = (scope.to_owned(), names.to_vec());
+        self.scan(move |connection| logs::get_log_rows(connection, (log, &scope), &names))
+            .await
+    }
+
+    async fn audit_since(&self, after: Revision, limit: usize) -> Result<LogPage, Fault> {
+        self.scan(move |connection| logs::audit_since(connection, after, limit))
+            .await
+    }
+
+    async fn log_scopes(&self, log: Log, after: &str, limit: usize) -> Result<Vec<String>, Fault> {
+        let after = after.to_owned();
+        self.scan(move |connection| logs::log_scopes(connection, log, &after, limit))
+            .await
     }
 }
 

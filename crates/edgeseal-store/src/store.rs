@@ -5,20 +5,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use edgeseal_core::Timestamp;
 
-use crate::{CommitError, Fault, Lists, Revision, Txn};
+use crate::{CommitError, Fault, Lists, Logs, Revision, Txn};
 
 /// A shared store, chosen at run time.
 pub type SharedStore = Arc<dyn Store>;
 
 /// A key-value store with revisions: reads ([`Source`](crate::Source)), listings ([`Lists`]),
-/// transactions and an expiry sweep.
+/// the audit and the history ([`Logs`]), transactions and an expiry sweep.
 ///
 /// Guarantees:
 /// - [`commit`](Self::commit) returns only when the commit is durable and visible. It is atomic,
 ///   and its conditions hold at the instant of the commit.
 /// - A crash loses no commit that returned.
 #[async_trait]
-pub trait Store: Lists {
+pub trait Store: Lists + Logs {
     /// Commits a transaction. One that writes a key twice, or exceeds a limit of a [`Txn`], is a
     /// [`Fault`] before anything is written. Once the future was polled, dropping it does not cancel
     /// the commit.

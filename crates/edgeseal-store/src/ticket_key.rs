@@ -134,6 +134,7 @@ fn create_txn(key: &Key, value: &Bytes, period: TicketPeriod) -> Txn {
             value: value.clone(),
             expires: Some(period.expires_at()),
         }],
+        ..Txn::default()
     }
 }
 

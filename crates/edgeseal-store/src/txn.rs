@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet};
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
 
-use crate::{Entry, Fault, Key, Revision, Store};
+use crate::{Entry, Fault, Key, LogWrite, Revision, Store};
 
 /// A transaction: all of it is committed or nothing. At most [`TXN_WRITES_MAX`] writes,
 /// [`TXN_EXPECTS_MAX`] conditions and [`TXN_BYTES_MAX`] of both, so that no commit holds up the
@@ -16,11 +16,13 @@ pub struct Txn {
     pub expect: Vec<Expect>,
     /// Writes. A key may occur once.
     pub write: Vec<Write>,
+    /// Changes of the logs. A row may occur once.
+    pub log: Vec<LogWrite>,
 }
 
 /// The longest value that a store accepts, in bytes: 1 MiB.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
-/// The most writes of one transaction.
+/// The most writes of one transaction, of keys and logs together.
 pub const TXN_WRITES_MAX: usize = 4096;
 /// The most conditions of one transaction.
 pub const TXN_EXPECTS_MAX: usize = 4096;
@@ -28,18 +30,81 @@ pub const TXN_EXPECTS_MAX: usize = 4096;
 pub const TXN_BYTES_MAX: usize = 16 << 20;
 
 impl Txn {
+    /// Conditions and writes.
+    #[must_use]
+    pub const fn new(expect: Vec<Expect>, write: Vec<Write>) -> Self {
+        Self {
+            expect,
+            write,
+            log: Vec::new(),
+        }
+    }
+
     /// The bytes of all values that it writes.
     pub(crate) fn value_bytes(&self) -> usize {
         let bytes = |write: &Write| match write {
             Write::Put { value, .. } => value.len(),
             Write::Delete(_) | Write::Add { .. } => 0,
         };
-        self.write.iter().map(bytes).sum()
+        let logged = |write: &LogWrite| match write {
+            LogWrite::Append { value, .. } => value.len(),
+            LogWrite::Remove { .. } => 0,
+        };
+        let written: usize = self.write.iter().map(bytes).sum();
+        written + self.log.iter().map(logged).sum::<usize>()
+    }
+
+    /// By how much the commit exceeds the one before: each audit record has a revision of its own.
+    pub(crate) fn revisions(&self) -> u64 {
+        let numbered = self.log.iter().filter(|write| write.is_numbered());
+        (numbered.count() as u64).max(1)
+    }
+
+    /// The changes of the logs in a commit that follows `before`, each with the revision of its row.
+    pub(crate) fn numbered_log(
+        &self,
+        before: Revision,
+    ) -> impl Iterator<Item = (&LogWrite, Revision)> {
+        let committed = Revision(before.0 + self.revisions());
+        let mut next = before;
+        self.log.iter().map(move |write| {
+            let revision = match write {
+                LogWrite::Append {
+                    copied: Some(copied),
+                    ..
+                } => *copied,
+                write if write.is_numbered() => {
+                    next.0 += 1;
+                    next
+                }
+                _ => committed,
+            };
+            (write, revision)
+        })
+    }
+
+    fn check_log(&self) -> Result<(), Fault> {
+        let mut places = HashSet::with_capacity(self.log.len());
+        for write in &self.log {
+            let place = write.place();
+            if place.1.contains('\0') || place.2.contains('\0') {
+                return Err(Fault::new("commit: a name in a log contains NUL"));
+            }
+            if let LogWrite::Append { value, .. } = write
+                && value.len() > VALUE_BYTES_MAX
+            {
+                return Err(Fault::new("commit: a row of a log is longer than 1 MiB"));
+            }
+            if !places.insert(place) {
+                return Err(Fault::new("commit: a row of a log is written twice"));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that do not depend on the engine's state.
     pub(crate) fn check(&self) -> Result<(), Fault> {
-        if self.write.len() > TXN_WRITES_MAX {
+        if self.write.len() + self.log.len() > TXN_WRITES_MAX {
             return Err(Fault::new("commit: more than 4096 writes"));
         }
         if self.expect.len() > TXN_EXPECTS_MAX {
@@ -67,7 +132,7 @@ impl Txn {
                 return Err(Fault::new("commit: a key is written twice"));
             }
         }
-        Ok(())
+        self.check_log()
     }
 }
 
@@ -88,8 +153,11 @@ pub enum CommitError {
 
 /// Commits writes without conditions; the last writer wins.
 pub(crate) async fn write_all(store: &dyn Store, write: Vec<Write>) -> Result<Revision, Fault> {
-    let expect = Vec::new();
-    match store.commit(Txn { expect, write }).await {
+    let txn = Txn {
+        write,
+        ..Txn::default()
+    };
+    match store.commit(txn).await {
         Ok(revision) => Ok(revision),
         Err(CommitError::Conflict { .. }) => Err(Fault::new("commit: nothing was expected")),
         Err(CommitError::Fault(fault)) => Err(fault),

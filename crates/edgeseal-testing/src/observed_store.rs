@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use edgeseal_core::Timestamp;
 use edgeseal_store::{
-    Changes, ChangesError, CommitError, Entry, Fault, Key, Lists, Page, Revision, SharedStore,
-    Source, Store, Txn, key::DOMAINS,
+    Changes, ChangesError, CommitError, Entry, Fault, Key, Lists, Log, LogPage, LogRange, LogRow,
+    Logs, Page, Revision, SharedStore, Source, Store, Txn, key::DOMAINS,
 };
 
 /// An operation that a store is about to run.
@@ -21,6 +21,8 @@ pub enum Operation<'a> {
     GetMany(&'a [Key]),
     GetAndList(&'a [Key], &'a [String]),
     List(&'a str),
+    ReadLog(Log, &'a str),
+    AuditSince,
     Commit(&'a Txn),
     Changes,
     Sweep,
@@ -106,6 +108,34 @@ impl<O: Observe> Store for ObservedStore<O> {
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
         self.before(Operation::Sweep)?;
         self.inner.sweep(now).await
+    }
+}
+
+#[async_trait]
+impl<O: Observe> Logs for ObservedStore<O> {
+    async fn read_log(&self, range: LogRange<'_>, limit: usize) -> Result<LogPage, Fault> {
+        self.before(Operation::ReadLog(range.log, range.after))?;
+        self.inner.read_log(range, limit).await
+    }
+
+    async fn get_log_rows(
+        &self,
+        log: Log,
+        scope: &str,
+        names: &[String],
+    ) -> Result<Vec<Option<LogRow>>, Fault> {
+        self.before(Operation::ReadLog(log, ""))?;
+        self.inner.get_log_rows(log, scope, names).await
+    }
+
+    async fn audit_since(&self, after: Revision, limit: usize) -> Result<LogPage, Fault> {
+        self.before(Operation::AuditSince)?;
+        self.inner.audit_since(after, limit).await
+    }
+
+    async fn log_scopes(&self, log: Log, after: &str, limit: usize) -> Result<Vec<String>, Fault> {
+        self.before(Operation::ReadLog(log, after))?;
+        self.inner.log_scopes(log, after, limit).await
     }
 }
 

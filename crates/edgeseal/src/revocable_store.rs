@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use edgeseal_core::Timestamp;
 use edgeseal_store::{
-    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Page, Revision,
-    SharedStore, Source, Store, Txn, Write,
+    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Log, LogPage,
+    LogRange, LogRow, Logs, Page, Revision, SharedStore, Source, Store, Txn, Write,
 };
 use tokio::{
     sync::watch,
@@ -282,5 +282,35 @@ impl Store for RevocableStore {
 
     fn durability_risk(&self) -> Option<String> {
         self.store().ok()?.durability_risk()
+    }
+}
+
+#[async_trait]
+impl Logs for RevocableStore {
+    async fn read_log(&self, range: LogRange<'_>, limit: usize) -> Result<LogPage, Fault> {
+        let store = self.store()?;
+        self.unless_revoked(store.read_log(range, limit)).await
+    }
+
+    async fn get_log_rows(
+        &self,
+        log: Log,
+        scope: &str,
+        names: &[String],
+    ) -> Result<Vec<Option<LogRow>>, Fault> {
+        let store = self.store()?;
+        self.unless_revoked(store.get_log_rows(log, scope, names))
+            .await
+    }
+
+    async fn audit_since(&self, after: Revision, limit: usize) -> Result<LogPage, Fault> {
+        let store = self.store()?;
+        self.unless_revoked(store.audit_since(after, limit)).await
+    }
+
+    async fn log_scopes(&self, log: Log, after: &str, limit: usize) -> Result<Vec<String>, Fault> {
+        let store = self.store()?;
+        self.unless_revoked(store.log_scopes(log, after, limit))
+            .await
     }
 }

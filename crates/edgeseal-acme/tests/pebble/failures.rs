@@ -23,7 +23,7 @@ use edgeseal_testing::{
     wait::eventually,
 };
 
-use crate::harness::{Fixture, account, issuer, order_at, run_with, settings};
+use crate::harness::{Fixture, issuer, order_at, run_with, settings};
 
 #[tokio::test]
 async fn a_bad_challenge_fails_with_the_authority_s_reason_and_is_tried_again() {
@@ -43,7 +43,7 @@ async fn a_bad_challenge_fails_with_the_authority_s_reason_and_is_tried_again() 
     assert!(managed.orders.is_empty());
     let failed = managed.failed.unwrap();
     assert_eq!((failed.times, failed.last.reason), (1, reason));
-    let audit = fixture.keys(&key::account_audit(&account())).await;
+    let audit = fixture.audit().await;
     assert_eq!(audit.len(), 2, "the request and the failure: {audit:?}");
 
     *fixture.answer.lock().unwrap() = None;

@@ -17,7 +17,7 @@ use edgeseal_core::{
     quota::{Quota, Quotas},
 };
 use edgeseal_store::{
-    Catalog, Key, Keyring, SharedStore, Txn, Write,
+    Catalog, Key, Keyring, Log, LogRange, LogRow, SharedStore, Txn, Write,
     catalog::{AuditContext, ChangeError},
     memory::MemoryStore,
     record::{self, ChallengeRecord, ChallengeResponse, EdgeRecord},
@@ -148,7 +148,7 @@ impl Fixture {
         let key = Key::edge(&report.group, &report.id);
         let write = vec![Write::put(key, record::encode(&report).unwrap())];
         let expect = Vec::new();
-        self.store.commit(Txn { expect, write }).await.unwrap();
+        self.store.commit(Txn::new(expect, write)).await.unwrap();
     }
 
     async fn manage(&self) {
@@ -267,6 +267,19 @@ impl Fixture {
 
     pub(crate) async fn domain(&self) -> Domain {
         self.catalog.domain(&self.name).await.unwrap().unwrap()
+    }
+
+    /// All audit records of the account.
+    pub(crate) async fn audit(&self) -> Vec<LogRow> {
+        let account = account().to_string();
+        let records = LogRange {
+            log: Log::Audit,
+            scope: &account,
+            after: "",
+            before: None,
+            newest_first: false,
+        };
+        self.store.read_log(records, 1000).await.unwrap().rows
     }
 
     pub(crate) async fn keys(&self, prefix: &str) -> Vec<Key> {

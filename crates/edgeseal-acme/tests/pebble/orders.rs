@@ -9,7 +9,7 @@ use edgeseal_core::{
 use edgeseal_store::{key, record::CertificateSource};
 use edgeseal_testing::pebble::PebbleOptions;
 
-use crate::harness::{DOMAIN, Fixture, account, domain_name};
+use crate::harness::{DOMAIN, Fixture, domain_name};
 
 #[tokio::test]
 async fn a_certificate_is_ordered_and_bound_and_nothing_is_left_over() {
@@ -37,11 +37,11 @@ async fn a_certificate_is_ordered_and_bound_and_nothing_is_left_over() {
     );
     assert!(row.info.names.contains(&domain_name()));
 
-    let history = fixture.catalog.history(&domain_name(), 10).await.unwrap();
-    let (_, entry) = history.last().unwrap();
+    let history = fixture.catalog.history(&domain_name()).await.unwrap();
+    let (_, entry) = history.first().unwrap();
     assert_eq!(entry.action, "IssueCertificate");
     assert_eq!(entry.after.as_ref(), Some(&row.info.sha256));
-    let audit = fixture.keys(&key::account_audit(&account())).await;
+    let audit = fixture.audit().await;
     assert_eq!(audit.len(), 2, "the request and the binding: {audit:?}");
     for prefix in [
         key::CHALLENGES,

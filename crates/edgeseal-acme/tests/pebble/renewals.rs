@@ -1,7 +1,6 @@
 //! Renewals: by age, by renewal information, and what a failed one leaves.
 
 use edgeseal_core::managed_certificate::IssuedCertificate;
-use edgeseal_store::key::HISTORY;
 use edgeseal_testing::{
     acme_proxy::{AcmeProxy, NEW_ORDER, RenewalWindow},
     clock::now,
@@ -109,7 +108,7 @@ async fn a_renewal_that_fails_leaves_what_is_served() {
     assert_eq!(failed.issued, first.issued);
     let noted = failed.failed.unwrap();
     assert_eq!(Some(noted.last), failed.failure);
-    let history = fixture.keys(HISTORY).await;
+    let history = fixture.catalog.history(&fixture.name).await.unwrap();
     assert!(history.len() > 1, "the order and the failure: {history:?}");
     let binding = fixture.domain().await.production.unwrap();
     assert_eq!(binding.certificate, first.issued.unwrap().certificate);

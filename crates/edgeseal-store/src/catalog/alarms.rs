@@ -54,7 +54,7 @@ impl Catalog {
                 return Ok(false);
             };
             let expect = vec![guard];
-            match self.store.commit(Txn { expect, write }).await {
+            match self.store.commit(Txn::new(expect, write)).await {
                 Ok(_) => {}
                 Err(CommitError::Conflict { .. }) => return Ok(false),
                 Err(CommitError::Fault(fault)) => return Err(fault),

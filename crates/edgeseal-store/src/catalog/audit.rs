@@ -10,11 +10,12 @@ use zeroize::Zeroizing;
 
 use super::Catalog;
 use crate::{
-    CommitError, Entry, Expect, Fault, Key, Pages, Txn, Write,
+    CommitError, Expect, Fault, Key, Log, LogRange, Pages, Txn, Write,
     audit_chain::{Anchor, ChainKey, ChainVerifier, ExpectedHead, Head, Link, Mac, Report},
-    key::{self, AUDIT, AUDIT_HEADS, AUDIT_LINKS},
+    key::{self, AUDIT_HEADS, AUDIT_LINKS},
     random,
     record::{self, AuditRecord, AuditSecretRecord},
+    rows_from,
 };
 
 const PAGE: usize = 1000;
@@ -52,36 +53,29 @@ impl Catalog {
         span: AuditQuery<'_>,
         limit: usize,
     ) -> Result<AuditPage, Fault> {
-        let prefix = key::account_audit(account);
-        let from = span.from.map(|at| Key::audit_from(account, at));
-        let until = span.until.map(|at| Key::audit_from(account, at));
-        let after = span.after.map(|name| Key::audit_of(account, name));
-        let mut page = if span.newest_first {
-            let before = match (after, until.clone()) {
-                (Some(after), Some(until)) => Some(after.min(until)),
-                (after, until) => after.or(until),
-            };
-            let store = &self.store;
-            store.list_reverse(&prefix, before.as_ref(), limit).await?
-        } else {
-            let after = after.max(from.clone());
-            self.store.list(&prefix, after.as_ref(), limit).await?
+        let from = span.from.map(rows_from).unwrap_or_default();
+        let until = span.until.map(rows_from);
+        let (mut after, mut before) = (from.as_str(), until.as_deref());
+        match span.after {
+            Some(last) if span.newest_first => {
+                before = Some(before.map_or(last, |before| before.min(last)));
+            }
+            Some(last) => after = after.max(last),
+            None => {}
+        }
+        let range = LogRange {
+            log: Log::Audit,
+            scope: account.as_str(),
+            after,
+            before,
+            newest_first: span.newest_first,
         };
-        let is_inside = |entry: &Entry| {
-            from.as_ref().is_none_or(|from| entry.key >= *from)
-                && until.as_ref().is_none_or(|until| entry.key < *until)
-        };
-        let inside = page.entries.iter().take_while(|entry| is_inside(entry));
-        let inside = inside.count();
-        let more = page.has_more && inside == page.entries.len();
-        page.entries.truncate(inside);
-        let records = page.entries.iter().map(|entry| {
-            let name = entry.key.audit_suffix().map_or("", |(_, name)| name);
-            (name.to_owned(), record::decode(&entry.value).ok())
-        });
+        let page = self.store.read_log(range, limit).await?;
+        let rows = page.rows.into_iter();
+        let records = rows.map(|row| (row.name, record::decode(&row.value).ok()));
         Ok(AuditPage {
             records: records.collect(),
-            has_more: more,
+            has_more: page.has_more,
         })
     }
 
@@ -114,6 +108,7 @@ impl Catalog {
             let txn = Txn {
                 expect: vec![Expect::Absent(holder.clone())],
                 write: vec![Write::put(holder, record::encode(&record)?)],
+                ..Txn::default()
             };
             match self.store.commit(txn).await {
                 Ok(_) | Err(CommitError::Conflict { .. }) => {}
@@ -128,7 +123,16 @@ impl Catalog {
     /// A [`Fault`] if the store failed.
     pub async fn audited_accounts(&self) -> Result<Vec<AccountId>, Fault> {
         let mut found = BTreeSet::new();
-        for prefix in [AUDIT, AUDIT_HEADS, AUDIT_LINKS] {
+        let mut after = String::new();
+        loop {
+            let scopes = self.store.log_scopes(Log::Audit, &after, PAGE).await?;
+            found.extend(scopes.iter().filter_map(|it| AccountId::parse(it).ok()));
+            match scopes.into_iter().nth(PAGE - 1) {
+                Some(last) => after = last,
+                None => break,
+            }
+        }
+        for prefix in [AUDIT_HEADS, AUDIT_LINKS] {
             let mut after = None;
             loop {
                 let page = self.store.list(prefix, after.as_ref(), 1).await?;
@@ -173,11 +177,16 @@ impl Catalog {
                 walk.check_link(n, link.as_ref(), &stored);
             }
         }
-        let prefix = key::account_audit(account);
-        let mut records = Pages::new(&*self.store, &prefix, PAGE);
-        while let Some(entries) = records.next().await? {
-            for entry in &entries {
-                walk.check_record(&entry.key.as_str()[prefix.len()..], entry.revision.0, now);
+        let mut after = String::new();
+        loop {
+            let page = self.store.read_log(audit_from(account, &after), PAGE);
+            let page = page.await?;
+            for row in &page.rows {
+                walk.check_record(&row.name, row.revision.0, now);
+            }
+            match page.rows.into_iter().next_back() {
+                Some(last) if page.has_more => after = last.name,
+                _ => break,
             }
         }
         Ok(walk.finish())
@@ -189,19 +198,30 @@ impl Catalog {
         link: Option<&Link>,
     ) -> Result<Vec<Option<Digest>>, Fault> {
         let records = link.map_or(&[][..], |link| &link.records);
-        let names = records.iter().map(|record| record.key.as_str());
-        let keys: Vec<Key> = names.map(|name| Key::audit_of(account, name)).collect();
-        let entries = self.store.get_many(&keys).await?;
-        let digests = entries
-            .into_iter()
-            .map(|entry| entry.map(|entry| Digest::of(&entry.value)));
-        Ok(digests.collect())
+        let names: Vec<String> = records.iter().map(|record| record.key.clone()).collect();
+        let store = &self.store;
+        let rows = store.get_log_rows(Log::Audit, account.as_str(), &names);
+        let rows = rows.await?.into_iter();
+        Ok(rows
+            .map(|row| row.map(|row| Digest::of(&row.value)))
+            .collect())
     }
 
     /// The stored head or anchor; `unreadable` if it cannot be decoded.
     async fn end<T: DeserializeOwned>(&self, key: &Key, unreadable: T) -> Result<Option<T>, Fault> {
         let entry = self.store.get(key).await?;
         Ok(entry.map(|entry| record::decode(&entry.value).unwrap_or(unreadable)))
+    }
+}
+
+/// The audit records of an account after this one, the oldest first.
+fn audit_from<'a>(account: &'a AccountId, after: &'a str) -> LogRange<'a> {
+    LogRange {
+        log: Log::Audit,
+        scope: account.as_str(),
+        after,
+        before: None,
+        newest_first: false,
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use edgeseal_core::{AccountId, Timestamp};
 
 use crate::{
-    Expect, Fault, Key, Txn, Write,
+    Expect, Fault, Key, LogWrite, Txn, Write,
     record::{self, AuditRecord, BindingChange},
 };
 
@@ -53,7 +53,7 @@ impl AuditContext {
         notes: &[String],
         bindings: &[BindingChange],
     ) -> Result<(), Fault> {
-        txn.write.push(self.record(code, notes, bindings)?);
+        txn.log.push(self.record(code, notes, bindings)?);
         self.consume_nonce(txn);
         Ok(())
     }
@@ -74,7 +74,7 @@ impl AuditContext {
         };
         let mut notes = notes.to_vec();
         notes.push(format!("called by account {}", self.account));
-        txn.write.push(there.record("OK", &notes, bindings)?);
+        txn.log.push(there.record("OK", &notes, bindings)?);
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl AuditContext {
         code: &str,
         notes: &[String],
         bindings: &[BindingChange],
-    ) -> Result<Write, Fault> {
+    ) -> Result<LogWrite, Fault> {
         let audit = AuditRecord {
             at: self.now,
             account: self.account.clone(),
@@ -97,8 +97,9 @@ impl AuditContext {
             notes: notes.to_vec(),
             request_id: self.request_id.clone(),
         };
-        let key = Key::audit(&self.account, self.now, &self.request_id);
-        Ok(Write::put(key, record::encode(&audit)?))
+        let value = record::encode(&audit)?;
+        let account = &self.account;
+        Ok(LogWrite::audit(account, self.now, &self.request_id, value))
     }
 
     /// Uses the nonce up, if there is one.

@@ -107,6 +107,7 @@ impl Catalog {
             let txn = Txn {
                 expect: vec![Expect::same_as(key.clone(), entry.as_ref())],
                 write: vec![Write::put(key.clone(), Bytes::from(is.to_string()))],
+                ..Txn::default()
             };
             match self.store.commit(txn).await {
                 Ok(_) => {

@@ -10,7 +10,7 @@ use edgeseal_core::{
 
 use super::{AddError, AuditContext, Catalog, Draft};
 use crate::{
-    Fault, Key, Pages, Revision, key,
+    Fault, HISTORY_MAX, Key, Log, LogRange, LogWrite, Pages, Revision, key,
     record::{
         self, BindingChange, BindingSummary, DomainSummary, HistoryRecord, ServedLeaves,
         TimestampRecord,
@@ -40,29 +40,28 @@ impl Catalog {
         self.ids.setting().await
     }
 
-    /// The history of a domain, oldest first, with the revision of each change.
+    /// The history of a name, the newest change first, each with its revision: of this domain and of
+    /// those that had the name before. Changes that cannot be decoded are left out.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn history(
         &self,
         name: &DomainPattern,
-        limit: usize,
     ) -> Result<Vec<(Revision, HistoryRecord)>, Fault> {
+        let scope = name.to_string();
         let page = self
             .store
-            .list(&key::domain_history(name), None, limit)
+            .read_log(newest_changes(&scope), HISTORY_MAX)
             .await?;
-        page.entries
-            .iter()
-            .map(|entry| Ok((entry.revision, record::decode(&entry.value)?)))
-            .collect()
+        let rows = page.rows.iter();
+        let changes = rows.filter_map(|row| Some((row.revision, record::decode(&row.value).ok()?)));
+        Ok(changes.collect())
     }
-}
 
-impl Catalog {
     /// The history of a domain, newest first, after the entry with the name `after`. Names are
-    /// opaque. Entries of a domain that had the name before are left out.
+    /// opaque. Entries of a domain that had the name before are left out. At most [`HISTORY_MAX`]
+    /// entries are kept.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -72,22 +71,34 @@ impl Catalog {
         after: Option<&str>,
         limit: usize,
     ) -> Result<HistoryPage, Fault> {
-        let prefix = key::domain_history(&domain.name);
-        let after = after.map(|name| Key::from_stored(&format!("{prefix}{name}")));
-        let page = self.store.list_reverse(&prefix, after.as_ref(), limit);
-        let page = page.await?;
-        let read = page.entries.len();
+        let scope = domain.name.to_string();
+        let range = LogRange {
+            before: after,
+            ..newest_changes(&scope)
+        };
+        let page = self.store.read_log(range, limit).await?;
+        let read = page.rows.len();
         let mut entries = Vec::with_capacity(read);
-        for entry in &page.entries {
-            let change: HistoryRecord = record::decode(&entry.value)?;
+        for row in page.rows {
+            let change: HistoryRecord = record::decode(&row.value)?;
             if change.at < domain.created {
                 break;
             }
-            let name = entry.key.as_str().strip_prefix(&prefix);
-            entries.push((name.unwrap_or_default().to_owned(), change));
+            entries.push((row.name, change));
         }
         let has_more = page.has_more && entries.len() == read;
         Ok(HistoryPage { entries, has_more })
+    }
+}
+
+/// All changes of a domain that are kept, the newest first.
+pub(super) const fn newest_changes(domain: &str) -> LogRange<'_> {
+    LogRange {
+        log: Log::History,
+        scope: domain,
+        after: "",
+        before: None,
+        newest_first: true,
     }
 }
 
@@ -332,10 +343,13 @@ impl Draft {
             failed: None,
             request_id: audit.request_id.clone(),
         };
-        self.put(
-            Key::history(&domain.name, self.now, &audit.request_id),
-            &entry,
-        )
+        let value = record::encode(&entry)?;
+        let request = &audit.request_id;
+        let write = LogWrite::history(&domain.name, self.now, request, value);
+        // One call may change a domain in both environments: the last entry stays.
+        self.history.retain(|it| it.place() != write.place());
+        self.history.push(write);
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{AuditContext, Catalog, counts::CounterDelta};
 use crate::{
-    Entry, Expect, Fault, Key, Page, Txn, Write,
+    Entry, Expect, Fault, Key, LogWrite, Page, Txn, Write,
     record::{self, BindingChange, CertificateRecord, UploadRecord},
 };
 
@@ -35,6 +35,8 @@ pub struct Draft {
     pub(super) counter_deltas: BTreeMap<Key, CounterDelta>,
     /// The recorded uploads of domains that the change may have changed, by the record's key.
     pub(super) uploads: BTreeMap<Key, Vec<UploadRecord>>,
+    /// History entries.
+    pub(super) history: Vec<LogWrite>,
     notes: Vec<String>,
     bindings: Vec<BindingChange>,
     /// In a dry run, the next placeholder for an ID.
@@ -58,6 +60,7 @@ impl Draft {
             expires: BTreeMap::new(),
             counter_deltas: BTreeMap::new(),
             uploads: BTreeMap::new(),
+            history: Vec::new(),
             notes: Vec::new(),
             bindings: Vec::new(),
             placeholder_id: None,
@@ -224,6 +227,8 @@ impl Draft {
         let mut txn = Txn {
             expect: self.read.into_values().map(|(expect, _)| expect).collect(),
             write: Vec::with_capacity(self.write.len() + 2),
+            log: self.history,
+            ..Txn::default()
         };
         for (key, value) in self.write {
             txn.write.push(match value {

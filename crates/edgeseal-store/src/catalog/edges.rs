@@ -5,9 +5,9 @@ use edgeseal_core::{
     domain::{Binding, Domain, DomainState, Environment},
 };
 
-use super::Catalog;
+use super::{Catalog, domains::newest_changes};
 use crate::{
-    Entry, Fault, Key, PAGE_MAX, Pages, Revision, Write, key,
+    Entry, Fault, HISTORY_MAX, Key, PAGE_MAX, Pages, Revision, Write, key,
     record::{self, EdgeRecord},
     rollout::{ExpectedHandshake, LatestState, RolloutTarget},
     write_all,
@@ -67,8 +67,7 @@ impl Catalog {
         }))
     }
 
-    /// The commit of a domain that a request made, if it is among the latest thousand changes of
-    /// its history.
+    /// The commit of a domain that a request made, if it is in its history.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -77,18 +76,20 @@ impl Catalog {
         domain: &DomainPattern,
         request: &str,
     ) -> Result<Option<Revision>, Fault> {
-        const LOOKED_AT: usize = 1000;
-        let history = key::domain_history(domain);
-        let page = self.store.list_reverse(&history, None, LOOKED_AT).await?;
-        // A history key ends with the request ID.
-        let mut entries = page.entries.iter();
-        let found = entries.find(|entry| {
-            let rest = entry.key.as_str().strip_suffix(request);
+        let scope = domain.to_string();
+        let page = self
+            .store
+            .read_log(newest_changes(&scope), HISTORY_MAX)
+            .await?;
+        // The name of an entry ends with the request ID.
+        let mut rows = page.rows.iter();
+        let found = rows.find(|row| {
+            let rest = row.name.strip_suffix(request);
             rest.is_some_and(|rest| rest.ends_with('-'))
         });
         Ok(found
             .filter(|_| !request.is_empty())
-            .map(|entry| entry.revision))
+            .map(|row| row.revision))
     }
 
     async fn latest_state(

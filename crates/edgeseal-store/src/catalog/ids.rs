@@ -89,6 +89,7 @@ impl IdAllocator {
             let txn = Txn {
                 expect: vec![Expect::same_as(key.clone(), entry.as_ref())],
                 write: vec![Write::put(key.clone(), value)],
+                ..Txn::default()
             };
             match self.store.commit(txn).await {
                 Ok(_) => return Ok(start),

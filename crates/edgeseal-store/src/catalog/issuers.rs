@@ -77,6 +77,7 @@ impl Catalog {
         let txn = Txn {
             expect: vec![Expect::same_as(key.clone(), found.as_ref())],
             write: vec![Write::put(key, record::encode(&account)?)],
+            ..Txn::default()
         };
         match self.store.commit(txn).await {
             Ok(_) => Ok(true),

@@ -102,6 +102,7 @@ impl Catalog {
         let txn = Txn {
             expect: vec![Expect::same_as(key.clone(), stored.as_ref())],
             write: vec![Write::put(key, record::encode(&lease)?)],
+            ..Txn::default()
         };
         match self.store.commit(txn).await {
             Ok(_) => Ok(Some(HeldLease { until, is_new })),

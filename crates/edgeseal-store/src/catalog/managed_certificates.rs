@@ -11,7 +11,7 @@ use edgeseal_core::{
 
 use super::{ATTEMPTS, Catalog, Draft, leases::LeaseHolder};
 use crate::{
-    CommitError, Expect, Fault, Key, Txn, Write,
+    CommitError, Expect, Fault, Key, LogWrite, Txn, Write,
     record::{self, HistoryRecord, OrderKeyRecord},
 };
 
@@ -99,6 +99,7 @@ impl Catalog {
             let mut txn = Txn {
                 expect: vec![Expect::same_as(holder.clone(), Some(&entry))],
                 write: vec![Write::put(holder.clone(), record::encode(&after)?)],
+                ..Txn::default()
             };
             if let Some((process, now)) = process {
                 let expect = process.guard(read.next().flatten().as_ref(), now);
@@ -116,9 +117,7 @@ impl Catalog {
                 .as_ref()
                 .filter(|_| after.failed != before.failed)
             {
-                let key = Key::failed_orders(&after, failed);
-                let entry = failed_orders(&after, failed);
-                txn.write.push(Write::put(key, record::encode(&entry)?));
+                txn.log.push(failed_orders(&after, failed)?);
             }
             for order in &before.orders {
                 if !after.orders.iter().any(|kept| kept.key == order.key) {
@@ -229,9 +228,10 @@ impl Draft {
     }
 }
 
-/// The history entry of orders that failed.
-fn failed_orders(managed: &ManagedCertificate, failed: &FailedOrders) -> HistoryRecord {
-    HistoryRecord {
+/// The history entry of orders that failed. Its name does not end with the ID of the call that asked for
+/// the certificate, which has an entry of its own.
+fn failed_orders(managed: &ManagedCertificate, failed: &FailedOrders) -> Result<LogWrite, Fault> {
+    let entry = HistoryRecord {
         at: failed.first,
         access_key: String::new(),
         action: "OrderCertificate".to_owned(),
@@ -244,7 +244,16 @@ fn failed_orders(managed: &ManagedCertificate, failed: &FailedOrders) -> History
         companion: None,
         failed: Some(failed.clone()),
         request_id: managed.requested.request_id.clone(),
-    }
+    };
+    let environment = managed.environment.as_str();
+    let tail = format!("{}-{environment}", entry.request_id);
+    let value = record::encode(&entry)?;
+    Ok(LogWrite::history(
+        &managed.domain,
+        failed.first,
+        &tail,
+        value,
+    ))
 }
 
 /// Whether the staged certificate has become the production certificate, and stays managed.

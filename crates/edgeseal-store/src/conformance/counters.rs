@@ -67,6 +67,7 @@ pub(super) async fn are_conditions(store: &SharedStore) {
     let txn = Txn {
         expect: vec![Expect::Unchanged(key("n"), first)],
         write: vec![add("absent", 1, 1)],
+        ..Txn::default()
     };
     let result = store.commit(txn).await;
     assert!(matches!(result, Err(CommitError::Conflict { key: found }) if found == key("n")));

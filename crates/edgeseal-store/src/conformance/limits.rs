@@ -66,10 +66,12 @@ pub(super) async fn of_transactions(store: &SharedStore) {
             Txn {
                 expect: absent(TXN_EXPECTS_MAX),
                 write: vec![put("one", "1")],
+                ..Txn::default()
             },
             Txn {
                 expect: absent(TXN_EXPECTS_MAX + 1),
                 write: vec![put("two", "1")],
+                ..Txn::default()
             },
         ),
     ] {
@@ -97,6 +99,7 @@ pub(super) async fn without_writes(store: &SharedStore) {
     let expecting = |revision| Txn {
         expect: vec![Expect::Unchanged(key("d/a"), revision)],
         write: Vec::new(),
+        ..Txn::default()
     };
     let empty = store.commit(expecting(first)).await.unwrap();
     assert!(empty >= first, "it saw that commit");

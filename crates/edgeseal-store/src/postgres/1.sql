@@ -13,6 +13,25 @@ CREATE INDEX entry_present ON entry (key) WHERE value IS NOT NULL;
 CREATE INDEX entry_deleted ON entry (changed) WHERE value IS NULL;
 CREATE INDEX entry_expires ON entry (expires) WHERE expires IS NOT NULL;
 
+-- Audit records, in the order of their commits: they are linked and removed in it. The rows of one
+-- account have names that sort by time.
+CREATE TABLE audit (
+    revision bigint PRIMARY KEY,
+    scope    text COLLATE "C" NOT NULL,
+    name     text COLLATE "C" NOT NULL,
+    value    bytea NOT NULL,
+    UNIQUE (scope, name)
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
+
+-- Changes of domains, the newest of each.
+CREATE TABLE history (
+    scope    text COLLATE "C" NOT NULL,
+    name     text COLLATE "C" NOT NULL,
+    revision bigint NOT NULL,
+    value    bytea NOT NULL,
+    PRIMARY KEY (scope, name)
+);
+
 -- Locked by each change until it is committed: revisions become visible in order and without gaps,
 -- which a sequence does not give. Never updated, so that it leaves no dead rows behind.
 CREATE TABLE write_lock (one integer PRIMARY KEY CHECK (one = 1));

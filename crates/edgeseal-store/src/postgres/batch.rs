@@ -3,7 +3,7 @@
 use edgeseal_core::Timestamp;
 use tokio_postgres::types::ToSql;
 
-use crate::{Expect, Txn, Write};
+use crate::{Expect, HISTORY_MAX, Log, LogWrite, Txn, Write};
 
 /// The parts of all transactions, joined; `*_until` says where each transaction's part ends.
 #[derive(Default)]
@@ -19,11 +19,19 @@ pub(super) struct Batch<'a> {
     write_by: Vec<i64>,
     /// In decimal: a limit may exceed the integers of SQL.
     write_most: Vec<String>,
+    log_until: Vec<i32>,
+    log_kind: Vec<i16>,
+    log_scope: Vec<&'a str>,
+    log_name: Vec<&'a str>,
+    log_value: Vec<Option<&'a [u8]>>,
+    log_revision: Vec<Option<i64>>,
 }
 
 const PUT: i16 = 1;
 const DELETE: i16 = 2;
 const ADD: i16 = 3;
+
+const HISTORY_ROWS: i32 = HISTORY_MAX as i32;
 
 impl<'a> Batch<'a> {
     pub(super) fn of(transactions: impl IntoIterator<Item = &'a Txn>) -> Self {
@@ -37,6 +45,10 @@ impl<'a> Batch<'a> {
             for write in &txn.write {
                 batch.push(write);
             }
+            for write in &txn.log {
+                batch.push_log(write);
+            }
+            batch.log_until.push(length(&batch.log_kind));
             batch.expect_until.push(length(&batch.expect_key));
             batch.write_until.push(length(&batch.write_key));
         }
@@ -60,8 +72,27 @@ impl<'a> Batch<'a> {
         self.write_most.push(most);
     }
 
+    fn push_log(&mut self, write: &'a LogWrite) {
+        let (log, scope, name) = write.place();
+        let (value, copied) = match write {
+            LogWrite::Append { value, copied, .. } => (Some(&value[..]), *copied),
+            LogWrite::Remove { .. } => (None, None),
+        };
+        self.log_kind.push(match (value, log) {
+            (Some(_), Log::Audit) => 1,
+            (Some(_), Log::History) => 2,
+            (None, Log::Audit) => 3,
+            (None, Log::History) => 4,
+        });
+        self.log_scope.push(scope);
+        self.log_name.push(name);
+        self.log_value.push(value);
+        self.log_revision
+            .push(copied.map(|revision| revision.0.cast_signed()));
+    }
+
     /// In the order of the function's parameters.
-    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 10] {
+    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 17] {
         [
             &self.expect_until,
             &self.expect_key,
@@ -73,6 +104,13 @@ impl<'a> Batch<'a> {
             &self.write_expires,
             &self.write_by,
             &self.write_most,
+            &self.log_until,
+            &self.log_kind,
+            &self.log_scope,
+            &self.log_name,
+            &self.log_value,
+            &self.log_revision,
+            &HISTORY_ROWS,
         ]
     }
 }

@@ -30,16 +30,67 @@ BEGIN
     RETURN head;
 END $$;
 
+-- Changes the logs in one transaction, which follows the commit before_head and becomes the commit head.
+CREATE FUNCTION change_logs_1(
+    before_head bigint, head bigint, kinds smallint[], scopes text[], names text[], vals bytea[],
+    revisions bigint[], history_max integer
+) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF 1 = ANY (kinds) THEN
+        INSERT INTO audit (revision, scope, name, value)
+        SELECT coalesce(added.revision, before_head
+                + count(*) FILTER (WHERE added.revision IS NULL) OVER (ORDER BY added.n)),
+            added.scope, added.name, added.value
+        FROM unnest(kinds, scopes, names, vals, revisions) WITH ORDINALITY
+            AS added (kind, scope, name, value, revision, n)
+        WHERE added.kind = 1
+        ON CONFLICT (scope, name) DO UPDATE SET
+            revision = excluded.revision, value = excluded.value;
+    END IF;
+    IF 2 = ANY (kinds) THEN
+        INSERT INTO history (scope, name, revision, value)
+        SELECT added.scope, added.name, coalesce(added.revision, head), added.value
+        FROM unnest(kinds, scopes, names, vals, revisions)
+            AS added (kind, scope, name, value, revision)
+        WHERE added.kind = 2
+        ON CONFLICT (scope, name) DO UPDATE SET
+            revision = excluded.revision, value = excluded.value;
+        DELETE FROM history USING (
+            SELECT DISTINCT added.scope, (
+                SELECT older.name FROM history older
+                WHERE older.scope = added.scope COLLATE "C"
+                ORDER BY older.name DESC OFFSET history_max LIMIT 1) AS last
+            FROM unnest(kinds, scopes) AS added (kind, scope)
+            WHERE added.kind = 2) AS surplus
+        WHERE history.scope = surplus.scope COLLATE "C" AND history.name <= surplus.last;
+    END IF;
+    IF 3 = ANY (kinds) THEN
+        DELETE FROM audit USING unnest(kinds, scopes, names) AS gone (kind, scope, name)
+        WHERE gone.kind = 3
+            AND audit.scope = gone.scope COLLATE "C" AND audit.name = gone.name COLLATE "C";
+    END IF;
+    IF 4 = ANY (kinds) THEN
+        DELETE FROM history USING unnest(kinds, scopes, names) AS gone (kind, scope, name)
+        WHERE gone.kind = 4
+            AND history.scope = gone.scope COLLATE "C" AND history.name = gone.name COLLATE "C";
+    END IF;
+END $$;
+
 -- Commits a batch of transactions, each by itself: the conflict of one does not touch the others. The
 -- arrays of a batch are joined; expect_until and write_until say where each transaction's part ends.
--- write_kind: 1 puts, 2 deletes, 3 adds. Fails with ES001 if the connection may no longer write, and
--- with ES002 if the clock of the node differs too much, and with ES003 and the marker as its message while
--- the store is being moved.
+-- write_kind: 1 puts, 2 deletes, 3 adds. log_kind: 1 appends to the audit, 2 to the history, 3 and 4
+-- remove from them; log_revision is that of a copied row. Each new audit record has a revision of its
+-- own, the last of which is that of the commit. Fails with ES001 if the connection may no longer write, with
+-- ES002 if the clock of the node differs too much, and with ES003 and the marker as its message while the
+-- store is being moved.
 CREATE FUNCTION commit_batch_1(
     writer_token bigint, batch_id bigint, node_ms bigint, clock_difference_max_ms bigint,
     expect_until integer[], expect_key text[], expect_changed bigint[],
     write_until integer[], write_kind smallint[], write_key text[], write_value bytea[],
     write_expires bigint[], write_by bigint[], write_most text[],
+    log_until integer[], log_kind smallint[], log_scope text[], log_name text[], log_value bytea[],
+    log_revision bigint[], history_max integer,
     OUT first bigint, OUT conflicts text[], OUT standbys text
 )
 LANGUAGE plpgsql AS $$
@@ -50,6 +101,8 @@ DECLARE
     marker     bytea;
     e          integer := 1;
     w          integer := 1;
+    l          integer := 1;
+    revisions  integer;
 BEGIN
     standbys := current_setting('synchronous_standby_names');
     PERFORM 1 FROM write_lock FOR UPDATE;
@@ -95,7 +148,17 @@ BEGIN
             ORDER BY added.n LIMIT 1;
         END IF;
         IF conflict IS NULL THEN
-            head := head + 1;
+            SELECT greatest(1, count(*)) INTO revisions
+            FROM unnest(log_kind[l : log_until[i]], log_revision[l : log_until[i]])
+                AS logged (kind, revision)
+            WHERE logged.kind = 1 AND logged.revision IS NULL;
+            head := head + revisions;
+            IF l <= log_until[i] THEN
+                PERFORM change_logs_1(
+                    head - revisions, head, log_kind[l : log_until[i]], log_scope[l : log_until[i]],
+                    log_name[l : log_until[i]], log_value[l : log_until[i]],
+                    log_revision[l : log_until[i]], history_max);
+            END IF;
             INSERT INTO entry (key, value, changed, expires)
             SELECT put.key,
                 CASE put.kind WHEN 1 THEN put.value
@@ -122,6 +185,7 @@ BEGIN
         conflicts := array_append(conflicts, conflict);
         e := expect_until[i] + 1;
         w := write_until[i] + 1;
+        l := log_until[i] + 1;
     END LOOP;
     IF head >= first THEN
         INSERT INTO commits VALUES (head, first, batch_id, clock_timestamp(), conflicts);

@@ -21,13 +21,13 @@ use crate::{
 /// ranges.
 pub(super) struct Readers {
     points: Pool<Sessions>,
-    scans: Pool<Sessions>,
+    pub(super) scans: Pool<Sessions>,
 }
 
 /// Makes the sessions of a pool.
-struct Sessions(Arc<Connector>);
+pub(super) struct Sessions(Arc<Connector>);
 
-struct ReadSession {
+pub(super) struct ReadSession {
     session: Session,
     /// Prepared statements by their text.
     statements: HashMap<&'static str, Statement>,
@@ -178,7 +178,7 @@ impl Readers {
 
     /// Runs a statement that may be repeated: until it succeeds, the server refuses it, or the time is
     /// over. A connection that breaks or hangs does not go back into the pool.
-    async fn query(
+    pub(super) async fn query(
         pool: &Pool<Sessions>,
         what: &'static str,
         sql: &'static str,
@@ -522,18 +522,18 @@ fn in_order(keys: &[Key], found: Vec<Entry>) -> Vec<Option<Entry>> {
     keys.iter().map(|key| found.get(key).cloned()).collect()
 }
 
-fn one_more(limit: usize) -> i64 {
+pub(super) fn one_more(limit: usize) -> i64 {
     sql_count(limit.saturating_add(1))
 }
 
-fn sql_count(count: usize) -> i64 {
+pub(super) fn sql_count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn revision(stored: i64) -> Revision {
+pub(super) fn revision(stored: i64) -> Revision {
     Revision(stored.cast_unsigned())
 }
 
-fn column<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, Fault> {
+pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, Fault> {
     row.try_get(index).map_err(Fault::of("read a row"))
 }

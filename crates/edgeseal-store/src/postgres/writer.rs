@@ -77,8 +77,8 @@ pub(super) const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(60);
 /// Raised by our functions: another connection took over.
 const FENCED: &str = "ES001";
 
-const COMMIT_SQL: &str = "SELECT first, conflicts, standbys FROM commit_batch_1(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+pub(super) const COMMIT_SQL: &str = "SELECT first, conflicts, standbys FROM commit_batch_1(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
 
 impl Writer {
     pub(super) fn new(
@@ -231,28 +231,30 @@ impl Writer {
     }
 
     fn answer(&self, batch: Vec<Job>, outcome: Outcome) {
-        let committed = outcome.conflicts.iter().filter(|it| it.is_none()).count();
-        if committed > 0 {
-            let last = outcome.first.cast_unsigned() + committed as u64 - 1;
-            // Followers first: a caller may ask for changes as soon as it has its reply.
-            publish(&self.head, Revision(last));
-            if let Some(session) = &self.session {
-                session.notify(last);
-            }
-        }
-        let mut revision = outcome.first.cast_unsigned();
+        let mut head = Revision(outcome.first.cast_unsigned() - 1);
+        let mut answers = Vec::with_capacity(batch.len());
         for (job, conflict) in batch.into_iter().zip(outcome.conflicts) {
             let result = match conflict {
                 Some(key) => Err(CommitError::Conflict {
                     key: Key::from_stored(&key),
                 }),
                 None => {
-                    revision += 1;
-                    Ok(Revision(revision - 1))
+                    head.0 += job.txn.revisions();
+                    Ok(head)
                 }
             };
+            answers.push((job.reply, result));
+        }
+        if answers.iter().any(|(_, result)| result.is_ok()) {
+            // Followers first: a caller may ask for changes as soon as it has its reply.
+            publish(&self.head, head);
+            if let Some(session) = &self.session {
+                session.notify(head.0);
+            }
+        }
+        for (reply, result) in answers {
             // The caller may have been dropped.
-            let _ = job.reply.send(result);
+            let _ = reply.send(result);
         }
     }
 }

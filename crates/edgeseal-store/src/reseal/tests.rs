@@ -331,8 +331,8 @@ async fn a_change_that_comes_between_is_not_lost() {
         expires: None,
     };
     let changed = Txn {
-        expect: Vec::new(),
         write: vec![write],
+        ..Txn::default()
     };
     store.commit(changed).await.unwrap();
     passed.write(&*store, vec![txn]).await.unwrap();
@@ -375,8 +375,8 @@ async fn unopenable_records_are_reported_and_kept() {
         expires: None,
     });
     let planted = Txn {
-        expect: Vec::new(),
         write: write.to_vec(),
+        ..Txn::default()
     };
     store.commit(planted).await.unwrap();
 

@@ -26,10 +26,7 @@ use quick_cache::{
     sync::{Cache, DefaultLifecycle},
 };
 
-use crate::{
-    Change, Changes, Entry, Key, Revision, Write,
-    key::{AUDIT, HISTORY},
-};
+use crate::{Change, Changes, Entry, Key, Revision, Write};
 
 /// See the [module](self).
 pub(super) struct ReadCache {
@@ -189,12 +186,12 @@ impl ReadCache {
 
     fn keep(&self, changed: Revision, write: &Write) {
         match write {
-            // Nonces, and records of what was, are hardly ever read, or in listings only.
+            // What expires, such as nonces, is hardly ever read.
             Write::Put {
                 key,
                 value,
                 expires: None,
-            } if !key.as_str().starts_with(AUDIT) && !key.as_str().starts_with(HISTORY) => {
+            } => {
                 let value = value.clone();
                 self.values.insert(
                     key.clone(),

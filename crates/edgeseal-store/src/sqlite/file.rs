@@ -20,7 +20,7 @@ use crate::{
 /// `EdSl`: tells our files from those of other programs (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x4564_536c;
 /// The layout that this release knows (`PRAGMA user_version`).
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// A plain rowid table: rows of one commit stand side by side whatever their keys, and a value of
 /// 1–4 kB stays within its page, where an index-organised table would move it to an overflow page.
@@ -34,6 +34,9 @@ const SCHEMA_VERSION: i64 = 2;
 /// maintain it for other programs and earlier releases that write the file; they are off on the
 /// writer's connection, because SQLite copies each page before a statement with a trigger changes
 /// it, to be able to roll that statement back, which took an eighth of the writer's time.
+///
+/// `audit` and `history` are the logs (`logs.rs`). Audit records stand in the order of their commits,
+/// which is the order in which they are linked and removed; changes of a domain stand side by side.
 ///
 /// `log` has one row: the revisions of this incarnation of the file, and up to where deletes are
 /// compacted. `life` has the revisions of earlier incarnations.
@@ -75,6 +78,20 @@ const SCHEMA_SQL: &str = "
     BEGIN
         DELETE FROM listed WHERE key = old.key;
     END;
+    CREATE TABLE audit (
+        revision INTEGER PRIMARY KEY,
+        scope    TEXT NOT NULL,
+        name     TEXT NOT NULL,
+        value    BLOB NOT NULL,
+        UNIQUE (scope, name)
+    );
+    CREATE TABLE history (
+        scope    TEXT NOT NULL,
+        name     TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        value    BLOB NOT NULL,
+        PRIMARY KEY (scope, name)
+    ) WITHOUT ROWID;
     CREATE TABLE log (
         one       INTEGER PRIMARY KEY CHECK (one = 1),
         first     INTEGER NOT NULL,
@@ -280,6 +297,12 @@ pub(super) fn read_identity(connection: &Connection) -> rusqlite::Result<(i32, i
     if application == APPLICATION_ID && schema == SCHEMA_VERSION {
         connection.query_row("SELECT head, compacted FROM log", [], |_| Ok(()))?;
         connection.query_row("SELECT max(changed), max(key) FROM entry", [], |_| Ok(()))?;
+        connection.query_row(
+            "SELECT max(revision), max(scope) FROM audit",
+            [],
+            |_| Ok(()),
+        )?;
+        connection.query_row("SELECT max(scope), max(name) FROM history", [], |_| Ok(()))?;
     }
     Ok((application, schema))
 }

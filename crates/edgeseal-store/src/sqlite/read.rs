@@ -38,8 +38,8 @@ const CHANGE_LOG_READERS: usize = 2;
 /// The page cache of a reader, in KiB: mostly inner pages. There are ten readers, and the kernel
 /// caches the file's pages once for all of them.
 const CACHE_KIB: i64 = 1024;
-/// Rows of the log that one call of `changes` reads, about 20 ms: enough to skip the nonces and
-/// audit records of many commits.
+/// Rows of the log that one call of `changes` reads, about 20 ms: enough to skip the nonces of
+/// many commits.
 const SCANNED_ROWS: usize = 20_000;
 
 /// The range of the change feed.
@@ -330,12 +330,12 @@ pub(super) fn get_and_list(
 }
 
 /// One snapshot for several statements; that of the connection if it is in a transaction already.
-struct ReadTransaction<'a> {
+pub(super) struct ReadTransaction<'a> {
     connection: &'a Connection,
     _own: Option<Transaction<'a>>,
 }
 
-fn read_transaction(connection: &Connection) -> rusqlite::Result<ReadTransaction<'_>> {
+pub(super) fn read_transaction(connection: &Connection) -> rusqlite::Result<ReadTransaction<'_>> {
     let free = connection.is_autocommit();
     Ok(ReadTransaction {
         _own: free
@@ -413,7 +413,7 @@ pub(super) fn feed_bounds(connection: &Connection) -> Result<FeedBounds, Fault> 
     query_feed_bounds(connection).map_err(Fault::of("read the change feed"))
 }
 
-fn query_feed_bounds(connection: &Connection) -> rusqlite::Result<FeedBounds> {
+pub(super) fn query_feed_bounds(connection: &Connection) -> rusqlite::Result<FeedBounds> {
     connection
         .prepare_cached("SELECT head, compacted FROM log")?
         .query_row([], |row| {

@@ -12,11 +12,11 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
     file::{self, BUSY_TIMEOUT, FLAGS, with_suffix},
-    read,
+    logs, read,
 };
 use crate::{
-    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Page, Revision,
-    Source, Store, Txn, open::OpenError,
+    Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Log, LogPage,
+    LogRange, LogRow, Logs, Page, Revision, Source, Store, Txn, open::OpenError,
 };
 
 /// A snapshot of a store. Opening and reading it changes no byte of any file and creates none.
@@ -219,6 +219,30 @@ impl Store for SqliteSnapshot {
     }
 }
 
+#[async_trait]
+impl Logs for SqliteSnapshot {
+    async fn read_log(&self, range: LogRange<'_>, limit: usize) -> Result<LogPage, Fault> {
+        logs::read_log(&self.connection(), range, limit)
+    }
+
+    async fn get_log_rows(
+        &self,
+        log: Log,
+        scope: &str,
+        names: &[String],
+    ) -> Result<Vec<Option<LogRow>>, Fault> {
+        logs::get_log_rows(&self.connection(), (log, scope), names)
+    }
+
+    async fn audit_since(&self, after: Revision, limit: usize) -> Result<LogPage, Fault> {
+        logs::audit_since(&self.connection(), after, limit)
+    }
+
+    async fn log_scopes(&self, log: Log, after: &str, limit: usize) -> Result<Vec<String>, Fault> {
+        logs::log_scopes(&self.connection(), log, after, limit)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -235,8 +259,8 @@ mod tests {
             expires: None,
         };
         Txn {
-            expect: Vec::new(),
             write: vec![write],
+            ..Txn::default()
         }
     }
 

@@ -175,7 +175,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     let (_directory, path) = directory();
     drop(SqliteStore::open(&path).unwrap());
     let other = Connection::open(&path).unwrap();
-    other.pragma_update(None, "user_version", 3).unwrap();
+    other.pragma_update(None, "user_version", 4).unwrap();
     drop(other);
     let before = fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).err().unwrap();
@@ -183,8 +183,8 @@ fn a_newer_schema_is_refused_and_left_alone() {
         matches!(
             error,
             OpenError::NewerSchema {
-                found: 3,
-                known: 2,
+                found: 4,
+                known: 3,
                 ..
             }
         ),

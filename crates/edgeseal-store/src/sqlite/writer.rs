@@ -12,9 +12,10 @@ use super::{
     cache::ReadCache,
     file::{BUSY_TIMEOUT, Lock, WAL_LIMIT_BYTES, revision},
     file_watch::FileWatch,
+    logs::LogStatements,
 };
 use crate::{
-    CommitError, Expect, Fault, Key, Revision, Txn, Write,
+    CommitError, Expect, Fault, Key, Log, LogWrite, Revision, Txn, Write,
     copy::{COPY_MARKER, ReadOnly},
     key::LISTING_PREFIX,
 };
@@ -157,7 +158,10 @@ impl Writer {
             results.push(match statements.resolve(txn)? {
                 Err(key) => Err(key),
                 Ok(writes) => {
-                    head.0 += 1;
+                    for (write, revision) in txn.numbered_log(head) {
+                        statements.apply_log(write, revision)?;
+                    }
+                    head.0 += txn.revisions();
                     for write in writes {
                         if statements.apply(&write, head)? {
                             written.push((head, write));
@@ -289,6 +293,8 @@ struct Statements<'a> {
     delete: CachedStatement<'a>,
     list: CachedStatement<'a>,
     unlist: CachedStatement<'a>,
+    audit: LogStatements<'a>,
+    history: LogStatements<'a>,
 }
 
 const CHANGED: &str = "SELECT changed FROM entry WHERE key = ?1 AND value IS NOT NULL";
@@ -320,6 +326,8 @@ impl<'a> Statements<'a> {
             delete: batch.prepare_cached(DELETE)?,
             list: batch.prepare_cached(LIST)?,
             unlist: batch.prepare_cached(UNLIST)?,
+            audit: LogStatements::of(batch, Log::Audit)?,
+            history: LogStatements::of(batch, Log::History)?,
         })
     }
 
@@ -357,6 +365,15 @@ impl<'a> Statements<'a> {
             }
         }
         Ok(None)
+    }
+
+    fn apply_log(&mut self, write: &LogWrite, revision: Revision) -> rusqlite::Result<()> {
+        let (log, ..) = write.place();
+        let statements = match log {
+            Log::Audit => &mut self.audit,
+            Log::History => &mut self.history,
+        };
+        statements.apply(write, revision)
     }
 
     /// Whether it changed anything.

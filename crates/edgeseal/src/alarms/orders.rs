@@ -144,7 +144,11 @@ mod tests {
         let key = Key::managed_certificate(&managed.domain, environment);
         let write = vec![Write::put(key, encode(&managed).unwrap())];
         let expect = Vec::new();
-        catalog.store().commit(Txn { expect, write }).await.unwrap();
+        catalog
+            .store()
+            .commit(Txn::new(expect, write))
+            .await
+            .unwrap();
     }
 
     #[tokio::test]

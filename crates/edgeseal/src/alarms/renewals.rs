@@ -18,18 +18,14 @@ use edgeseal_core::{
 };
 use edgeseal_store::{
     Catalog, Fault, Key,
-    key::{DOMAIN_SUMMARIES, domain_history},
-    record::{
-        BindingSummary, CertificateRecord, DomainSummary, HistoryRecord, decode, decode_summary,
-    },
+    key::DOMAIN_SUMMARIES,
+    record::{BindingSummary, CertificateRecord, DomainSummary, decode, decode_summary},
 };
 
 use super::{others_with_alarm, pace::Pace};
 
 /// Domains read at once.
 const PAGE: usize = 200;
-/// Latest changes of a domain that are read: more than enough for the intervals of a cadence.
-const CHANGES_MAX: usize = 50;
 /// Most missed renewals with an alarm of their own. Beyond that, each account may have its share.
 const MISSED_MAX: usize = 1000;
 /// Most missed renewals that are looked at again in an evaluation.
@@ -228,15 +224,11 @@ fn is_served(domain: &Domain) -> bool {
 /// The latest replacements of the production certificate, not those of a domain that had the name
 /// before.
 async fn replacements(catalog: &Catalog, domain: &Domain) -> Result<Vec<Replacement>, Fault> {
-    let history = domain_history(&domain.name);
-    let page = catalog
-        .store()
-        .list_reverse(&history, None, CHANGES_MAX)
-        .await?;
-    let changes = page.entries.iter();
-    // A change that cannot be decoded was no replacement that could be judged.
-    let changes = changes.filter_map(|entry| decode::<HistoryRecord>(&entry.value).ok());
-    let changes = changes.filter(|change| change.at >= domain.created);
+    // A change that cannot be decoded, which is left out, was no replacement that could be judged.
+    let changes = catalog.history(&domain.name).await?.into_iter();
+    let changes = changes
+        .map(|(_, change)| change)
+        .filter(|change| change.at >= domain.created);
     let changes = changes.filter_map(|change| {
         let is_production = change.environment == Some(Environment::Production);
         let is_new = change.after.is_some() && change.after != change.before;

@@ -123,7 +123,11 @@ mod tests {
                 encode(&domain).unwrap(),
             )];
             let expect = Vec::new();
-            catalog.store().commit(Txn { expect, write }).await.unwrap();
+            catalog
+                .store()
+                .commit(Txn::new(expect, write))
+                .await
+                .unwrap();
         }
     }
 
@@ -155,7 +159,11 @@ mod tests {
         let record = encode(&domain("www.a.example", false)).unwrap();
         let write = vec![Write::put(Key::domain(&name), record)];
         let expect = Vec::new();
-        catalog.store().commit(Txn { expect, write }).await.unwrap();
+        catalog
+            .store()
+            .commit(Txn::new(expect, write))
+            .await
+            .unwrap();
         let see = async |verdict| {
             let at = Timestamp::from_unix_seconds(1_800_000_000);
             // As after a long stop of this process.

@@ -27,7 +27,11 @@ async fn endless(dns: &DnsServer) -> (OutsideCheck, Catalog) {
 
 async fn write(catalog: &Catalog, write: Vec<Write>) {
     let expect = Vec::new();
-    catalog.store().commit(Txn { expect, write }).await.unwrap();
+    catalog
+        .store()
+        .commit(Txn::new(expect, write))
+        .await
+        .unwrap();
 }
 
 /// Writes a domain with this certificate.

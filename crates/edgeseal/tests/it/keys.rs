@@ -12,7 +12,7 @@ use std::{
 };
 
 use edgeseal_store::{
-    Keyring,
+    Keyring, Log, LogRange, Logs as _,
     reseal::{SealedCounts, count_sealed},
     seal::KeyId,
     sqlite::SqliteSnapshot,
@@ -394,16 +394,20 @@ async fn a_rotation_is_the_operators_alone_and_is_audited() {
     let mut server = server;
     server.terminate();
     let view = SqliteSnapshot::open(&server.data().join("store.db")).unwrap();
-    let prefix = format!("audit/{}/", api.account);
-    let page = edgeseal_store::Source::list(&view, &prefix, None, 1000)
-        .await
-        .unwrap();
+    let records = LogRange {
+        log: Log::Audit,
+        scope: &api.account,
+        after: "",
+        before: None,
+        newest_first: false,
+    };
+    let page = view.read_log(records, 1000).await.unwrap();
     let note = format!(
         "sealing with key {} from now on",
         rotated["KeyId"].as_str().unwrap()
     );
-    let noted = page.entries.iter().filter(|entry| {
-        let text = String::from_utf8_lossy(&entry.value);
+    let noted = page.rows.iter().filter(|row| {
+        let text = String::from_utf8_lossy(&row.value);
         text.contains("RotateKeyEncryptionKey") && text.contains(&note)
     });
     assert_eq!(noted.count(), 1);

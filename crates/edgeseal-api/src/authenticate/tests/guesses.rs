@@ -21,7 +21,11 @@ impl Observe for Counting {
         let count = match operation {
             Operation::GetMany(keys) => keys.len(),
             Operation::GetAndList(keys, prefixes) => keys.len() + prefixes.len(),
-            Operation::Get(_) | Operation::List(_) | Operation::Commit(_) => 1,
+            Operation::Get(_)
+            | Operation::List(_)
+            | Operation::ReadLog(..)
+            | Operation::AuditSince
+            | Operation::Commit(_) => 1,
             Operation::Changes | Operation::Sweep => 0,
         };
         self.reads.fetch_add(count, Ordering::Relaxed);

@@ -266,7 +266,7 @@ fn pattern(index: usize) -> DomainPattern {
 async fn histories(world: &TestServer) -> Vec<usize> {
     let mut counts = Vec::new();
     for index in 0..DOMAINS.len() {
-        let history = world.context.catalog.history(&pattern(index), 1000).await;
+        let history = world.context.catalog.history(&pattern(index)).await;
         counts.push(history.unwrap().len());
     }
     counts

@@ -2,17 +2,17 @@
 
 use edgeseal_core::{AccountId, Timestamp};
 
-use super::Catalog;
+use super::{Catalog, audit_from};
 use crate::{
-    CommitError, Expect, Fault, Key, Txn, Write,
+    CommitError, Expect, Fault, Key, Log, LogRange, LogWrite, Txn, Write,
     audit_chain::{
         Anchor, ChainKey, ClockMonitor, Head, Link, LinkedRecord, Mac, retention_cutoff,
     },
-    key, record, write_all,
+    record, rows_from, write_all,
 };
 
-/// Records removed per transaction: some engines allow 128 operations.
-const DELETE_BATCH: usize = 100;
+/// Records removed per transaction: other commits wait for some milliseconds.
+const REMOVED_AT_ONCE: usize = 500;
 
 impl Catalog {
     /// Removes all records older than `days`, if the clock can be [trusted](ClockMonitor), and
@@ -106,26 +106,21 @@ impl Catalog {
         head: &Head,
         key: &ChainKey,
     ) -> Result<usize, Fault> {
-        let prefix = key::account_audit(account);
-        let bound = Key::audit_from(account, before);
+        let bound = rows_from(before);
         let mut removed = 0;
-        let mut after = None;
+        let mut after = String::new();
         loop {
-            // Continue after the last key: a listing would skip over the rows that deletes leave
-            // behind.
-            let list = self.store.list(&prefix, after.as_ref(), DELETE_BATCH);
-            let page = list.await?;
-            let old = page
-                .entries
-                .iter()
-                .take_while(|entry| entry.key < bound && entry.revision.0 <= head.through);
-            let mut txn = Txn::default();
-            txn.write
-                .extend(old.map(|entry| Write::Delete(entry.key.clone())));
-            let found = txn.write.len();
-            if found == 0 {
+            let range = LogRange {
+                before: Some(&bound),
+                ..audit_from(account, &after)
+            };
+            let page = self.store.read_log(range, REMOVED_AT_ONCE).await?;
+            let old = page.rows.into_iter();
+            let old = old.take_while(|row| row.revision.0 <= head.through);
+            let names: Vec<String> = old.map(|row| row.name).collect();
+            let Some(last) = names.last() else {
                 return Ok(removed);
-            }
+            };
             if removed == 0
                 && !self
                     .move_anchor(account, end, told, key, Txn::default())
@@ -133,7 +128,19 @@ impl Catalog {
             {
                 return Ok(0);
             }
-            after = txn.write.last().map(|write| write.key().clone());
+            // Continue there: a page that began again would step over the rows that are gone.
+            after.clone_from(last);
+            let found = names.len();
+            let scope = account.as_str();
+            let removals = names.into_iter().map(|name| LogWrite::Remove {
+                log: Log::Audit,
+                scope: scope.to_owned(),
+                name,
+            });
+            let txn = Txn {
+                log: removals.collect(),
+                ..Txn::default()
+            };
             match self.store.commit(txn).await {
                 Ok(_) => removed += found,
                 Err(CommitError::Conflict { .. }) => return Ok(removed),
@@ -159,8 +166,8 @@ impl Catalog {
                 && link.records.iter().all(is_old);
             end = (link.n, link.mac);
             let removal = Txn {
-                expect: Vec::new(),
                 write: vec![Write::Delete(link_key)],
+                ..Txn::default()
             };
             if !goes || !self.move_anchor(account, end, told, key, removal).await? {
                 return Ok(());

@@ -109,7 +109,11 @@ async fn a_record_of_another_release_ends_no_alarms() {
     let mut write = keys.map(|key| Write::put(key, value.clone())).to_vec();
     write.push(written);
     let expect = Vec::new();
-    catalog.store().commit(Txn { expect, write }).await.unwrap();
+    catalog
+        .store()
+        .commit(Txn::new(expect, write))
+        .await
+        .unwrap();
     let read: Vec<AlarmId> = catalog.alarms().await.unwrap().into_keys().collect();
     assert_eq!(read, [good]);
     assert_eq!(catalog.alarm_silences(None).await.unwrap(), []);

@@ -141,8 +141,8 @@ async fn audit_and_history_name_both_leaves() {
     });
     changed.await.unwrap();
 
-    let history = catalog.history(&both.name, 10).await.unwrap();
-    let (_, entry) = history.last().unwrap();
+    let history = catalog.history(&both.name).await.unwrap();
+    let (_, entry) = history.first().unwrap();
     let of = |text: &Option<String>| text.clone().unwrap_or_default();
     assert_eq!(
         (of(&entry.before), of(&entry.after)),
@@ -152,11 +152,15 @@ async fn audit_and_history_name_both_leaves() {
     assert_eq!(entry.after_companion.as_deref(), Some("second"));
     assert_eq!((entry.certificate, entry.companion), (Some(1), Some(2)));
 
-    let audit = catalog
-        .store()
-        .get(&Key::audit(&account(), NOW, "adds"))
-        .await;
-    let audit: record::AuditRecord = record::decode(&audit.unwrap().unwrap().value).unwrap();
+    let newest = AuditQuery {
+        from: None,
+        until: None,
+        newest_first: true,
+        after: None,
+    };
+    let audit = catalog.audit(&account(), newest, 1).await.unwrap();
+    let audit = audit.records[0].1.clone().unwrap();
+    assert_eq!(audit.request_id, "adds");
     let [change] = &audit.bindings[..] else {
         panic!("{:?}", audit.bindings);
     };

@@ -85,7 +85,11 @@ async fn set(catalog: &Catalog, kind: QuotaKind, to: Option<&'static str>) {
         },
     }];
     let expect = Vec::new();
-    catalog.store().commit(Txn { expect, write }).await.unwrap();
+    catalog
+        .store()
+        .commit(Txn::new(expect, write))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -76,7 +76,11 @@ async fn a_page_of_deployments_is_all_that_is_read() {
         expires: None,
     }];
     let expect = Vec::new();
-    catalog.store().commit(Txn { expect, write }).await.unwrap();
+    catalog
+        .store()
+        .commit(Txn::new(expect, write))
+        .await
+        .unwrap();
     for (page, reads) in [(1, true), (2, true), (3, false)] {
         let found = catalog
             .deployments(&account(), Pagination::of_page(page, 10))

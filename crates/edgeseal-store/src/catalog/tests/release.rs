@@ -78,8 +78,8 @@ async fn an_intermediate_of_an_earlier_release_stays() {
         expires: None,
     };
     let txn = Txn {
-        expect: Vec::new(),
         write: vec![put],
+        ..Txn::default()
     };
     catalog.store().commit(txn).await.unwrap();
     let row = upload_below(catalog, 1, &["old"]).await;

@@ -23,7 +23,11 @@ async fn age(catalog: &Catalog, of: &[(Key, Bytes)]) {
         expires: None,
     });
     let (expect, write) = (Vec::new(), write.collect());
-    catalog.store().commit(Txn { expect, write }).await.unwrap();
+    catalog
+        .store()
+        .commit(Txn::new(expect, write))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use edgeseal_testing::wait::eventually;
 use tokio_postgres::Client;
 
 use super::{cutter::Cut, *};
-use crate::postgres::{batch::Batch, connect::Session};
+use crate::postgres::{batch::Batch, connect::Session, writer::COMMIT_SQL};
 
 async fn session(server: &PostgresServer, schema: &str) -> Session {
     let url = server.url(schema).parse().unwrap();
@@ -44,6 +44,7 @@ async fn a_commit_in_doubt_is_done_once() {
         let txn = Txn {
             expect: vec![Expect::Absent(key("d/counter"))],
             write: vec![put("never", "1")],
+            ..Txn::default()
         };
         let refused = store.commit(txn).await;
         assert!(
@@ -72,9 +73,7 @@ async fn a_session_that_lost_its_right_writes_nothing() {
         let fixed: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
             [&token, &id, &now_ms, &difference];
         let parameters: Vec<_> = fixed.into_iter().chain(batch.parameters()).collect();
-        let sql =
-            "SELECT commit_batch_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-        let result = session.client.query_one(sql, &parameters).await;
+        let result = session.client.query_one(COMMIT_SQL, &parameters).await;
         let code = result.as_ref().err().and_then(tokio_postgres::Error::code);
         written.push(code.map(|code| code.code().to_owned()));
         let found = store.get(&key("a")).await.unwrap();
@@ -161,6 +160,7 @@ async fn followers_list_again_when_a_backup_was_put_back() {
     let txn = Txn {
         expect: vec![Expect::Unchanged(key("d/a"), lost)],
         write: vec![put("d/a", "3")],
+        ..Txn::default()
     };
     let refused = store.commit(txn).await;
     assert!(

@@ -47,7 +47,7 @@ impl World {
         let (expect, write) = (Vec::new(), write.collect());
         self.catalog
             .store()
-            .commit(Txn { expect, write })
+            .commit(Txn::new(expect, write))
             .await
             .unwrap();
     }

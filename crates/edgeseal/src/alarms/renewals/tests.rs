@@ -8,9 +8,9 @@ use edgeseal_core::{
     domain::{Binding, Coverage, DomainMode, ServiceType},
 };
 use edgeseal_store::{
-    Keyring, Txn, Write,
+    Keyring, LogWrite, Txn, Write,
     memory::MemoryStore,
-    record::{encode, encode_summary},
+    record::{HistoryRecord, encode, encode_summary},
 };
 
 use super::*;
@@ -65,7 +65,8 @@ async fn write(catalog: &Catalog, domain: &Domain, replaced: &[i64]) {
         life_ms: 90 * DAY_MS,
     };
     let summary = DomainSummary::of(domain, Some(served), None);
-    let mut write = vec![
+    let mut log = Vec::new();
+    let write = vec![
         Write::put(Key::domain(&domain.name), encode(domain).unwrap()),
         Write::put(
             Key::account_domain(&domain.account, &domain.name),
@@ -89,11 +90,20 @@ async fn write(catalog: &Catalog, domain: &Domain, replaced: &[i64]) {
             failed: None,
             request_id: days.to_string(),
         };
-        let key = Key::history(&domain.name, at, &change.request_id);
-        write.push(Write::put(key, encode(&change).unwrap()));
+        let value = encode(&change).unwrap();
+        log.push(LogWrite::history(
+            &domain.name,
+            at,
+            &change.request_id,
+            value,
+        ));
     }
-    let expect = Vec::new();
-    catalog.store().commit(Txn { expect, write }).await.unwrap();
+    let txn = Txn {
+        write,
+        log,
+        ..Txn::default()
+    };
+    catalog.store().commit(txn).await.unwrap();
 }
 
 /// The certificate with this end, as far as it is read here.
@@ -111,7 +121,11 @@ async fn write_certificate(catalog: &Catalog, end: Timestamp) {
     let record: CertificateRecord = serde_json::from_value(info).unwrap();
     let write = vec![Write::put(Key::certificate(1), encode(&record).unwrap())];
     let expect = Vec::new();
-    catalog.store().commit(Txn { expect, write }).await.unwrap();
+    catalog
+        .store()
+        .commit(Txn::new(expect, write))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -168,8 +182,8 @@ async fn a_replacement_that_has_not_come_is_found_until_it_comes() {
     assert_eq!(later.missed(), missed);
     // A record that cannot be decoded neither ends the alarm nor stops the others.
     let damaged = Txn {
-        expect: Vec::new(),
         write: vec![Write::put(Key::domain(&late.name), (&b"?"[..]).into())],
+        ..Txn::default()
     };
     catalog.store().commit(damaged).await.unwrap();
     later.refresh(catalog, &known, INTERVAL, NOW).await.unwrap();

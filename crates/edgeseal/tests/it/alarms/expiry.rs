@@ -2,8 +2,7 @@
 
 use edgeseal_core::{DomainPattern, Timestamp, domain::Domain};
 use edgeseal_store::{
-    Key, Txn, Write,
-    key::domain_history,
+    Key, Log, LogRange, LogWrite, Txn, Write,
     record::{HistoryRecord, decode, encode},
 };
 use edgeseal_testing::{
@@ -48,11 +47,24 @@ async fn write_history(server: &Server) {
     let domain = store.get(&Key::domain(&name)).await.unwrap().unwrap();
     let mut domain: Domain = decode(&domain.value).unwrap();
     let bound = domain.production.as_ref().unwrap().certificate;
-    let history = store.list(&domain_history(&name), None, 100).await.unwrap();
-    let last = history.entries.last().unwrap();
-    let last: HistoryRecord = decode(&last.value).unwrap();
-    let deleted = history.entries.into_iter();
-    let mut write: Vec<Write> = deleted.map(|entry| Write::Delete(entry.key)).collect();
+    let scope = name.to_string();
+    let history = LogRange {
+        log: Log::History,
+        scope: &scope,
+        after: "",
+        before: None,
+        newest_first: false,
+    };
+    let history = store.read_log(history, 100).await.unwrap();
+    let last: HistoryRecord = decode(&history.rows.last().unwrap().value).unwrap();
+    let rows = history.rows.into_iter();
+    let mut log: Vec<LogWrite> = rows
+        .map(|row| LogWrite::Remove {
+            log: Log::History,
+            scope: row.scope,
+            name: row.name,
+        })
+        .collect();
     for days in [75, 135, 195, 255] {
         let change = HistoryRecord {
             at: now().plus_ms(-days * DAY_MS),
@@ -67,14 +79,19 @@ async fn write_history(server: &Server) {
             request_id: days.to_string(),
             ..last.clone()
         };
-        let key = Key::history(&name, change.at, &change.request_id);
-        write.push(Write::put(key, encode(&change).unwrap()));
+        let value = encode(&change).unwrap();
+        log.push(LogWrite::history(
+            &name,
+            change.at,
+            &change.request_id,
+            value,
+        ));
     }
     // What is older than the domain is of another one.
     domain.created = now().plus_ms(-300 * DAY_MS);
-    write.push(Write::put(Key::domain(&name), encode(&domain).unwrap()));
     let txn = Txn {
-        write,
+        write: vec![Write::put(Key::domain(&name), encode(&domain).unwrap())],
+        log,
         ..Txn::default()
     };
     store.commit(txn).await.unwrap();

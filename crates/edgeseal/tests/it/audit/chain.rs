@@ -92,10 +92,7 @@ async fn tampering_with_the_file_is_detected() {
     let mut server = Server::start_with(&unlimited());
     let (alice, report) = history(&server).await;
     assert_eq!(server.terminate().code(), Some(0));
-    let (audit, links) = (
-        format!("audit/{}/", alice.account),
-        format!("auditlink/{}/", alice.account),
-    );
+    let links = format!("auditlink/{}/", alice.account);
     let head_key = format!("audithead/{}", alice.account);
     type Tamper<'a> = &'a dyn Fn(&Connection);
     let remove = |file: &Connection, key: &str| {
@@ -105,13 +102,25 @@ async fn tampering_with_the_file_is_detected() {
             1
         );
     };
-    let insert = |file: &Connection, at: i64, changed: &str| {
-        let key = format!("{audit}{at:015}-INSERTED");
+    let record = |file: &Connection, n: usize| -> i64 {
+        let sql = "SELECT revision FROM audit WHERE scope = ?1 ORDER BY name LIMIT 1 OFFSET ?2";
+        file.query_row(sql, params![alice.account, n as i64], |row| row.get(0))
+            .unwrap()
+    };
+    let remove_record = |file: &Connection, n: usize| {
+        let sql = "DELETE FROM audit WHERE revision = ?1";
+        assert_eq!(file.execute(sql, [record(file, n)]).unwrap(), 1);
+    };
+    let insert = |file: &Connection, at: i64, revision: &str| {
+        let name = format!("{at:015}-INSERTED");
         let sql = format!(
-            "INSERT INTO entry (key, value, changed) SELECT ?1, value, ({changed}) FROM entry WHERE key = ?2"
+            "INSERT INTO audit (revision, scope, name, value)
+             SELECT ({revision}), scope, ?1, value FROM audit WHERE revision = ?2"
         );
-        let like = &keys(file, &audit)[0];
-        assert_eq!(file.execute(&sql, params![key, like]).unwrap(), 1);
+        assert_eq!(
+            file.execute(&sql, params![name, record(file, 0)]).unwrap(),
+            1
+        );
     };
     let nth = |file: &Connection, prefix: &str, n: usize| keys(file, prefix)[n].clone();
     let young = now().unix_ms();
@@ -119,20 +128,20 @@ async fn tampering_with_the_file_is_detected() {
         ("nothing", &|_| {}, ""),
         (
             "a record removed",
-            &|file| remove(file, &nth(file, &audit, 4)),
+            &|file| remove_record(file, 4),
             "is missing",
         ),
         (
             "the last record removed",
-            &|file| remove(file, &nth(file, &audit, 8)),
+            &|file| remove_record(file, 8),
             "is missing",
         ),
         (
             "a record changed",
             &|file| {
                 let changed = file.execute(
-                    "UPDATE entry SET value = CAST(replace(CAST(value AS TEXT), '127.0.0.1', '127.0.0.2') AS BLOB) WHERE key = ?1",
-                    [nth(file, &audit, 2)],
+                    "UPDATE audit SET value = CAST(replace(CAST(value AS TEXT), '127.0.0.1', '127.0.0.2') AS BLOB) WHERE revision = ?1",
+                    [record(file, 2)],
                 );
                 assert_eq!(changed.unwrap(), 1);
             },
@@ -141,27 +150,19 @@ async fn tampering_with_the_file_is_detected() {
         (
             "a record moved in time",
             &|file| {
-                let key = nth(file, &audit, 3);
-                let to = key.replace(&audit, &format!("{audit}0"));
-                file.execute("UPDATE entry SET key = ?1 WHERE key = ?2", [&to, &key])
-                    .unwrap();
+                let sql = "UPDATE audit SET name = '0' || name WHERE revision = ?1";
+                assert_eq!(file.execute(sql, [record(file, 3)]).unwrap(), 1);
             },
             "is in no link",
         ),
         (
             "a record inserted",
-            &|file| {
-                insert(
-                    file,
-                    young,
-                    "SELECT max(changed) FROM entry AS e WHERE e.key LIKE 'audit/%'",
-                )
-            },
+            &|file| insert(file, young, "SELECT min(revision) - 1 FROM audit"),
             "is in no link",
         ),
         (
             "an old record inserted as pending",
-            &|file| insert(file, young - DAY_MS, "SELECT max(changed) FROM entry AS e"),
+            &|file| insert(file, young - DAY_MS, "SELECT head FROM log"),
             "is in no link",
         ),
         (

@@ -154,8 +154,8 @@ impl Node {
             expires: None,
         };
         let txn = Txn {
-            expect: Vec::new(),
             write: vec![put],
+            ..Txn::default()
         };
         self.store.commit(txn).await.unwrap()
     }

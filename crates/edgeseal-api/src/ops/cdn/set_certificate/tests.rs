@@ -244,12 +244,16 @@ impl Observe for CostMeter {
         let mut cost = self.0.lock().unwrap();
         match operation {
             Operation::Get(_) => cost.gets += 1,
-            Operation::GetMany(_) | Operation::GetAndList(..) | Operation::List(_) => {
+            Operation::GetMany(_)
+            | Operation::GetAndList(..)
+            | Operation::List(_)
+            | Operation::ReadLog(..)
+            | Operation::AuditSince => {
                 cost.reads += 1;
             }
             Operation::Commit(txn) => {
                 cost.expected += txn.expect.len();
-                cost.written += txn.write.len();
+                cost.written += txn.write.len() + txn.log.len();
             }
             Operation::Changes | Operation::Sweep => {}
         }

@@ -107,7 +107,7 @@ async fn failed_orders_are_told_with_their_reason_and_repeats_are_counted() {
     let name = DomainPattern::parse(DOMAIN).unwrap();
     let catalog = &world.context.catalog;
     let revision = catalog.revision_of_request(&name, id).await.unwrap();
-    let all = catalog.history(&name, 10).await.unwrap();
+    let all = catalog.history(&name).await.unwrap();
     let asked = all.iter().find(|(_, it)| it.action.starts_with("Set"));
     assert_eq!(revision, asked.map(|(revision, _)| *revision));
 }

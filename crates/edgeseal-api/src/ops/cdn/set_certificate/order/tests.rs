@@ -231,12 +231,12 @@ async fn a_dry_order_says_what_the_order_does_then() {
     let store = world.context.catalog.store();
     let managed = store.list(MANAGED_CERTIFICATES, None, 1).await.unwrap();
     let damage = Txn {
-        expect: Vec::new(),
         write: vec![Write::Put {
             key: managed.entries[0].key.clone(),
             value: Bytes::from_static(b"{"),
             expires: None,
         }],
+        ..Txn::default()
     };
     store.commit(damage).await.unwrap();
     for params in [dry, order(DOMAIN, &[])] {
