@@ -26,9 +26,10 @@
 //! Not guaranteed: that every intermediate value is delivered; that a change is delivered once
 //! (after a listing, some are repeated); that the expiry of an entry is reported.
 
-use std::time::Duration;
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use edgeseal_core::Backoff;
+use tokio::sync::Mutex;
 
 use crate::{Changes, ChangesError, Entry, Fault, Key, Page, Revision, SharedSource};
 
@@ -59,8 +60,19 @@ pub struct Feed {
     prefixes: Vec<String>,
     position: Position,
     page: usize,
+    /// The request under way. It outlives a future of [`next`](Self::next) that is dropped: begun anew
+    /// each time, one that takes longer than its caller waits would never end. The mutex is never
+    /// locked; with it a feed can be shared.
+    request: Option<Mutex<Request>>,
     /// Consecutive failures.
     failures: u32,
+}
+
+type Request = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+enum Response {
+    Page(Result<Page, Fault>),
+    Changes(Result<Changes, ChangesError>),
 }
 
 enum Position {
@@ -119,6 +131,7 @@ impl Feed {
             prefixes,
             position: place,
             page: PAGE,
+            request: None,
             failures: 0,
         }
     }
@@ -133,7 +146,7 @@ impl Feed {
     /// The next event; waits until there is one. While the store fails, it retries indefinitely,
     /// after 50 ms, then 1 s, doubling up to 30 s, and logs each failure.
     ///
-    /// Cancel-safe: nothing is lost if the future is dropped.
+    /// Cancel-safe: nothing is lost if the future is dropped, not even the request under way.
     pub async fn next(&mut self) -> Event {
         loop {
             match self.step().await {
@@ -153,42 +166,73 @@ impl Feed {
 
     /// Sends at most one request to the store; the position moves only after a successful response.
     async fn step(&mut self) -> Result<Option<Event>, Fault> {
-        match &mut self.position {
-            Position::Start => {
-                self.position = Position::Listing {
-                    prefix: 0,
-                    after: None,
-                    since: None,
-                    entries: 0,
-                };
-                Ok(Some(Event::ListBegins))
-            }
+        if let Position::Start = self.position {
+            self.position = Position::Listing {
+                prefix: 0,
+                after: None,
+                since: None,
+                entries: 0,
+            };
+            return Ok(Some(Event::ListBegins));
+        }
+        if self.request.is_none() {
+            self.request = self.next_request().map(Mutex::new);
+        }
+        let Some(request) = &mut self.request else {
+            return Ok(Some(self.end_listing()));
+        };
+        let response = request.get_mut().await;
+        self.request = None;
+        match response {
+            Response::Page(page) => Ok(self.take_page(page?)),
+            Response::Changes(changes) => self.take_changes(changes),
+        }
+    }
+
+    /// `None` at the end of a listing.
+    fn next_request(&self) -> Option<Request> {
+        let (source, limit) = (Arc::clone(&self.source), self.page);
+        match &self.position {
+            Position::Start => None,
             Position::Listing { prefix, after, .. } => {
-                let Some(prefix) = self.prefixes.get(*prefix) else {
-                    return Ok(Some(self.end_listing()));
-                };
-                let page = self.source.list(prefix, after.as_ref(), self.page).await?;
-                Ok(self.take_page(page))
+                let (prefix, after) = (self.prefixes.get(*prefix)?.clone(), after.clone());
+                Some(Box::pin(async move {
+                    Response::Page(source.list(&prefix, after.as_ref(), limit).await)
+                }))
             }
             Position::Following { after } => {
-                let prefixes: Vec<&str> = self.prefixes.iter().map(String::as_str).collect();
-                match self.source.changes(*after, &prefixes, self.page).await {
-                    Ok(changes) => {
-                        *after = changes.through;
-                        Ok(Some(Event::Changes(changes)))
-                    }
-                    Err(ChangesError::Compacted { oldest }) => {
-                        tracing::warn!(
-                            store.revision = after.0,
-                            oldest = oldest.0,
-                            "the change feed does not go back so far: listing everything"
-                        );
-                        self.position = Position::Start;
-                        Ok(None)
-                    }
-                    Err(ChangesError::Fault(fault)) => Err(fault),
-                }
+                let (prefixes, after) = (self.prefixes.clone(), *after);
+                Some(Box::pin(async move {
+                    let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+                    Response::Changes(source.changes(after, &prefixes, limit).await)
+                }))
             }
+        }
+    }
+
+    fn take_changes(
+        &mut self,
+        changes: Result<Changes, ChangesError>,
+    ) -> Result<Option<Event>, Fault> {
+        match changes {
+            Ok(changes) => {
+                self.position = Position::Following {
+                    after: changes.through,
+                };
+                Ok(Some(Event::Changes(changes)))
+            }
+            Err(ChangesError::Compacted { oldest }) => {
+                if let Position::Following { after } = self.position {
+                    tracing::warn!(
+                        store.revision = after.0,
+                        oldest = oldest.0,
+                        "the change feed does not go back so far: listing everything"
+                    );
+                }
+                self.position = Position::Start;
+                Ok(None)
+            }
+            Err(ChangesError::Fault(fault)) => Err(fault),
         }
     }
 

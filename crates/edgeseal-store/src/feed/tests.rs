@@ -1,10 +1,8 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use edgeseal_core::Timestamp;
+use tokio::sync::Notify;
 
 use super::*;
 use crate::{
@@ -130,6 +128,61 @@ impl Source for Failing {
         self.fail_first()?;
         self.store.changes(after, prefixes, limit).await
     }
+}
+
+/// Answers once it is told to.
+struct Slow {
+    store: SharedStore,
+    asked: AtomicUsize,
+    go_on: Notify,
+}
+
+#[async_trait]
+impl Source for Slow {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
+        self.store.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
+        self.store.get_many(keys).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.go_on.notified().await;
+        self.store.list(prefix, after, limit).await
+    }
+
+    async fn changes(
+        &self,
+        after: Revision,
+        prefixes: &[&str],
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        self.store.changes(after, prefixes, limit).await
+    }
+}
+
+/// A caller that does something else from time to time must not begin from the start each time.
+#[tokio::test]
+async fn a_request_outlives_a_caller_that_does_not_wait_for_it() {
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    commit(&store, [put("d/1", "1")]).await;
+    let slow = Arc::new(Slow {
+        store,
+        asked: AtomicUsize::new(0),
+        go_on: Notify::new(),
+    });
+    let mut feed = Feed::start(slow.clone(), ["d/"]);
+    assert_eq!(feed.next().await, Event::ListBegins);
+    for _ in 0..3 {
+        // Polls once.
+        let dropped = tokio::time::timeout(Duration::ZERO, feed.next()).await;
+        assert!(dropped.is_err());
+    }
+    slow.go_on.notify_one();
+    assert_eq!(keys(&feed.next().await), ["d/1"]);
+    assert_eq!(slow.asked.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
