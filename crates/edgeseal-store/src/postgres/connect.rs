@@ -50,8 +50,9 @@ const READ_ONLY: &str = "ES003";
 pub(super) struct Connector {
     pub(super) url: PostgresUrl,
     tls: Option<MakeRustlsConnect>,
-    /// Index of the host that took the last connection: it is tried first.
-    last: AtomicUsize,
+    /// Index of the host that is tried first: the one that took the last connection, unless it was
+    /// [distrusted](Connector::distrust) since.
+    first: AtomicUsize,
     /// Counts the times that the writer had to connect again: connections from before may lead to a
     /// server that takes no writes any more.
     generation: AtomicU64,
@@ -60,6 +61,8 @@ pub(super) struct Connector {
 /// A connection.
 pub(super) struct Session {
     pub(super) client: Arc<Client>,
+    /// Index of its host in the URL.
+    pub(super) host: usize,
     /// Whether the server warned since [`Session::take_warning`]: a commit may then not be replicated.
     warned: Arc<AtomicBool>,
     /// The number in the newest notification; 0 before the first.
@@ -81,6 +84,10 @@ pub(super) enum SqlError {
     /// The server warned at the commit.
     #[error("the server warns that the commit may not be replicated")]
     Warned,
+    /// The writer connected anew meanwhile: a server that was replaced goes on to answer reads, but
+    /// what it says may be old.
+    #[error("another server may have taken over")]
+    Superseded,
     /// There is no connection any more.
     #[error("{0}")]
     Unreachable(Box<dyn std::error::Error + Send + Sync>),
@@ -142,7 +149,7 @@ impl Connector {
         Ok(Self {
             url,
             tls,
-            last: AtomicUsize::new(0),
+            first: AtomicUsize::new(0),
             generation: AtomicU64::new(0),
         })
     }
@@ -157,17 +164,30 @@ impl Connector {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Tries another host first from now on, because this one does not commit. After a fail-over the
+    /// old primary may still accept connections, cut off from its standbys, and commits nothing.
+    pub(super) fn distrust(&self, host: usize) {
+        let next = (host + 1) % self.url.hosts.len();
+        let (is, to) = (Ordering::Relaxed, Ordering::Relaxed);
+        // Unless a connection to another host was made meanwhile.
+        let _ = self.first.compare_exchange(host, next, is, to);
+    }
+
     /// A connection to the first host that takes writes.
     pub(super) async fn connect(&self) -> Result<Session, ConnectError> {
         let password = self.url.password().map_err(ConnectError::Password)?;
         let mut reasons = Vec::new();
-        let first = self.last.load(Ordering::Relaxed);
+        let first = self.first.load(Ordering::Relaxed);
         let hosts = self.url.hosts.iter().enumerate().cycle().skip(first);
         for (index, host) in hosts.take(self.url.hosts.len()) {
-            let connected = timeout(HOST_TIMEOUT, self.connect_to(host, password.as_ref())).await;
+            let connected = timeout(
+                HOST_TIMEOUT,
+                self.connect_to(index, host, password.as_ref()),
+            )
+            .await;
             let reason = match connected {
                 Ok(Ok(session)) => {
-                    self.last.store(index, Ordering::Relaxed);
+                    self.first.store(index, Ordering::Relaxed);
                     return Ok(session);
                 }
                 Ok(Err(error)) => error.to_string(),
@@ -180,6 +200,7 @@ impl Connector {
 
     async fn connect_to(
         &self,
+        index: usize,
         host: &HostPort,
         password: Option<&Secret>,
     ) -> Result<Session, SqlError> {
@@ -201,12 +222,12 @@ impl Connector {
             Some(tls) => {
                 config.ssl_mode(SslMode::Require);
                 let (client, connection) = config.connect(tls.clone()).await?;
-                Session::drive(client, connection)
+                Session::drive(index, client, connection)
             }
             None => {
                 config.ssl_mode(SslMode::Disable);
                 let (client, connection) = config.connect(NoTls).await?;
-                Session::drive(client, connection)
+                Session::drive(index, client, connection)
             }
         };
         session.prepare(&self.url.schema).await?;
@@ -215,7 +236,11 @@ impl Connector {
 }
 
 impl Session {
-    fn drive<S, T>(client: Client, mut connection: tokio_postgres::Connection<S, T>) -> Self
+    fn drive<S, T>(
+        host: usize,
+        client: Client,
+        mut connection: tokio_postgres::Connection<S, T>,
+    ) -> Self
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -243,6 +268,7 @@ impl Session {
         });
         Self {
             client: Arc::new(client),
+            host,
             warned,
             notified,
         }

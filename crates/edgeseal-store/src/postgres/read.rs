@@ -405,7 +405,8 @@ async fn attempt_query(
         }
     };
     let error = match timeout(STATEMENT_TIMEOUT, session.query(sql, parameters)).await {
-        Ok(Ok(rows)) => return Ok(rows),
+        Ok(Ok(rows)) if session.generation == pool.manager().0.generation() => return Ok(rows),
+        Ok(Ok(_)) => SqlError::Superseded,
         Ok(Err(error)) => SqlError::from(error),
         Err(_) => SqlError::TimedOut(STATEMENT_TIMEOUT),
     };

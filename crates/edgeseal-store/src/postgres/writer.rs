@@ -74,6 +74,9 @@ pub(super) const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(1));
 /// How far the clock of this machine may be from the database's for changes to be accepted.
 pub(super) const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(60);
+/// A commit before this one has held the lock for seconds: it may wait for a standby that has gone to
+/// another primary.
+const LOCK_HELD: &str = "55P03";
 /// Raised by our functions: another connection took over.
 const FENCED: &str = "ES001";
 
@@ -202,8 +205,10 @@ impl Writer {
             }
             Err(failure) => {
                 *in_doubt |= matches!(failure, Failure::Unknown(_));
-                if failure.ends_session() {
-                    self.session = None;
+                if failure.ends_session()
+                    && let Some(ended) = self.session.take()
+                {
+                    self.connector.distrust(ended.session.host);
                 }
                 Err(failure)
             }
@@ -276,6 +281,12 @@ impl WriterSession {
             .connect()
             .await
             .map_err(|error| Failure::Unreachable(error.into()))?;
+        let host = session.host;
+        let admitted = Self::admit(session, old).await;
+        admitted.inspect_err(|_| connector.distrust(host))
+    }
+
+    async fn admit(session: Session, old: i64) -> Result<(Self, Revision), Failure> {
         let token = random_id();
         let opened = async {
             let client = &session.client;
@@ -409,7 +420,9 @@ impl Failure {
             Self::Unknown(_) | Self::Unreachable(_) => true,
             Self::Again(error) => {
                 let code = error.code().map(SqlState::code);
-                code.is_some_and(|code| code == FENCED || code.starts_with("25"))
+                code.is_some_and(|code| {
+                    code == FENCED || code == LOCK_HELD || code.starts_with("25")
+                })
             }
             Self::Refused(_) => false,
         }
