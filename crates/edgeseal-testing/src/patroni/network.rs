@@ -17,7 +17,7 @@ pub(super) struct Network {
 /// Prefix of the names of bridges. The number of the network follows, in hexadecimal.
 const BRIDGE: &str = "edgeseal";
 /// Networks that one process may have.
-const PER_PROCESS: u32 = 8;
+const PER_PROCESS: u32 = 64;
 /// The link-layer address of nobody.
 const NOBODY: &str = "02:00:00:00:00:ff";
 

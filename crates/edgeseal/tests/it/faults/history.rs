@@ -1,7 +1,10 @@
 //! Whether the calls on a domain are linearizable. A domain is a register: a certificate is written,
 //! and read through any node.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use todc_utils::{
     Action::{self, Call as Begin, Response as End},
@@ -14,8 +17,9 @@ use todc_utils::{
 
 use super::load::{Call, Kind, Outcome};
 
-/// Whether the calls could have happened one after the other, each between its begin and its end.
-pub(super) fn is_linearizable(calls: &[Call]) -> bool {
+/// Whether the calls could have happened one after the other, each between its begin and its end, a
+/// read up to `staleness` before.
+pub(super) fn is_linearizable(calls: &[Call], staleness: Duration) -> bool {
     let read: HashSet<u32> = calls
         .iter()
         .filter_map(|call| match call.kind {
@@ -33,7 +37,11 @@ pub(super) fn is_linearizable(calls: &[Call]) -> bool {
             (Kind::Write(number), _) => Write(number),
         };
         let ended = !matches!(call.outcome, Outcome::Unknown);
-        events.push((Some(call.called), false, process, operation));
+        let early = match call.kind {
+            Kind::Read(_) => staleness,
+            Kind::Write(_) => Duration::ZERO,
+        };
+        events.push((Some(call.called - early), false, process, operation));
         events.push((ended.then_some(call.returned), true, process, operation));
     }
     // By time, those that never ended last; of one moment, first what begins.
@@ -58,7 +66,7 @@ pub(super) fn is_linearizable(calls: &[Call]) -> bool {
 #[test]
 fn stale_reads_and_lost_changes_are_found() {
     let start = Instant::now();
-    let at = |ms: u64| start + std::time::Duration::from_millis(ms);
+    let at = |ms: u64| start + Duration::from_millis(ms);
     let call = |kind, (called, returned), outcome| Call {
         kind,
         called: at(called),
@@ -115,6 +123,9 @@ fn stale_reads_and_lost_changes_are_found() {
             false,
         ),
     ] {
-        assert_eq!(is_linearizable(&calls), expected);
+        assert_eq!(is_linearizable(&calls, Duration::ZERO), expected);
     }
+    let old = [write(1, (0, 1)), write(2, (2, 3)), read(1, (5, 6))];
+    assert!(!is_linearizable(&old, Duration::from_millis(1)));
+    assert!(is_linearizable(&old, Duration::from_millis(3)));
 }

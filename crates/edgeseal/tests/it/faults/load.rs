@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -15,7 +16,7 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use super::world::{BOTH, NODES, TIMEOUT, World};
 use crate::harness::{
-    ApiClient, CDN_VERSION, TestCertificate, eventually, pem,
+    ApiClient, CDN_VERSION, TestCertificate, pem,
     pki::{self, AUTHORITY},
     tls,
 };
@@ -136,15 +137,13 @@ impl Load {
                 "the first certificate of {name}"
             );
             for node in NODES {
-                let edge = world.edge(node);
-                eventually("the edge serves it", async || {
-                    let leaf = tls::served_leaf(edge, &name).await.ok()?;
-                    (leaf == pem.leaf).then_some(())
-                })
-                .await;
+                await_edge(world.edge(node), &name, &pem).await;
+            }
+            for node in NODES {
+                let faulty = Arc::clone(&world.faulty[node]);
                 tasks.spawn(at(node).write(Arc::clone(&key)));
                 tasks.spawn(at(node).read());
-                tasks.spawn(at(node).observe(edge, Arc::clone(&world.faulty[node])));
+                tasks.spawn(at(node).observe(world.edge(node), faulty));
             }
         }
         Self {
@@ -196,6 +195,20 @@ impl Load {
         }
         let shared = Arc::into_inner(self.shared).expect("all tasks have ended");
         shared.records.into_inner().unwrap()
+    }
+}
+
+/// Waits until an edge serves a certificate.
+async fn await_edge(edge: SocketAddr, name: &str, pem: &TestCertificate) {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let served = tls::served_leaf(edge, name).await;
+        if served.as_ref().is_ok_and(|leaf| *leaf == pem.leaf) {
+            return;
+        }
+        let late = Instant::now() > deadline;
+        assert!(!late, "{name} at {edge}: {:?}", served.err());
+        sleep(PAUSE).await;
     }
 }
 
@@ -316,7 +329,7 @@ impl At {
     }
 
     /// Makes handshakes.
-    async fn observe(self, edge: std::net::SocketAddr, faulty: Arc<AtomicBool>) {
+    async fn observe(self, edge: SocketAddr, faulty: Arc<AtomicBool>) {
         while !self.is_stopped() {
             let was_faulty = faulty.load(Ordering::SeqCst);
             match tls::served_leaf(edge, &self.name).await {

@@ -108,7 +108,7 @@ async fn check(
             ));
         }
     }
-    if !history::is_linearizable(&domain.calls) {
+    if !history::is_linearizable(&domain.calls, world.staleness) {
         found.push("the calls are not linearizable".to_owned());
     }
     let last = order.last().copied();

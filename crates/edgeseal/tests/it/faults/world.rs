@@ -29,6 +29,8 @@ pub(super) struct World {
     clocks: [fn() -> Timestamp; 2],
     /// Whether a node is stopped, so that its edge may fail handshakes.
     pub(super) faulty: [Arc<AtomicBool>; 2],
+    /// How old what is read may be.
+    pub(super) staleness: Duration,
     pub(super) origin: Origin,
     pub(super) cluster: PatroniCluster,
     _keys: TempDir,
@@ -49,6 +51,7 @@ impl World {
             nodes,
             clocks: [now; 2],
             faulty: Default::default(),
+            staleness: Duration::ZERO,
             origin: Origin::start().await,
             cluster,
             _keys: keys,
@@ -115,8 +118,20 @@ impl World {
         }
     }
 
-    pub(super) fn stop(self) {
-        self.nodes.into_iter().for_each(Server::stop);
+    pub(super) fn stop(mut self) {
+        self.nodes.drain(..).for_each(Server::stop);
+    }
+}
+
+/// If the test fails: what the nodes warned of.
+impl Drop for World {
+    fn drop(&mut self) {
+        for (node, server) in self.nodes.iter().enumerate() {
+            let log = server.log();
+            let warned = log.lines().filter(|line| !line.contains("\"INFO\""));
+            let warned: Vec<&str> = warned.rev().take(200).collect();
+            eprintln!("node {node} warned, newest first:\n{}", warned.join("\n"));
+        }
     }
 }
 
