@@ -324,9 +324,11 @@ async fn disk_of_the_primary_is_full() {
         async |world, load, _| {
             let primary = world.cluster.wait_for_primary();
             world.cluster.fill(primary);
-            // PostgreSQL refuses some changes, goes on with the room that it has, or ends, and another
-            // takes over.
-            load.wait_for_calls(ACKNOWLEDGED * 4).await;
+            // It goes on with the files that it has, and ends when it needs another one.
+            world.until("a server without room", |world| {
+                world.cluster.sql(primary, "SELECT pg_switch_wal()").err()
+            });
+            load.wait_for_acknowledged(&BOTH, ACKNOWLEDGED).await;
             world.cluster.empty(primary);
             load.wait_for_acknowledged(&BOTH, ACKNOWLEDGED).await;
             world.cluster.wait_until_whole();

@@ -2,7 +2,7 @@
 //! and read through any node.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -17,9 +17,8 @@ use todc_utils::{
 
 use super::load::{Call, Kind, Outcome};
 
-/// Whether the calls could have happened one after the other, each between its begin and its end, a
-/// read up to `staleness` before.
-pub(super) fn is_linearizable(calls: &[Call], staleness: Duration) -> bool {
+/// Whether the calls could have happened one after the other, each between its begin and its end.
+pub(super) fn is_linearizable(calls: &[Call]) -> bool {
     let read: HashSet<u32> = calls
         .iter()
         .filter_map(|call| match call.kind {
@@ -37,11 +36,7 @@ pub(super) fn is_linearizable(calls: &[Call], staleness: Duration) -> bool {
             (Kind::Write(number), _) => Write(number),
         };
         let ended = !matches!(call.outcome, Outcome::Unknown);
-        let early = match call.kind {
-            Kind::Read(_) => staleness,
-            Kind::Write(_) => Duration::ZERO,
-        };
-        events.push((Some(call.called - early), false, process, operation));
+        events.push((Some(call.called), false, process, operation));
         events.push((ended.then_some(call.returned), true, process, operation));
     }
     // By time, those that never ended last; of one moment, first what begins.
@@ -61,6 +56,29 @@ pub(super) fn is_linearizable(calls: &[Call], staleness: Duration) -> bool {
         .collect();
     actions.is_empty()
         || WGLChecker::<RegisterSpecification<u32>>::is_linearizable(History::from_actions(actions))
+}
+
+/// A read of what another change had replaced, acknowledged, for longer than this. `order` is that of the
+/// changes.
+pub(super) fn stale_read(calls: &[Call], order: &[u32], longest: Duration) -> Option<u32> {
+    let acknowledged = |number: u32| {
+        let of_it = calls.iter().filter(|call| match call.kind {
+            Kind::Write(written) => written == number && call.is_acknowledged_change(),
+            Kind::Read(_) => false,
+        });
+        of_it.map(|call| call.returned).min()
+    };
+    let replaced: HashMap<u32, Option<Instant>> = order
+        .windows(2)
+        .map(|pair| (pair[0], acknowledged(pair[1])))
+        .collect();
+    calls.iter().find_map(|call| match call.kind {
+        Kind::Read(number) => {
+            let replaced = replaced.get(&number).copied().flatten()?;
+            (call.called > replaced + longest).then_some(number)
+        }
+        Kind::Write(_) => None,
+    })
 }
 
 #[test]
@@ -123,9 +141,9 @@ fn stale_reads_and_lost_changes_are_found() {
             false,
         ),
     ] {
-        assert_eq!(is_linearizable(&calls, Duration::ZERO), expected);
+        assert_eq!(is_linearizable(&calls), expected);
     }
     let old = [write(1, (0, 1)), write(2, (2, 3)), read(1, (5, 6))];
-    assert!(!is_linearizable(&old, Duration::from_millis(1)));
-    assert!(is_linearizable(&old, Duration::from_millis(3)));
+    let stale = |ms| stale_read(&old, &[1, 2], Duration::from_millis(ms));
+    assert_eq!((stale(1), stale(3)), (Some(1), None));
 }

@@ -108,7 +108,10 @@ async fn check(
             ));
         }
     }
-    if !history::is_linearizable(&domain.calls, world.staleness) {
+    if !world.staleness.is_zero() {
+        let stale = history::stale_read(&domain.calls, &order, world.staleness);
+        found.extend(stale.map(|number| format!("{number} was read long after it was replaced")));
+    } else if !history::is_linearizable(&domain.calls) {
         found.push("the calls are not linearizable".to_owned());
     }
     let last = order.last().copied();
