@@ -15,6 +15,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{Fault, Key, Revision};
 
@@ -29,10 +30,23 @@ pub use marker::{ChangeCursor, CopyId, CopyMarker, CopyProgress, ReadOnly};
 pub(crate) use moment::{SKIPPED_IDS, copy_moment, skip_ids};
 pub use run::{Copied, Copier, CopyError, CopyStep, reopen};
 
+/// The tables of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Table {
+    /// Keys with their values.
+    #[default]
+    Entry,
+    /// Audit records.
+    Audit,
+    /// Changes of domains.
+    History,
+}
+
 /// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its key.
+    /// Its key; in the logs scope and name, with a tab between them.
     pub key: Key,
     /// Its value; `None` if the key was deleted.
     pub value: Option<Bytes>,
@@ -51,6 +65,45 @@ pub struct Rows {
     pub head: Revision,
 }
 
+impl Row {
+    /// The row of a key that was deleted.
+    fn deleted(key: &Key) -> Self {
+        Self {
+            key: key.clone(),
+            value: None,
+            changed: Revision(0),
+            expires: None,
+        }
+    }
+
+    /// The scope and the name of a row in a log.
+    pub(crate) fn scope_and_name(key: &str) -> (&str, &str) {
+        key.split_once('\t').unwrap_or((key, ""))
+    }
+}
+
+impl Table {
+    pub(crate) const ALL: [Self; 3] = [Self::Entry, Self::Audit, Self::History];
+
+    /// Its name in SQL.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Entry => "entry",
+            Self::Audit => "audit",
+            Self::History => "history",
+        }
+    }
+}
+
+/// How many rows all tables have, about.
+async fn count_all(side: &(impl CopySide + ?Sized)) -> Result<u64, Fault> {
+    let mut count = 0;
+    for table in Table::ALL {
+        count += side.count(table).await?;
+    }
+    Ok(count)
+}
+
 /// Rows read at once, at most.
 pub(crate) const ROWS_MAX: usize = 2000;
 /// Bytes of values read at once, about.
@@ -63,14 +116,14 @@ pub trait CopySide: Send + Sync {
     /// The store for messages, without user and password.
     fn name(&self) -> &str;
 
-    /// How many rows there are, about.
-    async fn count(&self) -> Result<u64, Fault>;
+    /// How many rows there are; of [`Table::Entry`] about.
+    async fn count(&self, table: Table) -> Result<u64, Fault>;
 
     /// The next present rows after this key, in byte order of the keys.
-    async fn rows(&self, after: Option<&Key>) -> Result<Rows, Fault>;
+    async fn rows(&self, table: Table, after: Option<&Key>) -> Result<Rows, Fault>;
 
     /// The present rows with these keys, in any order.
-    async fn rows_of(&self, keys: &[Key]) -> Result<Vec<Row>, Fault>;
+    async fn rows_of(&self, table: Table, keys: &[Key]) -> Result<Vec<Row>, Fault>;
 
     /// The marker in the store.
     async fn marker(&self) -> Result<Option<CopyMarker>, Fault>;
@@ -79,12 +132,16 @@ pub trait CopySide: Send + Sync {
 /// What is copied.
 #[async_trait]
 pub trait CopySource: CopySide {
-    /// The next rows that changed after this place, in the order of commits and keys, deleted ones
-    /// too.
+    /// The next rows that changed after this place, in the order of commits and keys; of
+    /// [`Table::Entry`] deleted ones too.
     ///
     /// # Errors
     /// [`ChangesError`](crate::ChangesError), as in [`Store::changes`](crate::Store::changes).
-    async fn changed(&self, after: &ChangeCursor) -> Result<Rows, crate::ChangesError>;
+    async fn changed(
+        &self,
+        table: Table,
+        after: &ChangeCursor,
+    ) -> Result<Rows, crate::ChangesError>;
 
     /// Replaces the marker, if it is still this one, in a commit of its own.
     ///
@@ -116,7 +173,7 @@ pub trait CopyTarget: CopySide {
     ///
     /// # Errors
     /// A [`Fault`] if the store failed, or if another run has replaced the marker.
-    async fn load(&self, rows: &[Row], marker: &CopyMarker) -> Result<(), Fault>;
+    async fn load(&self, table: Table, rows: &[Row], marker: &CopyMarker) -> Result<(), Fault>;
 
     /// Removes the marker and continues with revisions above this one, of which none has been issued.
     /// The change log begins there.

@@ -2,24 +2,26 @@
 
 use std::{
     cmp::Ordering,
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
 };
 
-use super::{CopySide, Row};
+use super::{CopySide, Row, Table};
 use crate::{Fault, Key, Revision};
 
 /// Reads a side row by row, page by page.
 struct Cursor<'a> {
     side: &'a dyn CopySide,
+    table: Table,
     rows: VecDeque<Row>,
     after: Option<Key>,
     is_finished: bool,
 }
 
 impl<'a> Cursor<'a> {
-    const fn new(side: &'a dyn CopySide) -> Self {
+    const fn new(side: &'a dyn CopySide, table: Table) -> Self {
         Self {
             side,
+            table,
             rows: VecDeque::new(),
             after: None,
             is_finished: false,
@@ -29,23 +31,13 @@ impl<'a> Cursor<'a> {
     /// The next row, without taking it.
     async fn peek(&mut self) -> Result<Option<&Row>, Fault> {
         if self.rows.is_empty() && !self.is_finished {
-            let page = self.side.rows(self.after.as_ref()).await?;
+            let page = self.side.rows(self.table, self.after.as_ref()).await?;
             self.is_finished = page.rows.is_empty();
             self.after = page.rows.last().map(|row| row.key.clone());
             self.rows = page.rows.into();
         }
         Ok(self.rows.front())
     }
-}
-
-/// What a comparison leaves to be decided.
-#[derive(Debug, Default)]
-pub(super) struct Compared {
-    /// Records that are equal on both sides.
-    equal: u64,
-    /// Keys that only the target has: the source deleted them after the last change that was copied,
-    /// or removed them because they expired.
-    pub(super) only_in_target: Vec<Key>,
 }
 
 /// Why two stores are not equal.
@@ -62,21 +54,22 @@ pub enum Difference {
     Superfluous(Key),
 }
 
-/// Compares everything that did not change after `applied`.
+/// Compares everything in a table that did not change after `applied`.
+/// Returns the keys that only the target has.
 pub(super) async fn compare_all(
     source: &dyn CopySide,
     target: &dyn CopySide,
-    applied: Revision,
+    (table, applied): (Table, Revision),
     mut each: impl FnMut(u64),
-) -> Result<Result<Compared, Difference>, Fault> {
-    let mut compared = Compared::default();
-    let (mut left, mut right) = (Cursor::new(source), Cursor::new(target));
+) -> Result<Result<Vec<Key>, Difference>, Fault> {
+    let (mut equal, mut only_in_target) = (0_u64, Vec::new());
+    let (mut left, mut right) = (Cursor::new(source, table), Cursor::new(target, table));
     loop {
         // Both pages at once: each side is a server of its own.
         let (wanted, found) = tokio::join!(left.peek(), right.peek());
         let (wanted, found) = (wanted?, found?);
         let order = match (wanted, found) {
-            (None, None) => return Ok(Ok(compared)),
+            (None, None) => return Ok(Ok(only_in_target)),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(wanted), Some(found)) => wanted.key.cmp(&found.key),
@@ -87,27 +80,28 @@ pub(super) async fn compare_all(
         let found = order.is_ge().then(|| right.rows.pop_front()).flatten();
         match (wanted, found) {
             (Some(_), Some(_)) if is_equal => {
-                compared.equal += 1;
-                if compared.equal.is_multiple_of(1000) {
-                    each(compared.equal);
+                equal += 1;
+                if equal.is_multiple_of(1000) {
+                    each(equal);
                 }
             }
             // Compared again, when it was copied.
             (Some(_), _) if has_changed => {}
             (Some(wanted), Some(_)) => return Ok(Err(Difference::Differs(wanted.key))),
             (Some(wanted), None) => return Ok(Err(Difference::Missing(wanted.key))),
-            (None, found) => compared.only_in_target.extend(found.map(|found| found.key)),
+            (None, found) => only_in_target.extend(found.map(|found| found.key)),
         }
     }
 }
 
 /// Compares rows that changed in the source, the last ones of their keys, with the target.
 pub(super) async fn compare_changed(
+    table: Table,
     rows: &[Row],
     target: &dyn CopySide,
 ) -> Result<Result<(), Difference>, Fault> {
     let keys: Vec<Key> = rows.iter().map(|row| row.key.clone()).collect();
-    let found = target.rows_of(&keys).await?;
+    let found = target.rows_of(table, &keys).await?;
     let found: HashMap<&Key, &Row> = found.iter().map(|row| (&row.key, row)).collect();
     for wanted in rows {
         match (&wanted.value, found.get(&wanted.key)) {
@@ -130,7 +124,10 @@ pub(super) async fn compare_superfluous(
     target: &dyn CopySide,
 ) -> Result<Result<(), Difference>, Fault> {
     for keys in keys.chunks(super::ROWS_MAX) {
-        let (found, wanted) = tokio::join!(target.rows_of(keys), source.rows_of(keys));
+        let (found, wanted) = tokio::join!(
+            target.rows_of(Table::Entry, keys),
+            source.rows_of(Table::Entry, keys)
+        );
         let (found, wanted) = (found?, wanted?);
         let wanted: HashMap<&Key, &Row> = wanted.iter().map(|row| (&row.key, row)).collect();
         for row in found {
@@ -141,4 +138,34 @@ pub(super) async fn compare_superfluous(
         }
     }
     Ok(Ok(()))
+}
+
+/// The keys in one scope of a log that only the target has.
+pub(super) async fn only_in_target(
+    log: Table,
+    scope: &str,
+    source: &dyn CopySide,
+    target: &dyn CopySide,
+) -> Result<Vec<Key>, Fault> {
+    let (wanted, found) = tokio::join!(keys_of(log, scope, source), keys_of(log, scope, target));
+    Ok(found?.difference(&wanted?).cloned().collect())
+}
+
+async fn keys_of(log: Table, scope: &str, side: &dyn CopySide) -> Result<BTreeSet<Key>, Fault> {
+    let mut keys = BTreeSet::new();
+    let mut after = Key::from_stored(&format!("{scope}\t"));
+    loop {
+        let page = side.rows(log, Some(&after)).await?.rows;
+        let count = page.len();
+        for row in page {
+            if Row::scope_and_name(row.key.as_str()).0 != scope {
+                return Ok(keys);
+            }
+            after = row.key.clone();
+            keys.insert(row.key);
+        }
+        if count == 0 {
+            return Ok(keys);
+        }
+    }
 }

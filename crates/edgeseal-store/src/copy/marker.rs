@@ -3,10 +3,13 @@
 //! It is in the store itself and checked by the engine, in the transaction of each commit: once it is
 //! written, whichever process commits is refused. A commit that writes the record itself is not.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::{Row, Table};
 use crate::{Fault, Key, Revision, random};
 
 /// What the record says.
@@ -57,13 +60,15 @@ pub struct CopyId(String);
 /// How far a copy is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyProgress {
-    /// The last key of the listing that was copied.
+    /// The table that is listed.
+    pub table: Table,
+    /// The last key of its listing that was copied.
     pub listed: Option<String>,
-    /// Whether the listing is complete.
+    /// Whether the listing of all tables is complete.
     pub is_listed: bool,
-    /// All changes up to this one are copied, of those keys that are listed; `None` before the first
-    /// page.
-    pub applied: Option<ChangeCursor>,
+    /// For each table: all changes up to this one are copied, of those keys that are listed. Empty
+    /// before the first page.
+    pub applied: BTreeMap<Table, ChangeCursor>,
     /// Records copied so far.
     pub records: u64,
 }
@@ -92,6 +97,14 @@ impl CopyId {
 }
 
 impl ChangeCursor {
+    /// After this row.
+    pub(super) fn at(row: &Row) -> Self {
+        Self {
+            revision: row.changed.0,
+            key: Some(row.key.as_str().to_owned()),
+        }
+    }
+
     /// After a whole commit.
     pub(crate) const fn after(revision: Revision) -> Self {
         Self {

@@ -1,6 +1,8 @@
 //! Copies what a store is at one moment, which does not change: a backup, in either direction.
 
-use super::{CopyId, CopyMarker, CopyProgress, CopySide, CopyStep, CopyTarget, Row};
+use super::{
+    CopyId, CopyMarker, CopyProgress, CopySide, CopyStep, CopyTarget, Row, Table, count_all,
+};
 use crate::{Fault, Revision, key::COUNTERS, parse_counter};
 
 /// IDs that a restore skips: more than are allocated between two backups, so that no ID of a
@@ -19,30 +21,33 @@ pub(crate) async fn copy_moment(
     change: fn(Row) -> Row,
     observe: &(dyn Fn(CopyStep) + Sync),
 ) -> Result<u64, Fault> {
-    let mut marker = CopyMarker::Unfinished {
+    let marker = CopyMarker::Unfinished {
         copy: CopyId::random(),
         run: CopyId::random(),
         from: source.name().to_owned(),
         progress: CopyProgress::default(),
     };
     target.begin(None, &marker).await?;
-    let total = source.count().await?;
+    let total = count_all(source).await?;
     let mut records = 0;
-    let mut page = source.rows(None).await?;
-    let head = page.head;
-    while let Some(last) = page.rows.last().map(|row| row.key.clone()) {
-        records += page.rows.len() as u64;
-        if let CopyMarker::Unfinished { progress, .. } = &mut marker {
-            progress.records = records;
+    let mut head = Revision(0);
+    for table in Table::ALL {
+        let mut page = source.rows(table, None).await?;
+        head = page.head;
+        while let Some(last) = page.rows.last().map(|row| row.key.clone()) {
+            records += page.rows.len() as u64;
+            let rows: Vec<Row> = page.rows.into_iter().map(change).collect();
+            let (next, loaded) = tokio::join!(
+                source.rows(table, Some(&last)),
+                target.load(table, &rows, &marker)
+            );
+            loaded?;
+            page = next?;
+            observe(CopyStep::Listing { records, total });
         }
-        let rows: Vec<Row> = page.rows.into_iter().map(change).collect();
-        let (next, loaded) = tokio::join!(source.rows(Some(&last)), target.load(&rows, &marker));
-        loaded?;
-        page = next?;
-        observe(CopyStep::Listing { records, total });
     }
     // With the marker.
-    if target.count().await? != records + 1 || source.count().await? < records {
+    if count_all(target).await? != records + 1 {
         return Err(Fault::new("copy the records: some are missing"));
     }
     let above = above.unwrap_or(Revision(head.0.saturating_sub(1)));

@@ -1,11 +1,14 @@
 //! The steps of a copy.
 
+use std::collections::BTreeSet;
+
 use edgeseal_core::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    ChangeCursor, CopyId, CopyMarker, CopyProgress, CopySource, CopyTarget,
+    ChangeCursor, CopyId, CopyMarker, CopyProgress, CopySource, CopyTarget, ROWS_MAX, Row, Table,
     compare::{self, Difference},
+    count_all,
 };
 use crate::{ChangesError, Fault, Key, Revision};
 
@@ -117,6 +120,15 @@ struct Run {
     progress: CopyProgress,
 }
 
+/// A table that was compared.
+struct ComparedTable {
+    table: Table,
+    /// Everything up to this commit.
+    applied: Revision,
+    /// Keys that only the target has: the source deleted them after that, or because they expired.
+    only_in_target: Vec<Key>,
+}
+
 impl Run {
     fn marker(&self) -> CopyMarker {
         CopyMarker::Unfinished {
@@ -127,8 +139,12 @@ impl Run {
         }
     }
 
-    fn cursor(&self) -> ChangeCursor {
-        self.progress.applied.clone().unwrap_or_default()
+    fn cursor(&self, table: Table) -> ChangeCursor {
+        self.progress
+            .applied
+            .get(&table)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -160,6 +176,7 @@ impl Copier<'_> {
             match self.copy(run).await {
                 Err(CopyError::LogTooShort) => {
                     (self.observe)(CopyStep::Restarted);
+                    self.restart_source(run).await?;
                     run.progress = CopyProgress::default();
                     self.target.clear(&run.marker()).await?;
                 }
@@ -207,7 +224,7 @@ impl Copier<'_> {
                 run.progress = progress.clone();
                 (self.observe)(CopyStep::Resumed(progress.records));
             }
-            _ if self.target.rows(None).await?.rows.is_empty() => {}
+            _ if self.target.rows(Table::Entry, None).await?.rows.is_empty() => {}
             _ => {
                 let is_complete = matches!(
                     &stopped, Some(CopyMarker::Moved { to, .. }) if *to == target
@@ -237,7 +254,7 @@ impl Copier<'_> {
             return self.finish(run).await;
         }
         let mut interrupted = self.interrupted.clone();
-        let (applied, compared) = tokio::select! {
+        let compared = tokio::select! {
             // If the sender is gone, nobody interrupts.
             Ok(_) = interrupted.wait_for(|it| *it) => return Err(CopyError::Interrupted),
             compared = self.copy_and_compare(run) => compared?,
@@ -247,48 +264,72 @@ impl Copier<'_> {
             None => self.stop_source(run).await?,
         };
         (self.observe)(CopyStep::Stopped);
-        let last = self.last_changes(run, applied, &compared.only_in_target);
-        last.await?;
+        self.last_changes(run, &compared).await?;
         let moved = moving.moved();
         let marked = self.source.set_marker(Some(&moving), Some(&moved));
         marked.await?;
         self.finish(run).await
     }
 
-    /// All that is done while the source takes changes. Returns up to which commit everything was
-    /// compared.
-    async fn copy_and_compare(
-        &self,
-        run: &mut Run,
-    ) -> Result<(Revision, compare::Compared), CopyError> {
+    /// All that is done while the source takes changes. Returns what was compared.
+    async fn copy_and_compare(&self, run: &mut Run) -> Result<Vec<ComparedTable>, CopyError> {
         if !run.progress.is_listed {
             self.list(run).await?;
         }
         self.catch_up(run, FEW_CHANGES).await?;
-        let applied = run.cursor().complete();
-        let compared = compare::compare_all(self.source, self.target, applied, |records| {
-            (self.observe)(CopyStep::Comparing(records));
-        });
-        let compared = compared.await??;
+        let mut all = Vec::new();
+        for table in Table::ALL {
+            let applied = run.cursor(table).complete();
+            let compared =
+                compare::compare_all(self.source, self.target, (table, applied), |records| {
+                    (self.observe)(CopyStep::Comparing(records))
+                });
+            let mut only_in_target = compared.await??;
+            if table != Table::Entry {
+                self.delete(run, table, &only_in_target).await?;
+                only_in_target.clear();
+            }
+            all.push(ComparedTable {
+                table,
+                applied,
+                only_in_target,
+            });
+        }
         self.catch_up(run, FEW_CHANGES).await?;
-        Ok((applied, compared))
+        Ok(all)
     }
 
     /// Everything, page by page: the next one is read while one is written.
     async fn list(&self, run: &mut Run) -> Result<(), CopyError> {
-        let total = self.source.count().await?;
+        let total = count_all(self.source).await?;
+        for table in Table::ALL {
+            if table < run.progress.table {
+                continue;
+            }
+            if table > run.progress.table {
+                (run.progress.table, run.progress.listed) = (table, None);
+            }
+            self.list_table(run, table, total).await?;
+        }
+        run.progress.is_listed = true;
+        self.target.load(Table::Entry, &[], &run.marker()).await?;
+        Ok(())
+    }
+
+    async fn list_table(&self, run: &mut Run, table: Table, total: u64) -> Result<(), CopyError> {
         let after = run.progress.listed.as_deref().map(Key::from_stored);
-        let mut page = self.source.rows(after.as_ref()).await?;
-        if run.progress.applied.is_none() {
-            run.progress.applied = Some(ChangeCursor::after(page.head));
+        let mut page = self.source.rows(table, after.as_ref()).await?;
+        if run.progress.applied.is_empty() {
+            let begin = ChangeCursor::after(page.head);
+            run.progress.applied = Table::ALL.map(|table| (table, begin.clone())).into();
         }
         while let Some(last) = page.rows.last().map(|row| row.key.clone()) {
             run.progress.listed = Some(last.as_str().to_owned());
             run.progress.records += page.rows.len() as u64;
             let marker = run.marker();
             let (next, loaded) = tokio::join!(
-                self.source.rows(Some(&last)),
-                self.target.load(&page.rows, &marker)
+                self.source.rows(table, Some(&last)),
+                self.target.load(table, &page.rows, &marker)
             );
             loaded?;
             page = next?;
@@ -297,43 +338,39 @@ impl Copier<'_> {
                 total,
             });
         }
-        run.progress.is_listed = true;
-        self.target.load(&[], &run.marker()).await?;
         Ok(())
     }
 
     /// Copies changes until at most this many come at once, or the source is faster for too long.
     async fn catch_up(&self, run: &mut Run, few: usize) -> Result<(), CopyError> {
         let mut changes = 0;
-        for _ in 0..ROUNDS_MAX {
-            let page = self.changed(&run.cursor()).await?;
-            let count = page.rows.len();
-            run.progress.applied = Some(match page.rows.last() {
-                Some(last) => ChangeCursor {
-                    revision: last.changed.0,
-                    key: Some(last.key.as_str().to_owned()),
-                },
-                None => ChangeCursor::after(page.head),
-            });
-            run.progress.records += count as u64;
-            self.target.load(&page.rows, &run.marker()).await?;
-            changes += count as u64;
-            (self.observe)(CopyStep::CatchingUp(changes));
-            if count <= few {
-                break;
+        for table in Table::ALL {
+            for _ in 0..ROUNDS_MAX {
+                let page = self.changed(table, &run.cursor(table)).await?;
+                let count = page.rows.len();
+                let applied = match page.rows.last() {
+                    Some(last) => ChangeCursor::at(last),
+                    None => ChangeCursor::after(page.head),
+                };
+                run.progress.applied.insert(table, applied);
+                run.progress.records += count as u64;
+                self.target.load(table, &page.rows, &run.marker()).await?;
+                changes += count as u64;
+                (self.observe)(CopyStep::CatchingUp(changes));
+                if count <= few {
+                    break;
+                }
             }
         }
         Ok(())
     }
 
-    async fn changed(&self, after: &ChangeCursor) -> Result<super::Rows, CopyError> {
-        self.source
-            .changed(after)
-            .await
-            .map_err(|error| match error {
-                ChangesError::Compacted { .. } => CopyError::LogTooShort,
-                ChangesError::Fault(fault) => fault.into(),
-            })
+    async fn changed(&self, table: Table, after: &ChangeCursor) -> Result<super::Rows, CopyError> {
+        let changed = self.source.changed(table, after).await;
+        changed.map_err(|error| match error {
+            ChangesError::Compacted { .. } => CopyError::LogTooShort,
+            ChangesError::Fault(fault) => fault.into(),
+        })
     }
 
     async fn stop_source(&self, run: &Run) -> Result<CopyMarker, CopyError> {
@@ -347,39 +384,73 @@ impl Copier<'_> {
     }
 
     /// Copies the last changes of a source that takes no more, and compares everything that changed
-    /// after `applied`.
+    /// since it was compared.
     async fn last_changes(
         &self,
         run: &mut Run,
-        applied: Revision,
-        only_in_target: &[Key],
+        compared: &[ComparedTable],
     ) -> Result<(), CopyError> {
         self.catch_up(run, 0).await?;
-        let mut cursor = ChangeCursor::after(applied);
-        loop {
-            let page = self.changed(&cursor).await?;
-            let Some(last) = page.rows.last() else { break };
-            cursor = ChangeCursor {
-                revision: last.changed.0,
-                key: Some(last.key.as_str().to_owned()),
-            };
-            compare::compare_changed(&page.rows, self.target).await??;
+        for it in compared {
+            let mut scopes = BTreeSet::new();
+            let mut cursor = ChangeCursor::after(it.applied);
+            loop {
+                let page = self.changed(it.table, &cursor).await?;
+                let Some(last) = page.rows.last() else { break };
+                cursor = ChangeCursor::at(last);
+                compare::compare_changed(it.table, &page.rows, self.target).await??;
+                let keys = page.rows.iter().map(|row| row.key.as_str());
+                scopes.extend(keys.map(|key| Row::scope_and_name(key).0.to_owned()));
+            }
+            match it.table {
+                Table::Entry => {
+                    let keys = &it.only_in_target;
+                    compare::compare_superfluous(keys, self.source, self.target).await??;
+                }
+                log => self.remove_old(run, log, &scopes).await?,
+            }
         }
-        compare::compare_superfluous(only_in_target, self.source, self.target).await??;
+        Ok(())
+    }
+
+    /// The logs drop old rows without a trace: an append those of its scope, retention others.
+    async fn remove_old(
+        &self,
+        run: &Run,
+        log: Table,
+        scopes: &BTreeSet<String>,
+    ) -> Result<(), CopyError> {
+        for scope in scopes {
+            let old = compare::only_in_target(log, scope, self.source, self.target).await?;
+            self.delete(run, log, &old).await?;
+        }
+        if self.source.count(log).await? == self.target.count(log).await? {
+            return Ok(());
+        }
+        let all = (log, Revision(u64::MAX));
+        let old = compare::compare_all(self.source, self.target, all, |_| {}).await??;
+        self.delete(run, log, &old).await
+    }
+
+    async fn delete(&self, run: &Run, table: Table, keys: &[Key]) -> Result<(), CopyError> {
+        for keys in keys.chunks(ROWS_MAX) {
+            let gone: Vec<Row> = keys.iter().map(Row::deleted).collect();
+            self.target.load(table, &gone, &run.marker()).await?;
+        }
         Ok(())
     }
 
     /// The source is marked as moved: the target goes on.
     async fn finish(&self, run: &Run) -> Result<Copied, CopyError> {
-        let above = self.source.rows(None).await?.head;
+        let above = self.source.rows(Table::Entry, None).await?.head;
         self.target.finish(&run.marker(), above).await?;
         self.copied().await
     }
 
     async fn copied(&self) -> Result<Copied, CopyError> {
         Ok(Copied {
-            records: self.target.count().await?,
-            revision: self.source.rows(None).await?.head,
+            records: count_all(self.target).await?,
+            revision: self.source.rows(Table::Entry, None).await?.head,
         })
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    ChangesError, CommitError, SharedStore, Write,
+    ChangesError, CommitError, Log, LogWrite, SharedStore, Write,
     conformance::{delete, key, put, writes},
     open::{self, OpenError, StoreUrl},
     postgres::PostgresCopy,
@@ -71,13 +71,28 @@ async fn copy(
 }
 
 /// All rows of a side.
-async fn rows(side: &(impl CopySide + ?Sized)) -> Vec<Row> {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let page = side.rows(after.as_ref()).await.unwrap().rows;
-        let Some(last) = page.last() else { return all };
-        after = Some(last.key.clone());
-        all.extend(page);
+async fn rows(side: &(impl CopySide + ?Sized)) -> Vec<(Table, Row)> {
+    let mut all = Vec::new();
+    for table in Table::ALL {
+        let mut after = None;
+        loop {
+            let page = side.rows(table, after.as_ref()).await.unwrap().rows;
+            let Some(last) = page.last() else { break };
+            after = Some(last.key.clone());
+            all.extend(page.into_iter().map(|row| (table, row)));
+        }
+    }
+    all
+}
+
+/// A row of a log.
+fn logged(log: Log, scope: &str, n: u64) -> LogWrite {
+    LogWrite::Append {
+        log,
+        scope: scope.to_owned(),
+        name: format!("{n:015}-x"),
+        value: Bytes::from(format!("{n}")),
+        copied: None,
     }
 }
 
@@ -95,7 +110,17 @@ async fn fill(store: &SharedStore) {
                 },
             })
             .collect();
-        store.commit(writes(some)).await.unwrap();
+        let mut txn = writes(some);
+        for m in 0..400 {
+            txn.log.push(logged(
+                Log::Audit,
+                &format!("account{}", m % 7),
+                n * 400 + m,
+            ));
+            txn.log
+                .push(logged(Log::History, &format!("d{m}.example"), n));
+        }
+        store.commit(txn).await.unwrap();
     }
     store.commit(writes([delete("account/0/0")])).await.unwrap();
 }
@@ -111,7 +136,17 @@ async fn change(store: SharedStore, stop: Arc<AtomicBool>) -> Option<String> {
             put(&format!("new/{n}"), "1"),
             delete(&format!("z/{}/3", n % 900)),
         ];
-        match store.commit(writes(some)).await {
+        let mut txn = writes(some);
+        txn.log.push(logged(Log::Audit, "account0", 1_000_000 + n));
+        // The oldest one of the domain goes.
+        txn.log
+            .push(logged(Log::History, "d0.example", 1_000_000 + n));
+        txn.log.push(LogWrite::Remove {
+            log: Log::Audit,
+            scope: "account0".to_owned(),
+            name: format!("{:015}-x", n * 7),
+        });
+        match store.commit(txn).await {
             Ok(_) => {}
             Err(CommitError::Fault(fault)) => return Some(fault.read_only()?.to_string()),
             Err(conflict) => panic!("{conflict}"),
@@ -140,7 +175,7 @@ async fn moves(from: &StoreUrl, to: &StoreUrl) {
     let new = open(to).await;
     let after = new.list("", None, 1).await.unwrap().revision;
     assert!(after > before && after > copied.revision);
-    for cursor in [before, copied.revision, Revision(0), wanted[0].changed] {
+    for cursor in [before, copied.revision, Revision(0), wanted[0].1.changed] {
         let changes = new.changes(cursor, &[""], 1).await;
         let is_refused = matches!(changes, Err(ChangesError::Compacted { .. }));
         assert!(is_refused, "{cursor:?}: {changes:?}");
@@ -151,7 +186,7 @@ async fn moves(from: &StoreUrl, to: &StoreUrl) {
     assert_eq!(changes.items.len(), 1);
     // What the listings of accounts use.
     let accounts = new.list("account/", None, 1).await.unwrap();
-    assert_eq!(accounts.entries[0].key, wanted[0].key);
+    assert_eq!(accounts.entries[0].key, wanted[0].1.key);
 
     // The source can be taken back.
     let refused = store.commit(writes([put("a", "1")])).await.unwrap_err();
@@ -236,15 +271,15 @@ async fn only_the_last_run_writes() {
         };
         let (one, two) = (run(CopyProgress::default()), run(CopyProgress::default()));
         right.begin(None, &one).await.unwrap();
-        right.load(&[], &one).await.unwrap();
+        right.load(Table::Entry, &[], &one).await.unwrap();
         assert!(right.begin(None, &two).await.is_err());
         right.begin(Some(&one), &two).await.unwrap();
-        assert!(right.load(&[], &one).await.is_err());
+        assert!(right.load(Table::Entry, &[], &one).await.is_err());
         assert!(right.clear(&one).await.is_err());
         assert!(right.finish(&one, Revision(7)).await.is_err());
         right.clear(&two).await.unwrap();
         right.finish(&two, Revision(7)).await.unwrap();
-        assert!(right.load(&[], &two).await.is_err());
+        assert!(right.load(Table::Entry, &[], &two).await.is_err());
     }
 }
 
@@ -355,6 +390,8 @@ async fn a_damaged_copy_is_refused() {
         "UPDATE entry SET expires = 1 WHERE key = 'nonce/2/2'",
         "DELETE FROM entry WHERE key = 'account/3/3'",
         "INSERT INTO entry (key, value, changed) VALUES ('zz', x'78', 1)",
+        "UPDATE audit SET value = x'78' WHERE revision = (SELECT min(revision) FROM audit)",
+        "DELETE FROM history WHERE scope = 'd1.example' AND name LIKE '%03-x'",
     ] {
         let spoiled = AtomicBool::new(false);
         let observe = |step| {

@@ -20,10 +20,14 @@ use crate::{
     ChangesError, Fault, Key, Revision,
     copy::{
         ChangeCursor, CopyMarker, CopySide, CopySource, CopyTarget, ROW_BYTES_MAX, ROWS_MAX, Row,
-        Rows,
+        Rows, Table,
     },
     open::lineage_step,
 };
+
+mod statements;
+
+use statements::{Columns, MINE};
 
 /// A database that is copied or copied into, beside its other users.
 pub struct PostgresCopy {
@@ -40,61 +44,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 const OUTAGE_MAX: Duration = Duration::from_secs(60);
 const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(100), Duration::from_secs(2));
 
-/// Bounded in bytes too: the server cuts the page off after the row that exceeds them.
-const ROWS: &str = "
-    SELECT (SELECT last FROM commits ORDER BY last DESC LIMIT 1), page.*
-    FROM (SELECT) AS one LEFT JOIN LATERAL (
-        SELECT key, value, changed, expires FROM (
-            SELECT key, value, changed, expires,
-                sum(octet_length(value)) OVER (ORDER BY key) - octet_length(value) AS before
-            FROM entry WHERE key > $1 AND value IS NOT NULL AND key <> 'meta/copy'
-            ORDER BY key LIMIT $2) AS bounded
-        WHERE before < $3 ORDER BY key) AS page ON true
-    ORDER BY page.key";
-const ROWS_OF: &str = "
-    SELECT 0::bigint, key, value, changed, expires FROM entry
-    WHERE key = ANY ($1) AND value IS NOT NULL AND key <> 'meta/copy'";
-const CHANGED: &str = "
-    SELECT head.last, log.key, log.value, log.changed, log.expires, compacted.through,
-        EXISTS (
-            SELECT FROM lineage
-            WHERE lineage.first <= $4 AND coalesce(lineage.last, head.last) >= $4) AS issued
-    FROM (SELECT last FROM commits ORDER BY last DESC LIMIT 1) AS head
-    CROSS JOIN compacted
-    LEFT JOIN LATERAL (
-        SELECT key, value, changed, expires FROM (
-            SELECT key, value, changed, expires,
-                sum(coalesce(octet_length(value), 0)) OVER (ORDER BY changed, key)
-                    - coalesce(octet_length(value), 0) AS before
-            FROM entry
-            WHERE changed >= $1 AND (changed > $1 OR key > $2) AND key <> 'meta/copy'
-            ORDER BY changed, key LIMIT $3) AS bounded
-        WHERE before < $5 ORDER BY changed, key) AS log ON true
-    ORDER BY log.changed, log.key";
 const MARKER: &str = "SELECT value FROM entry WHERE key = 'meta/copy' AND value IS NOT NULL";
-/// Under the lock of the marker's row: of two runs only one goes on.
-const LOAD: &str = "
-    WITH mine AS (
-        UPDATE entry SET value = $1
-        WHERE key = 'meta/copy' AND convert_from(value, 'UTF8')::json ->> 'run' = $2
-        RETURNING 1),
-    gone AS (
-        DELETE FROM entry USING unnest($3::text[]) AS deleted (name)
-        WHERE entry.key = deleted.name COLLATE \"C\" AND EXISTS (SELECT FROM mine)),
-    put AS (
-        INSERT INTO entry (key, value, changed, expires)
-        SELECT * FROM unnest($4::text[], $5::bytea[], $6::bigint[], $7::bigint[])
-        WHERE EXISTS (SELECT FROM mine)
-        ON CONFLICT (key) DO UPDATE SET
-            value = excluded.value, changed = excluded.changed, expires = excluded.expires)
-    SELECT count(*) FROM mine";
-const CLEAR: &str = "
-    WITH mine AS (
-        UPDATE entry SET value = $1
-        WHERE key = 'meta/copy' AND convert_from(value, 'UTF8')::json ->> 'run' = $2
-        RETURNING 1),
-    gone AS (DELETE FROM entry WHERE key <> 'meta/copy' AND EXISTS (SELECT FROM mine))
-    SELECT count(*) FROM mine";
 
 impl PostgresCopy {
     /// A database that is copied: its tables must be there.
@@ -240,23 +190,25 @@ impl CopySide for PostgresCopy {
         &self.name
     }
 
-    async fn count(&self) -> Result<u64, Fault> {
+    async fn count(&self, table: Table) -> Result<u64, Fault> {
         const WHAT: &str = "count the records";
-        let sql = "SELECT count(*) FROM entry WHERE value IS NOT NULL";
-        let rows = self.query(WHAT, sql, &[]).await?;
+        let table = table.name();
+        let sql = format!("SELECT count(*) FROM {table} WHERE value IS NOT NULL");
+        let rows = self.query(WHAT, &sql, &[]).await?;
         let count = rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0));
         count.map(i64::cast_unsigned).map_err(Fault::of(WHAT))
     }
 
-    async fn rows(&self, after: Option<&Key>) -> Result<Rows, Fault> {
-        let after = after.map_or("", Key::as_str);
+    async fn rows(&self, table: Table, after: Option<&Key>) -> Result<Rows, Fault> {
+        let (sql, after) = (Columns::of(table).rows(), after.map_or("", Key::as_str));
         let parameters: [&(dyn ToSql + Sync); 3] = [&after, &rows_max(), &bytes_max()];
-        page(self.query("list the records", ROWS, &parameters).await?)
+        page(self.query("list the records", &sql, &parameters).await?)
     }
 
-    async fn rows_of(&self, keys: &[Key]) -> Result<Vec<Row>, Fault> {
+    async fn rows_of(&self, table: Table, keys: &[Key]) -> Result<Vec<Row>, Fault> {
+        let sql = Columns::of(table).rows_of();
         let keys: Vec<&str> = keys.iter().map(Key::as_str).collect();
-        Ok(page(self.query("read records", ROWS_OF, &[&keys]).await?)?.rows)
+        Ok(page(self.query("read records", &sql, &[&keys]).await?)?.rows)
     }
 
     async fn marker(&self) -> Result<Option<CopyMarker>, Fault> {
@@ -270,7 +222,7 @@ impl CopySide for PostgresCopy {
 
 #[async_trait]
 impl CopySource for PostgresCopy {
-    async fn changed(&self, after: &ChangeCursor) -> Result<Rows, ChangesError> {
+    async fn changed(&self, table: Table, after: &ChangeCursor) -> Result<Rows, ChangesError> {
         const WHAT: &str = "read what changed";
         let revision = after.revision.cast_signed();
         // Without a key, all of the commit lies before.
@@ -280,13 +232,16 @@ impl CopySource for PostgresCopy {
         };
         let parameters: [&(dyn ToSql + Sync); 5] =
             [&from, &key, &rows_max(), &revision, &bytes_max()];
-        let rows = self.query(WHAT, CHANGED, &parameters).await?;
+        let rows = self
+            .query(WHAT, &Columns::of(table).changed(), &parameters)
+            .await?;
         let Some(first) = rows.first() else {
             return Err(Fault::new("read what changed: there is no log").into());
         };
         let bounds = || Ok::<_, tokio_postgres::Error>((first.try_get(5)?, first.try_get(6)?));
         let (compacted, is_issued): (i64, bool) = bounds().map_err(Fault::of(WHAT))?;
-        if revision < compacted || !is_issued {
+        // The logs are not compacted.
+        if !is_issued || (table == Table::Entry && revision < compacted) {
             let oldest = Revision(compacted.cast_unsigned());
             return Err(ChangesError::Compacted { oldest });
         }
@@ -323,11 +278,19 @@ impl CopyTarget for PostgresCopy {
 
     async fn clear(&self, marker: &CopyMarker) -> Result<(), Fault> {
         let value = marker.encode()?;
-        self.step("clear the copy", CLEAR, &[&&value[..], &marker.run()])
+        let sql = format!(
+            "{MINE},
+             entries AS (
+                 DELETE FROM entry WHERE key <> 'meta/copy' AND EXISTS (SELECT FROM mine)),
+             records AS (DELETE FROM audit WHERE EXISTS (SELECT FROM mine)),
+             changes AS (DELETE FROM history WHERE EXISTS (SELECT FROM mine))
+             SELECT count(*) FROM mine"
+        );
+        self.step("clear the copy", &sql, &[&&value[..], &marker.run()])
             .await
     }
 
-    async fn load(&self, rows: &[Row], marker: &CopyMarker) -> Result<(), Fault> {
+    async fn load(&self, table: Table, rows: &[Row], marker: &CopyMarker) -> Result<(), Fault> {
         let value = marker.encode()?;
         let deleted = rows.iter().filter(|row| row.value.is_none());
         let deleted: Vec<&str> = deleted.map(|row| row.key.as_str()).collect();
@@ -350,7 +313,8 @@ impl CopyTarget for PostgresCopy {
             &changed,
             &expires,
         ];
-        self.step("write the copy", LOAD, &parameters).await
+        self.step("write the copy", &Columns::of(table).load(), &parameters)
+            .await
     }
 
     async fn finish(&self, marker: &CopyMarker, above: Revision) -> Result<(), Fault> {
@@ -359,7 +323,7 @@ impl CopyTarget for PostgresCopy {
         let sql = "SELECT finish_copy_1($1, $2, $3)::integer::bigint";
         self.step("finish the copy", sql, &parameters).await?;
         // So that the first queries are planned well.
-        self.query("analyze the tables", "ANALYZE entry", &[])
+        self.query("analyze the tables", "ANALYZE entry, audit, history", &[])
             .await?;
         Ok(())
     }

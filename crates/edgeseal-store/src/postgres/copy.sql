@@ -14,7 +14,10 @@ BEGIN
         IF found_marker IS DISTINCT FROM before THEN
             RETURN false;
         END IF;
-        IF before IS NULL AND EXISTS (SELECT FROM entry WHERE value IS NOT NULL) THEN
+        IF before IS NULL AND (
+            EXISTS (SELECT FROM entry WHERE value IS NOT NULL)
+            OR EXISTS (SELECT FROM audit) OR EXISTS (SELECT FROM history)
+        ) THEN
             RETURN false;
         END IF;
     END IF;

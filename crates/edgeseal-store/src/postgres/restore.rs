@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Fault, Revision,
-    copy::{CopyMarker, CopySide, CopyStep, copy_moment, skip_ids},
+    copy::{CopyMarker, CopySide, CopyStep, Table, copy_moment, skip_ids},
 };
 
 /// What a restore may replace.
@@ -89,7 +89,7 @@ pub async fn restore(
         .await
         .map_err(|error| failed(error.into()))?;
     let target = PostgresCopy::target(url.with_schema(&new)).await?;
-    let head = backup.rows(None).await?.head;
+    let head = backup.rows(Table::Entry, None).await?.head;
     let above = head.max(old.as_ref().map_or(Revision(0), |old| old.head));
     copy_moment(backup, &target, Some(above), skip_ids, observe).await?;
     drop(target);

@@ -7,10 +7,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use edgeseal_core::Timestamp;
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension as _, Row as SqlRow, Transaction, TransactionBehavior,
+    Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
     config::DbConfig, params,
 };
 use tokio::task;
@@ -22,11 +20,14 @@ use super::{
 use crate::{
     ChangesError, Fault, Key, Revision,
     copy::{
-        COPY_MARKER, ChangeCursor, CopyMarker, CopySide, CopySource, CopyTarget, ROW_BYTES_MAX,
-        ROWS_MAX, Row, Rows,
+        COPY_MARKER, ChangeCursor, CopyMarker, CopySide, CopySource, CopyTarget, Row, Rows, Table,
     },
     open::{OpenError, StoreUrl},
 };
+
+mod rows;
+
+use rows::{changed, count, load_entries, load_log, rows, rows_of};
 
 /// A store that is copied: beside the process that owns it, or alone.
 pub struct SqliteSource {
@@ -70,8 +71,6 @@ impl Connections {
         done.map_err(Fault::of(what))
     }
 }
-
-const COLUMNS: &str = "key, value, changed, expires";
 
 impl SqliteSource {
     /// Opens the store in this file.
@@ -189,16 +188,16 @@ impl CopySide for SqliteSource {
         &self.name
     }
 
-    async fn count(&self) -> Result<u64, Fault> {
-        count(&self.reader).await
+    async fn count(&self, table: Table) -> Result<u64, Fault> {
+        count(&self.reader, table).await
     }
 
-    async fn rows(&self, after: Option<&Key>) -> Result<Rows, Fault> {
-        rows(&self.reader, after).await
+    async fn rows(&self, table: Table, after: Option<&Key>) -> Result<Rows, Fault> {
+        rows(&self.reader, table, after).await
     }
 
-    async fn rows_of(&self, keys: &[Key]) -> Result<Vec<Row>, Fault> {
-        rows_of(&self.reader, keys).await
+    async fn rows_of(&self, table: Table, keys: &[Key]) -> Result<Vec<Row>, Fault> {
+        rows_of(&self.reader, table, keys).await
     }
 
     async fn marker(&self) -> Result<Option<CopyMarker>, Fault> {
@@ -208,12 +207,12 @@ impl CopySide for SqliteSource {
 
 #[async_trait]
 impl CopySource for SqliteSource {
-    async fn changed(&self, after: &ChangeCursor) -> Result<Rows, ChangesError> {
+    async fn changed(&self, table: Table, after: &ChangeCursor) -> Result<Rows, ChangesError> {
         let after = after.clone();
         let what = "read what changed";
         let found = self
             .reader
-            .run(what, move |connection| changed(connection, &after));
+            .run(what, move |connection| changed(connection, table, &after));
         found.await?
     }
 
@@ -264,16 +263,16 @@ impl CopySide for SqliteTarget {
         &self.name
     }
 
-    async fn count(&self) -> Result<u64, Fault> {
-        count(&self.connection).await
+    async fn count(&self, table: Table) -> Result<u64, Fault> {
+        count(&self.connection, table).await
     }
 
-    async fn rows(&self, after: Option<&Key>) -> Result<Rows, Fault> {
-        rows(&self.connection, after).await
+    async fn rows(&self, table: Table, after: Option<&Key>) -> Result<Rows, Fault> {
+        rows(&self.connection, table, after).await
     }
 
-    async fn rows_of(&self, keys: &[Key]) -> Result<Vec<Row>, Fault> {
-        rows_of(&self.connection, keys).await
+    async fn rows_of(&self, table: Table, keys: &[Key]) -> Result<Vec<Row>, Fault> {
+        rows_of(&self.connection, table, keys).await
     }
 
     async fn marker(&self) -> Result<Option<CopyMarker>, Fault> {
@@ -312,32 +311,20 @@ impl CopyTarget for SqliteTarget {
     async fn clear(&self, marker: &CopyMarker) -> Result<(), Fault> {
         let value = marker.encode()?;
         let cleared = self.write("clear the copy", marker, move |transaction| {
-            transaction.execute("DELETE FROM entry", [])?;
+            for table in Table::ALL {
+                transaction.execute(&format!("DELETE FROM {}", table.name()), [])?;
+            }
             put_marker(transaction, Some(&value), 0)
         });
         cleared.await
     }
 
-    async fn load(&self, rows: &[Row], marker: &CopyMarker) -> Result<(), Fault> {
+    async fn load(&self, table: Table, rows: &[Row], marker: &CopyMarker) -> Result<(), Fault> {
         let (rows, value) = (rows.to_vec(), marker.encode()?);
         let loaded = self.write("write the copy", marker, move |transaction| {
-            let mut put = transaction.prepare_cached(
-                "INSERT INTO entry (key, value, changed, expires) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (key) DO UPDATE SET value = excluded.value,
-                     changed = excluded.changed, expires = excluded.expires",
-            )?;
-            let mut delete = transaction.prepare_cached("DELETE FROM entry WHERE key = ?1")?;
-            for row in rows {
-                let name = row.key.as_str();
-                match row.value {
-                    Some(value) => put.execute(params![
-                        name,
-                        &value[..],
-                        row.changed.0.cast_signed(),
-                        row.expires.map(Timestamp::unix_ms)
-                    ])?,
-                    None => delete.execute([name])?,
-                };
+            match table {
+                Table::Entry => load_entries(transaction, &rows)?,
+                Table::Audit | Table::History => load_log(transaction, table, &rows)?,
             }
             put_marker(transaction, Some(&value), 0)
         });
@@ -373,106 +360,6 @@ fn reader(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
-}
-
-fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
-    let expires: Option<i64> = row.get(3)?;
-    Ok(Row {
-        key: Key::from_stored(row.get_ref(0)?.as_str()?),
-        value: row
-            .get_ref(1)?
-            .as_blob_or_null()?
-            .map(Bytes::copy_from_slice),
-        changed: revision(row.get(2)?),
-        expires: expires.map(Timestamp::from_unix_ms),
-    })
-}
-
-/// As many rows as are read at once.
-fn some(mut found: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Row>> {
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    while bytes < ROW_BYTES_MAX
-        && rows.len() < ROWS_MAX
-        && let Some(next) = found.next()?
-    {
-        let next = row(next)?;
-        bytes += next.value.as_ref().map_or(0, Bytes::len);
-        rows.push(next);
-    }
-    Ok(rows)
-}
-
-fn head(transaction: &Transaction<'_>) -> rusqlite::Result<Revision> {
-    transaction.query_row("SELECT head FROM log", [], |row| Ok(revision(row.get(0)?)))
-}
-
-async fn count(connection: &Connections) -> Result<u64, Fault> {
-    let counted = connection.run("count the records", |connection| {
-        let sql = "SELECT count(*) FROM entry";
-        connection.query_row(sql, [], |row| row.get::<_, i64>(0))
-    });
-    counted.await.map(i64::cast_unsigned)
-}
-
-async fn rows(connection: &Connections, after: Option<&Key>) -> Result<Rows, Fault> {
-    let after = after.map_or(String::new(), |after| after.as_str().to_owned());
-    let found = connection.run("list the records", move |connection| {
-        let moment = connection.transaction()?;
-        let head = head(&moment)?;
-        let mut select = moment.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM entry
-             WHERE key > ?1 AND value IS NOT NULL AND key <> '{COPY_MARKER}' ORDER BY key"
-        ))?;
-        let rows = some(select.query([&after])?)?;
-        Ok(Rows { rows, head })
-    });
-    found.await
-}
-
-async fn rows_of(connection: &Connections, keys: &[Key]) -> Result<Vec<Row>, Fault> {
-    let keys = keys.to_vec();
-    let found = connection.run("read records", move |connection| {
-        let moment = connection.transaction()?;
-        let mut select = moment.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM entry WHERE key = ?1 AND value IS NOT NULL"
-        ))?;
-        let mut found = Vec::new();
-        for key in keys {
-            found.extend(select.query_row([key.as_str()], row).optional()?);
-        }
-        Ok(found)
-    });
-    found.await
-}
-
-fn changed(
-    connection: &mut Connection,
-    after: &ChangeCursor,
-) -> rusqlite::Result<Result<Rows, ChangesError>> {
-    let moment = connection.transaction()?;
-    let from = after.revision.cast_signed();
-    let (compacted, is_issued): (i64, bool) = moment
-        .prepare_cached(
-            "SELECT compacted, ?1 <= head AND (?1 >= first OR EXISTS (
-                 SELECT 1 FROM life WHERE life.first <= ?1 AND life.last >= ?1)) FROM log",
-        )?
-        .query_row([from], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if from < compacted || !is_issued {
-        let oldest = revision(compacted);
-        return Ok(Err(ChangesError::Compacted { oldest }));
-    }
-    let head = head(&moment)?;
-    let mut select = moment.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM entry WHERE changed >= ?1 AND (changed > ?1 OR key > ?2)
-             AND key <> '{COPY_MARKER}' ORDER BY changed, key"
-    ))?;
-    // Without a key, all of the commit lies before.
-    let (from, key) = match &after.key {
-        Some(key) => (from, key.as_str()),
-        None => (from.saturating_add(1), ""),
-    };
-    let rows = some(select.query(params![from, key])?)?;
-    Ok(Ok(Rows { rows, head }))
 }
 
 async fn marker(connection: &Connections) -> Result<Option<CopyMarker>, Fault> {
