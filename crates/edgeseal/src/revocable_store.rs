@@ -107,6 +107,8 @@ impl RevocableStore {
 
     fn record_commit(&self, committed: &Result<Revision, CommitError>) {
         let reason = match committed {
+            // The store works: it is being moved, and this server still serves what it holds.
+            Err(CommitError::Fault(fault)) if fault.read_only().is_some() => return,
             Err(CommitError::Fault(fault)) if fault.cause.is_some() => Some(error_chain(fault)),
             // A fault without a cause is about the transaction itself, and a conflict wrote
             // nothing.

@@ -17,6 +17,7 @@ use edgeseal_testing::postgres::PostgresServer;
 use crate::harness::{
     ApiClient, CDN_VERSION, Origin, Server, add_params, eventually,
     pki::AUTHORITY,
+    raw,
     server::{binary, wait_for_exit},
     tls, unlimited,
 };
@@ -123,6 +124,8 @@ async fn move_server(server: &mut Server, origin: &Origin, from: &str, to: &str)
         panic!("{refused}");
     };
     assert_eq!(refused.code, "ServiceUnavailable");
+    let ready = raw::get(server.addresses().admin, "admin", "/readyz").await;
+    assert_eq!(ready.status, 200, "{}", ready.body);
 
     configure(server, to);
     let mut old = server.hand_over();
@@ -261,6 +264,8 @@ async fn a_copy_that_is_killed_goes_on_and_no_server_starts_on_it() {
     let (code, _, errors) = copy(&from, &database.url("killed_other"));
     assert_eq!(code, Some(64), "{errors}");
     assert!(errors.contains("store was moved to"), "{errors}");
+    let (_, said, _) = run(&server, &from, &["doctor"]);
+    assert!(said.contains("warning: store was moved to"), "{said}");
     let (code, _, errors) = copy(&to, &from);
     assert_eq!(code, Some(64), "{errors}");
     assert!(errors.contains("is in use by process"), "{errors}");
