@@ -50,7 +50,7 @@ pub(crate) async fn copy_moment(
     if count_all(target).await? != records + 1 {
         return Err(Fault::new("copy the records: some are missing"));
     }
-    let above = above.unwrap_or(Revision(head.0.saturating_sub(1)));
+    let above = above.unwrap_or_else(|| Revision(head.0.saturating_sub(1)));
     target.finish(&marker, above).await?;
     Ok(records)
 }

@@ -95,7 +95,7 @@ pub enum CopyError {
     #[error("{failure}; and the source takes no changes until edgeseal store reopen: {cause}")]
     StillStopped {
         /// Why the last step failed.
-        failure: Box<CopyError>,
+        failure: Box<Self>,
         /// Why the source cannot be told.
         cause: Fault,
     },

@@ -338,6 +338,40 @@ async fn wrong_stores_are_refused() {
     );
 }
 
+/// A copy that is interrupted lets the source take changes, even if an earlier run had stopped it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_copy_leaves_the_source_open() {
+    let home = tempfile::tempdir().unwrap();
+    let from = file(home.path(), "store.db");
+    let store = open(&from).await;
+    fill(&store).await;
+    let left: Arc<dyn CopySource> = source(&from).await.into();
+    let right: Arc<dyn CopyTarget> = target(&file(home.path(), "target.db")).await.into();
+    let (one, two) = (Arc::clone(&left), Arc::clone(&right));
+    let killed = tokio::spawn(async move {
+        let observe = |step| {
+            if step == CopyStep::Stopped {
+                std::panic::resume_unwind(Box::new(()));
+            }
+        };
+        copy(&*one, &*two, &observe).await
+    });
+    assert!(killed.await.is_err());
+    store.commit(writes([put("a", "1")])).await.unwrap_err();
+    let copier = Copier {
+        source: &*left,
+        target: &*right,
+        observe: &|_| {},
+        clock: now,
+        interrupted: watch::channel(true).1,
+    };
+    let interrupted = copier.run().await;
+    assert!(matches!(interrupted, Err(CopyError::Interrupted)));
+    store.commit(writes([put("a", "1")])).await.unwrap();
+    copy(&*left, &*right, &|_| {}).await.unwrap();
+    assert!(rows(&*left).await == rows(&*right).await);
+}
+
 /// The copy begins again if the change log of the source is too short.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_log_restarts_the_copy() {
