@@ -79,14 +79,14 @@ impl ProgressLine {
         }
         // The line before may be longer.
         let width = state.shown;
-        eprint!("\r{line:width$}");
-        let _ = io::stderr().flush();
+        let mut out = io::stderr();
+        let _ = write!(out, "\r{line:width$}").and_then(|()| out.flush());
         state.shown = line.len();
     }
 
     fn print(&self, state: &mut State, line: &str) {
         if self.is_terminal && state.shown > 0 {
-            eprintln!();
+            let _ = writeln!(io::stderr());
             state.shown = 0;
         }
         warn_line!("{line}");
@@ -97,7 +97,7 @@ impl Drop for ProgressLine {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if self.is_terminal && state.shown > 0 {
-            eprintln!();
+            let _ = writeln!(io::stderr());
         }
     }
 }
