@@ -216,8 +216,9 @@ impl Alarms {
     ) -> Result<(), Fault> {
         let lease = LEASE_MIN.max(self.interval * 3);
         let until = now.plus_ms(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
+        let led = state.has_lease(now);
         let lease = catalog.hold_lease(&state.holder, until, now).await?;
-        if state.lease.is_none() || lease.is_none_or(|lease| lease.is_new) {
+        if !led || lease.is_none_or(|lease| lease.is_new) {
             let stored = catalog.alarms().await?;
             state.alarms.retain(|id, _| is_local(id.code));
             state.alarms.extend(stored);

@@ -30,7 +30,8 @@ pub struct HeldLease {
     /// Until when, unless it is renewed.
     pub until: Timestamp,
     /// Whether another process, or an earlier run of this one, had it before: what was read before
-    /// is out of date.
+    /// is out of date. A caller that did not have the lease when it asked has to assume the same,
+    /// because an earlier request whose outcome was unknown may have taken it.
     pub is_new: bool,
 }
 
