@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 mod dry_run;
 
 use edgeseal_core::{AccountId, DomainPattern, policy::renewal_policy};
-use edgeseal_store::{Fault, SharedStore, memory::MemoryStore};
+use edgeseal_store::{Fault, SharedStore, TXN_EXPECTS_MAX, TXN_WRITES_MAX, memory::MemoryStore};
 use edgeseal_testing::observed_store::{Observe, ObservedStore, Operation};
 use serde_json::Value;
 
@@ -287,5 +287,39 @@ async fn a_renewal_costs_the_store_few_reads_and_rows() {
         assert_eq!(cost.reads, reads, "{upload}: {cost:?}");
         assert!(cost.expected <= expected, "{upload}: {cost:?}");
         assert!(cost.written <= written, "{upload}: {cost:?}");
+    }
+}
+
+/// The largest batch is far from the limits of a transaction, also when it ends older bindings.
+#[tokio::test]
+async fn a_batch_of_fifty_domains_fits_into_a_transaction() {
+    let store = ObservedStore::over(Arc::new(MemoryStore::new()), CostMeter::default());
+    let world = world_over(store.clone()).await;
+    let names: Vec<String> = (0..50).map(|n| format!("d{n:02}.example.com")).collect();
+    let names = names.join(",");
+    let add = [
+        ("DomainName", &*names),
+        ("CdnType", "web"),
+        (
+            "Sources",
+            r#"[{"content":"192.0.2.7","type":"ipaddr","port":80}]"#,
+        ),
+    ];
+    ok(&world, "own", (CDN, "BatchAddCdnDomain"), &add).await;
+    for batch in 1..=8 {
+        let (chain, key) = pem("*.example.com");
+        let params = [
+            ("DomainName", &*names),
+            ("SSLProtocol", "on"),
+            ("SSLPub", &*chain),
+            ("SSLPri", &*key),
+        ];
+        std::mem::take(&mut *store.0.lock().unwrap());
+        let action = (CDN, "BatchSetCdnDomainServerCertificate");
+        ok(&world, "own", action, &params).await;
+        let cost = *store.0.lock().unwrap();
+        assert!(cost.written > 100, "{batch}: {cost:?}");
+        assert!(cost.written <= TXN_WRITES_MAX / 4, "{batch}: {cost:?}");
+        assert!(cost.expected <= TXN_EXPECTS_MAX / 4, "{batch}: {cost:?}");
     }
 }
