@@ -15,6 +15,7 @@ use crate::{
     Catalog, ChangesError, CommitError, Entry, Expect, Fault, Key, LogPage, LogRow, Pages,
     Revision, Txn, Write,
     audit_chain::{ChainKey, Head, Link, LinkedRecord, Mac},
+    feed::ASK_AGAIN_AFTER,
     key::AUDIT_HEADS,
     record, write_all,
 };
@@ -123,11 +124,12 @@ impl AuditLinker {
         }
     }
 
-    /// Waits for a commit that was not read yet; a failure ends the wait too, and the read that follows
-    /// meets it.
+    /// Waits for a commit that was not read yet, but not for long: a store may fail to wake its
+    /// followers. A failure ends the wait too, and the read that follows meets it.
     async fn await_commit(&self) {
-        let changes = self.catalog.store().changes(self.through, &[], 1).await;
-        if let Err(ChangesError::Fault(fault)) = changes {
+        let changes = self.catalog.store().changes(self.through, &[], 1);
+        let changes = tokio::time::timeout(ASK_AGAIN_AFTER, changes).await;
+        if let Ok(Err(ChangesError::Fault(fault))) = changes {
             tracing::debug!(
                 error = &fault as &dyn std::error::Error,
                 "no wait for a commit"

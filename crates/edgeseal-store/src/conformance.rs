@@ -11,9 +11,12 @@ use crate::{
     SharedStore, Txn, VALUE_BYTES_MAX, Write,
 };
 
+mod callers;
 mod counters;
+mod faults;
 mod follower;
 mod get_many;
+mod handles;
 mod limits;
 mod list;
 mod logs;
@@ -21,7 +24,9 @@ mod monotonic_reads;
 mod reverse_list;
 mod select;
 
+pub(crate) use faults::Faults;
 pub(crate) use follower::Follower;
+pub(crate) use handles::Handles;
 
 /// How many deletes the stores under test keep in their change feed.
 pub(crate) const TOMBSTONES_KEPT: usize = 16;
@@ -55,8 +60,10 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     changes_wait(&make().await).await;
     expiry(&make().await).await;
     compaction(&make().await).await;
+    compaction_during_a_listing(&make().await).await;
     for seed in 0..4 {
-        follower::converges(&make().await, seed).await;
+        let store = make().await;
+        follower::converges(&store, &store, seed).await;
     }
 }
 
@@ -433,4 +440,33 @@ async fn compaction(store: &SharedStore) {
         state(store).await.into_keys().collect::<Vec<_>>(),
         ["d/kept"]
     );
+}
+
+/// Whoever goes on from a listing during which a listed key was deleted hears of it, or is told to
+/// list again.
+async fn compaction_during_a_listing(store: &SharedStore) {
+    let names: Vec<String> = (0..30).map(|n| format!("d/{n:02}")).collect();
+    commit(
+        store,
+        names.iter().map(|name| put(name, "1")).collect::<Vec<_>>(),
+    )
+    .await;
+    for (deleted, kept) in [(1, true), (TOMBSTONES_KEPT + 2, false)] {
+        let first = store.list("d/", None, 20).await.unwrap();
+        for entry in &first.entries[..deleted] {
+            commit(store, [delete(entry.key.as_str())]).await;
+            store.sweep(at(0)).await.unwrap();
+        }
+        let last = first.entries.last().map(|entry| entry.key.clone());
+        let rest = store.list("d/", last.as_ref(), 20).await.unwrap();
+        assert!(!rest.has_more && rest.revision > first.revision);
+        match store.changes(first.revision, &["d/"], 100).await {
+            Ok(changes) if kept => {
+                assert_eq!(changes.items.len(), deleted);
+                assert!(changes.items.iter().all(|item| item.value.is_none()));
+            }
+            Err(ChangesError::Compacted { .. }) if !kept => {}
+            other => panic!("{deleted} deleted: {other:?}"),
+        }
+    }
 }

@@ -29,12 +29,16 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use edgeseal_core::Backoff;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::{Changes, ChangesError, Entry, Fault, Key, Page, Revision, SharedSource};
 
 /// Delays of retries while the store fails.
 const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(30));
+
+/// How long a store may say nothing before it is asked again: one that does not wake its followers
+/// delays a change by this much at most.
+pub(crate) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// An event for a follower. The [module](self) has the rules for applying it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +77,8 @@ type Request = Pin<Box<dyn Future<Output = Response> + Send>>;
 enum Response {
     Page(Result<Page, Fault>),
     Changes(Result<Changes, ChangesError>),
+    /// The store said nothing for [`ASK_AGAIN_AFTER`].
+    Silence,
 }
 
 enum Position {
@@ -186,6 +192,7 @@ impl Feed {
         match response {
             Response::Page(page) => Ok(self.take_page(page?)),
             Response::Changes(changes) => self.take_changes(changes),
+            Response::Silence => Ok(None),
         }
     }
 
@@ -204,7 +211,11 @@ impl Feed {
                 let (prefixes, after) = (self.prefixes.clone(), *after);
                 Some(Box::pin(async move {
                     let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
-                    Response::Changes(source.changes(after, &prefixes, limit).await)
+                    let changes = source.changes(after, &prefixes, limit);
+                    match timeout(ASK_AGAIN_AFTER, changes).await {
+                        Ok(changes) => Response::Changes(changes),
+                        Err(_) => Response::Silence,
+                    }
                 }))
             }
         }

@@ -2,9 +2,11 @@
 
 use crate::{Entry, Fault, Key, Revision, Source};
 
-/// The most entries of one page: an engine returns no more, whatever limit it is given, and says
-/// that more follow. At 1 KB a record that is 1 MB; a page of the largest records, of certificates
-/// with their chains, takes some 50 MB.
+/// The most entries of one page.
+///
+/// An engine returns no more, whatever limit it is given, and says that more follow. At 1 KB a
+/// record that is 1 MB; a page of the largest records, of certificates with their chains, takes some
+/// 50 MB.
 pub const PAGE_MAX: usize = 1000;
 
 /// The limit that an engine applies: `limit`, at most [`PAGE_MAX`].

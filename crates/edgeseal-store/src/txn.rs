@@ -7,10 +7,11 @@ use edgeseal_core::Timestamp;
 
 use crate::{Entry, Fault, Key, LogWrite, Revision, Store};
 
-/// A transaction: all of it is committed or nothing. At most [`TXN_WRITES_MAX`] writes,
-/// [`TXN_EXPECTS_MAX`] conditions and [`TXN_BYTES_MAX`] of both, so that no commit holds up the
-/// others for long. The largest batch of the API acts on 50 domains: at about 20 writes and 130 KB of
-/// settings each, 1,000 writes and 7 MB.
+/// A transaction: all of it is committed or nothing.
+///
+/// At most [`TXN_WRITES_MAX`] writes, [`TXN_EXPECTS_MAX`] conditions and [`TXN_BYTES_MAX`] of both,
+/// so that no commit holds up the others for long. The largest batch of the API acts on 50 domains:
+/// at about 20 writes and 130 KB of settings each, 1,000 writes and 7 MB.
 #[derive(Clone, Debug, Default)]
 pub struct Txn {
     /// Conditions; checked in order.

@@ -16,6 +16,7 @@ use edgeseal_store::{
 };
 
 /// An operation that a store is about to run.
+#[derive(Clone, Copy)]
 pub enum Operation<'a> {
     Get(&'a Key),
     GetMany(&'a [Key]),
@@ -28,9 +29,22 @@ pub enum Operation<'a> {
     Sweep,
 }
 
-/// What a test does before each operation. An error fails the operation.
+/// What a test does before each operation, and to the answers of commits.
+#[async_trait]
 pub trait Observe: Send + Sync + 'static {
+    /// An error fails the operation.
     fn before(&self, operation: Operation<'_>) -> Result<(), Fault>;
+
+    /// Waits before an operation that was not failed: what happens meanwhile happens before it.
+    async fn hold(&self, _operation: Operation<'_>) {}
+
+    /// What the caller of a commit gets, perhaps later, instead of its outcome.
+    async fn answer(
+        &self,
+        outcome: Result<Revision, CommitError>,
+    ) -> Result<Revision, CommitError> {
+        outcome
+    }
 
     fn before_commit(&self, txn: &Txn) -> Result<(), CommitError> {
         Ok(self.before(Operation::Commit(txn))?)
@@ -57,20 +71,28 @@ impl<O> Deref for ObservedStore<O> {
     }
 }
 
+impl<O: Observe> ObservedStore<O> {
+    async fn observe(&self, operation: Operation<'_>) -> Result<(), Fault> {
+        self.before(operation)?;
+        self.hold(operation).await;
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl<O: Observe> Source for ObservedStore<O> {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
-        self.before(Operation::Get(key))?;
+        self.observe(Operation::Get(key)).await?;
         self.inner.get(key).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-        self.before(Operation::GetMany(keys))?;
+        self.observe(Operation::GetMany(keys)).await?;
         self.inner.get_many(keys).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
-        self.before(Operation::List(prefix))?;
+        self.observe(Operation::List(prefix)).await?;
         self.inner.list(prefix, after, limit).await
     }
 
@@ -80,7 +102,7 @@ impl<O: Observe> Source for ObservedStore<O> {
         prefixes: &[&str],
         limit: usize,
     ) -> Result<Changes, ChangesError> {
-        self.before(Operation::Changes)?;
+        self.observe(Operation::Changes).await?;
         self.inner.changes(after, prefixes, limit).await
     }
 }
@@ -93,7 +115,7 @@ impl<O: Observe> Lists for ObservedStore<O> {
         prefixes: &[String],
         limit: usize,
     ) -> Result<(Vec<Option<Entry>>, Vec<Page>), Fault> {
-        self.before(Operation::GetAndList(keys, prefixes))?;
+        self.observe(Operation::GetAndList(keys, prefixes)).await?;
         self.inner.get_and_list(keys, prefixes, limit).await
     }
 }
@@ -102,11 +124,12 @@ impl<O: Observe> Lists for ObservedStore<O> {
 impl<O: Observe> Store for ObservedStore<O> {
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
         self.before_commit(&txn)?;
-        self.inner.commit(txn).await
+        self.hold(Operation::Commit(&txn)).await;
+        self.answer(self.inner.commit(txn).await).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {
-        self.before(Operation::Sweep)?;
+        self.observe(Operation::Sweep).await?;
         self.inner.sweep(now).await
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     row_name,
 };
 
+mod faults;
 mod retention;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);

@@ -35,10 +35,10 @@ fn summary(number: usize) -> DomainSummary<'static> {
 pub(super) async fn by_name_and_summary(store: &SharedStore, root: &str) {
     // Letters that mean something in patterns, and more than one page of each engine's.
     let odd = ["a%b", "a_b", "a\\b", "axb", ".é.com", "ends.a%b", "é"];
-    let many = (0..6000).map(|n| format!("n{n:04}.com"));
+    let many = (0..5200).map(|n| format!("n{n:04}.com"));
     let names: Vec<String> = odd.map(str::to_owned).into_iter().chain(many).collect();
     let prefix = format!("{root}x/");
-    for part in names.chunks(3000) {
+    for part in names.chunks(2600) {
         let puts = part.iter().map(|name| {
             let number = names.iter().position(|other| other == name).unwrap();
             let key = Key::from_stored(&format!("{prefix}{name}"));
@@ -61,18 +61,7 @@ pub(super) async fn by_name_and_summary(store: &SharedStore, root: &str) {
     let mut pages = crate::Pages::new(&**store, &prefix, crate::PAGE_MAX);
     let all = pages.collect().await.unwrap();
     let offline = || vec![DomainCondition::State(DomainState::Offline)];
-    let texts = [
-        "",
-        "a%b",
-        "%",
-        "_",
-        "\\",
-        ".com",
-        "n00",
-        "é",
-        "n0002.com",
-        "none",
-    ];
+    let texts = ["", "a%b", "_", "\\", "n00", "é", "none"];
     for text in texts.map(str::to_owned) {
         for name in [
             TextMatch::Equals(text.clone()),
@@ -98,7 +87,7 @@ pub(super) async fn by_name_and_summary(store: &SharedStore, root: &str) {
 async fn selects(store: &SharedStore, prefix: &str, filter: &Filter, all: &[Entry]) {
     let wanted = |entry: &&Entry| filter.matches(&entry.key.as_str()[prefix.len()..], &entry.value);
     let expected: Vec<&Entry> = all.iter().filter(wanted).collect();
-    for (skip, limit) in [(0, 3), (2, 500), (1900, 200), (10_000, 1), (0, 0)] {
+    for (skip, limit) in [(0, 3), (1700, 200)] {
         let found = store.select(prefix, filter, skip, limit).await.unwrap();
         assert_eq!(found.total, expected.len(), "{filter:?}");
         let part = expected.iter().copied().skip(skip).take(limit);

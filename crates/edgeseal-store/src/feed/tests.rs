@@ -6,9 +6,10 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::{
-    SharedStore, Source,
+    SharedStore,
     conformance::{Follower, commit, delete, put},
     memory::MemoryStore,
+    observed_store::{Observe, ObservedStore, Operation},
 };
 
 fn keys(event: &Event) -> Vec<&str> {
@@ -89,77 +90,38 @@ async fn relists_after_the_store_was_restored() {
     assert_eq!(held, [("d/1", &b"old"[..])]);
 }
 
-/// Fails each request once.
-struct Failing {
-    store: SharedStore,
-    asked: AtomicUsize,
-}
+/// Fails each listing and each request for changes once.
+#[derive(Default)]
+struct Failing(AtomicUsize);
 
-impl Failing {
-    fn fail_first(&self) -> Result<(), Fault> {
-        match self.asked.fetch_add(1, Ordering::Relaxed) % 2 {
-            0 => Err(Fault::new("be there")),
-            _ => Ok(()),
+impl Observe for Failing {
+    fn before(&self, operation: Operation<'_>) -> Result<(), Fault> {
+        let counts = matches!(operation, Operation::List(_) | Operation::Changes);
+        if counts && self.0.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            return Err(Fault::new("be there"));
         }
+        Ok(())
     }
 }
 
-#[async_trait]
-impl Source for Failing {
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
-        self.store.get(key).await
-    }
-
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-        self.store.get_many(keys).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
-        self.fail_first()?;
-        self.store.list(prefix, after, limit).await
-    }
-
-    async fn changes(
-        &self,
-        after: Revision,
-        prefixes: &[&str],
-        limit: usize,
-    ) -> Result<Changes, ChangesError> {
-        self.fail_first()?;
-        self.store.changes(after, prefixes, limit).await
-    }
-}
-
-/// Answers once it is told to.
+/// Lists once it is told to.
+#[derive(Default)]
 struct Slow {
-    store: SharedStore,
     asked: AtomicUsize,
     go_on: Notify,
 }
 
 #[async_trait]
-impl Source for Slow {
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, Fault> {
-        self.store.get(key).await
+impl Observe for Slow {
+    fn before(&self, _: Operation<'_>) -> Result<(), Fault> {
+        Ok(())
     }
 
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, Fault> {
-        self.store.get_many(keys).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Fault> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        self.go_on.notified().await;
-        self.store.list(prefix, after, limit).await
-    }
-
-    async fn changes(
-        &self,
-        after: Revision,
-        prefixes: &[&str],
-        limit: usize,
-    ) -> Result<Changes, ChangesError> {
-        self.store.changes(after, prefixes, limit).await
+    async fn hold(&self, operation: Operation<'_>) {
+        if let Operation::List(_) = operation {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            self.go_on.notified().await;
+        }
     }
 }
 
@@ -168,16 +130,12 @@ impl Source for Slow {
 async fn a_request_outlives_a_caller_that_does_not_wait_for_it() {
     let store: SharedStore = Arc::new(MemoryStore::new());
     commit(&store, [put("d/1", "1")]).await;
-    let slow = Arc::new(Slow {
-        store,
-        asked: AtomicUsize::new(0),
-        go_on: Notify::new(),
-    });
+    let slow = ObservedStore::over(store, Slow::default());
     let mut feed = Feed::start(slow.clone(), ["d/"]);
     assert_eq!(feed.next().await, Event::ListBegins);
     for _ in 0..3 {
         // Polls once.
-        let dropped = tokio::time::timeout(Duration::ZERO, feed.next()).await;
+        let dropped = timeout(Duration::ZERO, feed.next()).await;
         assert!(dropped.is_err());
     }
     slow.go_on.notify_one();
@@ -189,10 +147,7 @@ async fn a_request_outlives_a_caller_that_does_not_wait_for_it() {
 async fn goes_on_where_it_was_when_the_store_failed() {
     let store: SharedStore = Arc::new(MemoryStore::new());
     commit(&store, ["d/1", "d/2", "d/3"].map(|name| put(name, "1"))).await;
-    let failing = Arc::new(Failing {
-        store: store.clone(),
-        asked: AtomicUsize::new(0),
-    });
+    let failing = ObservedStore::over(store.clone(), Failing::default());
     let mut feed = Feed::start(failing, ["d/"]).with_page(2);
     let mut follower = Follower::default();
     assert_eq!(feed.next().await, Event::ListBegins);

@@ -12,7 +12,7 @@ use self::cutter::Cutter;
 use super::*;
 use crate::{
     Expect, SharedStore, Write,
-    conformance::{self, TOMBSTONES_KEPT, commit, key, put, state},
+    conformance::{self, Handles, TOMBSTONES_KEPT, commit, key, put, state},
     open::{OpenError, StoreUrl},
 };
 
@@ -40,7 +40,12 @@ async fn open_url(url: &str) -> SharedStore {
 #[tokio::test(flavor = "multi_thread")]
 async fn keeps_the_contract() {
     let server = PostgresServer::shared();
-    conformance::suite(async || open(&server, &schema()).await).await;
+    conformance::suite(async || {
+        let schema = schema();
+        let (one, two) = tokio::join!(open(&server, &schema), open(&server, &schema));
+        Handles::of([one, two]) as SharedStore
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

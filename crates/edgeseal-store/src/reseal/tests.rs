@@ -19,6 +19,7 @@ use super::*;
 use crate::{
     Catalog, PAGE_MAX, SharedStore,
     catalog::{AuditContext, ChangeError, NewAccessKey},
+    conformance::Faults,
     key,
     memory::MemoryStore,
     record::{CertificateRecord, CertificateSource},
@@ -186,6 +187,31 @@ async fn reseal(store: &dyn Store, keyring: &Keyring) -> ResealPass {
         if pass.is_clean() {
             return pass;
         }
+    }
+}
+
+/// Passes whose commits fail, or seem to have failed, lose no record and end.
+#[tokio::test(start_paused = true)]
+async fn passes_with_faults_come_to_the_same_end() {
+    for seed in 0..4 {
+        let old = Keyring::generate();
+        let keyring = Keyring::parse(&old).unwrap();
+        let store: SharedStore = Arc::new(MemoryStore::new());
+        filled(Arc::clone(&store), &keyring).await;
+        let first = keyring.active();
+        let (_, ring) = with_new_key(&old);
+        keyring.replace(&ring).unwrap();
+        let faulty = Faults::over(&store, seed);
+        let proof = loop {
+            match pass(&*faulty, &keyring, FAST, |_| {}).await {
+                Ok(pass) if pass.is_clean() => break pass,
+                _ => {}
+            }
+        };
+        assert_eq!((proof.opened, proof.failed), (8, 0), "seed {seed}");
+        let sealed = count_sealed(&*store).await.unwrap();
+        let under = (sealed.under(keyring.active()), sealed.under(first));
+        assert_eq!(under, (8, 0), "seed {seed}");
     }
 }
 
