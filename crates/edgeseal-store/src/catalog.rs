@@ -18,6 +18,7 @@ mod draft;
 mod edges;
 mod identities;
 mod ids;
+mod issuer_counts;
 mod issuers;
 mod key_uses;
 mod leases;
@@ -149,6 +150,7 @@ impl Catalog {
             let draft = Draft::new(self.clone(), audit.now).verifying_assumptions(doubts);
             let (mut draft, value) = decide(draft).await?;
             draft.trim_superseded().await?;
+            draft.settle_issuers().await?;
             let supposed = draft.take_assumed_absent();
             let txn = draft.into_txn(audit)?;
             match self.store.commit(txn).await {

@@ -4,6 +4,11 @@
 //! record. In a store with atomic commits they never disagree, but a disk, an edit with a SQLite
 //! tool or a bug can break that.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
 use edgeseal_core::{
     account::Account,
     certificate::{CertificateInfo, Digest},
@@ -13,11 +18,11 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Entry, Fault, Key, Lists, Pages,
-    catalog::{Pointer, access_key_index, subdomain_key},
+    catalog::{Pointer, access_key_index, bound_certificates, subdomain_key},
     key,
     record::{
         self, AccessKeyRecord, BindingSummary, CertificateRecord, CertificateSummary,
-        ChallengeRecord, DomainSummary,
+        ChallengeRecord, ContentRecord, DomainSummary,
     },
 };
 
@@ -56,6 +61,7 @@ pub async fn check(store: &dyn Lists) -> Result<ConsistencyReport, Fault> {
     let mut check = Checker {
         store,
         found: ConsistencyReport::default(),
+        issuers: Mutex::default(),
     };
     check.each(key::ACCOUNTS, Checker::account).await?;
     check.each(key::ACCESS_KEYS, Checker::access_key).await?;
@@ -75,20 +81,16 @@ pub async fn check(store: &dyn Lists) -> Result<ConsistencyReport, Fault> {
     check
         .each(key::CERTIFICATE_SUMMARIES, Checker::listed_certificate)
         .await?;
-    for prefix in [key::CERTIFICATE_NAMES, key::CERTIFICATE_CONTENTS] {
-        check.each(prefix, Checker::pointer).await?;
-    }
+    check.each(key::CERTIFICATE_NAMES, Checker::name).await?;
+    check.each(key::CONTENTS, Checker::content).await?;
     check
         .each(key::CERTIFICATE_USES, Checker::certificate_use)
-        .await?;
-    check
-        .each(key::MATERIAL_USES, Checker::material_use)
         .await?;
     check.each(key::UPLOADS, Checker::uploads).await?;
     for prefix in [key::ORIGINAL_CHAINS, key::ORIGINAL_KEYS] {
         check.each(prefix, Checker::original_pem).await?;
     }
-    check.each(key::ISSUER_USES, Checker::issuer_use).await?;
+    check.each(key::ISSUERS, Checker::issuer).await?;
     check.each(key::COUNTS, Checker::count).await?;
     check.each(key::CHALLENGES, Checker::challenge).await?;
     Ok(check.found)
@@ -97,6 +99,8 @@ pub async fn check(store: &dyn Lists) -> Result<ConsistencyReport, Fault> {
 struct Checker<'a> {
     store: &'a dyn Lists,
     found: ConsistencyReport,
+    /// How often material uses each intermediate.
+    issuers: Mutex<HashMap<Digest, u64>>,
 }
 
 /// What is wrong with one entry.
@@ -211,8 +215,10 @@ impl Checker<'_> {
                     "it serves other material than that of certificate {id}"
                 ));
             }
-            let used = Key::certificate_use(id, &domain.name);
-            self.require(wrong, &used).await?;
+            if certificate.uploaded_for.as_ref() != Some(&domain.name) {
+                let used = Key::certificate_use(id, &domain.name);
+                self.require(wrong, &used).await?;
+            }
             self.require_private_key(wrong, &material).await?;
             kinds.push(certificate.info.key);
             found_infos.push(certificate.info);
@@ -236,14 +242,17 @@ impl Checker<'_> {
         let mut wrong = check_own_key(entry, &Key::certificate(row.id));
         self.require(&mut wrong, &Key::material(&row.material))
             .await?;
-        self.require(&mut wrong, &Key::material_use(&row.material, row.id))
-            .await?;
+        let content = Key::content(&row.material, &row.account);
+        let same: Option<ContentRecord> = self.read(&content).await?;
+        if !same.is_some_and(|same| same.certificates.contains(&row.id)) {
+            wrong.push(format!("its content does not lead to it ({content})"));
+        }
         if row.removed {
             let uses = self
                 .store
                 .list(&key::certificate_uses(row.id), None, 1)
                 .await?;
-            if uses.entries.is_empty() {
+            if uses.entries.is_empty() && !self.is_bound_by_own_domain(&row).await? {
                 wrong.push("it was removed, and no domain keeps it".to_owned());
             }
             return Ok(wrong);
@@ -256,34 +265,31 @@ impl Checker<'_> {
         if pointer.is_none_or(|pointer| pointer.certificate != row.id) {
             wrong.push(format!("its name does not lead to it ({named})"));
         }
-        let content = Key::certificate_content(&row.account, &row.material);
-        self.require(&mut wrong, &content).await?;
         Ok(wrong)
+    }
+
+    /// Whether the domain that a certificate was uploaded for has it bound.
+    async fn is_bound_by_own_domain(&self, row: &CertificateRecord) -> Result<bool, Fault> {
+        let Some(own) = &row.uploaded_for else {
+            return Ok(false);
+        };
+        let domain: Option<Domain> = self.read(&Key::domain(own)).await?;
+        Ok(domain.is_some_and(|domain| bound_certificates(&domain).contains(&row.id)))
     }
 
     async fn material(&self, entry: &Entry) -> Result<Problems, Fault> {
         let Ok(material) = record::decode_material(&entry.value) else {
             return Ok(vec!["it does not read".to_owned()]);
         };
-        let (mut wrong, mut uses) = (Vec::new(), Vec::new());
+        let mut wrong = Vec::new();
         let mut chain = vec![material.leaf];
         for issuer in material.issuers.into_iter().map(Digest) {
             match self.store.get(&Key::issuer(&issuer)).await? {
                 Some(found) => chain.push(found.value.to_vec()),
                 None => wrong.push(format!("its issuer {issuer} is not there")),
             }
-            // Without this entry the issuer would be deleted while it is still needed.
-            let stored_as = tail(&entry.key).and_then(Digest::parse);
-            if let Some(digest) = stored_as
-                && self
-                    .store
-                    .get(&Key::issuer_uses_complete(&issuer))
-                    .await?
-                    .is_some()
-            {
-                let used = Key::issuer_use(&issuer, &digest);
-                self.require(&mut uses, &used).await?;
-            }
+            let mut counted = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+            *counted.entry(issuer).or_default() += 1;
         }
         let digest = Digest::of_chain(chain.iter().map(Vec::as_slice));
         if wrong.is_empty() && Key::material(&digest) != entry.key {
@@ -291,10 +297,9 @@ impl Checker<'_> {
                 "leaf and chain do not have the digest that they are stored under".to_owned(),
             );
         }
-        wrong.append(&mut uses);
         let stored_as = tail(&entry.key).and_then(Digest::parse);
         if let Some(stored_as) = stored_as {
-            let uses = key::material_uses(&stored_as);
+            let uses = key::contents(&stored_as);
             if self.store.list(&uses, None, 1).await?.entries.is_empty() {
                 wrong.push("no certificate has it".to_owned());
             }

@@ -23,8 +23,7 @@ pub use accounts::{
 };
 pub use alarms::account_alarm_silences;
 pub use certificates::{
-    account_certificates, certificate_uses, issuer_uses, material_uses, regional_certificates,
-    signing_requests,
+    account_certificates, certificate_uses, contents, regional_certificates, signing_requests,
 };
 pub use issuers::{issuer_usage, revocations_of};
 pub use outside::domains_part;
@@ -94,14 +93,14 @@ pub const USER_ACCESS_KEYS: &str = "userkey/";
 pub const SUBDOMAINS: &str = "below/";
 /// The names of all certificates.
 pub const CERTIFICATE_NAMES: &str = "certname/";
-/// The contents of all certificates.
-pub const CERTIFICATE_CONTENTS: &str = "certcontent/";
-/// The uses of all certificates.
+/// Which certificates have which content.
+pub const CONTENTS: &str = "content/";
+/// The uses of all certificates by domains that they were not uploaded for.
 pub const CERTIFICATE_USES: &str = "certuse/";
-/// The uses of all material.
-pub const MATERIAL_USES: &str = "materialuse/";
-/// The uses of all intermediates.
-pub const ISSUER_USES: &str = "issueruse/";
+/// All intermediates.
+pub const ISSUERS: &str = "issuer/";
+/// How many times each intermediate is used.
+pub const ISSUER_COUNTS: &str = "issuercount/";
 /// The links of all audit chains.
 pub const AUDIT_LINKS: &str = "auditlink/";
 /// All challenges of ACME orders.

@@ -186,6 +186,14 @@ pub struct UploadRecord {
     pub superseded: Option<Timestamp>,
 }
 
+/// The certificates of one account that have the same content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentRecord {
+    /// In the order in which they were added; also those that their owner removed while a domain used
+    /// them. Never empty.
+    pub certificates: Vec<CertificateId>,
+}
+
 /// A point in time, with nothing else to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimestampRecord {

@@ -8,17 +8,16 @@ use edgeseal_core::{
     quota::{Quota, QuotaKind},
 };
 
-use super::{AddError, Catalog, Draft};
+use super::{AddError, Catalog, Draft, bound_certificates};
 use crate::{
     Entry, Fault, Key, key,
-    record::{self, CertificateRecord, CertificateSummary, Material},
+    record::{self, CertificateRecord, CertificateSummary, ContentRecord, Material},
 };
 
 /// Most domains whose certificates one change can unbind, with margin.
 pub(super) const RELEASED_MAX: usize = 100;
-/// Uses of a material that a removal reads: any other one keeps the material, and one of the same
-/// account becomes the target of the account's content index.
-pub(super) const MATERIAL_USES_READ: usize = 1000;
+/// Accounts with a content that a removal reads: its own, and any other one, which keeps the material.
+pub(super) const ACCOUNTS_READ: usize = 2;
 
 impl Catalog {
     /// A certificate of any account.
@@ -53,19 +52,18 @@ impl Catalog {
         id: CertificateId,
         limit: usize,
     ) -> Result<Vec<Domain>, Fault> {
-        let prefix = key::certificate_uses(id);
-        let page = self.store.list(&prefix, None, limit).await?;
-        let names = page.entries.iter().map(|entry| {
-            let name = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
-            let name = DomainPattern::parse(name).map_err(Fault::of("decode a domain's name"))?;
+        let users = self.certificate_users(&[id], limit).await?;
+        let names = users.into_iter().flat_map(|(names, _)| names);
+        let keys = names.map(|name| {
+            let name = DomainPattern::parse(&name).map_err(Fault::of("decode a domain's name"))?;
             Ok(Key::domain(&name))
         });
-        self.read_many(&names.collect::<Result<Vec<_>, Fault>>()?)
+        self.read_many(&keys.collect::<Result<Vec<_>, Fault>>()?)
             .await
     }
 
     /// For each of these certificates, the names of the domains that have it bound, at most `limit`,
-    /// in byte order, and whether there are more. Reads the store once.
+    /// in byte order, and whether there are more. Reads the store twice.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -75,11 +73,34 @@ impl Catalog {
         limit: usize,
     ) -> Result<Vec<(Vec<String>, bool)>, Fault> {
         let prefixes: Vec<String> = ids.iter().copied().map(key::certificate_uses).collect();
-        let (_, pages) = self.store.get_and_list(&[], &prefixes, limit).await?;
-        let users = pages.into_iter().zip(&prefixes).map(|(page, prefix)| {
+        let keys: Vec<Key> = ids.iter().copied().map(Key::certificate).collect();
+        let (rows, pages) = self.store.get_and_list(&keys, &prefixes, limit).await?;
+        let rows = rows.into_iter().map(|entry| {
+            let row = entry.map(|entry| record::decode::<CertificateRecord>(&entry.value));
+            Ok(row.transpose()?.and_then(|row| row.uploaded_for))
+        });
+        let uploaded_for: Vec<Option<DomainPattern>> = rows.collect::<Result<_, Fault>>()?;
+        let own: Vec<Key> = uploaded_for.iter().flatten().map(Key::domain).collect();
+        let own: Vec<Domain> = self.read_many(&own).await?;
+        let parts = ids
+            .iter()
+            .zip(uploaded_for)
+            .zip(pages.into_iter().zip(&prefixes));
+        let users = parts.map(|((id, uploaded_for), (page, prefix))| {
             let keys = page.entries.iter().map(|entry| entry.key.as_str());
-            let names = keys.map(|key| key.strip_prefix(&**prefix).unwrap_or_default().to_owned());
-            (names.collect(), page.has_more)
+            let mut names: Vec<String> = keys
+                .map(|key| key.strip_prefix(&**prefix).unwrap_or_default().to_owned())
+                .collect();
+            let mut own = own.iter();
+            if let Some(own) = own.find(|it| Some(&it.name) == uploaded_for.as_ref())
+                && bound_certificates(own).contains(id)
+            {
+                let name = own.name.to_string();
+                names.insert(names.partition_point(|it| *it < name), name);
+            }
+            let has_more = page.has_more || names.len() > limit;
+            names.truncate(limit);
+            (names, has_more)
         });
         Ok(users.collect())
     }
@@ -89,8 +110,8 @@ impl Catalog {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub async fn is_certificate_used(&self, id: CertificateId) -> Result<bool, Fault> {
-        let page = self.store.list(&key::certificate_uses(id), None, 1).await?;
-        Ok(!page.entries.is_empty())
+        let users = self.certificate_users(&[id], 1).await?;
+        Ok(users.iter().any(|(names, _)| !names.is_empty()))
     }
 
     /// The material with this digest.
@@ -203,13 +224,14 @@ impl Draft {
         account: &AccountId,
         material: &Digest,
     ) -> Result<Option<CertificateRecord>, Fault> {
-        match self
-            .get(&Key::certificate_content(account, material))
-            .await?
-        {
-            Some(Pointer { certificate }) => self.certificate(certificate).await,
-            None => Ok(None),
+        let known: Option<ContentRecord> = self.get(&Key::content(material, account)).await?;
+        for id in known.unwrap_or_default().certificates {
+            let row = self.certificate(id).await?;
+            if let Some(row) = row.filter(|row| !row.removed) {
+                return Ok(Some(row));
+            }
         }
+        Ok(None)
     }
 
     /// Adds a certificate with its name, its indexes and, unless the store has it, its material.
@@ -230,14 +252,13 @@ impl Draft {
         };
         self.put(Key::certificate_name(&row.account, &row.name), &pointer)?;
         self.put_certificate(row)?;
-        let content = Key::certificate_content(&row.account, &row.material);
-        if !self.assume_absent(&content).await? {
-            self.put(content, &pointer)?;
+        let content = Key::content(&row.material, &row.account);
+        let mut same = ContentRecord::default();
+        if self.assume_absent(&content).await? {
+            same = self.get(&content).await?.unwrap_or_default();
         }
-        self.put_bytes(
-            Key::material_use(&row.material, row.id),
-            Bytes::copy_from_slice(row.account.as_str().as_bytes()),
-        );
+        same.certificates.push(row.id);
+        self.put(content, &same)?;
         self.add_upload(row).await?;
         Ok(self.add_material(&row.material, certificate).await?)
     }
@@ -250,6 +271,13 @@ impl Draft {
         &mut self,
         id: CertificateId,
     ) -> Result<Option<String>, Fault> {
+        let row = self.certificate(id).await?;
+        let own = row.and_then(|row| row.uploaded_for);
+        if let Some(own) = own
+            && self.binds(&own, id).await?
+        {
+            return Ok(Some(own.to_string()));
+        }
         // Read first: a binding that is added after the listing rewrites it, and the commit
         // conflicts.
         self.has(&Key::certificate_use_guard(id)).await?;
@@ -303,10 +331,7 @@ impl Draft {
             .await?;
         self.delete(Key::certificate_name(&row.account, &row.name));
         self.delete(Key::account_certificate(&row.account, &row.region, row.id));
-        self.put(Key::certificate(row.id), &hidden)?;
-        self.has(&Key::material_use_guard(&row.material)).await?;
-        let others = self.others_with_material(row).await?;
-        self.repoint_content(row, &others).await
+        self.put(Key::certificate(row.id), &hidden)
     }
 
     /// Deletes a certificate that no domain has bound; with the last certificate of the same
@@ -333,69 +358,33 @@ impl Draft {
     }
 
     async fn delete_material_use(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
-        let used = Key::material_use_guard(&row.material);
-        self.has(&used).await?;
-        self.delete(Key::material_use(&row.material, row.id));
-        let others = self.others_with_material(row).await?;
-        self.repoint_content(row, &others).await?;
-        if others.is_empty() {
-            self.delete(used);
-            self.delete_material(&row.material).await?;
-        } else {
-            // Written, so that two concurrent deletions of the last users conflict.
-            self.put_bytes(used, Bytes::new());
-        }
-        Ok(())
-    }
-
-    /// Other certificates with the same material after this change, each with its account. The
-    /// listing is limited, because any one is enough.
-    async fn others_with_material(
-        &self,
-        row: &CertificateRecord,
-    ) -> Result<Vec<(CertificateId, Bytes)>, Fault> {
-        let prefix = key::material_uses(&row.material);
-        let page = self.list(&prefix, MATERIAL_USES_READ).await?;
-        let stored = page.entries.into_iter();
-        let stored = stored.filter(|entry| !self.deletes(&entry.key));
-        let stored = stored.map(|entry| (entry.key, entry.value));
-        let uses = stored.chain(self.puts_under(&prefix));
-        Ok(uses
-            .filter_map(|(key, account)| {
-                let id = key.as_str().strip_prefix(&prefix)?.parse().ok()?;
-                (id != row.id).then_some((id, account))
-            })
-            .collect())
-    }
-
-    /// If the account's content index leads to this certificate, points it to another one with the
-    /// same content, if the account has one.
-    async fn repoint_content(
-        &mut self,
-        row: &CertificateRecord,
-        others: &[(CertificateId, Bytes)],
-    ) -> Result<(), Fault> {
-        let content = Key::certificate_content(&row.account, &row.material);
-        if others.is_empty() {
-            self.delete(content);
-            return Ok(());
-        }
-        let pointer: Option<Pointer> = self.get(&content).await?;
-        if pointer.is_none_or(|pointer| pointer.certificate != row.id) {
-            return Ok(());
-        }
-        let own = |account: &Bytes| *account == row.account.as_str().as_bytes();
-        for (id, _) in others.iter().filter(|(_, account)| own(account)) {
-            if self
-                .certificate(*id)
-                .await?
-                .is_some_and(|other| !other.removed)
-            {
-                return self.put(content, &Pointer { certificate: *id });
-            }
+        let content = Key::content(&row.material, &row.account);
+        let same: Option<ContentRecord> = self.get(&content).await?;
+        let mut same = same.unwrap_or_default();
+        same.certificates.retain(|id| *id != row.id);
+        if !same.certificates.is_empty() {
+            return self.put(content, &same);
         }
         self.delete(content);
-        Ok(())
+        // Read before the listing: an account that adds the content after it rewrites the guard, and the
+        // commit conflicts.
+        let used = Key::material_use_guard(&row.material);
+        self.has(&used).await?;
+        if self.has_other_account(row).await? {
+            // Written, so that two concurrent deletions of the last users conflict.
+            self.put_bytes(used, Bytes::new());
+            return Ok(());
+        }
+        self.delete(used);
+        self.delete_material(&row.material).await
+    }
+
+    /// Whether another account has a certificate with the same content after this change.
+    async fn has_other_account(&self, row: &CertificateRecord) -> Result<bool, Fault> {
+        let prefix = key::contents(&row.material);
+        let page = self.list(&prefix, ACCOUNTS_READ).await?;
+        let stays = |entry: &Entry| !self.deletes(&entry.key);
+        Ok(page.entries.iter().any(stays) || self.puts_under(&prefix).next().is_some())
     }
 
     fn put_certificate(&mut self, row: &CertificateRecord) -> Result<(), Fault> {
@@ -415,44 +404,9 @@ impl Draft {
         let material = material.and_then(|stored| record::decode_material(&stored).ok());
         let issuers = material.map(|material| material.issuers);
         for issuer in issuers.into_iter().flatten().map(Digest) {
-            self.delete(Key::issuer_use(&issuer, digest));
-            self.delete_issuer_if_unused(&issuer).await?;
+            *self.issuer_deltas.entry(issuer).or_default() -= 1;
         }
         Ok(())
-    }
-
-    /// Authorities issue thousands of certificates under one intermediate: while other material
-    /// uses it, the commit expects nothing of a key that every upload rewrites. If the last two
-    /// users are deleted concurrently, each sees the other, and the intermediate stays until its
-    /// next use ends.
-    async fn delete_issuer_if_unused(&mut self, issuer: &Digest) -> Result<(), Fault> {
-        let counted = Key::issuer_uses_complete(issuer);
-        if self.is_issuer_used(issuer).await? || !self.has(&counted).await? {
-            return Ok(());
-        }
-        // Read before the second check: a use that is added after it rewrites the key, and the
-        // commit conflicts.
-        let used = Key::issuer_use_guard(issuer);
-        self.has(&used).await?;
-        if !self.is_issuer_used(issuer).await? {
-            self.delete(used);
-            self.delete(counted);
-            self.delete(Key::issuer(issuer));
-        }
-        Ok(())
-    }
-
-    /// Whether material uses it after this change.
-    async fn is_issuer_used(&self, issuer: &Digest) -> Result<bool, Fault> {
-        let prefix = key::issuer_uses(issuer);
-        // A renewal adds a use as often as it removes one: most need no listing.
-        if self.puts_under(&prefix).next().is_some() {
-            return Ok(true);
-        }
-        // One change deletes at most this many uses.
-        let page = self.catalog.store.list(&prefix, None, RELEASED_MAX).await?;
-        let stays = |entry: &Entry| !self.deletes(&entry.key);
-        Ok(page.has_more || page.entries.iter().any(stays))
     }
 
     async fn add_material(
@@ -472,10 +426,8 @@ impl Draft {
             issuers.push(issuer.0);
             if !self.has(&Key::issuer(&issuer)).await? {
                 self.put_bytes(Key::issuer(&issuer), Bytes::copy_from_slice(der));
-                self.put_bytes(Key::issuer_uses_complete(&issuer), Bytes::new());
             }
-            self.put_bytes(Key::issuer_use(&issuer, digest), Bytes::new());
-            self.put_bytes(Key::issuer_use_guard(&issuer), Bytes::new());
+            *self.issuer_deltas.entry(issuer).or_default() += 1;
         }
         let sealed_key = self.catalog.keyring.seal(&certificate.key, &key);
         let material = Material {
@@ -488,7 +440,7 @@ impl Draft {
     }
 }
 
-/// The target of a name or content index.
+/// The target of a name index.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct Pointer {
     pub(crate) certificate: CertificateId,

@@ -53,8 +53,8 @@ pub struct CountCorrection {
 /// What one change adds to a counter.
 #[derive(Clone, Copy)]
 pub(super) struct CounterDelta {
-    by: i64,
-    at_most: u64,
+    pub(super) by: i64,
+    pub(super) at_most: u64,
 }
 
 impl Catalog {

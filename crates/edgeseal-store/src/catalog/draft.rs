@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use edgeseal_core::{AccountId, Timestamp};
+use edgeseal_core::{AccountId, Timestamp, certificate::Digest};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{AuditContext, Catalog, counts::CounterDelta};
@@ -31,8 +31,10 @@ pub struct Draft {
     certificates: BTreeMap<Key, CertificateRecord>,
     write: BTreeMap<Key, Option<Bytes>>,
     expires: BTreeMap<Key, Timestamp>,
-    /// What the change adds to quota counters.
+    /// What the change adds to counters.
     pub(super) counter_deltas: BTreeMap<Key, CounterDelta>,
+    /// How many uses of intermediates the change adds.
+    pub(super) issuer_deltas: BTreeMap<Digest, i64>,
     /// The recorded uploads of domains that the change may have changed, by the record's key.
     pub(super) uploads: BTreeMap<Key, Vec<UploadRecord>>,
     /// History entries.
@@ -59,6 +61,7 @@ impl Draft {
             write: BTreeMap::new(),
             expires: BTreeMap::new(),
             counter_deltas: BTreeMap::new(),
+            issuer_deltas: BTreeMap::new(),
             uploads: BTreeMap::new(),
             history: Vec::new(),
             notes: Vec::new(),

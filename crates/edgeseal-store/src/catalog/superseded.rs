@@ -21,7 +21,7 @@ use edgeseal_core::{
     quota::{Quota, QuotaKind},
 };
 
-use super::{AddError, Draft, certificates::MATERIAL_USES_READ};
+use super::{AddError, Draft, certificates::ACCOUNTS_READ};
 use crate::{
     Fault, Key, key,
     record::{CertificateRecord, UploadRecord, UploadsRecord},
@@ -183,15 +183,17 @@ impl Draft {
             return Ok(());
         };
         let material = uploads.remove(at).material;
-        let keys = [
+        let content = key.uploads_account();
+        let content = content.map(|account| Key::content(&material, &account));
+        let mut keys = vec![
             Key::certificate(id),
             Key::certificate_use_guard(id),
             Key::material_use_guard(&material),
             Key::material(&material),
         ];
-        let prefixes = [key::certificate_uses(id), key::material_uses(&material)];
-        self.read_ahead(keys.to_vec(), &prefixes, MATERIAL_USES_READ)
-            .await?;
+        keys.extend(content);
+        let prefixes = [key::certificate_uses(id), key::contents(&material)];
+        self.read_ahead(keys, &prefixes, ACCOUNTS_READ).await?;
         let row = self.certificate(id).await?;
         let row = row.filter(|row| !row.removed && uploads_key(row).as_ref() == Some(key));
         let Some(row) = row else { return Ok(()) };

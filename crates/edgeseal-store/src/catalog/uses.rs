@@ -5,7 +5,7 @@ use std::slice;
 use bytes::Bytes;
 use edgeseal_core::{DomainPattern, certificate::CertificateId};
 
-use super::{Draft, certificates::RELEASED_MAX};
+use super::{Draft, bound_certificates, certificates::RELEASED_MAX};
 use crate::{Fault, Key, key, record::CertificateRecord};
 
 impl Draft {
@@ -14,15 +14,29 @@ impl Draft {
         id: CertificateId,
         name: &DomainPattern,
     ) -> Result<(), Fault> {
-        self.put_bytes(Key::certificate_use(id, name), Bytes::new());
-        // No concurrent change can remove a certificate that this change adds.
-        if !self.writes(&Key::certificate(id)) {
-            self.put_bytes(Key::certificate_use_guard(id), Bytes::new());
+        let row = self.certificate(id).await?;
+        // Of the domain that it was uploaded for, the domain's record tells.
+        if row.as_ref().and_then(|row| row.uploaded_for.as_ref()) != Some(name) {
+            self.put_bytes(Key::certificate_use(id, name), Bytes::new());
+            // No concurrent change can remove a certificate that this change adds.
+            if !self.writes(&Key::certificate(id)) {
+                self.put_bytes(Key::certificate_use_guard(id), Bytes::new());
+            }
         }
-        match self.certificate(id).await? {
+        match row {
             Some(row) => self.bind_upload(&row, name).await,
             None => Ok(()),
         }
+    }
+
+    /// Whether a domain has this certificate bound. The commit expects the domain unchanged.
+    pub(super) async fn binds(
+        &mut self,
+        name: &DomainPattern,
+        id: CertificateId,
+    ) -> Result<bool, Fault> {
+        let domain = self.domain(name).await?;
+        Ok(domain.is_some_and(|domain| bound_certificates(&domain).contains(&id)))
     }
 
     pub(super) async fn release_certificate(
@@ -30,14 +44,15 @@ impl Draft {
         id: CertificateId,
         name: &DomainPattern,
     ) -> Result<(), Fault> {
-        self.delete(Key::certificate_use(id, name));
-        let Some(row) = self.certificate(id).await? else {
-            return Ok(());
-        };
+        let row = self.certificate(id).await?;
+        if row.as_ref().and_then(|row| row.uploaded_for.as_ref()) != Some(name) {
+            self.delete(Key::certificate_use(id, name));
+        }
+        let Some(row) = row else { return Ok(()) };
         if !row.removed && row.uploaded_for.is_none() {
             return Ok(());
         }
-        if self.has_bound_alone(name, &row).await? || self.releases_last_use(&row).await? {
+        if self.has_bound_alone(name, &row).await? || self.releases_last_use(name, &row).await? {
             return if row.removed {
                 self.delete_certificate(&row).await
             } else {
@@ -47,7 +62,20 @@ impl Draft {
         Ok(())
     }
 
-    async fn releases_last_use(&mut self, row: &CertificateRecord) -> Result<bool, Fault> {
+    /// Whether nothing has the certificate bound once this domain has not.
+    async fn releases_last_use(
+        &mut self,
+        name: &DomainPattern,
+        row: &CertificateRecord,
+    ) -> Result<bool, Fault> {
+        if let Some(own) = row.uploaded_for.as_ref().filter(|own| *own != name)
+            && self.binds(own, row.id).await?
+        {
+            // Written, so that a concurrent unbinding by that domain, which lists the other users,
+            // conflicts.
+            self.put_bytes(Key::certificate_use_guard(row.id), Bytes::new());
+            return Ok(false);
+        }
         let guard = Key::certificate_use_guard(row.id);
         let prefix = key::certificate_uses(row.id);
         self.read_ahead(vec![guard.clone()], slice::from_ref(&prefix), RELEASED_MAX)

@@ -1,5 +1,7 @@
 //! Whether each index entry leads to its record.
 
+use std::sync::PoisonError;
+
 use edgeseal_core::{
     AccountId, DomainPattern, account::Account, certificate::Digest, domain::Domain,
 };
@@ -9,7 +11,7 @@ use crate::{
     Entry, Fault, Key,
     catalog::{Pointer, access_key_index, bound_certificates, subdomain_key},
     key, parse_counter,
-    record::{self, AccessKeyRecord, CertificateRecord, UploadsRecord},
+    record::{AccessKeyRecord, CertificateRecord, ContentRecord, UploadsRecord},
 };
 
 impl Checker<'_> {
@@ -56,7 +58,7 @@ impl Checker<'_> {
         Ok(dangling_unless(belongs))
     }
 
-    pub(super) async fn pointer(&self, entry: &Entry) -> Result<Problems, Fault> {
+    pub(super) async fn name(&self, entry: &Entry) -> Result<Problems, Fault> {
         let pointer: Pointer = match decode(entry) {
             Ok(pointer) => pointer,
             Err(wrong) => return Ok(wrong),
@@ -64,20 +66,38 @@ impl Checker<'_> {
         let id = pointer.certificate;
         let row: Option<CertificateRecord> = self.read(&Key::certificate(id)).await?;
         let belongs = row.is_some_and(|row| {
-            let named = Key::certificate_name(&row.account, &row.name);
-            let content = Key::certificate_content(&row.account, &row.material);
-            !row.removed && (named == entry.key || content == entry.key)
+            !row.removed && Key::certificate_name(&row.account, &row.name) == entry.key
         });
         Ok(dangling_unless(belongs))
     }
 
+    pub(super) async fn content(&self, entry: &Entry) -> Result<Problems, Fault> {
+        let record: ContentRecord = match decode(entry) {
+            Ok(record) => record,
+            Err(wrong) => return Ok(wrong),
+        };
+        let mut wrong = dangling_unless(!record.certificates.is_empty());
+        for id in record.certificates {
+            let row: Option<CertificateRecord> = self.read(&Key::certificate(id)).await?;
+            if !row.is_some_and(|row| Key::content(&row.material, &row.account) == entry.key) {
+                wrong.push(format!("certificate {id} does not have this content"));
+            }
+        }
+        Ok(wrong)
+    }
+
     pub(super) async fn certificate_use(&self, entry: &Entry) -> Result<Problems, Fault> {
         let domain = self.domain_of_tail(entry).await?;
-        let belongs = domain.is_some_and(|domain| {
-            let mut bound = bound_certificates(&domain).into_iter();
-            bound.any(|id| Key::certificate_use(id, &domain.name) == entry.key)
-        });
-        Ok(dangling_unless(belongs))
+        let Some(domain) = domain else {
+            return Ok(dangling_unless(false));
+        };
+        let mut bound = bound_certificates(&domain).into_iter();
+        let Some(id) = bound.find(|id| Key::certificate_use(*id, &domain.name) == entry.key) else {
+            return Ok(dangling_unless(false));
+        };
+        let row: Option<CertificateRecord> = self.read(&Key::certificate(id)).await?;
+        let is_own = row.is_some_and(|row| row.uploaded_for.as_ref() == Some(&domain.name));
+        Ok(dangling_unless(!is_own))
     }
 
     pub(super) async fn uploads(&self, entry: &Entry) -> Result<Problems, Fault> {
@@ -99,10 +119,9 @@ impl Checker<'_> {
                 wrong.push(format!("certificate {id} is not an upload for this domain"));
                 continue;
             };
-            let own = row.uploaded_for.filter(|_| upload.superseded.is_none());
-            let own = own.map(|own| Key::certificate_use(id, &own));
-            let uses = self.store.list(&key::certificate_uses(id), None, 2).await?;
-            if !uses.entries.iter().map(|used| &used.key).eq(&own) {
+            let is_bound = self.is_bound_by_own_domain(&row).await?;
+            let uses = self.store.list(&key::certificate_uses(id), None, 1).await?;
+            if !uses.entries.is_empty() || is_bound == upload.superseded.is_some() {
                 wrong.push(format!(
                     "certificate {id} is bound by other domains than it says"
                 ));
@@ -111,26 +130,31 @@ impl Checker<'_> {
         Ok(wrong)
     }
 
-    pub(super) async fn material_use(&self, entry: &Entry) -> Result<Problems, Fault> {
-        let row = self.certificate_of_tail(entry).await?;
-        let belongs = row.is_some_and(|row| Key::material_use(&row.material, row.id) == entry.key);
-        Ok(dangling_unless(belongs))
-    }
-
     pub(super) async fn original_pem(&self, entry: &Entry) -> Result<Problems, Fault> {
         let row = self.certificate_of_tail(entry).await?;
         Ok(dangling_unless(row.is_some()))
     }
 
-    pub(super) async fn issuer_use(&self, entry: &Entry) -> Result<Problems, Fault> {
+    /// After all material.
+    pub(super) async fn issuer(&self, entry: &Entry) -> Result<Problems, Fault> {
         let Some(digest) = tail(&entry.key).and_then(Digest::parse) else {
-            return Ok(dangling_unless(false));
+            return Ok(vec!["it is stored under no digest".to_owned()]);
         };
-        let found = self.store.get(&Key::material(&digest)).await?;
-        let material = found.and_then(|found| record::decode_material(&found.value).ok());
-        let mut issuers = material.into_iter().flat_map(|material| material.issuers);
-        let belongs = issuers.any(|issuer| Key::issuer_use(&Digest(issuer), &digest) == entry.key);
-        Ok(dangling_unless(belongs))
+        let mut wrong = Vec::new();
+        if Digest::of(&entry.value) != digest {
+            wrong.push("it does not have the digest that it is stored under".to_owned());
+        }
+        let says = self.store.get(&Key::issuer_count(&digest)).await?;
+        let says = says.and_then(|entry| parse_counter(&entry.value));
+        let counted = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        let uses = counted.get(&digest).copied().unwrap_or(0);
+        if says != Some(uses) {
+            let says = says.map_or("nothing".to_owned(), |says| says.to_string());
+            wrong.push(format!(
+                "its counter says {says}, and it is used {uses} times"
+            ));
+        }
+        Ok(wrong)
     }
 
     /// Expired records stay in the count until the account needs the capacity.

@@ -8,8 +8,8 @@ use edgeseal_core::{
 };
 
 use super::{
-    CERTIFICATE_CONTENTS, CERTIFICATE_NAMES, CERTIFICATE_SUMMARIES, CERTIFICATE_USES, CERTIFICATES,
-    ISSUER_USES, Key, MANAGED_CERTIFICATES, MATERIAL_USES, MATERIALS, ORDER_KEYS, ORIGINAL_CHAINS,
+    CERTIFICATE_NAMES, CERTIFICATE_SUMMARIES, CERTIFICATE_USES, CERTIFICATES, CONTENTS,
+    ISSUER_COUNTS, ISSUERS, Key, MANAGED_CERTIFICATES, MATERIALS, ORDER_KEYS, ORIGINAL_CHAINS,
     ORIGINAL_KEYS, SIGNING_REQUESTS, UPLOADS, hash, shard,
 };
 
@@ -33,10 +33,16 @@ impl Key {
         Self(format!("{CERTIFICATE_NAMES}{account}/{}", hash(&[name.as_bytes()])).into())
     }
 
-    /// A certificate with this content in an account.
+    /// The account of [`Key::uploads`]; `None` for any other key.
+    pub(crate) fn uploads_account(&self) -> Option<AccountId> {
+        let (account, _) = self.0.strip_prefix(UPLOADS)?.split_once('/')?;
+        AccountId::parse(account).ok()
+    }
+
+    /// The certificates of an account with this content; see [`crate::record::ContentRecord`].
     #[must_use]
-    pub fn certificate_content(account: &AccountId, digest: &Digest) -> Self {
-        Self(format!("{CERTIFICATE_CONTENTS}{account}/{digest}").into())
+    pub fn content(digest: &Digest, account: &AccountId) -> Self {
+        Self(format!("{}{account}", contents(digest)).into())
     }
 
     /// The chain of a certificate as it was uploaded.
@@ -51,7 +57,7 @@ impl Key {
         Self(format!("{ORIGINAL_KEYS}{id}").into())
     }
 
-    /// Marks that a domain has this certificate bound.
+    /// Marks that a domain has this certificate bound that it was not uploaded for.
     #[must_use]
     pub fn certificate_use(id: CertificateId, name: &DomainPattern) -> Self {
         Self(format!("{}{name}", certificate_uses(id)).into())
@@ -70,13 +76,7 @@ impl Key {
         Self(format!("{UPLOADS}{account}/{name}").into())
     }
 
-    /// Marks that a certificate has this material.
-    #[must_use]
-    pub fn material_use(digest: &Digest, id: CertificateId) -> Self {
-        Self(format!("{}{id}", material_uses(digest)).into())
-    }
-
-    /// Rewritten whenever a certificate with this material is added; as
+    /// Rewritten whenever an account adds a certificate with material that is there; as
     /// [`Key::certificate_use_guard`].
     #[must_use]
     pub fn material_use_guard(digest: &Digest) -> Self {
@@ -114,26 +114,13 @@ impl Key {
     /// An intermediate, shared by all certificates below it.
     #[must_use]
     pub fn issuer(digest: &Digest) -> Self {
-        Self(format!("issuer/{digest}").into())
+        Self(format!("{ISSUERS}{digest}").into())
     }
 
-    /// Marks that material has this intermediate in its chain.
+    /// How many times material has this intermediate in its chain.
     #[must_use]
-    pub fn issuer_use(issuer: &Digest, material: &Digest) -> Self {
-        Self(format!("{}{material}", issuer_uses(issuer)).into())
-    }
-
-    /// Rewritten whenever material with this intermediate is added; as
-    /// [`Key::certificate_use_guard`].
-    #[must_use]
-    pub fn issuer_use_guard(issuer: &Digest) -> Self {
-        Self(format!("issuerused/{issuer}").into())
-    }
-
-    /// Marks that all uses of this intermediate are recorded, which earlier releases did not do.
-    #[must_use]
-    pub fn issuer_uses_complete(issuer: &Digest) -> Self {
-        Self(format!("issuercounted/{issuer}").into())
+    pub fn issuer_count(issuer: &Digest) -> Self {
+        Self(format!("{ISSUER_COUNTS}{issuer}").into())
     }
 }
 
@@ -155,16 +142,10 @@ pub fn certificate_uses(id: CertificateId) -> String {
     format!("{CERTIFICATE_USES}{id}/")
 }
 
-/// Prefix of [`Key::material_use`].
+/// Prefix of [`Key::content`].
 #[must_use]
-pub fn material_uses(digest: &Digest) -> String {
-    format!("{MATERIAL_USES}{digest}/")
-}
-
-/// Prefix of [`Key::issuer_use`].
-#[must_use]
-pub fn issuer_uses(issuer: &Digest) -> String {
-    format!("{ISSUER_USES}{issuer}/")
+pub fn contents(digest: &Digest) -> String {
+    format!("{CONTENTS}{digest}/")
 }
 
 /// Prefix of [`Key::signing_request`].

@@ -341,13 +341,7 @@ async fn the_same_content_twice() {
     centre.delete(CAS, two).await;
     let stored = centre.into_store_dump().await;
     assert!(stored.keys_containing(&pem.leaf).is_empty());
-    for prefix in [
-        "material/",
-        "cert/",
-        "certname/",
-        "certcontent/",
-        "certuse/",
-    ] {
+    for prefix in ["material/", "cert/", "certname/", "content/", "certuse/"] {
         assert!(stored.keys(prefix).is_empty(), "{prefix}");
     }
 }

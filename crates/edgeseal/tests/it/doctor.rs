@@ -231,18 +231,28 @@ const DAMAGE: &[Damage] = &[
     ),
     (
         "no content of a certificate",
-        |data| delete(data, "certcontent/%"),
-        " is missing",
+        |data| delete(data, "content/%"),
+        "its content does not lead to it",
     ),
     (
-        "no use of a certificate",
-        |data| delete(data, "certuse/%"),
-        " is missing",
+        "a use of a certificate by no domain",
+        |data| {
+            run(
+                data,
+                "INSERT INTO entry (key, value, changed) VALUES ('certuse/1/none.example', x'', 1)",
+            )
+        },
+        "it leads to nothing that it belongs to",
     ),
     (
-        "no use of material",
-        |data| delete(data, "materialuse/%"),
+        "material of no certificate",
+        |data| delete(data, "content/%"),
         "no certificate has it",
+    ),
+    (
+        "no counter of an intermediate",
+        |data| delete(data, "issuercount/%"),
+        "its counter says nothing",
     ),
     (
         "another number of domains",

@@ -63,28 +63,26 @@ async fn an_intermediate_goes_with_the_last_certificate_below_it() {
         delete(catalog, row).await;
     }
     assert_eq!(
-        keys(catalog, &["issuer", "material"]).await,
+        keys(catalog, &["issuer", "material", "content"]).await,
         Vec::<String>::new()
     );
 }
 
 #[tokio::test]
-async fn an_intermediate_of_an_earlier_release_stays() {
+async fn a_use_that_is_not_recorded_is_found() {
     let catalog = &catalog();
-    // Stored by a release that did not record its uses.
-    let put = Write::Put {
-        key: Key::issuer(&issuer("old")),
-        value: bytes::Bytes::from_static(b"old"),
-        expires: None,
-    };
-    let txn = Txn {
-        write: vec![put],
-        ..Txn::default()
-    };
+    let row = upload_below(catalog, 1, &[]).await;
+    let bound = domain("leaf-1.example.com", Some(&row));
+    add(catalog, &bound).await;
+    let used = Key::certificate_use(1, &bound.name);
+    let txn = Txn::new(Vec::new(), vec![Write::Delete(used.clone())]);
     catalog.store().commit(txn).await.unwrap();
-    let row = upload_below(catalog, 1, &["old"]).await;
-    delete(catalog, &row).await;
-    assert!(catalog.issuer(&issuer("old")).await.unwrap().is_some());
+    let found = consistency::check(&**catalog.store()).await.unwrap();
+    let missing = format!("{used} is missing");
+    assert!(
+        found.findings.iter().any(|it| it.what == missing),
+        "{found:?}"
+    );
 }
 
 /// Concurrent uploads and deletions below one intermediate: it exists for every certificate that
@@ -108,7 +106,7 @@ async fn releasing_an_intermediate_never_races_an_upload() {
     }
     tasks.join_all().await;
     assert_eq!(
-        keys(&catalog, &["material", "issueruse"]).await,
+        keys(&catalog, &["material", "content"]).await,
         Vec::<String>::new()
     );
     // If two concurrent deletions left it behind, the next one removes it.

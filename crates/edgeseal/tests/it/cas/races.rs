@@ -175,7 +175,7 @@ async fn concurrent_last_deletions_remove_the_key() {
         assert!(outcomes.iter().all(Result::is_ok), "{round}: {outcomes:?}");
     }
     let stored = centre.into_store_dump().await;
-    for prefix in ["cert/", "material/", "materialuse/", "certcontent/"] {
+    for prefix in ["cert/", "material/", "content/"] {
         let left = stored.keys(prefix);
         assert!(left.is_empty(), "{left:?}");
     }

@@ -280,8 +280,8 @@ async fn a_renewal_costs_the_store_few_reads_and_rows() {
         // The first one also takes a block of IDs, and creates the counter.
         let (reads, expected, written) = match upload {
             1 => continue,
-            2..=5 => (0, 7, 15),
-            _ => (1, 11, 22),
+            2..=5 => (0, 7, 12),
+            _ => (1, 12, 18),
         };
         assert!(cost.gets <= 11, "{upload}: {cost:?}");
         assert_eq!(cost.reads, reads, "{upload}: {cost:?}");
