@@ -2,7 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{AccountId, Timestamp};
+
+mod shared;
+
+pub use shared::{OthersUsage, SharedUsage, UsageReport};
+
+/// What a node used of the limit of an account for an action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateUse {
+    /// The account.
+    pub account: AccountId,
+    /// The key of the limit: an action, or a name that several share.
+    pub action: String,
+    /// What was used.
+    #[serde(flatten)]
+    pub usage: UsageReport,
+}
 
 /// Calls allowed per period; all of them may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Log, LogPage,
     LogRange, LogRow, Logs, Page, Revision, Source, Store, Txn, open::TOMBSTONES_KEPT,
+    reports::Reports,
 };
 
 mod batch;
@@ -34,6 +35,7 @@ mod head;
 mod health;
 mod logs;
 mod read;
+mod reports;
 mod restore;
 mod schema;
 mod url;
@@ -48,11 +50,12 @@ pub use url::{PostgresUrl, PostgresUrlError};
 use connect::Connector;
 use durability::Durability;
 use read::Readers;
+use reports::PostgresReports;
 use writer::{COMMIT_TIMEOUT, Job, Writer};
 
 /// See the [module](self).
 pub struct PostgresStore {
-    readers: Readers,
+    readers: Arc<Readers>,
     head: watch::Receiver<Revision>,
     durability: Durability,
     queue: mpsc::Sender<Job>,
@@ -116,7 +119,7 @@ impl PostgresStore {
         let durability = timeout(OPEN_TIMEOUT, opened)
             .await
             .map_err(Fault::of("open the database"))??;
-        let readers = Readers::new(&connector)?;
+        let readers = Arc::new(Readers::new(&connector)?);
         let (queue, jobs) = mpsc::channel(QUEUE);
         tokio::spawn(writer.run(jobs));
         let follower = tokio::spawn(head::follow(connector, head)).abort_handle();
@@ -230,6 +233,10 @@ impl Store for PostgresStore {
             .await
             .map_err(|_| Fault::new("commit: whether it was done is not known"))?
             .map_err(|_| stopped())?
+    }
+
+    fn reports(&self) -> Option<Arc<dyn Reports>> {
+        Some(Arc::new(PostgresReports(Arc::clone(&self.readers))))
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Fault> {

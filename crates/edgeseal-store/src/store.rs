@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use edgeseal_core::Timestamp;
 
-use crate::{CommitError, Fault, Lists, Logs, Revision, Txn};
+use crate::{CommitError, Fault, Lists, Logs, Reports, Revision, Txn};
 
 /// A shared store, chosen at run time.
 pub type SharedStore = Arc<dyn Store>;
@@ -35,6 +35,11 @@ pub trait Store: Lists + Logs {
     /// Why an acknowledged change could be lost as the storage is set up now; `None` if nothing is
     /// known that could lose one.
     fn durability_risk(&self) -> Option<String> {
+        None
+    }
+
+    /// Where the processes on this store report to each other; `None` if one process owns the store.
+    fn reports(&self) -> Option<Arc<dyn Reports>> {
         None
     }
 }

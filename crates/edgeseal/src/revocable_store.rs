@@ -285,6 +285,10 @@ impl Store for RevocableStore {
     fn durability_risk(&self) -> Option<String> {
         self.store().ok()?.durability_risk()
     }
+
+    fn reports(&self) -> Option<Arc<dyn Reports>> {
+        self.store().ok()?.reports()
+    }
 }
 
 #[async_trait]

@@ -190,6 +190,16 @@ impl Readers {
             .unwrap_or_else(|_| Err(Fault::of(what)(SqlError::TimedOut(READ_TIMEOUT))))
     }
 
+    /// As [`query`](Self::query), on a connection for few rows.
+    pub(super) async fn query_points(
+        &self,
+        what: &'static str,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Fault> {
+        Self::query(&self.points, what, sql, parameters).await
+    }
+
     async fn query_repeatedly(
         pool: &Pool<Sessions>,
         what: &'static str,

@@ -11,8 +11,14 @@ use crate::Fault;
 const MIGRATIONS: [&str; 1] = [concat!(
     include_str!("1.sql"),
     include_str!("functions.sql"),
-    include_str!("copy.sql")
+    include_str!("copy.sql"),
+    include_str!("reports.sql")
 )];
+
+/// The newest layout that this release knows.
+pub(super) fn known() -> i32 {
+    i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
 
 /// Why the tables cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +50,7 @@ impl From<tokio_postgres::Error> for SchemaError {
 
 /// Creates the tables, or brings them up to date, all or nothing. Several processes may do so at once.
 pub(super) async fn migrate(client: &Client, schema: &str) -> Result<(), SchemaError> {
-    let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
+    let known = known();
     match version(client, schema).await? {
         found if found == known => return Ok(()),
         found if found > known => return Err(SchemaError::Newer { found, known }),

@@ -1,5 +1,6 @@
 mod cutter;
 mod outcomes;
+mod reports;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
