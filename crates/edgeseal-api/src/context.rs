@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use edgeseal_core::{
     Timestamp, domain::Environment, private_origins::PrivateOrigins, quota::Quotas, rate::RateLimit,
 };
-use edgeseal_store::{Catalog, Revision, catalog::AuditContext};
+use edgeseal_store::{Catalog, Revision, catalog::AuditContext, nodes::NodeStatus};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -71,6 +71,8 @@ pub struct Context {
     pub reissue_planner: Option<Arc<dyn ReissuePlanner>>,
     /// Manages the key-encryption keys, if this process does.
     pub key_encryption: Option<Arc<dyn KeyEncryption>>,
+    /// The processes on the store, this one included, if this process knows them.
+    pub nodes: Option<watch::Receiver<Arc<Vec<NodeStatus>>>>,
     /// Watches the reports of edges.
     pub(crate) reports: EdgeReports,
     /// Records when access keys were last used.
@@ -248,6 +250,7 @@ impl Context {
             alarms: AlarmCache::default(),
             reissue_planner: None,
             key_encryption: None,
+            nodes: None,
             reports,
             key_uses,
             unauthenticated_log: UnauthenticatedLogLimiter::default(),

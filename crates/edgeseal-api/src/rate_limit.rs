@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     hash::Hash,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -13,11 +13,21 @@ use edgeseal_core::{
     AccountId, Timestamp,
     address::source_network,
     policy::Principal,
-    rate::{GcraState, RateDecision, RateLimit, refund, spend},
+    rate::{GcraState, OthersUsage, RateDecision, RateLimit, RateUse, SharedUsage, spend},
 };
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
 
-use crate::{actions::Action, authenticate::Caller, code::Code, context::Context, error::ApiError};
+use crate::{
+    actions::{ACTIONS, Action},
+    authenticate::Caller,
+    code::Code,
+    context::Context,
+    error::ApiError,
+};
+
+mod exchange;
+
+pub use exchange::RateExchange;
 
 /// Most nonces remembered at this node. At the 30 changes per second that an account may make, the
 /// window of 31 minutes holds 56,000. The store keeps the nonces of changes in any case.
@@ -115,10 +125,17 @@ impl ApiError for RateLimited {
 pub struct RateLimiter(Mutex<Table>);
 
 struct Table {
-    used: HashMap<(AccountId, &'static str), Usage>,
+    used: HashMap<(AccountId, &'static str), AccountUsage>,
     /// Number of entries that triggers the next purge: twice what the last one left, so that the
     /// amortized cost is constant.
     purge_at: usize,
+}
+
+struct AccountUsage {
+    limit: RateLimit,
+    usage: SharedUsage,
+    /// Whether a call was refused since the last one that was allowed.
+    refusing: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -138,6 +155,10 @@ impl Default for RateLimiter {
 }
 
 impl RateLimiter {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// On refusal, the milliseconds to wait and whether it is the first in a row.
     fn spend(
         &self,
@@ -146,18 +167,15 @@ impl RateLimiter {
         limit: RateLimit,
         now: Timestamp,
     ) -> Result<(), (u64, bool)> {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.lock();
         if table.used.len() >= table.purge_at {
-            table.used.retain(|_, used| !used.spent.is_expired(now));
+            table.used.retain(|_, used| !used.usage.is_expired(now));
             table.purge_at = PURGE_THRESHOLD.max(2 * table.used.len());
         }
-        let used = table.used.entry((account.clone(), action)).or_default();
-        match spend(limit, used.spent, now) {
-            RateDecision::Allowed(spent) => {
-                *used = Usage {
-                    spent,
-                    refusing: false,
-                };
+        let used = table.entry(account.clone(), action, limit);
+        match used.usage.spend(limit, now) {
+            RateDecision::Allowed(_) => {
+                used.refusing = false;
                 Ok(())
             }
             RateDecision::RetryAfter { ms } => {
@@ -168,10 +186,25 @@ impl RateLimiter {
 
     /// Refunds a call that was allowed.
     fn refund(&self, account: &AccountId, action: &'static str, limit: RateLimit) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.lock();
         if let Some(used) = table.used.get_mut(&(account.clone(), action)) {
-            used.spent = refund(limit, used.spent);
+            used.usage.refund(limit);
         }
+    }
+}
+
+impl Table {
+    fn entry(
+        &mut self,
+        account: AccountId,
+        action: &'static str,
+        limit: RateLimit,
+    ) -> &mut AccountUsage {
+        self.used.entry((account, action)).or_insert(AccountUsage {
+            limit,
+            usage: SharedUsage::default(),
+            refusing: false,
+        })
     }
 }
 

@@ -36,6 +36,8 @@ pub struct NodeRecord {
     pub started: Timestamp,
     /// The last commit that it has applied: its edge, if it has one.
     pub revision: u64,
+    /// The difference to the newest commit, about the number of those that it lacks.
+    pub lag: u64,
     /// How long it has lacked a newer commit, in milliseconds; 0 if it lacks none.
     pub lag_ms: i64,
     /// The leases that it holds.
@@ -44,6 +46,9 @@ pub struct NodeRecord {
     pub clock_offset_ms: i64,
     /// Ids of its key-encryption keys; the first one seals.
     pub keys: Vec<String>,
+    /// Id of the key under which it seals; empty while it may still store what it sealed under
+    /// another one.
+    pub sealing: String,
     /// What it used of the rate limits of accounts.
     pub rates: Vec<RateUse>,
 }

@@ -20,8 +20,10 @@ use crate::{
     seal::KeyId, write_all,
 };
 
+mod epoch;
 mod kinds;
 
+pub use epoch::{EpochError, SealingEpoch};
 pub use kinds::{SEALED_KINDS, SealedKind};
 
 /// How many records are sealed under each key.
@@ -54,6 +56,9 @@ struct ResealRecord {
     under: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     finished: Option<Timestamp>,
+    /// The key that is to follow, once every process on the store has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// Records read at once.
@@ -293,6 +298,7 @@ async fn write_marker(
     let record = ResealRecord {
         under: under.to_string(),
         finished,
+        next: None,
     };
     let marker = Write::put(Key::reseal_marker(), record::encode(&record)?);
     write_all(store, vec![marker]).await?;

@@ -190,6 +190,26 @@ impl Keyring {
         })
     }
 
+    /// Makes another key of the keyring the active one, here and in every clone; `None` if it is
+    /// active already.
+    ///
+    /// # Errors
+    /// [`MissingKey`] if the keyring lacks it.
+    pub fn activate(&self, id: KeyId) -> Result<Option<RetiredKeys>, MissingKey> {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = ring.keys.clone();
+        let found = keys.iter().position(|(known, _)| *known == id);
+        let found = found.ok_or(MissingKey { missing: id })?;
+        if found == 0 {
+            return Ok(None);
+        }
+        keys[..=found].rotate_right(1);
+        let before = std::mem::replace(&mut *ring, Arc::new(KeySet { keys }));
+        Ok(Some(RetiredKeys {
+            ring: Arc::downgrade(&before),
+        }))
+    }
+
     /// Removes a key, here and in every clone. The caller has made sure that nothing is sealed
     /// under it.
     ///
@@ -290,11 +310,17 @@ impl KeySet {
 }
 
 impl RetiredKeys {
+    /// Whether every value sealed with the retired keys has been committed or given up.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.ring.strong_count() == 0
+    }
+
     /// Waits until every value sealed with the retired keys has been committed or given up. Commits
     /// take milliseconds, so polling suffices.
     pub async fn drained(&self) {
         const LOOK_EVERY: Duration = Duration::from_millis(5);
-        while self.ring.strong_count() > 0 {
+        while !self.is_drained() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

@@ -46,7 +46,7 @@ pub(crate) struct AdminState {
     /// Tells whether commits succeed.
     pub(crate) store: Arc<RevocableStore>,
     /// Problems of the edge: reported, but no reason to withdraw the node from service.
-    pub(crate) edge: edgeseal_edge::EdgeHandle,
+    pub(crate) edge: Option<edgeseal_edge::EdgeHandle>,
     /// What is known about served certificates.
     pub(crate) alarms: Arc<Alarms>,
     /// Whether shutdown has begun.
@@ -130,8 +130,9 @@ async fn ready(State(health): State<AdminState>) -> impl IntoResponse {
         let why = format!("changes are refused: {why}\n");
         return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
-    let edge = health.edge.status();
-    let edge = (!edge.is_healthy()).then(|| edge.to_string());
+    let edge = health.edge.map(|edge| edge.status());
+    let edge = edge.filter(|edge| !edge.is_healthy());
+    let edge = edge.map(|edge| edge.to_string());
     let summary = health.alarms.summary();
     let risk = health.store.durability_risk();
     let problems = edge.into_iter().chain(risk).chain(summary.problems());

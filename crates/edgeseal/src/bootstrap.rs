@@ -13,9 +13,9 @@ use edgeseal_core::{
     account::{AccessKey, Account},
 };
 use edgeseal_store::{
-    Catalog, Fault, Keyring,
+    Catalog, Fault, Keyring, SharedStore,
     catalog::{AuditContext, ChangeError, NewAccessKey, ROOT_ACCOUNT_NAME, random_account_id},
-    reseal,
+    reseal::{self, SealingEpoch},
     seal::KeyId,
     sqlite::SqliteSnapshot,
 };
@@ -84,6 +84,17 @@ pub(crate) enum BootstrapError {
         sources: String,
         /// The keys that are needed.
         needs: MissingKeys,
+    },
+    /// The key that seals is not among the keys. Nothing was changed.
+    #[error(
+        "the database is sealed with key-encryption key {key}, which is not among those from {sources}: give this \
+         server the keys of the others"
+    )]
+    SealingKeyMissing {
+        /// The key sources.
+        sources: String,
+        /// The key that seals.
+        key: KeyId,
     },
     /// An access key of the root account cannot be decrypted.
     #[error("the key-encryption keys from {sources} do not open the store: {cause}")]
@@ -160,6 +171,27 @@ pub(crate) async fn check_keys_present(
     }
     let sources = source_names(sources);
     Err(BootstrapError::MissingKeys { sources, needs }.into())
+}
+
+/// Lets the key seal that the store names, whatever the order of the keys at this process is. In a
+/// new store that is the first key of the first process.
+pub(crate) async fn adopt_sealing_key(
+    store: &SharedStore,
+    keyring: &Keyring,
+    sources: &[KekSource],
+) -> Result<(), BootstrapError> {
+    let epoch = SealingEpoch::read_or_begin(&**store, keyring.active()).await?;
+    match keyring.activate(epoch.under) {
+        // Nothing was sealed here yet.
+        Ok(retired) => drop(retired),
+        Err(missing) => {
+            return Err(BootstrapError::SealingKeyMissing {
+                sources: source_names(sources),
+                key: missing.missing,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Counts of sealed records, by missing key and kind.

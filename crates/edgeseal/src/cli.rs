@@ -16,6 +16,7 @@ mod explain;
 mod import;
 mod kek;
 mod key;
+mod nodes;
 mod output;
 mod pages;
 mod policy;
@@ -34,11 +35,11 @@ use edgeseal_api::client::CallError;
 use crate::{
     admin,
     certificate_files::UnreadableFile,
-    config::{self, Config, ConfigError, Flags},
+    config::{self, ApiFlags, Config, ConfigError, Flags},
     core_dumps, demo,
     doctor::DoctorError,
     log,
-    node::StartError,
+    node::{Role, StartError},
     serve, takeover,
 };
 
@@ -64,6 +65,8 @@ struct Cli {
 enum Command {
     /// Run API, edge and store in this process
     Serve(Flags),
+    /// Run the API without an edge, on a PostgreSQL database that several processes share
+    Api(ApiFlags),
     /// Run everything with a demo site live over HTTPS
     Demo(Flags),
     /// Run everything, with the API under the cloud's host names, for tools with fixed host names
@@ -85,6 +88,8 @@ enum Command {
     /// Show which edges serve a domain and which have proven it by a handshake; or the state of all
     /// edges
     Rollout(rollout::Command),
+    /// Show the processes on the store: role, address, lag, clock, keys (root account only)
+    Nodes(nodes::Command),
     /// Show whether a caller may do something, and which policy statement decides
     Explain(explain::Command),
     /// Print policies
@@ -202,13 +207,8 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         .build()?;
     runtime.block_on(async {
         match command {
-            Command::Serve(flags) => {
-                let config = load(&flags)?;
-                log::init(config.log_format.0, "info")?;
-                config::warn_of_unknown_variables(&config);
-                admin::install_recorder();
-                Ok(serve::serve(&config, flags.hand_over, |_| {}).await?)
-            }
+            Command::Serve(flags) => run_node(Role::Serve, &flags).await,
+            Command::Api(flags) => run_node(Role::Api, &flags.0).await,
             Command::Takeover(flags) => {
                 let config = load(&flags.serve)?;
                 log::init(config.log_format.0, "info")?;
@@ -231,6 +231,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             Command::Account(command) => success(command.run().await),
             Command::Key(command) => success(command.run().await),
             Command::Rollout(command) => success(command.run().await),
+            Command::Nodes(command) => success(command.run().await),
             Command::Explain(command) => command.run().await,
             Command::Policy(command) => success(command.run().await),
             Command::Alarm(command) => success(command.run().await),
@@ -246,6 +247,18 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             Command::Version => success(say!("edgeseal {}", env!("CARGO_PKG_VERSION"))),
         }
     })
+}
+
+async fn run_node(role: Role, flags: &Flags) -> Result<ExitCode, CliError> {
+    let config = load(flags)?;
+    if !role.has_edge() && !config.is_store_shared() {
+        let why = "edgeseal api needs a database that edges can share: --store postgres://USER@HOST/DATABASE";
+        return Err(CliError::Usage(why.to_owned()));
+    }
+    log::init(config.log_format.0, "info")?;
+    config::warn_of_unknown_variables(&config);
+    admin::install_recorder();
+    Ok(serve::serve(&config, role, flags.hand_over, |_| {}).await?)
 }
 
 /// Loads the configuration of a process that will hold private keys, and disables core dumps.

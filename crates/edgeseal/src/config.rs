@@ -47,7 +47,7 @@ pub(crate) use self::flags::SettingFlags;
 use self::types::LostKeys;
 pub(crate) use self::{
     alarm::{AlarmChannel, ChannelKind, MailAddresses, SmtpTls},
-    flags::Flags,
+    flags::{ApiFlags, Flags},
     table::Config,
     types::{LogFormat, Text},
     variables::warn_of_unknown_variables,

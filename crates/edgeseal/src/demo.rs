@@ -20,7 +20,7 @@ use crate::{
     clock,
     config::Config,
     local_ca::{LeafParams, LocalCa, LocalCaError},
-    node::{Node, StartError},
+    node::{Node, Role, StartError},
     serve::ShutdownSignals,
 };
 
@@ -72,7 +72,7 @@ pub(crate) async fn run(mut config: Config) -> Result<(), DemoError> {
     }
     let origin = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let origin_address = origin.local_addr()?;
-    let running = Node::start(&config, false).await?;
+    let running = Node::start(&config, Role::Serve, false).await?;
     tokio::spawn(origin::serve(origin));
 
     let credentials = bootstrap::read_credentials(&config.data.join("credentials.json"))?;

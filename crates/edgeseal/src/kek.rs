@@ -20,8 +20,10 @@ use zeroize::Zeroizing;
 
 use crate::process_group::{kill_group, sanitize_output};
 
+mod fleet;
 mod rotator;
 
+pub(crate) use fleet::{Fleet, LastLoad};
 pub(crate) use rotator::KekRotator;
 
 /// The setting `kek`: at least one source.

@@ -25,10 +25,14 @@ pub(crate) mod context;
 mod control_plane;
 mod open_store;
 mod orders;
+mod reporter;
+mod role;
 mod start_error;
 mod startup;
 
 pub(crate) use addresses::Addresses;
+pub(crate) use reporter::Nodes;
+pub(crate) use role::Role;
 pub(crate) use start_error::StartError;
 
 use context::NodeContext;
@@ -47,7 +51,8 @@ pub(crate) struct Node {
     context: NodeContext,
     addresses: Addresses,
     sockets: Sockets,
-    edge: Edge,
+    /// `None` in the role without one.
+    edge: Option<Edge>,
     /// `None` while the store belongs to another process.
     control_plane: Option<ControlPlane>,
     store: Arc<RevocableStore>,
@@ -65,8 +70,12 @@ impl Node {
     ///
     /// # Errors
     /// [`StartError`] says what prevents the start.
-    pub(crate) async fn start(config: &Config, hand_over: bool) -> Result<Self, StartError> {
-        startup::start(config, hand_over).await
+    pub(crate) async fn start(
+        config: &Config,
+        role: Role,
+        hand_over: bool,
+    ) -> Result<Self, StartError> {
+        startup::start(config, role, hand_over).await
     }
 
     /// Where everything listens.
@@ -139,7 +148,12 @@ impl Node {
 
     /// Starts everything that needs the store, and accepts calls.
     async fn start_control_plane(&mut self) -> Result<(), StartError> {
-        let started = ControlPlane::start(&self.context, &self.store, &self.edge, &self.sockets);
+        let started = ControlPlane::start(
+            &self.context,
+            &self.store,
+            self.edge.as_ref(),
+            &self.sockets,
+        );
         let mut control = started.await?;
         control.accept(&self.context, &self.sockets)?;
         self.control_plane = Some(control);
@@ -177,7 +191,9 @@ impl Node {
             self.resume_after_failed_handover().await;
             return Err(error);
         }
-        self.edge.stop_accepting();
+        if let Some(edge) = &mut self.edge {
+            edge.stop_accepting();
+        }
         self.admin.0.send_replace(true);
         self.sockets.close();
         // The successor serves by now: it is its own failure.
@@ -197,7 +213,9 @@ impl Node {
     }
 
     async fn release_store(&mut self) {
-        self.edge.stop_replication().await;
+        if let Some(edge) = &mut self.edge {
+            edge.stop_replication().await;
+        }
         self.store.revoke(HANDED_OVER).await;
         self.data_lock.release();
     }
@@ -221,8 +239,10 @@ impl Node {
         self.data_lock.write_pid();
         let store = self.context.open_store().await?;
         self.store.replace(store).await;
-        let store = Arc::clone(&self.store) as SharedStore;
-        self.edge.resume_replication(store).await?;
+        if let Some(edge) = &mut self.edge {
+            let store = Arc::clone(&self.store) as SharedStore;
+            edge.resume_replication(store).await?;
+        }
         self.start_control_plane().await?;
         self.store.log_unavailable(None);
         Ok(())
@@ -231,7 +251,9 @@ impl Node {
     /// Waits until all connections are closed, after another process has taken over.
     pub(crate) async fn wait_until_drained(&mut self) {
         let timeout = self.context.config.handover_drain_timeout_ms.0;
-        self.edge.wait_until_drained(timeout).await;
+        if let Some(edge) = &mut self.edge {
+            edge.wait_until_drained(timeout).await;
+        }
     }
 
     /// Shuts down gracefully: refuses new calls, answers the calls in flight, drains connections,
@@ -252,7 +274,12 @@ impl Node {
                 control.shut_down(ending).await;
             }
         };
-        tokio::join!(calls, self.edge.drain());
+        let edge = async {
+            if let Some(edge) = self.edge {
+                edge.drain().await;
+            }
+        };
+        tokio::join!(calls, edge);
         let (close_admin, admin) = self.admin;
         close_admin.send_replace(true);
         // An open connection of a monitoring client must not delay the exit.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use edgeseal_store::Catalog;
+use tokio::sync::watch;
 
 use crate::clock;
 
@@ -10,10 +11,12 @@ use crate::clock;
 const INITIAL_DELAY: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Removes records older than `days` (0: none), once an hour, until `stop` completes.
+/// Removes records older than `days` (0: none), once an hour while this process is the keeper,
+/// until `stop` completes.
 pub(crate) async fn expire_audit_records(
     catalog: Catalog,
     days: u32,
+    keeper: watch::Receiver<bool>,
     stop: impl Future<Output = ()> + Send,
 ) {
     let mut stop = std::pin::pin!(stop);
@@ -25,6 +28,10 @@ pub(crate) async fn expire_audit_records(
         tokio::select! {
             () = &mut stop => return,
             () = tokio::time::sleep(wait) => {}
+        }
+        if !*keeper.borrow() {
+            wait = INITIAL_DELAY;
+            continue;
         }
         wait = INTERVAL;
         let work = catalog.expire_audit_records(clock::now(), days);

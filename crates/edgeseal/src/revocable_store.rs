@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use edgeseal_core::Timestamp;
 use edgeseal_store::{
     Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Log, LogPage,
-    LogRange, LogRow, Logs, Page, Revision, SharedStore, Source, Store, Txn, Write,
+    LogRange, LogRow, Logs, Page, Reports, Revision, SharedStore, Source, Store, Txn, Write,
 };
 use tokio::{
     sync::watch,

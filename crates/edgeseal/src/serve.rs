@@ -1,4 +1,4 @@
-//! `edgeseal serve`: start, report readiness, wait for a signal, shut down.
+//! `edgeseal serve` and `edgeseal api`: start, report readiness, wait for a signal, shut down.
 
 use std::{
     io::{self, Write as _},
@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     config::Config,
-    node::{Addresses, Node, StartError},
+    node::{Addresses, Node, Role, StartError},
     resources,
 };
 
@@ -50,19 +50,20 @@ impl ShutdownSignals {
 /// [`StartError`] says what prevents the start.
 pub(crate) async fn serve(
     config: &Config,
+    role: Role,
     hand_over: bool,
     on_ready: impl FnOnce(&Addresses),
 ) -> Result<ExitCode, StartError> {
     resources::enable_background_purge();
     // Installed first: a SIGHUP during startup must not terminate the process.
     let mut reloads = ReloadSignal(signal(SignalKind::hangup())?);
-    let mut node = Node::start(config, hand_over).await?;
+    let mut node = Node::start(config, role, hand_over).await?;
     let addresses = node.addresses();
     tracing::info!(
         api = %addresses.api,
         api_tls = addresses.api_tls.map(tracing::field::display),
-        https = %addresses.https,
-        http = %addresses.http,
+        https = addresses.https.map(tracing::field::display),
+        http = addresses.http.map(tracing::field::display),
         admin = %addresses.admin,
         data = %config.data.display(),
         "listening"

@@ -20,7 +20,7 @@ use crate::{
     clock, config,
     config::Config,
     local_ca::LocalCaError,
-    node::{API_TLS_ROLE, Addresses, StartError},
+    node::{API_TLS_ROLE, Addresses, Role, StartError},
     serve,
 };
 
@@ -100,7 +100,7 @@ pub(crate) async fn run(mut config: Config, flags: &Flags) -> Result<ExitCode, T
         let bound = addresses.api_tls.unwrap_or(address);
         print(&recipe(&authority, bound, true));
     };
-    serve::serve(&config, flags.serve.hand_over, tell)
+    serve::serve(&config, Role::Serve, flags.serve.hand_over, tell)
         .await
         .map_err(explain_permission)
 }

@@ -1,7 +1,7 @@
 //! One limit that several nodes enforce together, each on its own and without waiting for another.
 //!
 //! About once a second each node tells the others what it was asked for and what it allowed
-//! ([`SharedUsage::report`]), and learns the same of them ([`SharedUsage::exchange`]). From that
+//! ([`SharedUsage::report`]), and learns the same of them ([`SharedUsage::learn`]). From that
 //! follow two bounds, and a call must be within both:
 //! - *In total.* Calls that other nodes allowed are charged as if they had been made here, a second
 //!   late. So what all of them allow together is the limit in the long run, and what they allowed
@@ -88,29 +88,29 @@ impl SharedUsage {
         self.attempts = self.attempts.saturating_sub(1);
     }
 
-    /// Ends an interval, and takes into account what the others reported.
-    pub fn exchange(&mut self, limit: RateLimit, others: OthersUsage, now: Timestamp) {
+    /// Ends an interval; returns what to tell the others, or `None` if there was no demand recently.
+    pub fn report(&mut self, limit: RateLimit) -> Option<UsageReport> {
         // Nobody can use more than the limit: a flood at one node does not starve the others.
         let asked = self.attempts.min(limit.calls);
         self.attempts = 0;
         self.demand = asked.max(self.demand / 4);
+        if self.demand == 0 {
+            // The others begin at 0 with the next report.
+            self.allowed = 0;
+            return None;
+        }
+        Some(UsageReport {
+            demand: self.demand,
+            allowed: self.allowed,
+        })
+    }
+
+    /// Takes into account what the others reported.
+    pub fn learn(&mut self, limit: RateLimit, others: OthersUsage, now: Timestamp) {
         self.others = others.demand;
         if others.allowed > 0 {
             self.total = charge(limit, self.total, others.allowed, now);
         }
-        if self.demand == 0 {
-            // No longer reported: the others begin at 0 with the next call.
-            self.allowed = 0;
-        }
-    }
-
-    /// What to tell the others; `None` if there was no demand recently.
-    #[must_use]
-    pub fn report(&self) -> Option<UsageReport> {
-        (self.demand > 0).then_some(UsageReport {
-            demand: self.demand,
-            allowed: self.allowed,
-        })
     }
 
     /// Whether the state no longer matters: as if the limit was never used.

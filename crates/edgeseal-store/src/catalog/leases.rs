@@ -13,6 +13,9 @@ pub enum LeaseName {
     Alarms,
     /// It orders certificates.
     Orders,
+    /// The keeper: it reseals after a rotation of the key-encryption key, and removes audit records
+    /// that have expired.
+    Keeper,
 }
 
 /// A process that asks for a lease.
@@ -42,12 +45,16 @@ struct LeaseRecord {
 }
 
 impl LeaseName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Alarms, Self::Orders, Self::Keeper];
+
     /// The name in keys.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Alarms => "alarms",
             Self::Orders => "orders",
+            Self::Keeper => "keeper",
         }
     }
 }
@@ -110,6 +117,24 @@ impl Catalog {
             Err(CommitError::Conflict { .. }) => Ok(None),
             Err(CommitError::Fault(fault)) => Err(fault),
         }
+    }
+}
+
+impl Catalog {
+    /// The leases that a process has at `now`.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn leases_of(&self, owner: &str, now: Timestamp) -> Result<Vec<LeaseName>, Fault> {
+        let holders = LeaseName::ALL.map(|lease| LeaseHolder {
+            lease,
+            owner: owner.to_owned(),
+        });
+        let keys = holders.each_ref().map(LeaseHolder::key);
+        let stored = self.store.get_many(&keys).await?;
+        let held = holders.iter().zip(&stored);
+        let held = held.filter(|(holder, stored)| holder.guard(stored.as_ref(), now).is_some());
+        Ok(held.map(|(holder, _)| holder.lease).collect())
     }
 }
 

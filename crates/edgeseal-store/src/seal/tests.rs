@@ -134,3 +134,25 @@ proptest! {
         prop_assert!(ring.open(&sealed, &holder("a")).is_err());
     }
 }
+
+#[test]
+fn another_key_of_the_ring_becomes_the_active_one() {
+    let text = format!(
+        "{}\n{}\n{}\n",
+        *Keyring::generate(),
+        *Keyring::generate(),
+        *Keyring::generate()
+    );
+    let ring = Keyring::parse(&text).unwrap();
+    let ids = ring.ids();
+    let clone = ring.clone();
+    let guard = ring.seal_guard();
+    let retired = ring.activate(ids[2]).unwrap().unwrap();
+    assert_eq!(clone.ids(), [ids[2], ids[0], ids[1]]);
+    assert!(!retired.is_drained(), "a commit is in flight");
+    drop(guard);
+    assert!(retired.is_drained());
+    assert!(ring.activate(ids[2]).unwrap().is_none());
+    let other = Keyring::parse(&Keyring::generate()).unwrap().active();
+    assert_eq!(ring.activate(other).err().unwrap().missing, other);
+}

@@ -82,6 +82,9 @@ async fn rotate(connection: &Connection, wait: bool) -> Result<(), CliError> {
         .await?;
     let key = output::json_text(&reply.body["KeyId"]);
     output::print_reply(connection, &reply, || {
+        if reply.body["Pending"] == true {
+            return say!("sealing with key {key} once every node has it");
+        }
         say!("sealing with key {key} from now on")
     })?;
     if wait {

@@ -1,4 +1,4 @@
-//! The flags of `edgeseal serve`: `--config`, `--hand-over`, and the settings that are flags as
+//! The flags of `edgeseal serve` and `edgeseal api`: `--config`, `--hand-over`, and the settings that are flags as
 //! well.
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use clap::{
     Arg, ArgMatches, Args, Command, FromArgMatches,
     builder::{NonEmptyStringValueParser, PossibleValuesParser},
+    error::ErrorKind,
 };
 use figment::{
     Metadata, Profile, Provider,
@@ -31,6 +32,13 @@ pub(crate) struct Flags {
     settings: SettingFlags,
 }
 
+/// The flags of `api`: those of `serve` that are not about an edge.
+#[derive(Debug, Default)]
+pub(crate) struct ApiFlags(pub(crate) Flags);
+
+/// Keys of the flags that `api` lacks.
+const EDGE_FLAGS: [&str; 3] = ["https", "http", "group"];
+
 /// The settings that are given as flags, by key. All of them are strings.
 #[derive(Debug, Default)]
 pub(crate) struct SettingFlags(BTreeMap<&'static str, String>);
@@ -49,6 +57,35 @@ impl Flags {
             settings: SettingFlags(given.collect()),
             ..Self::default()
         }
+    }
+}
+
+impl Args for ApiFlags {
+    fn augment_args(command: Command) -> Command {
+        let hide = |command: Command, key| command.mut_arg(key, |arg| arg.hide(true));
+        EDGE_FLAGS
+            .into_iter()
+            .fold(Flags::augment_args(command), hide)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ApiFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut keys = EDGE_FLAGS.into_iter();
+        if let Some(key) = keys.find(|key| matches.contains_id(key)) {
+            let why = format!("edgeseal api has no edge: --{key} is a flag of edgeseal serve\n");
+            return Err(clap::Error::raw(ErrorKind::UnknownArgument, why));
+        }
+        Flags::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 

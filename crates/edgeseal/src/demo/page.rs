@@ -16,7 +16,11 @@ pub(super) fn print(
     ca: &Path,
     domains: [&str; 2],
 ) {
-    let (api, https) = (addresses.api, addresses.https);
+    let api = addresses.api;
+    // The demo has an edge.
+    let (Some(https), Some(http)) = (addresses.https, addresses.http) else {
+        return;
+    };
     let port = https.port();
     let data = config.data.display();
     let ca = ca.display();
@@ -54,7 +58,6 @@ pub(super) fn print(
 
   Ctrl-C stops it all."#,
         ip = https.ip(),
-        http = addresses.http,
         admin = addresses.admin,
     );
 }

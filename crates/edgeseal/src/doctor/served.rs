@@ -49,8 +49,12 @@ pub(super) async fn examine(
         return Ok(());
     };
     check_reports(config, view, report).await?;
+    let Some(https) = addresses.https else {
+        // It has no edge.
+        return Ok(());
+    };
     let expects_header = !config.proxy_protocol_from.is_empty();
-    let probe = match Probe::new(addresses.https, expects_header) {
+    let probe = match Probe::new(https, expects_header) {
         Ok(probe) => Arc::new(probe),
         Err(error) => {
             report.problem(format!("no handshake can be made: {error}"), SEE_ROLLOUT);

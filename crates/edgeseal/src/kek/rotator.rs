@@ -21,23 +21,26 @@ use edgeseal_store::{
 use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
-use super::{KekSource, read_all};
+use super::{KekSource, fleet::Fleet, read_all};
 use crate::private_files::replace_private_file;
 
 /// The key-encryption keys of a process, their sources, and the state of the reseal.
 pub(crate) struct KekRotator {
-    keyring: Keyring,
-    sources: Vec<KekSource>,
-    store: SharedStore,
-    edge: EdgeHandle,
+    pub(super) keyring: Keyring,
+    pub(super) sources: Vec<KekSource>,
+    pub(super) store: SharedStore,
+    edge: Option<EdgeHandle>,
     per_second: u32,
     clock: fn() -> Timestamp,
+    /// The processes on the store and whether this one is the keeper, if several share it: the
+    /// store then says which key seals.
+    fleet: Option<Fleet>,
     /// Serializes changes of the keys.
     change_lock: tokio::sync::Mutex<()>,
     /// Replaced keys under which transactions in flight may still store something.
-    superseded: Mutex<Vec<RetiredKeys>>,
-    resealing: watch::Sender<ResealProgress>,
-    reseal_requested: Notify,
+    pub(super) superseded: Mutex<Vec<RetiredKeys>>,
+    pub(super) resealing: watch::Sender<ResealProgress>,
+    pub(super) reseal_requested: Notify,
 }
 
 /// Delays of retries while the store fails.
@@ -48,9 +51,10 @@ impl KekRotator {
     pub(crate) fn new(
         (keyring, sources): (Keyring, Vec<KekSource>),
         store: SharedStore,
-        edge: EdgeHandle,
+        edge: Option<EdgeHandle>,
         per_second: u32,
         clock: fn() -> Timestamp,
+        fleet: Option<Fleet>,
     ) -> Self {
         let began = ResealProgress {
             state: ResealState::Running,
@@ -63,6 +67,7 @@ impl KekRotator {
             edge,
             per_second,
             clock,
+            fleet,
             change_lock: tokio::sync::Mutex::new(()),
             superseded: Mutex::default(),
             resealing: watch::Sender::new(began),
@@ -70,13 +75,13 @@ impl KekRotator {
         }
     }
 
-    /// Marks everything to be resealed, if the active key is not that of the previous process. To
+    /// Marks everything to be resealed where one process owns the store, if the active key is not that of the previous process. To
     /// be called before anything is sealed.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub(crate) async fn mark_pending(&self) -> Result<(), Fault> {
-        if reseal::is_finished(&*self.store, &self.keyring).await? {
+        if self.fleet.is_some() || reseal::is_finished(&*self.store, &self.keyring).await? {
             return Ok(());
         }
         reseal::begin(&*self.store, self.keyring.active()).await
@@ -123,8 +128,16 @@ impl KekRotator {
             self.update_progress(|resealing| resealing.state = ResealState::Finished);
             return Ok(());
         }
-        for superseded in self.take_superseded() {
-            superseded.drained().await;
+        if let Some(fleet) = &self.fleet {
+            if !self.wait_for_turn(fleet).await? {
+                self.reseal_edge().await?;
+                self.update_progress(|resealing| resealing.state = ResealState::Finished);
+                return Ok(());
+            }
+        } else {
+            for superseded in self.take_superseded() {
+                superseded.drained().await;
+            }
         }
         // Again: transactions in flight have ended by now, so the first pass sees what they stored.
         reseal::begin(store, active).await?;
@@ -176,7 +189,10 @@ impl KekRotator {
     }
 
     async fn reseal_edge(&self) -> Result<(), Fault> {
-        let done = self.edge.reseal().await;
+        let Some(edge) = &self.edge else {
+            return Ok(());
+        };
+        let done = edge.reseal().await;
         let done = done.map_err(Fault::of("reseal what the edge holds"))?;
         if done.resealed > 0 || done.failed > 0 {
             tracing::info!(
@@ -188,7 +204,7 @@ impl KekRotator {
         Ok(())
     }
 
-    fn update_progress(&self, change: impl FnOnce(&mut ResealProgress)) {
+    pub(super) fn update_progress(&self, change: impl FnOnce(&mut ResealProgress)) {
         self.resealing.send_modify(change);
     }
 
@@ -214,7 +230,7 @@ impl KekRotator {
     }
 
     /// Reads the sources again; fails if a key in use is missing from them.
-    async fn read_sources(&self) -> Result<Keyring, KeyEncryptionError> {
+    pub(super) async fn read_sources(&self) -> Result<Keyring, KeyEncryptionError> {
         let ring = read_all(&self.sources).await.map_err(source_error)?;
         let has = ring.ids();
         match self.keyring.ids().iter().find(|id| !has.contains(id)) {
@@ -282,6 +298,9 @@ impl KeyEncryption for KekRotator {
         self.wait_until_idle().await?;
         let before = self.keyring.active();
         let mut ring = self.read_sources().await?;
+        if self.fleet.is_some() {
+            return self.propose(&ring).await;
+        }
         if ring.active() == before {
             ring = self.generate_key(before).await?;
         }
@@ -346,7 +365,7 @@ impl KeyEncryption for KekRotator {
     }
 }
 
-fn source_error(why: impl std::error::Error) -> KeyEncryptionError {
+pub(super) fn source_error(why: impl std::error::Error) -> KeyEncryptionError {
     KeyEncryptionError::Source {
         reason: why.to_string(),
     }

@@ -21,10 +21,12 @@ pub(crate) struct Addresses {
     /// The API over TLS, if enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) api_tls: Option<SocketAddr>,
-    /// The edge's HTTPS.
-    pub(crate) https: SocketAddr,
-    /// The edge's plain HTTP.
-    pub(crate) http: SocketAddr,
+    /// The edge's HTTPS, if there is an edge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) https: Option<SocketAddr>,
+    /// The edge's plain HTTP, if there is an edge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<SocketAddr>,
     /// Health and metrics.
     pub(crate) admin: SocketAddr,
 }
@@ -34,11 +36,12 @@ impl Addresses {
     pub(super) fn from_sockets(node: &NodeContext, sockets: &Sockets) -> Result<Self, StartError> {
         let at = |role| Ok::<_, StartError>(sockets.try_clone(role)?.local_addr()?);
         let api_tls = node.api_tls.as_ref().map(|_| at(SocketRole::ApiTls));
+        let of_edge = |role| node.role.has_edge().then(|| at(role)).transpose();
         Ok(Self {
             api: at(SocketRole::Api)?,
             api_tls: api_tls.transpose()?,
-            https: at(SocketRole::Https)?,
-            http: at(SocketRole::Http)?,
+            https: of_edge(SocketRole::Https)?,
+            http: of_edge(SocketRole::Http)?,
             admin: at(SocketRole::Admin)?,
         })
     }

@@ -3,14 +3,15 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use edgeseal_api::Settings;
+use edgeseal_core::Timestamp;
 use edgeseal_edge::{AccessLog, Edge, Limits, Listeners, Options};
 use edgeseal_store::{Keyring, open::StoreUrl};
 
-use super::StartError;
+use super::{Addresses, Role, StartError};
 use crate::{
     alarms::Alarms,
     api_tls::ApiTls,
-    bootstrap,
+    bootstrap, clock,
     config::Config,
     kek::KekSource,
     private_files,
@@ -21,9 +22,12 @@ use crate::{
 /// Configuration and keys that this process was started with.
 pub(crate) struct NodeContext {
     pub(crate) config: Config,
+    pub(crate) role: Role,
     pub(crate) settings: Settings,
     /// Names this process among those on the store.
     pub(crate) node_id: String,
+    /// When this process started.
+    pub(crate) started: Timestamp,
     pub(crate) keyring: Keyring,
     pub(crate) kek_sources: Vec<KekSource>,
     /// Address and certificate of the API over TLS.
@@ -40,20 +44,28 @@ const LOCAL_EDGE: &str = "local";
 
 impl NodeContext {
     /// Loads keys and certificates. The data directory must exist.
-    pub(crate) async fn load(config: &Config, settings: Settings) -> Result<Self, StartError> {
-        let has_served = has_served(config);
+    pub(crate) async fn load(
+        config: &Config,
+        role: Role,
+        settings: Settings,
+    ) -> Result<Self, StartError> {
+        let has_served = has_served(config, role);
         let (keyring, kek_sources) = bootstrap::load_keyring(config, has_served).await?;
         bootstrap::check_keys_present(config, &keyring, &kek_sources).await?;
-        private_files::create_private_dir(&edge_directory(config))?;
+        if role.has_edge() {
+            private_files::create_private_dir(&edge_directory(config))?;
+        }
         let node_id = bootstrap::node_id(&config.data)?;
         Ok(Self {
             config: config.clone(),
+            role,
             settings,
             keyring,
             kek_sources,
             api_tls: load_api_tls(config)?,
             alarms: Alarms::new(config, &node_id)?,
             node_id,
+            started: clock::now(),
             has_served,
         })
     }
@@ -100,7 +112,10 @@ impl NodeContext {
 
     pub(crate) fn bind_all(&self, sockets: &mut Sockets) -> Result<(), StartError> {
         self.bind_api_listeners(sockets)?;
-        self.bind_edge_listeners(sockets).map(drop)
+        if self.role.has_edge() {
+            self.bind_edge_listeners(sockets)?;
+        }
+        Ok(())
     }
 }
 
@@ -127,9 +142,13 @@ pub(crate) fn allocate_descriptors(config: &Config) -> Result<DescriptorBudget, 
     Ok(budget)
 }
 
-/// Whether an edge has served from this data directory, with a persistent store.
-fn has_served(config: &Config) -> bool {
-    config.store_url() != StoreUrl::Memory && Edge::has_replica(&edge_directory(config))
+/// Whether a process has served from this data directory, with a persistent store.
+fn has_served(config: &Config, role: Role) -> bool {
+    let has_listened = match role {
+        Role::Serve => Edge::has_replica(&edge_directory(config)),
+        Role::Api => Addresses::read(&config.data).is_some(),
+    };
+    config.store_url() != StoreUrl::Memory && has_listened
 }
 
 pub(crate) fn edge_directory(config: &Config) -> PathBuf {

@@ -10,17 +10,17 @@ use edgeseal_api::{
     settle::RequestProof,
 };
 use edgeseal_edge::Edge;
-use edgeseal_store::{Catalog, SharedStore, audit_linker::AuditLinker};
+use edgeseal_store::{Catalog, SharedStore, audit_linker::AuditLinker, nodes::NodeRecord};
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{StartError, context::NodeContext, orders};
+use super::{Addresses, StartError, context::NodeContext, orders, reporter::Reporter};
 use crate::{
     alarms::{AuditLinking, Sources},
     bootstrap::BootstrapError,
     clock,
     config::Config,
     error_chain::error_chain,
-    kek::KekRotator,
+    kek::{Fleet, KekRotator},
     outside::OutsideCheck,
     retention,
     revocable_store::RevocableStore,
@@ -36,6 +36,8 @@ pub(crate) struct ControlPlane {
     context: Arc<Context>,
     shutdown: watch::Sender<Option<ShutdownTimeouts>>,
     tasks: Vec<JoinHandle<()>>,
+    /// Tells the other processes on the store of this one.
+    reporter: Option<(Reporter, Arc<KekRotator>)>,
     /// Runs until the last audit record is written and linked.
     audit_linker: (watch::Sender<bool>, JoinHandle<()>),
 }
@@ -46,7 +48,7 @@ impl ControlPlane {
     pub(crate) async fn start(
         node: &NodeContext,
         store: &Arc<RevocableStore>,
-        edge: &Edge,
+        edge: Option<&Edge>,
         sockets: &Sockets,
     ) -> Result<Self, StartError> {
         if store.unavailable_reason().is_none() {
@@ -65,7 +67,7 @@ impl ControlPlane {
     async fn start_tasks(
         node: &NodeContext,
         store: &Arc<RevocableStore>,
-        edge: &Edge,
+        edge: Option<&Edge>,
         sockets: &Sockets,
     ) -> Result<Self, StartError> {
         let config = &node.config;
@@ -73,7 +75,8 @@ impl ControlPlane {
         let revocable = store;
         let store = Arc::clone(store) as SharedStore;
         let catalog = Catalog::new(Arc::clone(&store), node.keyring.clone());
-        let rotator = kek_rotator(node, &store, edge);
+        let reporter = reporter(node, revocable, edge, sockets)?;
+        let rotator = kek_rotator(node, &store, edge, &reporter);
         if store_available {
             rotator.mark_pending().await.map_err(BootstrapError::from)?;
         }
@@ -82,6 +85,7 @@ impl ControlPlane {
                 "return_private_keys: the CAS returns private keys to callers that may read them"
             );
         }
+        let reported = Arc::clone(&rotator);
         let (shutdown, shutdown_rx) = watch::channel(None);
         let key_encryption = Arc::clone(&rotator) as Arc<dyn KeyEncryption>;
         let (mut context, auditor) =
@@ -89,6 +93,7 @@ impl ControlPlane {
         let (stop_linker, linker_stopped) = watch::channel(false);
         let (audit, linker) =
             spawn_audit_linker(store_available.then_some(&catalog), config, linker_stopped).await?;
+        context.nodes = Some(reporter.nodes());
         let sources = Sources {
             catalog: catalog.clone(),
             store: Arc::clone(revocable),
@@ -101,6 +106,7 @@ impl ControlPlane {
         let expiry = retention::expire_audit_records(
             catalog.clone(),
             config.audit_retention_days,
+            reporter.keeper(),
             shutdown_signal(shutdown_rx.clone()),
         );
         let mut tasks = vec![
@@ -126,6 +132,7 @@ impl ControlPlane {
             context: Arc::new(context),
             shutdown,
             tasks,
+            reporter: Some((reporter, reported)),
             audit_linker: (stop_linker, linker),
         })
     }
@@ -136,6 +143,11 @@ impl ControlPlane {
         node: &NodeContext,
         sockets: &Sockets,
     ) -> Result<(), StartError> {
+        if let Some((reporter, rotator)) = self.reporter.take() {
+            let stop = shutdown_signal(self.shutdown.subscribe());
+            let reports = reporter.run(Arc::clone(&self.context), rotator, stop);
+            self.tasks.push(tokio::spawn(reports));
+        }
         let tls = node.api_tls.as_ref();
         let tls = tls.map(|(_, server)| (SocketRole::ApiTls, Protocol::Https(server.config())));
         for (role, protocol) in std::iter::once((SocketRole::Api, Protocol::Http)).chain(tls) {
@@ -173,7 +185,7 @@ impl ControlPlane {
 /// What the API works with, and the task that writes its audit records of refusals.
 fn api_context(
     node: &NodeContext,
-    edge: &Edge,
+    edge: Option<&Edge>,
     sockets: &Sockets,
     catalog: &Catalog,
     key_encryption: Arc<dyn KeyEncryption>,
@@ -182,10 +194,10 @@ fn api_context(
         catalog.clone(),
         clock::now,
         node.settings.clone(),
-        Some(edge.handle().applied_revision()),
+        edge.map(|edge| edge.handle().applied_revision()),
     );
-    context.request_proof = Some(proof_requester(edge));
-    context.local_edge_environment = Some(node.config.environment());
+    context.request_proof = edge.map(proof_requester);
+    context.local_edge_environment = edge.map(|_| node.config.environment());
     context.key_encryption = Some(key_encryption);
     context.alarm_channels = Some(Arc::clone(&node.alarms) as Arc<dyn AlarmChannels>);
     let own = sockets.own_addresses();
@@ -193,21 +205,61 @@ fn api_context(
     (context, auditor)
 }
 
+fn reporter(
+    node: &NodeContext,
+    store: &Arc<RevocableStore>,
+    edge: Option<&Edge>,
+    sockets: &Sockets,
+) -> Result<Reporter, StartError> {
+    let addresses = Addresses::from_sockets(node, sockets)?;
+    let machine = rustix::system::uname();
+    let own = NodeRecord {
+        id: node.node_id.clone(),
+        host: machine.nodename().to_string_lossy().into_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        role: node.role.as_str().to_owned(),
+        api: addresses.api.to_string(),
+        admin: addresses.admin.to_string(),
+        https: addresses
+            .https
+            .map_or_else(String::new, |it| it.to_string()),
+        started: node.started,
+        ..NodeRecord::default()
+    };
+    Ok(Reporter::new(
+        own,
+        Arc::clone(store),
+        node.keyring.clone(),
+        edge.map(Edge::handle),
+        node.config.is_store_shared(),
+    ))
+}
+
 fn proof_requester(edge: &Edge) -> RequestProof {
     let edge = edge.handle();
     Box::new(move |domains, revision| edge.request_proofs(domains, revision))
 }
 
-fn kek_rotator(node: &NodeContext, store: &SharedStore, edge: &Edge) -> Arc<KekRotator> {
+fn kek_rotator(
+    node: &NodeContext,
+    store: &SharedStore,
+    edge: Option<&Edge>,
+    reporter: &Reporter,
+) -> Arc<KekRotator> {
+    let fleet = node.config.is_store_shared().then(|| Fleet {
+        nodes: reporter.nodes(),
+        keeper: reporter.keeper(),
+    });
     let keys = (node.keyring.clone(), node.kek_sources.clone());
     let per_second = node.config.reseal_per_second;
     let store = Arc::clone(store);
     Arc::new(KekRotator::new(
         keys,
         store,
-        edge.handle(),
+        edge.map(Edge::handle),
         per_second,
         clock::now,
+        fleet,
     ))
 }
 

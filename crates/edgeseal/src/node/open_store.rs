@@ -66,6 +66,10 @@ impl NodeContext {
     async fn initialize_store(&self, store: &SharedStore) -> Result<(), BootstrapError> {
         let catalog = Catalog::new(Arc::clone(store), self.keyring.clone());
         let is_new = !self.has_served;
+        if self.config.is_store_shared() {
+            // Before anything is sealed: the store says which key seals.
+            bootstrap::adopt_sealing_key(store, &self.keyring, &self.kek_sources).await?;
+        }
         bootstrap::ensure_root_account(&catalog, &self.config, is_new, clock::now()).await?;
         // Reports in a shared database may be those of other processes.
         if !self.config.is_store_shared()

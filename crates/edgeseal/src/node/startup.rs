@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use edgeseal_edge::{LoadedEdge, Options};
+use edgeseal_edge::{Edge, LoadedEdge, Options};
 use edgeseal_store::{Catalog, SharedStore, open::StoreUrl};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
-    Addresses, Node, StartError,
+    Addresses, Node, Role, StartError,
     context::{NodeContext, allocate_descriptors, edge_options},
     control_plane::{ControlPlane, wait_for_stop},
 };
@@ -24,7 +24,11 @@ use crate::{
 };
 
 /// See [`Node::start`].
-pub(super) async fn start(config: &Config, hand_over: bool) -> Result<Node, StartError> {
+pub(super) async fn start(
+    config: &Config,
+    role: Role,
+    hand_over: bool,
+) -> Result<Node, StartError> {
     let mut settings = config.settings()?;
     let mut options = edge_options(config);
     let descriptors = allocate_descriptors(config)?;
@@ -36,15 +40,19 @@ pub(super) async fn start(config: &Config, hand_over: bool) -> Result<Node, Star
     private_files::create_private_dir(&config.data)?;
     let Some(predecessor) = predecessor else {
         let lock = DataLock::acquire(&config.data)?;
-        let context = NodeContext::load(config, settings).await?;
+        let context = NodeContext::load(config, role, settings).await?;
         options.id = context.edge_id();
         return start_as_owner(context, sockets, lock, options, None, None).await;
     };
     // The predecessor owns the data directory until this process has loaded everything.
-    let context = NodeContext::load(config, settings).await?;
+    let context = NodeContext::load(config, role, settings).await?;
     options.id = context.edge_id();
-    let loading = LoadedEdge::load_snapshot(options.clone(), context.keyring.clone(), clock::now);
-    let loaded = Some(loading.await?);
+    let keyring = context.keyring.clone();
+    let loaded = if role.has_edge() {
+        Some(LoadedEdge::load_snapshot(options.clone(), keyring, clock::now).await?)
+    } else {
+        None
+    };
     context.bind_all(&mut sockets)?;
     let predecessor = predecessor.announce_loaded().await?;
     context.reload_keyring().await?;
@@ -81,19 +89,23 @@ async fn start_as_owner(
     let revocable = RevocableStore::new(context.open_store().await?);
     let store = Arc::clone(&revocable) as SharedStore;
     context.bind_api_listeners(&mut sockets)?;
-    let loaded = match loaded {
-        Some(loaded) => loaded,
-        None => LoadedEdge::load(options, context.keyring.clone(), clock::now).await?,
+    let mut edge = if context.role.has_edge() {
+        let loaded = match loaded {
+            Some(loaded) => loaded,
+            None => LoadedEdge::load(options, context.keyring.clone(), clock::now).await?,
+        };
+        let listeners = || context.bind_edge_listeners(&mut sockets);
+        Some(loaded.serve(Arc::clone(&store), listeners).await?)
+    } else {
+        None
     };
-    let listeners = || context.bind_edge_listeners(&mut sockets);
-    let mut edge = loaded.serve(Arc::clone(&store), listeners).await?;
-    let mut control = ControlPlane::start(&context, &revocable, &edge, &sockets).await?;
+    let mut control = ControlPlane::start(&context, &revocable, edge.as_ref(), &sockets).await?;
     revocable.log_unavailable(None);
     let (draining, draining_rx) = watch::channel(false);
     let health = AdminState {
         catalog: Catalog::new(store, context.keyring.clone()),
         store: Arc::clone(&revocable),
-        edge: edge.handle(),
+        edge: edge.as_ref().map(Edge::handle),
         alarms: Arc::clone(&context.alarms),
         draining: draining_rx,
         allowed_hosts: context.config.admin_hosts.clone().into(),
@@ -103,7 +115,9 @@ async fn start_as_owner(
         predecessor.announce_serving().await?;
     }
     sockets.close_unused();
-    edge.start_prover()?;
+    if let Some(edge) = &mut edge {
+        edge.start_prover()?;
+    }
     control.accept(&context, &sockets)?;
     let addresses = Addresses::from_sockets(&context, &sockets)?;
     addresses.write(&context.config);

@@ -1,33 +1,84 @@
 //! Several processes on one PostgreSQL database.
 
-use std::{fs, process::Command};
+mod keys;
+mod liveness;
+mod rates;
+mod roles;
+mod shared_state;
+
+use std::{fs, path::PathBuf, process::Command, sync::Arc};
 
 use edgeseal_testing::postgres::PostgresServer;
+use tempfile::TempDir;
 
-use crate::harness::{EDGESEAL, Origin, Server, eventually, pki::AUTHORITY, unlimited};
+use crate::harness::{
+    ApiClient, EDGESEAL, Origin, Server, eventually, pki::AUTHORITY, secrets, server::BINARY,
+    unlimited,
+};
 
-/// A configuration on a schema of the database, with the key-encryption key of all of its nodes.
-fn config(database: &PostgresServer, schema: &str, kek: &str) -> String {
-    format!(
-        "store = \"{}\"\nkek = \"file:{kek}\"\n{}",
-        database.url(schema),
-        unlimited()
-    )
+/// A schema of the database, and the key-encryption key of all of its nodes.
+struct Cluster {
+    database: Arc<PostgresServer>,
+    schema: &'static str,
+    keys: TempDir,
+}
+
+impl Cluster {
+    fn new(schema: &'static str) -> Self {
+        let cluster = Self {
+            database: PostgresServer::shared(),
+            schema,
+            keys: tempfile::tempdir().unwrap(),
+        };
+        generate_kek(&cluster.kek());
+        cluster
+    }
+
+    fn kek(&self) -> PathBuf {
+        self.keys.path().join("kek")
+    }
+
+    /// The configuration of a node; `more` comes last, and may begin a table.
+    fn config(&self, more: &str) -> String {
+        self.config_with_kek(&self.kek(), more)
+    }
+
+    fn config_with_kek(&self, kek: &std::path::Path, more: &str) -> String {
+        format!(
+            "store = \"{}\"\nkek = \"file:{}\"\n{more}",
+            self.database.url(self.schema),
+            kek.display()
+        )
+    }
+
+    /// Nodes without rate limits. The first one has the root account's credentials.
+    fn start<const NODES: usize>(&self) -> [Server; NODES] {
+        let config = self.config(&unlimited());
+        std::array::from_fn(|_| Server::start_with(&config))
+    }
+}
+
+fn generate_kek(file: &std::path::Path) {
+    let made = Command::new(BINARY)
+        .args(["kek", "generate"])
+        .arg(file)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    secrets::register_secret(fs::read_to_string(file).unwrap().trim());
+}
+
+/// The same caller at another node.
+fn at(node: &Server, client: &ApiClient) -> ApiClient {
+    let (key, secret) = client.access_key();
+    let secret = String::from_utf8(secret.expose().to_vec()).unwrap();
+    node.client_for(&client.account, key, &secret)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_node_shows_and_serves_what_another_changed() {
-    let database = PostgresServer::shared();
-    let keys = tempfile::tempdir().unwrap();
-    let kek = keys.path().join("kek").display().to_string();
-    let generated = Command::new(crate::harness::server::BINARY)
-        .args(["kek", "generate", &kek])
-        .output()
-        .unwrap();
-    assert!(generated.status.success(), "{generated:?}");
-    let config = config(&database, "nodes", &kek);
-    let one = Server::start_with(&config);
-    let two = Server::start_with(&config);
+    let cluster = Cluster::new("nodes");
+    let [one, two] = cluster.start();
     assert!(one.data().join("credentials.json").exists());
     assert!(
         !two.data().join("credentials.json").exists(),
@@ -35,9 +86,7 @@ async fn each_node_shows_and_serves_what_another_changed() {
     );
 
     let (api, origin) = (one.create_account("alice").await, Origin::start().await);
-    let (key, secret) = api.access_key();
-    let secret = String::from_utf8(secret.expose().to_vec()).unwrap();
-    let other = two.client_for("alice", key, &secret);
+    let other = at(&two, &api);
     for name in ["a.nodes.example", "b.nodes.example"] {
         api.add(name, &origin).await;
         let pem = AUTHORITY.issue(&[name]);
@@ -68,7 +117,7 @@ async fn each_node_shows_and_serves_what_another_changed() {
 #[test]
 fn a_database_needs_a_key_that_the_operator_gives() {
     let folder = tempfile::tempdir().unwrap();
-    let started = Command::new(crate::harness::server::BINARY)
+    let started = Command::new(BINARY)
         .args([
             "serve",
             "--store",

@@ -17,6 +17,8 @@ pub struct RotateKeyEncryptionKey;
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {
     key_id: String,
+    /// Whether it seals only once every process on the store has it.
+    pending: bool,
 }
 
 impl Operation for RotateKeyEncryptionKey {
@@ -31,10 +33,16 @@ impl Operation for RotateKeyEncryptionKey {
     async fn run(context: &Context, call: &Authorized, (): ()) -> Result<Success<Reply>, Error> {
         let keeper = key_encryption(context)?;
         let active = keeper.rotate().await?;
-        let note = format!("sealing with key {active} from now on");
+        let pending = keeper.status().keys.first() != Some(&active);
+        let note = if pending {
+            format!("sealing with key {active} once every node has it")
+        } else {
+            format!("sealing with key {active} from now on")
+        };
         let recorded = record(context, call, &note).await?;
         let reply = Reply {
             key_id: active.to_string(),
+            pending,
         };
         Ok(Success::changed_with(reply, recorded.revision, None))
     }

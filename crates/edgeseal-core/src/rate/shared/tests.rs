@@ -87,8 +87,9 @@ impl Nodes {
         }
         let (limit, now) = (self.limit, self.now);
         let node = &mut self.nodes[n];
-        node.usage.exchange(limit, others, now);
-        node.reported = Some((node.usage.report().unwrap_or_default(), now));
+        let report = node.usage.report(limit).unwrap_or_default();
+        node.usage.learn(limit, others, now);
+        node.reported = Some((report, now));
     }
 }
 

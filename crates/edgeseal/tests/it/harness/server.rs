@@ -41,7 +41,10 @@ pub(crate) struct Addresses {
     pub(crate) api: SocketAddr,
     #[serde(default)]
     pub(crate) api_tls: Option<SocketAddr>,
+    /// Port 0 if it has no edge.
+    #[serde(default = "nowhere")]
     pub(crate) https: SocketAddr,
+    #[serde(default = "nowhere")]
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -95,7 +98,7 @@ impl Server {
             }
         }
         fs::write(home.path().join("edgeseal.toml"), config).unwrap();
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let nowhere = nowhere();
         let mut server = Self {
             home,
             process: None,
@@ -190,8 +193,14 @@ impl Server {
         command
             .arg("--config")
             .arg(self.home.path().join("edgeseal.toml"));
-        for role in ["--api", "--https", "--http", "--admin"] {
-            let given = given.iter().find(|(name, _)| *name == role);
+        let has_edge = self.subcommand != ["api"];
+        let roles: &[&str] = if has_edge {
+            &["--api", "--https", "--http", "--admin"]
+        } else {
+            &["--api", "--admin"]
+        };
+        for role in roles {
+            let given = given.iter().find(|(name, _)| name == role);
             let given = given.map(|(_, address)| address.to_string());
             let any = || "127.0.0.1:0".to_owned();
             command.arg(role).arg(given.unwrap_or_else(any));
@@ -356,6 +365,10 @@ impl Drop for Server {
             panic!("the test left a server running");
         }
     }
+}
+
+fn nowhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
 /// The first line of a process's output; empty if it exits without one.

@@ -1,0 +1,225 @@
+//! Reports this process to the others on the store once a second, and reads their reports: who is
+//! alive, what they used of rate limits, which keys they hold.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use edgeseal_api::{Context, rate_limit::RateExchange};
+use edgeseal_edge::EdgeHandle;
+use edgeseal_store::{
+    Fault, Keyring, Revision, Store as _,
+    catalog::{LeaseHolder, LeaseName},
+    nodes::{self, NodeRecord, NodeStatus, REPORT_INTERVAL_MS},
+    reports::ReportSnapshot,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    clock,
+    error_chain::error_chain,
+    kek::{KekRotator, LastLoad},
+    revocable_store::RevocableStore,
+};
+
+/// How long the keeper's lease lasts without renewal.
+const KEEPER_TTL_MS: i64 = 20_000;
+/// How long a process that ends may take to withdraw its report.
+const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Commits that are remembered while an edge is behind: those of an hour.
+const LACKED_MAX: usize = 3600;
+
+/// The processes on the store, ordered by id.
+pub(crate) type Nodes = Arc<Vec<NodeStatus>>;
+
+/// See the [module](self).
+pub(crate) struct Reporter {
+    /// What does not change, and what changed last.
+    own: NodeRecord,
+    store: Arc<RevocableStore>,
+    keyring: Keyring,
+    edge: Option<EdgeHandle>,
+    /// Whether several processes may use the store.
+    is_shared: bool,
+    nodes: watch::Sender<Nodes>,
+    /// Whether this process is the keeper of the store.
+    keeper: watch::Sender<bool>,
+    rates: RateExchange,
+    /// Newest commits that this process had not applied when it heard of them.
+    lacked: VecDeque<(Instant, Revision)>,
+    /// Whether the last exchange failed: only the first failure in a row is logged.
+    is_failing: bool,
+}
+
+impl Reporter {
+    /// A reporter of the process that `own` describes.
+    pub(crate) fn new(
+        own: NodeRecord,
+        store: Arc<RevocableStore>,
+        keyring: Keyring,
+        edge: Option<EdgeHandle>,
+        is_shared: bool,
+    ) -> Self {
+        let alone = vec![NodeStatus {
+            node: own.clone(),
+            age_ms: 0,
+        }];
+        Self {
+            own,
+            store,
+            keyring,
+            edge,
+            is_shared,
+            nodes: watch::Sender::new(Arc::new(alone)),
+            keeper: watch::Sender::new(false),
+            rates: RateExchange::default(),
+            lacked: VecDeque::new(),
+            is_failing: false,
+        }
+    }
+
+    /// The processes on the store, as of the last exchange.
+    pub(crate) fn nodes(&self) -> watch::Receiver<Nodes> {
+        self.nodes.subscribe()
+    }
+
+    /// Whether this process is the keeper. Where one process owns the store, it always is.
+    pub(crate) fn keeper(&self) -> watch::Receiver<bool> {
+        self.keeper.subscribe()
+    }
+
+    /// Reports once a second until `stop` completes; then the process no longer counts as alive.
+    pub(crate) async fn run(
+        mut self,
+        context: Arc<Context>,
+        rotator: Arc<KekRotator>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let work = async {
+            let mut last_load = LastLoad::default();
+            let mut ticks = interval(Duration::from_millis(REPORT_INTERVAL_MS.unsigned_abs()));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                self.own.sealing = rotator
+                    .sealing_key()
+                    .map_or_else(String::new, |it| it.to_string());
+                let mut exchanged = self.exchange(&context).await;
+                if self.is_shared && exchanged.is_ok() {
+                    let nodes = Arc::clone(&self.nodes.borrow());
+                    exchanged = rotator.follow(&nodes, &mut last_load).await;
+                }
+                self.log(exchanged.err());
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = stop => {}
+        }
+        if let Some(reports) = self.store.reports() {
+            // A report that stays is only shown as silent.
+            let _ = timeout(WITHDRAW_TIMEOUT, reports.withdraw(&self.own.id)).await;
+        }
+    }
+
+    async fn exchange(&mut self, context: &Context) -> Result<(), Fault> {
+        self.own.rates = RateExchange::report(context);
+        let keys = self.keyring.ids();
+        self.own.keys = keys.iter().map(ToString::to_string).collect();
+        if !self.is_shared {
+            self.report_alone();
+            return Ok(());
+        }
+        self.hold_leases(context).await?;
+        let unavailable = || Fault::new("the store is unavailable");
+        let reports = self.store.reports().ok_or_else(unavailable)?;
+        let snapshot = reports.exchange(&self.own.id, &self.own.encode()?).await?;
+        let now = clock::now();
+        self.own.clock_offset_ms = now.since_ms(snapshot.now);
+        self.observe_lag(&snapshot);
+        let all = nodes::decode_all(&snapshot);
+        let own = &self.own.id;
+        let others = all.iter().filter(|it| it.node.id != *own && it.is_live());
+        self.rates.learn(context, others, now);
+        self.publish(all);
+        Ok(())
+    }
+
+    /// Where one process owns the store, it is the keeper.
+    fn report_alone(&mut self) {
+        self.own.rates.clear();
+        self.own.leases = LeaseName::ALL.map(|it| it.as_str().to_owned()).to_vec();
+        self.keeper.send_replace(true);
+        if let Some(edge) = &self.edge {
+            self.own.revision = edge.applied_revision().borrow().0;
+        }
+        self.publish(vec![NodeStatus {
+            node: self.own.clone(),
+            age_ms: 0,
+        }]);
+    }
+
+    /// Renews the keeper's lease, or takes it if nobody has it, and looks which others this process
+    /// has.
+    async fn hold_leases(&mut self, context: &Context) -> Result<(), Fault> {
+        let now = clock::now();
+        let holder = LeaseHolder {
+            lease: LeaseName::Keeper,
+            owner: self.own.id.clone(),
+        };
+        let until = now.plus_ms(KEEPER_TTL_MS);
+        let held = context.catalog.hold_lease(&holder, until, now).await;
+        self.keeper.send_replace(matches!(held, Ok(Some(_))));
+        held?;
+        let leases = context.catalog.leases_of(&self.own.id, now).await?;
+        self.own.leases = leases.iter().map(|it| it.as_str().to_owned()).collect();
+        Ok(())
+    }
+
+    fn observe_lag(&mut self, snapshot: &ReportSnapshot) {
+        let head = snapshot.head;
+        // Without an edge there is nothing to apply: calls read the store.
+        let edge = self.edge.as_ref();
+        let applied = edge.map_or(head, |edge| *edge.applied_revision().borrow());
+        self.own.revision = applied.0;
+        while self
+            .lacked
+            .front()
+            .is_some_and(|(_, head)| *head <= applied)
+        {
+            self.lacked.pop_front();
+        }
+        let newest = self.lacked.back().map(|(_, head)| *head);
+        let has_room = self.lacked.len() < LACKED_MAX;
+        if head > applied && newest.is_none_or(|newest| newest < head) && has_room {
+            self.lacked.push_back((Instant::now(), head));
+        }
+        let lag = self.lacked.front().map(|(since, _)| since.elapsed());
+        self.own.lag = head.0.saturating_sub(applied.0);
+        self.own.lag_ms = lag.map_or(0, |lag| i64::try_from(lag.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    fn publish(&self, nodes: Vec<NodeStatus>) {
+        let live = nodes.iter().filter(|node| node.is_live()).count();
+        metrics::gauge!("edgeseal_nodes").set(live as f64);
+        let seconds = |ms: i64| ms as f64 / 1000.0;
+        metrics::gauge!("edgeseal_node_clock_offset_seconds")
+            .set(seconds(self.own.clock_offset_ms));
+        metrics::gauge!("edgeseal_node_lag_seconds").set(seconds(self.own.lag_ms));
+        self.nodes.send_replace(Arc::new(nodes));
+    }
+
+    fn log(&mut self, failure: Option<Fault>) {
+        match (&failure, self.is_failing) {
+            (Some(fault), false) => tracing::warn!(
+                error = error_chain(fault),
+                "this node cannot exchange reports with the others"
+            ),
+            (None, true) => tracing::info!("this node exchanges reports with the others again"),
+            _ => {}
+        }
+        self.is_failing = failure.is_some();
+    }
+}
