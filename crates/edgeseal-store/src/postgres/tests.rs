@@ -1,6 +1,7 @@
 mod cutter;
 mod outcomes;
 mod reports;
+mod upgrade;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},

@@ -5,6 +5,7 @@ mod liveness;
 mod rates;
 mod roles;
 mod shared_state;
+mod upgrade;
 
 use std::{fs, path::PathBuf, process::Command, sync::Arc};
 

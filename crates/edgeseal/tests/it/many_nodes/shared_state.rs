@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{Cluster, at};
 use crate::harness::{
-    ApiClient, CDN_VERSION, Origin, RAM, STS, Scheme, Server, SignedCall, add_params, raw,
+    ApiClient, CDN_VERSION, Origin, RAM, SET, STS, Scheme, Server, SignedCall, add_params,
+    pki::AUTHORITY, raw, upload_params,
 };
 
 const READ: (&str, &str) = (CDN_VERSION, "DescribeUserDomains");
@@ -51,14 +52,11 @@ async fn a_change_is_made_once_whichever_node_hears_it_again() {
         }
     }
     // At both nodes at once: one of them makes it.
-    let params = add_params(name, &sources);
-    let call = SignedCall::new(
-        Scheme::V3,
-        api.access_key(),
-        (CDN_VERSION, "AddCdnDomain"),
-        &params,
-    )
-    .to_bytes();
+    api.add(name, &origin).await;
+    let pem = AUTHORITY.issue(&[name]);
+    let params = upload_params(name, &pem);
+    let call =
+        SignedCall::new(Scheme::V3, api.access_key(), (CDN_VERSION, SET), &params).to_bytes();
     let (left, right) = tokio::join!(
         raw::send_raw(one.addresses().api, &call),
         raw::send_raw(two.addresses().api, &call)
