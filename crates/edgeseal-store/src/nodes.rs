@@ -15,7 +15,7 @@ pub const REPORT_INTERVAL_MS: i64 = 1000;
 pub const LIVE_MS: i64 = 5 * REPORT_INTERVAL_MS;
 
 /// What a process reports of itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeRecord {
     /// Its name: `DATA/node-id`.
@@ -54,7 +54,7 @@ pub struct NodeRecord {
 }
 
 /// A process with its last report.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeStatus {
     /// The report.
     pub node: NodeRecord,

@@ -19,6 +19,7 @@ mod database;
 mod expected;
 mod files;
 mod limits;
+mod nodes;
 mod replica;
 mod roots;
 mod sealed;

@@ -21,7 +21,7 @@ pub(super) struct PostgresReports(pub(super) Arc<Readers>);
 
 const EXCHANGE: &str = "SELECT process, value, age_ms, now_ms, head FROM report_1($1, $2, $3, $4)";
 /// One row without a process if there are no reports.
-const READ: &str = "
+pub(super) const READ: &str = "
     SELECT process, value, age_ms, coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
         coalesce(head, (SELECT last FROM commits ORDER BY last DESC LIMIT 1), 0)
     FROM (SELECT) AS one LEFT JOIN reports ON true";
@@ -47,7 +47,7 @@ impl Reports for PostgresReports {
     }
 }
 
-fn snapshot(rows: &[Row]) -> Result<ReportSnapshot, Fault> {
+pub(super) fn snapshot(rows: &[Row]) -> Result<ReportSnapshot, Fault> {
     let first = rows
         .first()
         .ok_or(Fault::new("read reports: there is no row"))?;

@@ -2,7 +2,7 @@
 
 use edgeseal_store::postgres::{self, DatabaseHealth, PostgresUrl};
 
-use super::Report;
+use super::{Report, nodes};
 use crate::{clock, error_chain::error_chain};
 
 /// A transaction that is open for so long keeps dead rows from being removed.
@@ -12,7 +12,10 @@ const DEAD_PERCENT: i64 = 50;
 
 pub(super) async fn examine(url: &PostgresUrl, report: &mut Report) {
     match postgres::examine(url, clock::now).await {
-        Ok(health) => judge(url, &health, report),
+        Ok(health) => {
+            judge(url, &health, report);
+            nodes::judge(&health.nodes, report);
+        }
         // That it cannot be read is reported with the store.
         Err(fault) => tracing::debug!(error = error_chain(&fault), "the database is not examined"),
     }
