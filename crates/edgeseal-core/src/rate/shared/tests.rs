@@ -145,11 +145,11 @@ fn calls_within_the_limit_are_not_refused() {
 fn a_share_follows_the_calls() {
     let mut nodes = Nodes::new(LIMIT, &[100, 450, 800]);
     nodes.run(10, &[100, 0, 0]);
-    assert_near(
-        nodes.run(10, &[0, 0, 100]),
-        300,
-        "all moved to another node",
-    );
+    // What the other node was asked for counts for a few seconds more.
+    let moved = nodes.run(5, &[0, 0, 100]);
+    assert!(moved >= 100, "{moved} of 150 calls were allowed meanwhile");
+    assert_near(nodes.run(10, &[0, 0, 100]), 300, "all at another node");
+    nodes.run(5, &[100, 100, 0]);
     assert_near(nodes.run(10, &[100, 100, 0]), 300, "half moved back");
 }
 
