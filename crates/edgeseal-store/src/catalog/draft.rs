@@ -231,7 +231,6 @@ impl Draft {
             expect: self.read.into_values().map(|(expect, _)| expect).collect(),
             write: Vec::with_capacity(self.write.len() + 2),
             log: self.history,
-            ..Txn::default()
         };
         for (key, value) in self.write {
             txn.write.push(match value {
