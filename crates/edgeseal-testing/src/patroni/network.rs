@@ -56,6 +56,8 @@ impl Network {
     /// Connects the namespace of a process as this machine.
     pub(super) fn connect(&self, machine: usize, process: u32) {
         let (outside, process) = (format!("es{:x}{machine}", self.number), process.to_string());
+        // That of the machine before: the kernel removes it some time after its processes.
+        remove(&outside);
         run(
             "ip",
             &[
@@ -119,6 +121,8 @@ fn remove_stale() {
     }
 }
 
-fn remove(bridge: &str) {
-    let _ = Command::new("ip").args(["link", "delete", bridge]).output();
+fn remove(interface: &str) {
+    let _ = Command::new("ip")
+        .args(["link", "delete", interface])
+        .output();
 }
