@@ -229,6 +229,12 @@ impl Key {
         Self("securitytoken".into())
     }
 
+    /// The version of the data; see [`crate::DATA_VERSION`].
+    #[must_use]
+    pub fn data_version() -> Self {
+        Self("meta/data-version".into())
+    }
+
     /// What retention knows of the clock.
     #[must_use]
     pub fn audit_clock() -> Self {

@@ -19,6 +19,7 @@ pub mod catalog;
 mod changes;
 pub mod consistency;
 pub mod copy;
+mod data_version;
 mod entry;
 mod fault;
 pub mod feed;
@@ -57,6 +58,7 @@ mod observed_store;
 
 pub use catalog::Catalog;
 pub use changes::{Change, Changes, ChangesError};
+pub use data_version::DATA_VERSION;
 pub use entry::{Entry, Listing, Page, Revision};
 pub use fault::Fault;
 pub use filter::Filter;

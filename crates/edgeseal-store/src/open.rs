@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Fault, Key, SharedStore,
     copy::CopyMarker,
+    data_version::{self, DataVersionError},
     memory::MemoryStore,
     postgres::{PostgresStore, PostgresUrl, PostgresUrlError, newer_schema},
     random,
@@ -129,7 +130,10 @@ pub async fn open(url: &StoreUrl, clock: fn() -> Timestamp) -> Result<SharedStor
             tracing::warn!(store = %url, reason, "the store takes no changes");
             return Ok(store);
         }
-        Ok(None) => return Ok(store),
+        Ok(None) => match data_version::prepare(&*store).await {
+            Ok(()) => return Ok(store),
+            Err(why) => OpenError::of_data(url.to_string(), why),
+        },
         Err(fault) => OpenError::Database {
             url: url.to_string(),
             fault,
@@ -224,6 +228,14 @@ pub enum OpenError {
         /// The version that this release knows.
         known: i64,
     },
+    /// Another release wrote the data, and this one cannot read it. It was not modified.
+    #[error("{store} cannot be used: {why}; it was left as it is")]
+    OtherData {
+        /// Its URL, without the password.
+        store: String,
+        /// The version that was found, and what this release knows.
+        why: String,
+    },
     /// A file or directory cannot be created, read or locked.
     #[error("{}: {cause}", path.display())]
     Io {
@@ -269,6 +281,18 @@ pub enum OpenError {
         #[source]
         fault: Fault,
     },
+}
+
+impl OpenError {
+    pub(crate) fn of_data(store: String, why: DataVersionError) -> Self {
+        match why {
+            DataVersionError::Fault(fault) => Self::Database { url: store, fault },
+            why => Self::OtherData {
+                store,
+                why: why.to_string(),
+            },
+        }
+    }
 }
 
 /// Deletes that the change feed keeps by default: at 100 bytes each about 10 MB, and days of a busy

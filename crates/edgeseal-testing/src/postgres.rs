@@ -172,6 +172,37 @@ impl PostgresServer {
         )
     }
 
+    /// The tables and functions of a schema, as SQL.
+    pub fn dump(&self, schema: &str) -> String {
+        let dumped = self
+            .client("pg_dump")
+            .args(["--inserts", "--no-owner", "--schema", schema])
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&dumped.stderr);
+        assert!(dumped.status.success(), "{errors}");
+        String::from_utf8(dumped.stdout).unwrap()
+    }
+
+    /// Runs the statements of a file.
+    pub fn run_sql(&self, file: &Path) {
+        let ran = self
+            .client("psql")
+            .args(["--quiet", "--set", "ON_ERROR_STOP=1"])
+            .stdin(fs::File::open(file).unwrap())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{errors}");
+    }
+
+    fn client(&self, program: &str) -> Command {
+        let mut client = command(program);
+        client.args(["--host", "127.0.0.1", "--username", USER]);
+        client.args(["--port", &self.port.to_string(), "--dbname", "postgres"]);
+        client
+    }
+
     /// What it logged since its start.
     pub fn logged(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()

@@ -6,6 +6,7 @@ mod challenges;
 mod companion;
 mod counts;
 mod deployments;
+mod earlier_data;
 mod leases;
 mod managed;
 mod origin_permissions;

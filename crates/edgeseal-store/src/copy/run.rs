@@ -224,7 +224,7 @@ impl Copier<'_> {
                 run.progress = progress.clone();
                 (self.observe)(CopyStep::Resumed(progress.records));
             }
-            _ if self.target.rows(Table::Entry, None).await?.rows.is_empty() => {}
+            _ if self.is_target_empty().await? => {}
             _ => {
                 let is_complete = matches!(
                     &stopped, Some(CopyMarker::Moved { to, .. }) if *to == target
@@ -245,6 +245,13 @@ impl Copier<'_> {
         }
         self.target.begin(found.as_ref(), &run.marker()).await?;
         Ok(Some(run))
+    }
+
+    /// Whether the target has no records: opening it wrote the version of its data at most.
+    async fn is_target_empty(&self) -> Result<bool, Fault> {
+        let page = self.target.rows(Table::Entry, None).await?;
+        let version = Key::data_version();
+        Ok(page.rows.iter().all(|row| row.key == version))
     }
 
     async fn copy(&self, run: &mut Run) -> Result<Copied, CopyError> {

@@ -15,7 +15,7 @@ BEGIN
             RETURN false;
         END IF;
         IF before IS NULL AND (
-            EXISTS (SELECT FROM entry WHERE value IS NOT NULL)
+            EXISTS (SELECT FROM entry WHERE value IS NOT NULL AND key <> 'meta/data-version')
             OR EXISTS (SELECT FROM audit) OR EXISTS (SELECT FROM history)
         ) THEN
             RETURN false;

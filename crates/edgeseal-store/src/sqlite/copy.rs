@@ -292,7 +292,7 @@ impl CopyTarget for SqliteTarget {
             let found = found.and_then(|found| CopyMarker::parse(&found).ok());
             let has_rows = || {
                 transaction
-                    .prepare("SELECT 1 FROM entry LIMIT 1")?
+                    .prepare("SELECT 1 FROM entry WHERE key <> 'meta/data-version' LIMIT 1")?
                     .exists([])
             };
             if found != before || (before.is_none() && has_rows()?) {

@@ -16,7 +16,9 @@ use super::{
 };
 use crate::{
     Changes, ChangesError, CommitError, Entry, Fault, Filter, Key, Listing, Lists, Log, LogPage,
-    LogRange, LogRow, Logs, Page, Revision, Source, Store, Txn, open::OpenError,
+    LogRange, LogRow, Logs, Page, Revision, Source, Store, Txn,
+    data_version::{self, DataVersionError},
+    open::{OpenError, StoreUrl},
 };
 
 /// A snapshot of a store. Opening and reading it changes no byte of any file and creates none.
@@ -42,6 +44,12 @@ impl SqliteSnapshot {
         let connection = open_read_only(path, alone.is_some()).map_err(unreadable)?;
         let found = file::read_identity(&connection).map_err(unreadable)?;
         file::check_identity(path, found)?;
+        let data = read::get(&connection, &Key::data_version());
+        data.map_err(DataVersionError::from)
+            .and_then(|found| data_version::check(found.as_ref()))
+            .map_err(|why| {
+                OpenError::of_data(StoreUrl::Sqlite(path.to_owned()).to_string(), why)
+            })?;
         Ok(Self {
             connection: Mutex::new(connection),
             exclusive_lock: alone,

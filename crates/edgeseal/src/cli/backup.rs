@@ -203,7 +203,8 @@ pub(super) fn copy_error(error: &OpenError) -> CliError {
         OpenError::Database { .. } => CliError::StoreFailed(why),
         OpenError::Unreadable { .. }
         | OpenError::NewerSchema { .. }
-        | OpenError::OlderSchema { .. } => CliError::Data(why),
+        | OpenError::OlderSchema { .. }
+        | OpenError::OtherData { .. } => CliError::Data(why),
         _ => CliError::Usage(why),
     }
 }

@@ -130,6 +130,7 @@ const fn is_retryable(error: &OpenError) -> bool {
         | OpenError::Database { .. }
         | OpenError::Fault { .. } => true,
         OpenError::Locked { .. }
+        | OpenError::OtherData { .. }
         | OpenError::NewerSchema { .. }
         | OpenError::NewerDatabase { .. }
         | OpenError::UnfinishedCopy { .. }
