@@ -2,7 +2,9 @@ use edgeseal_core::{
     alarm::Phase,
     domain::{Coverage, ServiceType},
 };
-use edgeseal_store::{Keyring, Txn, Write, memory::MemoryStore, record::encode_summary};
+use edgeseal_store::{
+    Keyring, TXN_WRITES_MAX, Txn, Write, memory::MemoryStore, record::encode_summary,
+};
 
 use super::*;
 
@@ -44,12 +46,11 @@ impl World {
             let key = Key::account_domain(&self.account, &name);
             Write::put(key, encode_summary(&summary).unwrap())
         });
-        let (expect, write) = (Vec::new(), write.collect());
-        self.catalog
-            .store()
-            .commit(Txn::new(expect, write))
-            .await
-            .unwrap();
+        let write: Vec<Write> = write.collect();
+        for part in write.chunks(TXN_WRITES_MAX) {
+            let txn = Txn::new(Vec::new(), part.to_vec());
+            self.catalog.store().commit(txn).await.unwrap();
+        }
     }
 
     async fn refresh(&self, served: &mut ServedCertificates) {
