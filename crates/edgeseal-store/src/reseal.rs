@@ -5,9 +5,9 @@
 //! concurrent change is lost. Passes are repeated until one finds nothing to do, which proves
 //! completion. Passes are paced, so that callers are not delayed.
 //!
-//! [`begin`] records the key under which everything is to be sealed, [`finish`] that it is. If the
-//! process stops in between, the next one finds [`is_finished`] false and starts over, which only
-//! costs reading what is done already.
+//! [`begin`] records the key under which everything is to be sealed, [`SealingEpoch::finish`] that it
+//! is. If the process stops in between, the next one finds [`is_finished`] false and starts over,
+//! which only costs reading what is done already.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -119,20 +119,20 @@ pub async fn finished_at(store: &dyn Source) -> Result<Option<(KeyId, Timestamp)
 ///
 /// Called before anything is sealed under that key, so that no process considers a store finished
 /// that contains values under another key. Everything handed to the store before is visible once
-/// this returns.
+/// this returns. It replaces whatever the store says: only for a process that owns the store;
+/// several that share it use [`SealingEpoch`].
 ///
 /// # Errors
 /// A [`Fault`] if the store failed.
 pub async fn begin(store: &dyn Store, under: KeyId) -> Result<(), Fault> {
-    write_marker(store, under, None).await
-}
-
-/// Records that everything is sealed under `under`.
-///
-/// # Errors
-/// A [`Fault`] if the store failed.
-pub async fn finish(store: &dyn Store, under: KeyId, now: Timestamp) -> Result<(), Fault> {
-    write_marker(store, under, Some(now)).await
+    let record = ResealRecord {
+        under: under.to_string(),
+        finished: None,
+        next: None,
+    };
+    let marker = Write::put(Key::reseal_marker(), record::encode(&record)?);
+    write_all(store, vec![marker]).await?;
+    Ok(())
 }
 
 /// Reseals what is under another key than the active one, at most `per_second` records a second.
@@ -288,21 +288,6 @@ fn reason(fault: &Fault) -> String {
         Some(cause) => format!("{}: {cause}", fault.operation),
         None => fault.operation.to_owned(),
     }
-}
-
-async fn write_marker(
-    store: &dyn Store,
-    under: KeyId,
-    finished: Option<Timestamp>,
-) -> Result<(), Fault> {
-    let record = ResealRecord {
-        under: under.to_string(),
-        finished,
-        next: None,
-    };
-    let marker = Write::put(Key::reseal_marker(), record::encode(&record)?);
-    write_all(store, vec![marker]).await?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! it and reports that it has it. Once all have, one of them lets it seal
 //! ([`SealingEpoch::advance`]), and each follows. So no process meets a value that it cannot open.
 
+use edgeseal_core::Timestamp;
+
 use super::{ResealRecord, record};
 use crate::{CommitError, Entry, Expect, Fault, Key, Source, Store, Txn, Write, seal::KeyId};
 
@@ -74,7 +76,7 @@ impl SealingEpoch {
     pub async fn propose(&self, store: &dyn Store, next: KeyId) -> Result<(), EpochError> {
         let mut record: ResealRecord = record::decode(&self.stored.value)?;
         record.next = Some(next.to_string());
-        put(store, Some(&self.stored), &record).await
+        put(store, Some(&self.stored), &record).await.map(drop)
     }
 
     /// Lets `next` seal, and marks everything to be resealed under it.
@@ -84,6 +86,40 @@ impl SealingEpoch {
     pub async fn advance(&self, store: &dyn Store, next: KeyId) -> Result<(), EpochError> {
         write(store, Some(&self.stored), next).await
     }
+
+    /// Marks everything to be resealed under the key that seals. Returns the changed marker, which
+    /// only one of several processes gets. Everything that this process handed to the store before
+    /// is visible then.
+    ///
+    /// # Errors
+    /// [`EpochError`]; then nothing has changed.
+    pub async fn restart(self, store: &dyn Store) -> Result<Self, EpochError> {
+        let stored = self.put_finished(store, None).await?;
+        Ok(Self {
+            is_finished: false,
+            stored,
+            ..self
+        })
+    }
+
+    /// Records that everything is sealed under the key that seals, if nobody has changed the marker
+    /// since it was read.
+    ///
+    /// # Errors
+    /// [`EpochError`]; then nothing has changed.
+    pub async fn finish(&self, store: &dyn Store, now: Timestamp) -> Result<(), EpochError> {
+        self.put_finished(store, Some(now)).await.map(drop)
+    }
+
+    async fn put_finished(
+        &self,
+        store: &dyn Store,
+        finished: Option<Timestamp>,
+    ) -> Result<Entry, EpochError> {
+        let mut record: ResealRecord = record::decode(&self.stored.value)?;
+        record.finished = finished;
+        put(store, Some(&self.stored), &record).await
+    }
 }
 
 async fn write(store: &dyn Store, stored: Option<&Entry>, under: KeyId) -> Result<(), EpochError> {
@@ -92,22 +128,27 @@ async fn write(store: &dyn Store, stored: Option<&Entry>, under: KeyId) -> Resul
         finished: None,
         next: None,
     };
-    put(store, stored, &record).await
+    put(store, stored, &record).await.map(drop)
 }
 
 async fn put(
     store: &dyn Store,
     stored: Option<&Entry>,
     record: &ResealRecord,
-) -> Result<(), EpochError> {
+) -> Result<Entry, EpochError> {
     let marker = Key::reseal_marker();
+    let value = record::encode(record)?;
     let txn = Txn {
         expect: vec![Expect::same_as(marker.clone(), stored)],
-        write: vec![Write::put(marker, record::encode(record)?)],
+        write: vec![Write::put(marker.clone(), value.clone())],
         ..Txn::default()
     };
     match store.commit(txn).await {
-        Ok(_) => Ok(()),
+        Ok(revision) => Ok(Entry {
+            key: marker,
+            value,
+            revision,
+        }),
         Err(CommitError::Conflict { .. }) => Err(EpochError::Changed),
         Err(CommitError::Fault(fault)) => Err(fault.into()),
     }

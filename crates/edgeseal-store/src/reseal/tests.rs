@@ -280,7 +280,8 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
         assert!(!is_finished(&*store, &keyring).await.unwrap());
         let proof = reseal(&*store, &keyring).await;
         assert_eq!((proof.opened, proof.failed), (8, 0));
-        finish(&*store, keyring.active(), NOW).await.unwrap();
+        let epoch = SealingEpoch::read(&*store).await.unwrap().unwrap();
+        epoch.finish(&*store, NOW).await.unwrap();
         assert!(is_finished(&*store, &keyring).await.unwrap());
         let census = count_sealed(&*store).await.unwrap();
         assert_eq!(
@@ -306,6 +307,35 @@ async fn everything_comes_under_the_new_key_and_opens_without_the_old_one() {
 }
 
 /// An engine does not report when a record expires, so resealing must know.
+/// Of two processes that both take themselves for the one that reseals, one finishes; and neither
+/// wipes out the key that is to follow.
+#[tokio::test]
+async fn only_the_process_that_began_last_finishes() {
+    let directory = tempfile::tempdir().unwrap();
+    for store in engines(&directory) {
+        let store = &*store;
+        let id = || Keyring::parse(&Keyring::generate()).unwrap().active();
+        let (first, second) = (id(), id());
+        let read = async || SealingEpoch::read(store).await.unwrap().unwrap();
+        SealingEpoch::read_or_begin(store, first).await.unwrap();
+        let slow = read().await.restart(store).await.unwrap();
+        let fast = read().await.restart(store).await.unwrap();
+        let late = slow.finish(store, NOW).await;
+        assert!(matches!(late, Err(EpochError::Changed)), "{late:?}");
+        fast.finish(store, NOW).await.unwrap();
+        assert_eq!(finished_under(store).await.unwrap(), Some(first));
+
+        let finished = read().await;
+        finished.propose(store, second).await.unwrap();
+        let late = finished.restart(store).await;
+        assert!(matches!(late, Err(EpochError::Changed)), "{late:?}");
+        let again = read().await.restart(store).await.unwrap();
+        again.finish(store, NOW).await.unwrap();
+        let epoch = read().await;
+        assert_eq!((epoch.under, epoch.next), (first, Some(second)));
+    }
+}
+
 #[tokio::test]
 async fn what_expires_still_does() {
     let directory = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use edgeseal_api::key_encryption::{KeyEncryptionError, ResealProgress, ResealSta
 use edgeseal_store::{
     Fault, Keyring,
     nodes::NodeStatus,
-    reseal::{self, EpochError, SealingEpoch},
+    reseal::{EpochError, SealingEpoch},
     seal::{KeyId, MissingKey, RetiredKeys},
 };
 use tokio::{
@@ -37,6 +37,15 @@ pub(crate) struct Fleet {
 /// When the sources were last read for a missing key.
 #[derive(Default)]
 pub(crate) struct LastLoad(Option<Instant>);
+
+impl Fleet {
+    /// Completes when this process is not the keeper any more.
+    pub(super) async fn lost_lease(&self) {
+        let mut keeper = self.keeper.clone();
+        // Without a reporter the process ends.
+        let _ = keeper.wait_for(|is_keeper| !is_keeper).await;
+    }
+}
 
 impl KekRotator {
     /// The key under which this process seals; `None` while it may still store what it sealed
@@ -126,21 +135,26 @@ impl KekRotator {
         Ok(next)
     }
 
-    /// Waits until it is this process that reseals (`true`), or everything is resealed (`false`).
-    /// The keeper begins once no live process seals with another key.
-    pub(super) async fn wait_for_turn(&self, fleet: &Fleet) -> Result<bool, Fault> {
+    /// Waits until it is this process that reseals, and returns the marker; `None` if everything is
+    /// resealed. The keeper begins once no live process seals with another key.
+    pub(super) async fn wait_for_turn(&self, fleet: &Fleet) -> Result<Option<SealingEpoch>, Fault> {
         let mut nodes = fleet.nodes.clone();
         loop {
-            if reseal::is_finished(&*self.store, &self.keyring).await? {
-                return Ok(false);
-            }
-            let active = self.keyring.active().to_string();
-            let follow = |nodes: &Nodes| {
-                let mut live = nodes.iter().filter(|node| node.is_live());
-                live.all(|node| node.node.sealing == active)
-            };
-            if *fleet.keeper.borrow() && follow(&nodes.borrow_and_update()) {
-                return Ok(true);
+            // Both may change during the wait.
+            let active = self.keyring.active();
+            let epoch = SealingEpoch::read(&*self.store).await?;
+            if let Some(epoch) = epoch.filter(|epoch| epoch.under == active) {
+                if epoch.is_finished {
+                    return Ok(None);
+                }
+                let name = active.to_string();
+                let follow = |nodes: &Nodes| {
+                    let mut live = nodes.iter().filter(|node| node.is_live());
+                    live.all(|node| node.node.sealing == name)
+                };
+                if *fleet.keeper.borrow() && follow(&nodes.borrow_and_update()) {
+                    return Ok(Some(epoch));
+                }
             }
             let _ = timeout(TURN_TIMEOUT, nodes.changed()).await;
         }

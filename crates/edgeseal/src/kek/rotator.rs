@@ -15,7 +15,7 @@ use edgeseal_core::{Backoff, Timestamp};
 use edgeseal_edge::EdgeHandle;
 use edgeseal_store::{
     Fault, Keyring, SharedStore,
-    reseal::{self, ResealPass, SealedCounts},
+    reseal::{self, EpochError, ResealPass, SealedCounts, SealingEpoch},
     seal::{KeyId, RetiredKeys},
 };
 use tokio::sync::{Notify, watch};
@@ -120,32 +120,56 @@ impl KekRotator {
     /// Reseals the store, then what the edge holds, under the active key; then records that it is
     /// finished.
     async fn reseal(&self) -> Result<(), Fault> {
-        let active = self.keyring.active();
+        while let Some(epoch) = self.claim_reseal().await? {
+            let lost = async {
+                match &self.fleet {
+                    None => std::future::pending().await,
+                    Some(fleet) => fleet.lost_lease().await,
+                }
+            };
+            tokio::select! {
+                done = self.reseal_under(epoch) => match done {
+                    Ok(()) => return Ok(()),
+                    // Whoever changed them may have left something to do.
+                    Err(EpochError::Changed) => {}
+                    Err(EpochError::Fault(fault)) => return Err(fault),
+                },
+                () = lost => tracing::info!("another node continues the resealing"),
+            }
+        }
+        // The edge's replica may be older than the store; checking it is cheap.
+        self.reseal_edge().await?;
+        self.update_progress(|resealing| resealing.state = ResealState::Finished);
+        Ok(())
+    }
+
+    /// Waits until this process may reseal, and returns what the store says then; `None` if
+    /// everything is resealed.
+    async fn claim_reseal(&self) -> Result<Option<SealingEpoch>, Fault> {
+        if let Some(fleet) = &self.fleet {
+            return self.wait_for_turn(fleet).await;
+        }
         let store = &*self.store;
         if reseal::is_finished(store, &self.keyring).await? {
-            // The edge's replica may be older than the store; checking it is cheap.
-            self.reseal_edge().await?;
-            self.update_progress(|resealing| resealing.state = ResealState::Finished);
-            return Ok(());
+            return Ok(None);
         }
-        if let Some(fleet) = &self.fleet {
-            if !self.wait_for_turn(fleet).await? {
-                self.reseal_edge().await?;
-                self.update_progress(|resealing| resealing.state = ResealState::Finished);
-                return Ok(());
-            }
-        } else {
-            for superseded in self.take_superseded() {
-                superseded.drained().await;
-            }
+        for superseded in self.take_superseded() {
+            superseded.drained().await;
         }
+        reseal::begin(store, self.keyring.active()).await?;
+        SealingEpoch::read(store).await
+    }
+
+    async fn reseal_under(&self, epoch: SealingEpoch) -> Result<(), EpochError> {
+        let store = &*self.store;
+        let active = epoch.under;
         // Again: transactions in flight have ended by now, so the first pass sees what they stored.
-        reseal::begin(store, active).await?;
+        let epoch = epoch.restart(store).await?;
         tracing::info!(key.id = %active, "resealing what is sealed under other keys");
         let proof = self.reseal_store().await?;
         self.reseal_edge().await?;
         if proof.failed == 0 {
-            reseal::finish(store, active, (self.clock)()).await?;
+            epoch.finish(store, (self.clock)()).await?;
             tracing::info!(key.id = %active, records = proof.opened, "everything is sealed under the active key");
         }
         self.update_progress(|resealing| {
