@@ -240,7 +240,7 @@ impl ReadCache {
     }
 
     /// As [`crate::Source::changes`], without waiting; `None` if the stretch does not go back so
-    /// far.
+    /// far, or if it has no commit after this one: those of another process are in the file only.
     pub(super) fn changes(
         &self,
         after: Revision,
@@ -248,7 +248,7 @@ impl ReadCache {
         limit: usize,
     ) -> Option<Changes> {
         let log = self.log();
-        if after < log.after {
+        if after < log.after || after >= log.through {
             return None;
         }
         let start = log

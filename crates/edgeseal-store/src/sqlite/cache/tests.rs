@@ -134,7 +134,6 @@ fn changes_are_whole_commits_with_the_latest_value() {
     for (after, prefix, limit, shown, through) in [
         (10, "d/", 9, "+d/b@12 +d/c@12 -d/a@13", 14),
         (12, "d/", 9, "-d/a@13", 14),
-        (14, "d/", 9, "", 14),
         (13, "", 9, "+x@14", 14),
         (10, "d/", 1, "+d/b@12 +d/c@12", 12),
         (10, "d/", 2, "+d/b@12 +d/c@12", 12),
@@ -149,6 +148,11 @@ fn changes_are_whole_commits_with_the_latest_value() {
         changed(&recent, 9, "d/", 9),
         None,
         "before the cache begins"
+    );
+    assert_eq!(
+        changed(&recent, 14, "d/", 9),
+        None,
+        "what another process has committed is in the file only"
     );
     recent.swept(&[key("d/b")], Some(Revision(11)));
     assert_eq!(changed(&recent, 10, "d/", 9), None, "compacted");
