@@ -61,7 +61,7 @@ pub(super) async fn by_name_and_summary(store: &SharedStore, root: &str) {
     let mut pages = crate::Pages::new(&**store, &prefix, crate::PAGE_MAX);
     let all = pages.collect().await.unwrap();
     let offline = || vec![DomainCondition::State(DomainState::Offline)];
-    let texts = ["", "a%b", "_", "\\", "n00", "é", "none"];
+    let texts = ["", "a%b", "_", "\\", "n00", "é", "none", "n0\0"];
     for text in texts.map(str::to_owned) {
         for name in [
             TextMatch::Equals(text.clone()),

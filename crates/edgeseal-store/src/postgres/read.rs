@@ -269,6 +269,9 @@ impl Readers {
         skip: usize,
         limit: usize,
     ) -> Result<Listing<Entry>, Fault> {
+        if has_nul(prefix) {
+            return Ok(Listing::default());
+        }
         let (end, limit) = (prefix_end(prefix), page_limit(limit));
         let parameters: [&(dyn ToSql + Sync); 4] =
             [&prefix, &end, &sql_count(skip), &sql_count(limit)];
@@ -287,6 +290,9 @@ impl Readers {
         let (end, limit) = (prefix_end(prefix), page_limit(limit));
         let like = TextMatch::like(filter.name(), prefix);
         let what = "list what matches";
+        if has_nul(prefix) || has_nul(&like) {
+            return Ok(Listing::default());
+        }
         if filter.is_by_name() {
             let parameters: [&(dyn ToSql + Sync); 5] =
                 [&prefix, &end, &sql_count(skip), &sql_count(limit), &like];
@@ -520,6 +526,11 @@ fn cut(mut entries: Vec<Entry>, limit: usize, head: Revision) -> Page {
 }
 
 /// The names to look for. PostgreSQL has no NUL in texts, and refuses to look for one.
+/// No text in the database has one, and a parameter with one is an error.
+fn has_nul(text: &str) -> bool {
+    text.contains('\0')
+}
+
 fn names(keys: &[Key]) -> Vec<&str> {
     let names = keys.iter().map(Key::as_str);
     names.filter(|name| !name.contains('\0')).collect()
