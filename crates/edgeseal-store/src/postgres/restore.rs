@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Fault, Revision,
     copy::{CopyMarker, CopySide, CopyStep, Table, copy_moment, skip_ids},
+    random,
 };
 
 /// What a restore may replace.
@@ -39,15 +40,34 @@ pub enum RestoreError {
         /// How many are connected.
         servers: i64,
     },
+    /// The schema cannot be set aside. It was not touched.
+    #[error("schema {schema} {why}; it was left as it is")]
+    Schema {
+        /// Its name.
+        schema: String,
+        /// What to do.
+        why: String,
+    },
     /// The database failed.
     #[error(transparent)]
     Store(#[from] Fault),
 }
 
-/// Servers whose writers are connected.
+/// Servers whose writers are connected. The number of a process is used again by a later connection.
 const LIVE: &str = "
     SELECT count(*) FROM writer JOIN pg_stat_activity active
-    ON active.pid = writer.pid AND active.datname = current_database()";
+    ON active.pid = writer.pid AND active.datname = current_database()
+        AND coalesce(active.backend_start <= writer.since, true)";
+
+/// What is in the schema $1 but not in $2, which a store was created in, one of them; and whether this
+/// user may rename $1.
+const FOREIGN: &str = "
+    SELECT (SELECT min(relname::text) FROM pg_class
+            WHERE relnamespace = nsp.oid AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+                AND relname NOT IN (
+                    SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace($2))),
+        pg_has_role(nsp.nspowner, 'USAGE')
+    FROM pg_namespace nsp WHERE nsp.nspname = $1";
 
 /// Restores a backup; returns the schema that holds what was there before.
 ///
@@ -64,39 +84,54 @@ pub async fn restore(
     now: Timestamp,
     observe: &(dyn Fn(CopyStep) + Sync),
 ) -> Result<Option<String>, RestoreError> {
-    let schema = &url.schema;
     let connector =
         Connector::new(url.clone()).map_err(Fault::of("prepare TLS for the database"))?;
-    let session = connector.connect().await;
-    let session = session.map_err(Fault::of("reach the database"))?;
-    let client = Arc::clone(&session.client);
-    let old = OldStore::find(&client, schema).await.map_err(failed)?;
+    let client = connect(&connector).await?;
+    let old = OldStore::find(&client, &url.schema).await.map_err(failed)?;
     if let Some(old) = &old {
-        let name = url.name();
         if !options.replace {
-            return Err(RestoreError::Exists(name));
+            return Err(RestoreError::Exists(url.name()));
         }
-        if old.servers > 0 && !options.live {
-            let servers = old.servers;
-            return Err(RestoreError::Live { name, servers });
-        }
+        old.check_live(url, options)?;
     }
-    let new = with_suffix(schema, "_restore");
-    // Left by a restore that was killed.
-    let drop_new = format!("DROP SCHEMA IF EXISTS \"{new}\" CASCADE");
-    client
-        .batch_execute(&drop_new)
-        .await
-        .map_err(|error| failed(error.into()))?;
-    let target = PostgresCopy::target(url.with_schema(&new)).await?;
-    let head = backup.rows(Table::Entry, None).await?.head;
-    let above = head.max(old.as_ref().map_or(Revision(0), |old| old.head));
-    copy_moment(backup, &target, Some(above), skip_ids, observe).await?;
-    drop(target);
-    let aside = with_suffix(schema, &format!("_before_{}", now.unix_ms()));
-    let swapped = swap(&client, schema, (&new, &aside), old.is_some(), now);
-    swapped.await.map_err(failed)?;
-    Ok(old.map(|_| aside))
+    let restore = Restore {
+        url,
+        new: with_suffix(
+            &url.schema,
+            &format!("_restore_{}", random::text::<8>().to_ascii_lowercase()),
+        ),
+        aside: with_suffix(&url.schema, &format!("_before_{}", now.unix_ms())),
+        options,
+        now,
+    };
+    let namespace = match restore.load(&client, backup, old.as_ref(), observe).await {
+        Ok(namespace) => namespace,
+        Err(failure) => {
+            restore.drop_new(&client).await;
+            return Err(failure);
+        }
+    };
+    drop(client);
+    // The connection was idle for as long as that took.
+    let client = connect(&connector).await?;
+    if let Err(failure) = restore.swap(&client, old.is_some()).await {
+        drop(client);
+        let client = connect(&connector).await?;
+        // Waits for a swap whose answer was lost.
+        restore.drop_new(&client).await;
+        let found = namespace_of(&client, &url.schema).await.map_err(failed)?;
+        if found != Some(namespace) {
+            return Err(failure);
+        }
+        let error = failure.to_string();
+        tracing::warn!(error, "the backup is restored, though the answer was lost");
+    }
+    Ok(old.map(|_| restore.aside))
+}
+
+async fn connect(connector: &Connector) -> Result<Arc<Client>, Fault> {
+    let session = connector.connect().await;
+    Ok(session.map_err(Fault::of("reach the database"))?.client)
 }
 
 /// The store that is replaced.
@@ -117,45 +152,136 @@ impl OldStore {
         {
             return Ok(None);
         }
+        Self::read(client).await.map(Some)
+    }
+
+    async fn read(client: &Client) -> Result<Self, SqlError> {
         let servers = client.query_one(LIVE, &[]).await?.try_get(0)?;
         let head = "SELECT coalesce(max(last), 0) FROM commits";
         let head: i64 = client.query_one(head, &[]).await?.try_get(0)?;
-        Ok(Some(Self {
+        Ok(Self {
             servers,
             head: Revision(head.cast_unsigned()),
-        }))
+        })
+    }
+
+    fn check_live(&self, url: &PostgresUrl, options: RestoreOptions) -> Result<(), RestoreError> {
+        match self.servers {
+            servers if servers > 0 && !options.live => Err(RestoreError::Live {
+                name: url.name(),
+                servers,
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
-async fn swap(
-    client: &Client,
-    schema: &str,
-    (new, aside): (&str, &str),
-    replaces: bool,
+/// A restore under way.
+struct Restore<'a> {
+    url: &'a PostgresUrl,
+    /// The schema that is loaded: nobody else knows its name.
+    new: String,
+    /// The schema that keeps what was there.
+    aside: String,
+    options: RestoreOptions,
     now: Timestamp,
-) -> Result<(), SqlError> {
-    let marker = CopyMarker::Replaced { at: now };
-    let marker = marker
-        .encode()
-        .map_err(|fault| SqlError::Unreachable(fault.into()))?;
-    client.batch_execute("BEGIN").await?;
-    if replaces {
+}
+
+impl Restore<'_> {
+    async fn load(
+        &self,
+        client: &Client,
+        backup: &dyn CopySide,
+        old: Option<&OldStore>,
+        observe: &(dyn Fn(CopyStep) + Sync),
+    ) -> Result<u32, RestoreError> {
+        let target = PostgresCopy::target(self.url.with_schema(&self.new)).await?;
+        let namespace = namespace_of(client, &self.new).await.map_err(failed)?;
+        let namespace =
+            namespace.ok_or_else(|| Fault::new("restore the backup: what was created is gone"))?;
+        if old.is_some() {
+            self.check_schema(client).await?;
+        }
+        let head = backup.rows(Table::Entry, None).await?.head;
+        let above = head.max(old.map_or(Revision(0), |old| old.head));
+        copy_moment(backup, &target, Some(above), skip_ids, observe).await?;
+        Ok(namespace)
+    }
+
+    /// All that is in the schema is renamed with it.
+    async fn check_schema(&self, client: &Client) -> Result<(), RestoreError> {
+        let schema = &self.url.schema;
+        let row = client.query_one(FOREIGN, &[schema, &self.new]).await;
+        let row = row.map_err(|error| failed(error.into()))?;
+        let foreign: Option<String> = row.try_get(0).map_err(|error| failed(error.into()))?;
+        let may_rename: bool = row.try_get(1).map_err(|error| failed(error.into()))?;
+        let why = match foreign {
+            Some(table) => format!("has {table}, which is not the store's: move it elsewhere"),
+            None if !may_rename => "belongs to another user, who has to restore it".to_owned(),
+            None => return Ok(()),
+        };
+        Err(RestoreError::Schema {
+            schema: schema.clone(),
+            why,
+        })
+    }
+
+    async fn swap(&self, client: &Client, replaces: bool) -> Result<(), RestoreError> {
+        let sql = |error: tokio_postgres::Error| failed(error.into());
+        let (schema, new) = (&self.url.schema, &self.new);
+        client.batch_execute("BEGIN").await.map_err(sql)?;
+        if replaces {
+            self.set_aside(client).await?;
+        } else {
+            // An empty one that the operator made for its owner.
+            let drop = format!("DROP SCHEMA IF EXISTS \"{schema}\"");
+            client.batch_execute(&drop).await.map_err(sql)?;
+        }
+        let rename = format!("ALTER SCHEMA \"{new}\" RENAME TO \"{schema}\"; COMMIT");
+        client.batch_execute(&rename).await.map_err(sql)
+    }
+
+    async fn set_aside(&self, client: &Client) -> Result<(), RestoreError> {
+        let sql = |error: tokio_postgres::Error| failed(error.into());
+        let (schema, new, aside) = (&self.url.schema, &self.new, &self.aside);
         // No commit that a server has begun is acknowledged after this.
-        client
-            .execute("SELECT FROM write_lock FOR UPDATE", &[])
-            .await?;
+        let lock = "SELECT FROM write_lock FOR UPDATE";
+        client.execute(lock, &[]).await.map_err(sql)?;
+        let old = OldStore::read(client).await.map_err(failed)?;
+        old.check_live(self.url, self.options)?;
+        let begins = format!("SELECT min(first) FROM \"{new}\".lineage");
+        let begins = client.query_one(&begins, &[]).await.map_err(sql)?;
+        let begins: i64 = begins.try_get(0).map_err(sql)?;
+        if begins <= old.head.0.cast_signed() {
+            return Err(Fault::new(
+                "restore the backup: a server began a new lineage meanwhile: run it again",
+            )
+            .into());
+        }
+        let marker = CopyMarker::Replaced { at: self.now }.encode()?;
         let insert = "INSERT INTO entry VALUES ('meta/copy', $1, 0, NULL)
                       ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-        client.execute(insert, &[&&marker[..]]).await?;
+        client.execute(insert, &[&&marker[..]]).await.map_err(sql)?;
         let rename = format!("ALTER SCHEMA \"{schema}\" RENAME TO \"{aside}\"");
-        client.batch_execute(&rename).await?;
-    } else {
-        // An empty one that the operator made for its owner.
-        let drop = format!("DROP SCHEMA IF EXISTS \"{schema}\"");
-        client.batch_execute(&drop).await?;
+        client.batch_execute(&rename).await.map_err(sql)
     }
-    let rename = format!("ALTER SCHEMA \"{new}\" RENAME TO \"{schema}\"; COMMIT");
-    Ok(client.batch_execute(&rename).await?)
+
+    /// Removes what was loaded, unless it has taken its place.
+    async fn drop_new(&self, client: &Client) {
+        let new = &self.new;
+        let drop = format!("DROP SCHEMA IF EXISTS \"{new}\" CASCADE");
+        if let Err(error) = client.batch_execute(&drop).await {
+            let error = SqlError::from(error).to_string();
+            tracing::warn!(error, schema = new, "the schema remains: drop it");
+        }
+    }
+}
+
+/// The number of a schema, which it keeps when it is renamed.
+async fn namespace_of(client: &Client, schema: &str) -> Result<Option<u32>, SqlError> {
+    let sql = "SELECT oid FROM pg_namespace WHERE nspname = $1";
+    let row = client.query_opt(sql, &[&schema]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 /// A name of at most 63 bytes.

@@ -86,7 +86,7 @@ impl Command {
         let show = |step| progress.show(&step);
         let restored = postgres::restore(url, &backup, options, clock::now(), &show).await;
         let aside = restored.map_err(|error| match &error {
-            RestoreError::Exists(_) | RestoreError::Live { .. } => {
+            RestoreError::Exists(_) | RestoreError::Live { .. } | RestoreError::Schema { .. } => {
                 CliError::Usage(error.to_string())
             }
             RestoreError::Store(fault) => store_failure(fault),
