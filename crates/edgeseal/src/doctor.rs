@@ -153,14 +153,9 @@ pub(crate) async fn examine_store(
     Ok(report)
 }
 
-/// Checks the file and the consistency of the records.
-async fn check_consistency(view: &SqliteSnapshot, report: &mut Report) -> Result<(), Fault> {
-    for finding in view.integrity_errors()? {
-        report.problem(format!("store.db is damaged: {finding}"), REBUILD);
-    }
-    let marker = view.get(&Key::copy_marker()).await?;
-    let marker = marker.map(|marker| CopyMarker::parse(&marker.value));
-    match marker.transpose()? {
+/// Why the store takes no changes, if it takes none.
+fn judge_marker(marker: Option<&CopyMarker>, report: &mut Report) {
+    match marker {
         None => {}
         Some(marker @ CopyMarker::Unfinished { .. }) => {
             report.problem(marker.reason(), "finish it with edgeseal store copy");
@@ -170,6 +165,16 @@ async fn check_consistency(view: &SqliteSnapshot, report: &mut Report) -> Result
             "if it is to take changes, run edgeseal store reopen; if not, stop its servers",
         ),
     }
+}
+
+/// Checks the file and the consistency of the records.
+async fn check_consistency(view: &SqliteSnapshot, report: &mut Report) -> Result<(), Fault> {
+    for finding in view.integrity_errors()? {
+        report.problem(format!("store.db is damaged: {finding}"), REBUILD);
+    }
+    let marker = view.get(&Key::copy_marker()).await?;
+    let marker = marker.map(|marker| CopyMarker::parse(&marker.value));
+    judge_marker(marker.transpose()?.as_ref(), report);
     let amiss = view.listing_mismatches()?;
     if amiss > 0 {
         let what = format!("{amiss} rows of the table of listings are not what they list");

@@ -2,7 +2,7 @@
 
 use edgeseal_store::postgres::{self, DatabaseHealth, PostgresUrl};
 
-use super::{Report, nodes};
+use super::{Report, judge_marker, nodes};
 use crate::{clock, error_chain::error_chain};
 
 /// A transaction that is open for so long keeps dead rows from being removed.
@@ -35,6 +35,8 @@ fn judge(url: &PostgresUrl, health: &DatabaseHealth, report: &mut Report) {
         health.bytes / 1_000_000,
         health.clock_ahead_ms.abs(),
     ));
+    // The copy of the database that the other checks read has none.
+    judge_marker(health.marker.as_ref(), report);
     if !health.is_tls && !health.is_local {
         report.warning(
             format!("{url}: the connection is neither encrypted nor verified"),

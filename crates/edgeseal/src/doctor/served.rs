@@ -187,7 +187,7 @@ async fn check_reports(
         Some(view) => view,
         None => open_store(config).await?,
     };
-    let (view, _copy) = view.into_shared();
+    let view = view.into_shared();
     // Nothing of this is sealed.
     let keyring = Keyring::parse(&Keyring::generate()).ok();
     let Some(keyring) = keyring else {

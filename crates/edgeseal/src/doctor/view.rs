@@ -11,12 +11,12 @@ use edgeseal_store::{
 
 use crate::config::Config;
 
-/// A store that can be read, and does not change. What is read of a database is in a file that only its
-/// owner may read, next to the data, until this is dropped: some checks read each record several
-/// times, which over a network would take hours.
+/// A store that can be read, and does not change. What is read of a database is in a file next to the
+/// data that has no name any more: some checks read each record several times, which over a network
+/// would take hours.
 pub(crate) struct StoreView {
     view: SqliteSnapshot,
-    copy: Option<StoreBackup>,
+    is_copy: bool,
 }
 
 /// Why there is none.
@@ -49,7 +49,7 @@ impl StoreView {
             StoreUrl::Sqlite(path) => {
                 return Ok(Self {
                     view: SqliteSnapshot::open(&path)?,
-                    copy: None,
+                    is_copy: false,
                 });
             }
             StoreUrl::Postgres(url) => url,
@@ -67,20 +67,21 @@ impl StoreView {
             _ => std::env::temp_dir(),
         };
         let copy = StoreBackup::of_database(&source, &directory.join("view.db"), &|_| {}).await?;
+        // Dropping the copy removes its name; what is open remains.
         Ok(Self {
             view: copy.snapshot()?,
-            copy: Some(copy),
+            is_copy: true,
         })
     }
 
     /// Gives the view up as a store that is read.
-    pub(crate) fn into_shared(self) -> (SharedStore, Option<StoreBackup>) {
-        (std::sync::Arc::new(self.view), self.copy)
+    pub(crate) fn into_shared(self) -> SharedStore {
+        std::sync::Arc::new(self.view)
     }
 
     /// Whether it is a copy, which no process needs.
     pub(crate) const fn is_copy(&self) -> bool {
-        self.copy.is_some()
+        self.is_copy
     }
 }
 

@@ -7,7 +7,6 @@ use edgeseal_core::{AccountId, Secret, Timestamp};
 use edgeseal_store::{
     Catalog, Fault, Keyring,
     audit_chain::{ChainKey, ExpectedHead, Mac, Report},
-    sqlite::StoreBackup,
 };
 use serde_json::{Value, json};
 
@@ -39,8 +38,7 @@ impl Command {
         let expected = self.head.as_deref().map(parse_head).transpose()?;
         let one = self.account.as_deref().map(parse_account).transpose()?;
         let config = self.store.load()?;
-        // The copy of a database is removed when it is dropped.
-        let (catalog, _copy) = open_catalog(&config).await?;
+        let catalog = open_catalog(&config).await?;
         let key = match catalog.chain_key().await.map_err(data_error)? {
             Some(key) => key,
             // Never created, or removed: a random secret makes every link count as forged.
@@ -70,7 +68,7 @@ impl Command {
 }
 
 /// A read-only snapshot of the store.
-async fn open_catalog(config: &Config) -> Result<(Catalog, Option<StoreBackup>), CliError> {
+async fn open_catalog(config: &Config) -> Result<Catalog, CliError> {
     let view = StoreView::open(config).await.map_err(|error| match error {
         ViewError::Open(error) => CliError::Data(error.to_string()),
         ViewError::Database { .. } => CliError::StoreFailed(error.to_string()),
@@ -79,8 +77,7 @@ async fn open_catalog(config: &Config) -> Result<(Catalog, Option<StoreBackup>),
     let sources = config.kek_sources();
     let keyring = kek::read_all(&sources).await;
     let keyring = keyring.map_err(|error| CliError::Usage(error.to_string()))?;
-    let (view, copy) = view.into_shared();
-    Ok((Catalog::new(view, keyring), copy))
+    Ok(Catalog::new(view.into_shared(), keyring))
 }
 
 fn parse_head(text: &str) -> Result<ExpectedHead, CliError> {
