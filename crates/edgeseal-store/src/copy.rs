@@ -20,15 +20,17 @@ use serde::{Deserialize, Serialize};
 use crate::{Fault, Key, Revision};
 
 mod compare;
+mod error;
 mod marker;
 mod moment;
 mod run;
 
 pub use compare::Difference;
+pub use error::CopyError;
 pub(crate) use marker::COPY_MARKER;
 pub use marker::{ChangeCursor, CopyId, CopyMarker, CopyProgress, ReadOnly};
 pub(crate) use moment::{SKIPPED_IDS, copy_moment, skip_ids};
-pub use run::{Copied, Copier, CopyError, CopyStep, reopen};
+pub use run::{Copied, Copier, CopyStep, reopen};
 
 /// The tables of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,7 +97,7 @@ impl Table {
     }
 }
 
-/// How many rows all tables have, about.
+/// How many rows all tables have.
 async fn count_all(side: &(impl CopySide + ?Sized)) -> Result<u64, Fault> {
     let mut count = 0;
     for table in Table::ALL {
@@ -116,7 +118,7 @@ pub trait CopySide: Send + Sync {
     /// The store for messages, without user and password.
     fn name(&self) -> &str;
 
-    /// How many rows there are; of [`Table::Entry`] about.
+    /// How many rows there are.
     async fn count(&self, table: Table) -> Result<u64, Fault>;
 
     /// The next present rows after this key, in byte order of the keys.

@@ -5,8 +5,13 @@ use std::{
     collections::{BTreeSet, HashMap, VecDeque},
 };
 
+use edgeseal_core::Timestamp;
+
 use super::{CopySide, Row, Table};
 use crate::{Fault, Key, Revision};
+
+/// How far the clocks of two machines may be apart.
+const CLOCK_DIFFERENCE_MAX_MS: i64 = 60_000;
 
 /// Reads a side row by row, page by page.
 struct Cursor<'a> {
@@ -117,12 +122,16 @@ pub(super) async fn compare_changed(
     Ok(Ok(()))
 }
 
-/// Keys that only the target has may be there only because they expire: the source has removed them.
+/// Keys that only the target has may be there only because they have expired: the source has removed
+/// them.
 pub(super) async fn compare_superfluous(
     keys: &[Key],
     source: &dyn CopySide,
     target: &dyn CopySide,
+    now: Timestamp,
 ) -> Result<Result<(), Difference>, Fault> {
+    // The clock of the server that removed them may be ahead.
+    let now = now.plus_ms(CLOCK_DIFFERENCE_MAX_MS);
     for keys in keys.chunks(super::ROWS_MAX) {
         let (found, wanted) = tokio::join!(
             target.rows_of(Table::Entry, keys),
@@ -132,7 +141,7 @@ pub(super) async fn compare_superfluous(
         let wanted: HashMap<&Key, &Row> = wanted.iter().map(|row| (&row.key, row)).collect();
         for row in found {
             let is_same = wanted.get(&row.key).is_some_and(|wanted| **wanted == row);
-            if !is_same && row.expires.is_none() {
+            if !is_same && row.expires.is_none_or(|expires| expires >= now) {
                 return Ok(Err(Difference::Superfluous(row.key)));
             }
         }

@@ -1,7 +1,7 @@
 //! The record that says that a store takes no changes, because it is being moved or is an unfinished copy.
 //!
 //! It is in the store itself and checked by the engine, in the transaction of each commit: once it is
-//! written, whichever process commits is refused. A commit that writes the record itself is not.
+//! written, whichever process commits is refused.
 
 use std::collections::BTreeMap;
 
@@ -114,7 +114,7 @@ impl ChangeCursor {
     }
 
     /// The last commit all of which lies before the place.
-    pub(super) const fn complete(&self) -> Revision {
+    pub(crate) const fn complete(&self) -> Revision {
         match self.key {
             None => Revision(self.revision),
             Some(_) => Revision(self.revision.saturating_sub(1)),

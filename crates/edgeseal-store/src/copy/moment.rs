@@ -1,7 +1,8 @@
 //! Copies what a store is at one moment, which does not change: a backup, in either direction.
 
 use super::{
-    CopyId, CopyMarker, CopyProgress, CopySide, CopyStep, CopyTarget, Row, Table, count_all,
+    CopyId, CopyMarker, CopyProgress, CopySide, CopyStep, CopyTarget, ReadOnly, Row, Table,
+    count_all,
 };
 use crate::{Fault, Revision, key::COUNTERS, parse_counter};
 
@@ -13,7 +14,8 @@ pub(crate) const SKIPPED_IDS: u64 = 1_000_000;
 /// was. Returns the number of records.
 ///
 /// # Errors
-/// A [`Fault`] if a store failed, or if the source has another number of records than it listed.
+/// A [`Fault`] if a store failed, if the source is an unfinished copy itself, or if one of them has
+/// another number of records than were listed.
 pub(crate) async fn copy_moment(
     source: &dyn CopySide,
     target: &dyn CopyTarget,
@@ -21,6 +23,10 @@ pub(crate) async fn copy_moment(
     change: fn(Row) -> Row,
     observe: &(dyn Fn(CopyStep) + Sync),
 ) -> Result<u64, Fault> {
+    if let Some(found @ CopyMarker::Unfinished { .. }) = source.marker().await? {
+        let reason = found.reason();
+        return Err(Fault::of("copy the records")(ReadOnly { reason }));
+    }
     let marker = CopyMarker::Unfinished {
         copy: CopyId::random(),
         run: CopyId::random(),
@@ -46,8 +52,7 @@ pub(crate) async fn copy_moment(
             observe(CopyStep::Listing { records, total });
         }
     }
-    // With the marker.
-    if count_all(target).await? != records + 1 {
+    if records != total || count_all(target).await? != records {
         return Err(Fault::new("copy the records: some are missing"));
     }
     let above = above.unwrap_or_else(|| Revision(head.0.saturating_sub(1)));

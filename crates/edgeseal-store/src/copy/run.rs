@@ -6,9 +6,8 @@ use edgeseal_core::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    ChangeCursor, CopyId, CopyMarker, CopyProgress, CopySource, CopyTarget, ROWS_MAX, Row, Table,
-    compare::{self, Difference},
-    count_all,
+    ChangeCursor, CopyError, CopyId, CopyMarker, CopyProgress, CopySource, CopyTarget, ROWS_MAX,
+    Row, Table, compare, count_all,
 };
 use crate::{ChangesError, Fault, Key, Revision};
 
@@ -55,53 +54,6 @@ pub struct Copied {
     pub records: u64,
     /// The last commit of the source.
     pub revision: Revision,
-}
-
-/// Why a store is not copied.
-#[derive(Debug, thiserror::Error)]
-pub enum CopyError {
-    /// Both are the same one.
-    #[error("{0} cannot be copied to itself")]
-    Same(String),
-    /// The target has records, and is no unfinished copy.
-    #[error("{0} is not empty: a store is copied into an empty one only")]
-    NotEmpty(String),
-    /// The target is an unfinished copy of another store.
-    #[error("{target} is an unfinished copy of {from}: go on with that one, or remove it")]
-    OtherCopy {
-        /// The target.
-        target: String,
-        /// What it is a copy of.
-        from: String,
-    },
-    /// The source is being copied to somewhere else, was moved, or is an unfinished copy itself.
-    #[error("{source_name}: the {reason}; edgeseal store reopen makes it take changes again")]
-    SourceReadOnly {
-        /// The source.
-        source_name: String,
-        /// What its marker says.
-        reason: String,
-    },
-    /// The copy differs from the source: one of them is damaged.
-    #[error("the copy is not equal to its source, which takes changes again: {0}")]
-    Different(#[from] Difference),
-    /// The log of the source is too short for the time that a copy takes.
-    #[error("the change log of the source does not reach back to the beginning of the copy")]
-    LogTooShort,
-    /// It was interrupted; it can go on later.
-    #[error("the copy was interrupted; the same command goes on with it")]
-    Interrupted,
-    /// The last step failed, and the source could not be told to take changes again.
-    #[error("{failure}; and the source takes no changes until edgeseal store reopen: {cause}")]
-    StillStopped {
-        /// Why the last step failed.
-        failure: Box<Self>,
-        /// Why the source cannot be told.
-        cause: Fault,
-    },
-    /// A store failed.
-    #[error(transparent)]
-    Store(#[from] Fault),
 }
 
 /// How often a copy begins again when the log of the source is too short.
@@ -157,17 +109,35 @@ impl Copier<'_> {
     pub async fn run(&self) -> Result<Copied, CopyError> {
         let Some(mut run) = self.begin().await? else {
             // An earlier run was killed after its last step.
-            return self.copied().await;
+            let revision = self.source.rows(Table::Entry, None).await?.head;
+            return self.copied(revision).await;
         };
         match self.copy_repeatedly(&mut run).await {
             Ok(copied) => Ok(copied),
-            Err(failure) => match self.restart_source(&run).await {
-                Ok(()) => Err(failure),
-                Err(cause) => Err(CopyError::StillStopped {
-                    failure: Box::new(failure),
-                    cause,
-                }),
-            },
+            Err(failure) => Err(self.give_up(&mut run, failure).await),
+        }
+    }
+
+    /// Leaves both as a further run needs them; returns what the operator has to know.
+    async fn give_up(&self, run: &mut Run, failure: CopyError) -> CopyError {
+        if matches!(failure, CopyError::BothOpen { .. }) {
+            return failure;
+        }
+        let restarted = self.restart_source(run).await;
+        if matches!(failure, CopyError::Different(_)) {
+            run.progress = CopyProgress::default();
+            let reset = self.target.load(Table::Entry, &[], &run.marker()).await;
+            if let Err(error) = reset {
+                tracing::warn!(%error, "the next run goes on with the copy that is not equal");
+            }
+        }
+        let failure = Box::new(failure);
+        match restarted {
+            Ok(Some(CopyMarker::Moved { to: target, .. })) => {
+                CopyError::TargetNotOpen { target, failure }
+            }
+            Ok(_) => *failure,
+            Err(cause) => CopyError::StillStopped { failure, cause },
         }
     }
 
@@ -186,13 +156,14 @@ impl Copier<'_> {
         Err(CopyError::LogTooShort)
     }
 
-    /// Makes the source take changes again, if this copy has stopped it and is not complete.
-    async fn restart_source(&self, run: &Run) -> Result<(), Fault> {
+    /// Makes the source take changes again, if this copy has stopped it and is not complete. Returns
+    /// the marker that it has found.
+    async fn restart_source(&self, run: &Run) -> Result<Option<CopyMarker>, Fault> {
         let found = self.source.marker().await?;
         if matches!(&found, Some(CopyMarker::Moving { copy, .. }) if *copy == run.copy) {
             self.source.set_marker(found.as_ref(), None).await?;
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Begins a copy or a further run of it; `None` if it is complete already.
@@ -244,6 +215,10 @@ impl Copier<'_> {
             });
         }
         self.target.begin(found.as_ref(), &run.marker()).await?;
+        if found.is_some() && run.progress == CopyProgress::default() {
+            // What is there was not equal to the source.
+            self.target.clear(&run.marker()).await?;
+        }
         Ok(Some(run))
     }
 
@@ -255,10 +230,11 @@ impl Copier<'_> {
     }
 
     async fn copy(&self, run: &mut Run) -> Result<Copied, CopyError> {
-        let stopped = self.source.marker().await?;
+        // Stopped by an earlier run: until everything is compared again it takes changes.
+        let stopped = self.restart_source(run).await?;
         if let Some(CopyMarker::Moved { .. }) = stopped {
             // Compared by an earlier run, which was killed before its end.
-            return self.finish(run).await;
+            return self.finish(run, None).await;
         }
         let mut interrupted = self.interrupted.clone();
         let compared = tokio::select! {
@@ -266,16 +242,13 @@ impl Copier<'_> {
             Ok(_) = interrupted.wait_for(|it| *it) => return Err(CopyError::Interrupted),
             compared = self.copy_and_compare(run) => compared?,
         };
-        let moving = match stopped {
-            Some(marker) => marker,
-            None => self.stop_source(run).await?,
-        };
+        let moving = self.stop_source(run).await?;
         (self.observe)(CopyStep::Stopped);
         self.last_changes(run, &compared).await?;
         let moved = moving.moved();
         let marked = self.source.set_marker(Some(&moving), Some(&moved));
-        marked.await?;
-        self.finish(run).await
+        let last = marked.await?;
+        self.finish(run, Some(last)).await
     }
 
     /// All that is done while the source takes changes. Returns what was compared.
@@ -412,7 +385,8 @@ impl Copier<'_> {
             match it.table {
                 Table::Entry => {
                     let keys = &it.only_in_target;
-                    compare::compare_superfluous(keys, self.source, self.target).await??;
+                    let (source, target, now) = (self.source, self.target, (self.clock)());
+                    compare::compare_superfluous(keys, source, target, now).await??;
                 }
                 log => self.remove_old(run, log, &scopes).await?,
             }
@@ -447,17 +421,41 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// The source is marked as moved: the target goes on.
-    async fn finish(&self, run: &Run) -> Result<Copied, CopyError> {
-        let above = self.source.rows(Table::Entry, None).await?.head;
-        self.target.finish(&run.marker(), above).await?;
-        self.copied().await
+    /// The source is marked as moved, in this commit: the target goes on.
+    async fn finish(&self, run: &Run, moved: Option<Revision>) -> Result<Copied, CopyError> {
+        let last = self.last_revision(moved).await?.ok_or_else(|| {
+            Fault::new("open the copy: the source has lost the record that it was moved")
+        })?;
+        self.target.finish(&run.marker(), last).await?;
+        // A standby without that record may have taken over meanwhile.
+        match self.last_revision(Some(last)).await {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                return Err(CopyError::BothOpen {
+                    target: self.target.name().to_owned(),
+                    source_name: self.source.name().to_owned(),
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "whether the source still takes no changes is not known");
+            }
+        }
+        self.copied(last).await
     }
 
-    async fn copied(&self) -> Result<Copied, CopyError> {
+    /// The last commit of a source that was moved; `None` if it was not, or if there is another one.
+    async fn last_revision(&self, expected: Option<Revision>) -> Result<Option<Revision>, Fault> {
+        let marker = self.source.marker().await?;
+        let head = self.source.rows(Table::Entry, None).await?.head;
+        let is_last = expected.is_none_or(|expected| expected == head);
+        let is_moved = matches!(marker, Some(CopyMarker::Moved { .. }));
+        Ok((is_last && is_moved).then_some(head))
+    }
+
+    async fn copied(&self, revision: Revision) -> Result<Copied, CopyError> {
         Ok(Copied {
             records: count_all(self.target).await?,
-            revision: self.source.rows(Table::Entry, None).await?.head,
+            revision,
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     conformance::{delete, key, put, writes},
     open::{self, OpenError, StoreUrl},
     postgres::PostgresCopy,
-    sqlite::{SqliteSource, SqliteStore, SqliteTarget},
+    sqlite::{SqliteSource, SqliteStore, SqliteTarget, StoreBackup},
 };
 
 fn now() -> Timestamp {
@@ -283,6 +283,159 @@ async fn only_the_last_run_writes() {
     }
 }
 
+/// A step that a broken connection has left behind is not done after later ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_step_writes_nothing() {
+    let to = database(&PostgresServer::shared());
+    let (right, late) = (target(&to).await, target(&to).await);
+    let unfinished = unfinished_copy();
+    right.begin(None, &unfinished).await.unwrap();
+    let row = |value: &'static str| Row {
+        key: key("a"),
+        value: Some(Bytes::from_static(value.as_bytes())),
+        changed: Revision(1),
+        expires: None,
+    };
+    for value in ["1", "2"] {
+        let loaded = right.load(Table::Entry, &[row(value)], &unfinished).await;
+        loaded.unwrap();
+    }
+    // Its first step.
+    let refused = late.load(Table::Entry, &[row("1")], &unfinished).await;
+    refused.unwrap_err();
+    late.clear(&unfinished).await.unwrap_err();
+    assert_eq!(rows(&*right).await, [(Table::Entry, row("2"))]);
+    right.clear(&unfinished).await.unwrap();
+    assert!(rows(&*right).await.is_empty());
+    right.finish(&unfinished, Revision(7)).await.unwrap();
+}
+
+/// A backup of an unfinished copy would be a store that servers start on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_copy_is_not_backed_up() {
+    let (server, home) = (PostgresServer::shared(), tempfile::tempdir().unwrap());
+    let (path, backup) = (home.path().join("target.db"), home.path().join("backup.db"));
+    let unfinished = unfinished_copy();
+    let right = target(&StoreUrl::Sqlite(path.clone())).await;
+    right.begin(None, &unfinished).await.unwrap();
+    drop(right);
+    let refused = StoreBackup::create(&path, &backup);
+    assert!(
+        matches!(refused, Err(OpenError::UnfinishedCopy { .. })),
+        "{refused:?}"
+    );
+    let StoreUrl::Postgres(url) = database(&server) else {
+        unreachable!()
+    };
+    let right = PostgresCopy::target((*url).clone()).await.unwrap();
+    right.begin(None, &unfinished).await.unwrap();
+    let snapshot = PostgresCopy::snapshot(*url).await.unwrap();
+    let refused = StoreBackup::of_database(&snapshot, &backup, &|_| {}).await;
+    let Err(OpenError::Database { fault, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(fault.read_only().is_some(), "{fault:?}");
+}
+
+/// A follower of a source that another process has stopped sees that commit, and then waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_of_a_stopped_source_waits() {
+    let home = tempfile::tempdir().unwrap();
+    let from = file(home.path(), "store.db");
+    let store = open(&from).await;
+    let head = store.commit(writes([put("a", "1")])).await.unwrap();
+    let left = source(&from).await;
+    let moving = CopyMarker::Moving {
+        copy: CopyId::random(),
+        to: "elsewhere".to_owned(),
+        at: now(),
+    };
+    let stopped = left.set_marker(None, Some(&moving)).await.unwrap();
+    store.commit(writes([put("a", "2")])).await.unwrap_err();
+    let changes = store.changes(head, &["a"], 9).await.unwrap();
+    assert_eq!(changes.through, stopped);
+    // Not again at once.
+    let next = tokio::select! {
+        biased;
+        next = store.changes(stopped, &["a"], 9) => Some(next),
+        () = std::future::ready(()) => None,
+    };
+    assert!(next.is_none(), "{next:?}");
+}
+
+/// A source that loses its marker before the target is open takes changes, and the target none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_lost_its_marker_does_not_open_the_target() {
+    let home = tempfile::tempdir().unwrap();
+    let from = file(home.path(), "store.db");
+    let store = open(&from).await;
+    store.commit(writes([put("a", "1")])).await.unwrap();
+    let (left, right) = (
+        Forgetful(source(&from).await),
+        target(&file(home.path(), "target.db")).await,
+    );
+    let copied = copy(&left, &*right, &|_| {}).await;
+    assert!(matches!(copied, Err(CopyError::Store(_))), "{copied:?}");
+    assert!(right.marker().await.unwrap().is_some());
+    store.commit(writes([put("a", "2")])).await.unwrap();
+    copy(&*left.0, &*right, &|_| {}).await.unwrap();
+    assert!(rows(&*left.0).await == rows(&*right).await);
+}
+
+/// As a database whose standby takes over without the last commit.
+struct Forgetful(Box<dyn CopySource>);
+
+#[async_trait]
+impl CopySide for Forgetful {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    async fn count(&self, table: Table) -> Result<u64, Fault> {
+        self.0.count(table).await
+    }
+
+    async fn rows(&self, table: Table, after: Option<&Key>) -> Result<Rows, Fault> {
+        self.0.rows(table, after).await
+    }
+
+    async fn rows_of(&self, table: Table, keys: &[Key]) -> Result<Vec<Row>, Fault> {
+        self.0.rows_of(table, keys).await
+    }
+
+    async fn marker(&self) -> Result<Option<CopyMarker>, Fault> {
+        self.0.marker().await
+    }
+}
+
+#[async_trait]
+impl CopySource for Forgetful {
+    async fn changed(&self, table: Table, after: &ChangeCursor) -> Result<Rows, ChangesError> {
+        self.0.changed(table, after).await
+    }
+
+    async fn set_marker(
+        &self,
+        expected: Option<&CopyMarker>,
+        marker: Option<&CopyMarker>,
+    ) -> Result<Revision, Fault> {
+        let revision = self.0.set_marker(expected, marker).await?;
+        if matches!(marker, Some(CopyMarker::Moved { .. })) {
+            self.0.set_marker(marker, None).await?;
+        }
+        Ok(revision)
+    }
+}
+
+fn unfinished_copy() -> CopyMarker {
+    CopyMarker::Unfinished {
+        copy: CopyId::random(),
+        run: CopyId::random(),
+        from: "sqlite:/elsewhere".to_owned(),
+        progress: CopyProgress::default(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_stores_are_refused() {
     let (server, home) = (PostgresServer::shared(), tempfile::tempdir().unwrap());
@@ -314,12 +467,7 @@ async fn wrong_stores_are_refused() {
 
     // A process that had the target open before the copy began writes nothing there.
     let late = open(&empty).await;
-    let unfinished = CopyMarker::Unfinished {
-        copy: CopyId::random(),
-        run: CopyId::random(),
-        from: "sqlite:/elsewhere".to_owned(),
-        progress: CopyProgress::default(),
-    };
+    let unfinished = unfinished_copy();
     let right = target(&empty).await;
     right.begin(None, &unfinished).await.unwrap();
     let refused = late.commit(writes([put("a", "1")])).await.unwrap_err();
@@ -425,6 +573,8 @@ async fn a_damaged_copy_is_refused() {
         "UPDATE entry SET expires = 1 WHERE key = 'nonce/2/2'",
         "DELETE FROM entry WHERE key = 'account/3/3'",
         "INSERT INTO entry (key, value, changed) VALUES ('zz', x'78', 1)",
+        "INSERT INTO entry (key, value, changed, expires)
+         VALUES ('zz', x'78', 1, 9000000000000)",
         "UPDATE audit SET value = x'78' WHERE revision = (SELECT min(revision) FROM audit)",
         "DELETE FROM history WHERE scope = 'd1.example' AND name LIKE '%03-x'",
     ] {
@@ -441,15 +591,8 @@ async fn a_damaged_copy_is_refused() {
             "{sql}: {copied:?}"
         );
         store.commit(writes([put("a", sql)])).await.unwrap();
-        // The operator begins again.
-        right
-            .clear(&right.marker().await.unwrap().unwrap())
-            .await
-            .unwrap();
-        let path = home.path().join("target.db");
-        let other = rusqlite::Connection::open(path).unwrap();
-        other
-            .execute("DELETE FROM entry WHERE key = 'meta/copy'", [])
-            .unwrap();
     }
+    // The next run copies everything again.
+    copy(&*left, &*right, &|_| {}).await.unwrap();
+    assert!(rows(&*left).await == rows(&*right).await);
 }

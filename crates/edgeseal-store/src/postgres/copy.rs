@@ -1,6 +1,9 @@
 //! A database as the source or target of a copy.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,13 +30,15 @@ use crate::{
 
 mod statements;
 
-use statements::{Columns, MINE};
+use statements::Columns;
 
 /// A database that is copied or copied into, beside its other users.
 pub struct PostgresCopy {
     name: String,
     connector: Connector,
     session: Mutex<Option<Session>>,
+    /// Steps of this run that the target has acknowledged.
+    steps: AtomicI64,
     /// Whether all is read at one moment, on one connection.
     is_snapshot: bool,
 }
@@ -87,6 +92,7 @@ impl PostgresCopy {
             name: url.name(),
             connector: Connector::new(url).map_err(Fault::of("prepare TLS for the database"))?,
             session: Mutex::new(None),
+            steps: AtomicI64::new(0),
             is_snapshot,
         })
     }
@@ -168,6 +174,10 @@ impl PostgresCopy {
         Ok(rows)
     }
 
+    fn next_step(&self) -> i64 {
+        self.steps.load(Ordering::Acquire) + 1
+    }
+
     /// A step of a run, which another one may have taken over.
     async fn step(
         &self,
@@ -192,8 +202,10 @@ impl CopySide for PostgresCopy {
 
     async fn count(&self, table: Table) -> Result<u64, Fault> {
         const WHAT: &str = "count the records";
-        let table = table.name();
-        let sql = format!("SELECT count(*) FROM {table} WHERE value IS NOT NULL");
+        let columns = Columns::of(table);
+        let is_row = columns.is_row;
+        let table = columns.table;
+        let sql = format!("SELECT count(*) FROM {table} WHERE value IS NOT NULL AND {is_row}");
         let rows = self.query(WHAT, &sql, &[]).await?;
         let count = rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0));
         count.map(i64::cast_unsigned).map_err(Fault::of(WHAT))
@@ -241,7 +253,7 @@ impl CopySource for PostgresCopy {
         let bounds = || Ok::<_, tokio_postgres::Error>((first.try_get(5)?, first.try_get(6)?));
         let (compacted, is_issued): (i64, bool) = bounds().map_err(Fault::of(WHAT))?;
         // The logs are not compacted.
-        if !is_issued || (table == Table::Entry && revision < compacted) {
+        if !is_issued || (table == Table::Entry && after.complete().0.cast_signed() < compacted) {
             let oldest = Revision(compacted.cast_unsigned());
             return Err(ChangesError::Compacted { oldest });
         }
@@ -273,21 +285,19 @@ impl CopyTarget for PostgresCopy {
         let marker = marker.encode()?;
         let parameters: [&(dyn ToSql + Sync); 2] = [&before.as_deref(), &&marker[..]];
         let sql = "SELECT begin_copy_1($1, $2)::integer::bigint";
-        self.step("begin the copy", sql, &parameters).await
+        self.step("begin the copy", sql, &parameters).await?;
+        self.steps.store(0, Ordering::Release);
+        Ok(())
     }
 
     async fn clear(&self, marker: &CopyMarker) -> Result<(), Fault> {
         let value = marker.encode()?;
-        let sql = format!(
-            "{MINE},
-             entries AS (
-                 DELETE FROM entry WHERE key <> 'meta/copy' AND EXISTS (SELECT FROM mine)),
-             records AS (DELETE FROM audit WHERE EXISTS (SELECT FROM mine)),
-             changes AS (DELETE FROM history WHERE EXISTS (SELECT FROM mine))
-             SELECT count(*) FROM mine"
-        );
-        self.step("clear the copy", &sql, &[&&value[..], &marker.run()])
-            .await
+        let step = self.next_step();
+        let parameters: [&(dyn ToSql + Sync); 3] = [&&value[..], &marker.run(), &step];
+        let sql = "SELECT clear_copy_1($1, $2, $3)::integer::bigint";
+        self.step("clear the copy", sql, &parameters).await?;
+        self.steps.store(step, Ordering::Release);
+        Ok(())
     }
 
     async fn load(&self, table: Table, rows: &[Row], marker: &CopyMarker) -> Result<(), Fault> {
@@ -304,9 +314,11 @@ impl CopyTarget for PostgresCopy {
                 expires.push(row.expires.map(Timestamp::unix_ms));
             }
         }
-        let parameters: [&(dyn ToSql + Sync); 7] = [
+        let step = self.next_step();
+        let parameters: [&(dyn ToSql + Sync); 8] = [
             &&value[..],
             &marker.run(),
+            &step,
             &deleted,
             &keys,
             &values,
@@ -314,7 +326,9 @@ impl CopyTarget for PostgresCopy {
             &expires,
         ];
         self.step("write the copy", &Columns::of(table).load(), &parameters)
-            .await
+            .await?;
+        self.steps.store(step, Ordering::Release);
+        Ok(())
     }
 
     async fn finish(&self, marker: &CopyMarker, above: Revision) -> Result<(), Fault> {
@@ -323,8 +337,10 @@ impl CopyTarget for PostgresCopy {
         let sql = "SELECT finish_copy_1($1, $2, $3)::integer::bigint";
         self.step("finish the copy", sql, &parameters).await?;
         // So that the first queries are planned well.
-        self.query("analyze the tables", "ANALYZE entry, audit, history", &[])
-            .await?;
+        let analyzed = self.query("analyze the tables", "ANALYZE entry, audit, history", &[]);
+        if let Err(error) = analyzed.await {
+            tracing::warn!(%error, "the tables are not analyzed: run ANALYZE, or queries are slow");
+        }
         Ok(())
     }
 }

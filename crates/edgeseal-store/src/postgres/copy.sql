@@ -1,5 +1,6 @@
 -- What moves a store to another one. meta/copy is the marker: while it is there, commit_batch_1 refuses
--- every batch that does not write it. The functions take the lock as commits do.
+-- every batch. In the target its column changed counts the steps of the run, so that a step whose
+-- connection broke is not done after a later one. The functions take the lock as commits do.
 
 -- Writes the marker of an unfinished copy into an empty store, or over the one of an earlier run. False if
 -- there is neither.
@@ -10,19 +11,35 @@ DECLARE
 BEGIN
     PERFORM 1 FROM write_lock FOR UPDATE;
     SELECT value INTO found_marker FROM entry WHERE key = 'meta/copy';
-    IF found_marker IS DISTINCT FROM marker THEN
-        IF found_marker IS DISTINCT FROM before THEN
-            RETURN false;
-        END IF;
-        IF before IS NULL AND (
-            EXISTS (SELECT FROM entry WHERE value IS NOT NULL AND key <> 'meta/data-version')
-            OR EXISTS (SELECT FROM audit) OR EXISTS (SELECT FROM history)
-        ) THEN
-            RETURN false;
-        END IF;
+    IF found_marker = marker THEN
+        -- Done by an attempt whose answer was lost.
+        RETURN true;
+    END IF;
+    IF found_marker IS DISTINCT FROM before OR before IS NULL AND (
+        EXISTS (SELECT FROM entry WHERE value IS NOT NULL AND key <> 'meta/data-version')
+        OR EXISTS (SELECT FROM audit) OR EXISTS (SELECT FROM history)
+    ) THEN
+        RETURN false;
     END IF;
     INSERT INTO entry VALUES ('meta/copy', marker, 0, NULL)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value, changed = 0;
+    RETURN true;
+END $$;
+
+-- Removes all rows, unless another run has replaced the marker. A DELETE of millions of rows would take
+-- minutes.
+CREATE FUNCTION clear_copy_1(marker bytea, run_id text, step bigint) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM entry
+    WHERE key = 'meta/copy' AND convert_from(value, 'UTF8')::json ->> 'run' = run_id
+        AND changed IN (step - 1, step)
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    TRUNCATE entry, audit, history;
+    INSERT INTO entry VALUES ('meta/copy', marker, step, NULL);
     RETURN true;
 END $$;
 

@@ -116,7 +116,7 @@ BEGIN
             abs(difference) USING ERRCODE = 'ES002';
     END IF;
     SELECT value INTO marker FROM entry WHERE key = 'meta/copy' AND value IS NOT NULL;
-    IF FOUND AND NOT 'meta/copy' = ANY (write_key) THEN
+    IF FOUND THEN
         RAISE EXCEPTION '%', convert_from(marker, 'UTF8') USING ERRCODE = 'ES003';
     END IF;
     SELECT last INTO STRICT head FROM commits ORDER BY last DESC LIMIT 1;

@@ -16,15 +16,15 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tempfile::NamedTempFile;
 
 use super::{
-    copy::SqliteTarget,
+    copy::{SqliteTarget, stored_marker},
     file::{self, FLAGS, cause_of, directory_of, io_error, revision, with_suffix},
     snapshot::{self, SqliteSnapshot},
 };
 use crate::{
     Fault, Revision,
-    copy::{COPY_MARKER, CopySide as _, CopyStep, SKIPPED_IDS, copy_moment},
+    copy::{COPY_MARKER, CopyMarker, CopySide as _, CopyStep, SKIPPED_IDS, copy_moment},
     key::{COUNTERS, prefix_end},
-    open::OpenError,
+    open::{OpenError, StoreUrl},
     postgres::PostgresCopy,
 };
 
@@ -63,7 +63,7 @@ impl StoreBackup {
     /// checkpointed.
     ///
     /// # Errors
-    /// As [`SqliteSnapshot::open`]; [`OpenError::Io`], [`OpenError::DiskFull`] or
+    /// As [`SqliteSnapshot::open`]; [`OpenError::UnfinishedCopy`]; [`OpenError::Io`], [`OpenError::DiskFull`] or
     /// [`OpenError::Fault`] with the path `to` or its directory if the copy cannot be written.
     pub fn create(from: &Path, to: &Path) -> Result<Self, OpenError> {
         file::check_magic(from)?;
@@ -73,6 +73,18 @@ impl StoreBackup {
         let source = snapshot::connect(from, alone.is_some()).map_err(unreadable)?;
         let found = file::read_identity(&source).map_err(unreadable)?;
         file::check_identity(from, found)?;
+        let marker = stored_marker(&source).map_err(unreadable)?;
+        let marker = marker.map(|it| CopyMarker::parse(&it)).transpose();
+        let marker = marker.map_err(|fault| OpenError::Fault {
+            path: from.to_owned(),
+            fault,
+        })?;
+        if let Some(CopyMarker::Unfinished { from: origin, .. }) = marker {
+            return Err(OpenError::UnfinishedCopy {
+                url: StoreUrl::Sqlite(from.to_owned()).to_string(),
+                from: origin,
+            });
+        }
         let file = temporary_file(to)?;
         // SQLite treats an empty file as a missing one, and keeps its mode.
         source

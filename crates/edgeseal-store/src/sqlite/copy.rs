@@ -292,7 +292,10 @@ impl CopyTarget for SqliteTarget {
             let found = found.and_then(|found| CopyMarker::parse(&found).ok());
             let has_rows = || {
                 transaction
-                    .prepare("SELECT 1 FROM entry WHERE key <> 'meta/data-version' LIMIT 1")?
+                    .prepare(
+                        "SELECT 1 WHERE EXISTS (SELECT 1 FROM entry WHERE key <> 'meta/data-version')
+                         OR EXISTS (SELECT 1 FROM audit) OR EXISTS (SELECT 1 FROM history)",
+                    )?
                     .exists([])
             };
             if found != before || (before.is_none() && has_rows()?) {
@@ -372,7 +375,7 @@ async fn marker(connection: &Connections) -> Result<Option<CopyMarker>, Fault> {
         .transpose()
 }
 
-fn stored_marker(connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
+pub(super) fn stored_marker(connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
     connection
         .prepare_cached("SELECT value FROM entry WHERE key = ?1 AND value IS NOT NULL")?
         .query_row([COPY_MARKER], |row| row.get(0))

@@ -159,7 +159,10 @@ fn copy_failure(error: &CopyError) -> CliError {
         | CopyError::SourceReadOnly { .. } => CliError::Usage(why),
         CopyError::Different(_) => CliError::Data(why),
         CopyError::Interrupted => CliError::Interrupted(why),
-        CopyError::LogTooShort | CopyError::Store(_) => CliError::StoreFailed(why),
+        CopyError::LogTooShort
+        | CopyError::TargetNotOpen { .. }
+        | CopyError::BothOpen { .. }
+        | CopyError::Store(_) => CliError::StoreFailed(why),
         CopyError::StillStopped { failure, .. } => match copy_failure(failure) {
             CliError::Data(_) => CliError::Data(why),
             CliError::Interrupted(_) => CliError::Interrupted(why),

@@ -2,23 +2,25 @@
 
 use crate::copy::Table;
 
-/// Under the lock of the marker's row: of two runs only one goes on.
-pub(super) const MINE: &str = "
+/// Under the lock of the marker's row: of two runs only one goes on, and a step of a connection that
+/// broke is not done after a later one.
+const MINE: &str = "
     WITH mine AS (
-        UPDATE entry SET value = $1
+        UPDATE entry SET value = $1, changed = $3
         WHERE key = 'meta/copy' AND convert_from(value, 'UTF8')::json ->> 'run' = $2
+            AND changed IN ($3::bigint - 1, $3)
         RETURNING 1)";
 
 /// The statements of a table. The parts of a key in a log are joined by a tab.
 pub(super) struct Columns {
-    table: &'static str,
+    pub(super) table: &'static str,
     /// Key, value, revision and expiry, as they are stored.
     row: &'static str,
     /// The columns of the key.
     key: &'static str,
     revision: &'static str,
     /// What is a row.
-    is_row: &'static str,
+    pub(super) is_row: &'static str,
 }
 
 impl Columns {
@@ -146,12 +148,12 @@ impl Columns {
             "{MINE},
              gone AS (
                  DELETE FROM {table} WHERE ({key}) IN (
-                     SELECT {deleted} FROM unnest($3::text[]) AS deleted (name))
+                     SELECT {deleted} FROM unnest($4::text[]) AS deleted (name))
                      AND EXISTS (SELECT FROM mine)),
              put AS (
                  INSERT INTO {table} (value, {revision}, {columns})
                  SELECT new.value, new.changed, {values}
-                 FROM unnest($4::text[], $5::bytea[], $6::bigint[], $7::bigint[])
+                 FROM unnest($5::text[], $6::bytea[], $7::bigint[], $8::bigint[])
                      AS new (name, value, changed, expires)
                  WHERE EXISTS (SELECT FROM mine)
                  ON CONFLICT ({key}) DO UPDATE SET

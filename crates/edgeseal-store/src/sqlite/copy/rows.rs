@@ -51,7 +51,12 @@ fn head(transaction: &Transaction<'_>) -> rusqlite::Result<Revision> {
 
 pub(super) async fn count(connection: &Connections, table: Table) -> Result<u64, Fault> {
     let counted = connection.run("count the records", move |connection| {
-        let sql = format!("SELECT count(*) FROM {}", table.name());
+        let sql = match table {
+            Table::Entry => format!(
+                "SELECT count(*) FROM entry WHERE value IS NOT NULL AND key <> '{COPY_MARKER}'"
+            ),
+            Table::Audit | Table::History => format!("SELECT count(*) FROM {}", table.name()),
+        };
         connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
     });
     counted.await.map(i64::cast_unsigned)
@@ -176,7 +181,7 @@ pub(super) fn changed(
         )?
         .query_row([from], |row| Ok((row.get(0)?, row.get(1)?)))?;
     // The logs are not compacted.
-    if !is_issued || (table == Table::Entry && from < compacted) {
+    if !is_issued || (table == Table::Entry && after.complete() < revision(compacted)) {
         let oldest = revision(compacted);
         return Ok(Err(ChangesError::Compacted { oldest }));
     }
