@@ -70,7 +70,8 @@ pub struct LogRange<'a> {
 /// A change of a log, as part of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogWrite {
-    /// Appends a row. One of the same name is replaced.
+    /// Appends a row. If there is one of the same name, an audit record stays as it is, because
+    /// nothing replaces what was recorded; a row of the history is replaced.
     Append {
         /// The log.
         log: Log,

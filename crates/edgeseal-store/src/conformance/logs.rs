@@ -174,6 +174,15 @@ pub(super) async fn are_read_in_order(store: &SharedStore) {
     let page = store.read_log(all(Log::Audit, "3"), 10).await.unwrap();
     assert_eq!(page.rows[0].revision, old);
     assert!(page.rows[1].revision > before);
+    // A record of the same name does not replace one, and the others of its commit are written.
+    let kept = page.rows[1].clone();
+    let other = append(Log::Audit, "3", "5-x", "other");
+    log(store, [append(Log::Audit, "3", "4-x", "again"), other]).await;
+    let page = store.read_log(all(Log::Audit, "3"), 10).await.unwrap();
+    assert_eq!(names(&page), ["3-x", "4-x", "5-x"]);
+    assert_eq!(page.rows[1], kept);
+    let newer = store.audit_since(kept.revision, 10).await.unwrap();
+    assert_eq!(names(&newer), ["5-x"]);
 }
 
 pub(super) async fn keep_the_newest_changes(store: &SharedStore) {

@@ -22,10 +22,13 @@ impl MemoryLogs {
     pub(super) fn apply(&mut self, write: &LogWrite, revision: Revision) {
         let (log, scope, name) = write.place();
         let place = (log, scope.to_owned(), name.to_owned());
-        self.remove(&place);
         let LogWrite::Append { value, .. } = write else {
+            self.remove(&place);
             return;
         };
+        if log == Log::Audit && self.rows.contains_key(&place) {
+            return;
+        }
         if log == Log::Audit {
             self.audit.insert(revision, place.clone());
         }

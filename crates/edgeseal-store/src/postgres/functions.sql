@@ -45,8 +45,7 @@ BEGIN
         FROM unnest(kinds, scopes, names, vals, revisions) WITH ORDINALITY
             AS added (kind, scope, name, value, revision, n)
         WHERE added.kind = 1
-        ON CONFLICT (scope, name) DO UPDATE SET
-            revision = excluded.revision, value = excluded.value;
+        ON CONFLICT (scope, name) DO NOTHING;
     END IF;
     IF 2 = ANY (kinds) THEN
         INSERT INTO history (scope, name, revision, value)

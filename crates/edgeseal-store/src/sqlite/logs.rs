@@ -29,11 +29,14 @@ impl<'a> LogStatements<'a> {
                      SELECT name FROM history WHERE scope = ?1 ORDER BY name DESC LIMIT 1 OFFSET ?2)",
             )?),
         };
+        let of_same_name = match log {
+            Log::Audit => "NOTHING",
+            Log::History => "UPDATE SET revision = excluded.revision, value = excluded.value",
+        };
         Ok(Self {
             append: batch.prepare_cached(&format!(
                 "INSERT INTO {table} (scope, name, revision, value) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (scope, name) DO UPDATE SET
-                     revision = excluded.revision, value = excluded.value"
+                 ON CONFLICT (scope, name) DO {of_same_name}"
             ))?,
             remove: batch.prepare_cached(&format!(
                 "DELETE FROM {table} WHERE scope = ?1 AND name = ?2"
