@@ -56,8 +56,8 @@ impl KekRotator {
         superseded.is_empty().then(|| self.keyring.active())
     }
 
-    /// Follows the key that the store says seals, and lets the next one seal once all live
-    /// processes have it. To be called about once a second, with what they last reported.
+    /// Follows the key that the store says seals, and lets the next one seal once all processes that
+    /// report, or have reported recently, have it. To be called about once a second, with what they last reported.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed.
@@ -79,8 +79,10 @@ impl KekRotator {
             return Ok(());
         };
         let name = next.to_string();
-        let live = nodes.iter().filter(|node| node.is_live());
-        let lacking: Vec<&str> = live
+        // One that is silent may only be slow, and could not open what is sealed under this key: it
+        // counts until it has withdrawn or is forgotten.
+        let lacking: Vec<&str> = nodes
+            .iter()
             .filter(|node| !node.node.keys.contains(&name))
             .map(|node| node.node.id.as_str())
             .collect();
