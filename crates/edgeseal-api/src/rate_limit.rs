@@ -13,17 +13,11 @@ use edgeseal_core::{
     AccountId, Timestamp,
     address::source_network,
     policy::Principal,
-    rate::{GcraState, OthersUsage, RateDecision, RateLimit, RateUse, SharedUsage, spend},
+    rate::{GcraState, RateDecision, RateLimit, SharedUsage, spend},
 };
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
 
-use crate::{
-    actions::{ACTIONS, Action},
-    authenticate::Caller,
-    code::Code,
-    context::Context,
-    error::ApiError,
-};
+use crate::{actions::Action, authenticate::Caller, code::Code, context::Context, error::ApiError};
 
 mod exchange;
 
@@ -200,11 +194,12 @@ impl Table {
         action: &'static str,
         limit: RateLimit,
     ) -> &mut AccountUsage {
-        self.used.entry((account, action)).or_insert(AccountUsage {
+        let unused = || AccountUsage {
             limit,
             usage: SharedUsage::default(),
             refusing: false,
-        })
+        };
+        self.used.entry((account, action)).or_insert_with(unused)
     }
 }
 

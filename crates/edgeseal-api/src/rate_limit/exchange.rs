@@ -1,12 +1,19 @@
 //! Rate limits of accounts that several nodes on one store enforce together; the rule is in core
 //! `rate/shared.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use edgeseal_core::rate::UsageReport;
+use edgeseal_core::{
+    AccountId, Timestamp,
+    rate::{OthersUsage, RateUse, UsageReport},
+};
 use edgeseal_store::nodes::NodeStatus;
 
-use super::*;
+use super::rate_limit;
+use crate::{
+    actions::{ACTIONS, Action},
+    context::Context,
+};
 
 /// Most limits that a node reports: those that are asked for most. At 60 bytes each, 240 kB a
 /// second.

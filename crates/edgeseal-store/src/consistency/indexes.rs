@@ -79,7 +79,7 @@ impl Checker<'_> {
         let mut wrong = dangling_unless(!record.certificates.is_empty());
         for id in record.certificates {
             let row: Option<CertificateRecord> = self.read(&Key::certificate(id)).await?;
-            if !row.is_some_and(|row| Key::content(&row.material, &row.account) == entry.key) {
+            if row.is_none_or(|row| Key::content(&row.material, &row.account) != entry.key) {
                 wrong.push(format!("certificate {id} does not have this content"));
             }
         }
@@ -149,7 +149,7 @@ impl Checker<'_> {
         let counted = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
         let uses = counted.get(&digest).copied().unwrap_or(0);
         if says != Some(uses) {
-            let says = says.map_or("nothing".to_owned(), |says| says.to_string());
+            let says = says.map_or_else(|| "nothing".to_owned(), |says| says.to_string());
             wrong.push(format!(
                 "its counter says {says}, and it is used {uses} times"
             ));

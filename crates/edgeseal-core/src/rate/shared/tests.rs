@@ -47,8 +47,8 @@ impl Nodes {
         let before: u32 = self.nodes.iter().map(|node| node.allowed).sum();
         for ms in 0..i64::from(seconds) * 1000 {
             self.now = self.now.plus_ms(1);
-            for n in 0..self.nodes.len() {
-                let per_second = i64::from(calls[n]);
+            for (n, &per_second) in calls.iter().enumerate() {
+                let per_second = i64::from(per_second);
                 // As many as are due by now.
                 let due = (ms + 1) * per_second / 1000 - ms * per_second / 1000;
                 for _ in 0..due {
