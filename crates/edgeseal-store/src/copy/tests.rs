@@ -286,7 +286,8 @@ async fn only_the_last_run_writes() {
 /// A step that a broken connection has left behind is not done after later ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_step_writes_nothing() {
-    let to = database(&PostgresServer::shared());
+    let server = PostgresServer::shared();
+    let to = database(&server);
     let (right, late) = (target(&to).await, target(&to).await);
     let unfinished = unfinished_copy();
     right.begin(None, &unfinished).await.unwrap();
