@@ -112,7 +112,7 @@ pub(crate) const ROWS_MAX: usize = 2000;
 pub(crate) const ROW_BYTES_MAX: usize = 4 << 20;
 
 /// What both sides of a copy are: a store whose rows can be listed. Rows of expired keys may be
-/// returned or not. The [marker](COPY_MARKER) is no row.
+/// returned or not. The marker of the copy is no row.
 #[async_trait]
 pub trait CopySide: Send + Sync {
     /// The store for messages, without user and password.
@@ -138,7 +138,7 @@ pub trait CopySource: CopySide {
     /// [`Table::Entry`] deleted ones too.
     ///
     /// # Errors
-    /// [`ChangesError`](crate::ChangesError), as in [`Store::changes`](crate::Store::changes).
+    /// [`ChangesError`](crate::ChangesError), as in [`Source::changes`](crate::Source::changes).
     async fn changed(
         &self,
         table: Table,

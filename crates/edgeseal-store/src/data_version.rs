@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CommitError, Entry, Expect, Fault, Key, Store, Txn, Write, record};
 
-/// The version that this release writes. A release that changes it adds a step to [`prepare`] from the
+/// The version that this release writes. A release that changes it adds a step to `prepare` from the
 /// version before; CONTRIBUTING says when.
 pub const DATA_VERSION: u32 = 1;
 

@@ -12,7 +12,7 @@ use crate::{Entry, Fault, Filter, Key, Listing, PAGE_MAX, Page, Pages, Source, p
 /// override them. Every `limit` counts as at most [`PAGE_MAX`].
 #[async_trait]
 pub trait Lists: Source {
-    /// As [`list`](Self::list), in reverse: entries before `before` (or, without it, from the end),
+    /// As [`list`](Source::list), in reverse: entries before `before` (or, without it, from the end),
     /// the last one first.
     ///
     /// This default reads all of them; engines that can scan backwards override it.

@@ -38,7 +38,7 @@ pub struct SharedUsage {
 /// What a node tells the others about one limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageReport {
-    /// See [`SharedUsage::demand`].
+    /// Calls that it was asked for in a second, which fall slowly.
     #[serde(rename = "d")]
     pub demand: u32,
     /// Calls allowed since it reports this limit.
