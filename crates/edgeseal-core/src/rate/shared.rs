@@ -31,8 +31,11 @@ pub struct SharedUsage {
     demand: u32,
     /// The same of all other nodes together.
     others: u32,
-    /// Calls allowed here since the entry was made.
+    /// Calls allowed here since the entry was made. It does not fall while it is reported: the others
+    /// would take it for a new count and charge all of it again.
     allowed: u64,
+    /// Calls that were taken back after they were counted; as many later ones are not counted.
+    refunded: u64,
 }
 
 /// What a node tells the others about one limit.
@@ -74,7 +77,10 @@ impl SharedUsage {
             }
         }
         self.total = total;
-        self.allowed += 1;
+        match self.refunded.checked_sub(1) {
+            Some(left) => self.refunded = left,
+            None => self.allowed += 1,
+        }
         RateDecision::Allowed(total)
     }
 
@@ -84,7 +90,7 @@ impl SharedUsage {
         if let Some(share) = self.share(limit) {
             self.own = super::refund(share, self.own);
         }
-        self.allowed = self.allowed.saturating_sub(1);
+        self.refunded += 1;
         self.attempts = self.attempts.saturating_sub(1);
     }
 
@@ -97,6 +103,7 @@ impl SharedUsage {
         if self.demand == 0 {
             // The others begin at 0 with the next report.
             self.allowed = 0;
+            self.refunded = 0;
             return None;
         }
         Some(UsageReport {

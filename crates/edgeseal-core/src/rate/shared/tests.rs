@@ -182,6 +182,26 @@ fn a_limit_of_less_than_a_call_a_node_is_shared_too() {
     assert!((54..=66).contains(&allowed), "{allowed}");
 }
 
+#[test]
+fn a_refund_does_not_charge_the_others_again() {
+    let mut usage = SharedUsage::default();
+    let now = Timestamp::from_unix_seconds(1_000_000);
+    let spend = |usage: &mut SharedUsage, calls: u32| {
+        for _ in 0..calls {
+            assert!(matches!(usage.spend(LIMIT, now), RateDecision::Allowed(_)));
+        }
+    };
+    spend(&mut usage, 10);
+    let first = usage.report(LIMIT).unwrap();
+    usage.refund(LIMIT);
+    usage.refund(LIMIT);
+    let second = usage.report(LIMIT).unwrap();
+    assert_eq!(second.allowed_since(Some(&first)), 0);
+    spend(&mut usage, 3);
+    let third = usage.report(LIMIT).unwrap();
+    assert_eq!(third.allowed_since(Some(&second)), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
