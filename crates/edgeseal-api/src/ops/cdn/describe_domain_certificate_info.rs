@@ -124,7 +124,8 @@ fn cname_status(domain: &Domain, verdict: Verdict) -> &'static str {
 
 impl DomainReply for Reply {
     async fn of(context: &Context, call: &Authorized, domain: Domain) -> Result<Self, StoreError> {
-        let bound = BoundCertificate::of_domain(&context.catalog, &domain, call.now()).await?;
+        let of_domain = BoundCertificate::of_domain(&context.catalog, domain, call.now());
+        let (domain, bound) = of_domain.await?;
         let mut order = OrderView::of_unserved(&context.catalog, &domain).await?;
         let infos = entries_or_empty_one(bound, |bound| CertInfo {
             domain_name: domain.name.to_string(),
@@ -190,44 +191,76 @@ fn order_status(managed: &ManagedCertificate, served: Option<&str>) -> &'static 
 
 impl BoundCertificate {
     /// The certificates that the production edges serve, the primary first; none with HTTPS
-    /// disabled, although the binding is kept: Terraform's acceptance tests expect that.
+    /// disabled, although the binding is kept: Terraform's acceptance tests expect that. They are
+    /// those of the returned domain, which is newer than the given one if that was changed meanwhile
+    /// and what it bound is gone.
     pub(in crate::ops) async fn of_domain(
+        catalog: &Catalog,
+        mut domain: Domain,
+        now: Timestamp,
+    ) -> Result<(Domain, Vec<Self>), Fault> {
+        loop {
+            let (mut all, is_complete) = Self::of_binding(catalog, &domain, now).await?;
+            if !is_complete {
+                let current = catalog.domain(&domain.name).await?;
+                // What an unchanged domain binds is missing for good.
+                if let Some(current) = current.filter(|it| it.id == domain.id && *it != domain) {
+                    domain = current;
+                    continue;
+                }
+            }
+            Self::add_states(catalog, &domain, &mut all, now).await?;
+            return Ok((domain, all));
+        }
+    }
+
+    /// The certificates of the binding that are stored, and whether those are all, with their text.
+    async fn of_binding(
         catalog: &Catalog,
         domain: &Domain,
         now: Timestamp,
-    ) -> Result<Vec<Self>, Fault> {
+    ) -> Result<(Vec<Self>, bool), Fault> {
         let Some(binding) = domain.production.as_ref().filter(|it| it.enabled) else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), true));
         };
-        let (covers, updated) = (binding.covers, binding.updated);
-        let mut all =
-            Vec::from_iter(Self::of(catalog, binding.certificate, (covers, updated), now).await?);
-        if let Some(companion) = &binding.companion {
-            let id = companion.certificate;
-            let bound = (companion.covers, companion.updated);
+        let primary = (binding.certificate, (binding.covers, binding.updated), None);
+        let companion = binding.companion.as_ref();
+        let companion = companion.map(|it| (it.certificate, (it.covers, it.updated), Some("true")));
+        let (mut all, mut is_complete) = (Vec::new(), true);
+        for (id, bound, companion) in std::iter::once(primary).chain(companion) {
             let found = Self::of(catalog, id, bound, now).await?;
-            all.extend(found.map(|found| Self {
-                companion: Some("true"),
-                ..found
-            }));
+            is_complete &= found
+                .as_ref()
+                .is_some_and(|it| !it.server_certificate.is_empty());
+            all.extend(found.map(|found| Self { companion, ..found }));
         }
+        Ok((all, is_complete))
+    }
+
+    /// Adds what visitors found, and the state of the order.
+    async fn add_states(
+        catalog: &Catalog,
+        domain: &Domain,
+        all: &mut [Self],
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         let found = catalog.observation(domain).await?;
         if let Some(found) = found.filter(|found| found.is_current(now)) {
             let status = cname_status(domain, found.verdict);
             let view = OutsideView::of(found);
-            for bound in &mut all {
+            for bound in &mut *all {
                 bound.domain_cname_status = status;
                 bound.outside = Some(view.clone());
             }
         }
         if let Some(managed) = managed(catalog, domain).await? {
             let status = order_status(&managed, all.first().map(|primary| primary.cert_type));
-            for bound in &mut all {
+            for bound in all {
                 bound.status = status;
                 bound.order_failure = managed.failure.as_ref().map(|it| it.reason.clone());
             }
         }
-        Ok(all)
+        Ok(())
     }
 
     /// `None` if the certificate was deleted concurrently.
@@ -277,26 +310,4 @@ fn life(from: Timestamp, to: Timestamp) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lives() {
-        const DAY: i64 = 86_400;
-        for (days, text) in [
-            (90, "3 months"),
-            (47, "2 months"),
-            (365, "1 years"),
-            (366, "1 years"),
-            (398, "13 months"),
-            (730, "2 years"),
-            (3650, "10 years"),
-        ] {
-            let from = Timestamp::from_unix_seconds(0);
-            assert_eq!(
-                life(from, Timestamp::from_unix_seconds(days * DAY - 1)),
-                text
-            );
-        }
-    }
-}
+mod tests;

@@ -65,7 +65,8 @@ struct BoundView {
 
 impl DomainReply for Reply {
     async fn of(context: &Context, call: &Authorized, domain: Domain) -> Result<Self, StoreError> {
-        let bound = BoundCertificate::of_domain(&context.catalog, &domain, call.now()).await?;
+        let of_domain = BoundCertificate::of_domain(&context.catalog, domain, call.now());
+        let (domain, bound) = of_domain.await?;
         let mut order = OrderView::of_unserved(&context.catalog, &domain).await?;
         let infos = entries_or_empty_one(bound, |bound| CertInfo {
             domain_name: domain.name.to_string(),
