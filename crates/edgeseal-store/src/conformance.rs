@@ -54,6 +54,7 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     select::by_name_and_summary(&make().await, crate::key::LISTING_PREFIX).await;
     logs::are_written_with_the_commit(&make().await).await;
     logs::are_read_in_order(&make().await).await;
+    logs::keep_what_is_recorded(&make().await).await;
     logs::keep_the_newest_changes(&make().await).await;
     changes_in_order(&make().await).await;
     commits_stay_whole(&make().await).await;

@@ -81,9 +81,6 @@ pub enum LogWrite {
         name: String,
         /// The record; at most [`VALUE_BYTES_MAX`](crate::VALUE_BYTES_MAX).
         value: Bytes,
-        /// The revision in the store that it is copied from, below the first one of this store;
-        /// `None` for a new row.
-        copied: Option<Revision>,
     },
     /// Removes a row. Not an error if it does not exist.
     Remove {
@@ -152,7 +149,6 @@ impl LogWrite {
             scope,
             name,
             value,
-            copied: None,
         }
     }
 
@@ -171,7 +167,6 @@ impl LogWrite {
             self,
             Self::Append {
                 log: Log::Audit,
-                copied: None,
                 ..
             }
         )

@@ -70,18 +70,11 @@ impl Txn {
         let committed = Revision(before.0 + self.revisions());
         let mut next = before;
         self.log.iter().map(move |write| {
-            let revision = match write {
-                LogWrite::Append {
-                    copied: Some(copied),
-                    ..
-                } => *copied,
-                write if write.is_numbered() => {
-                    next.0 += 1;
-                    next
-                }
-                _ => committed,
-            };
-            (write, revision)
+            if !write.is_numbered() {
+                return (write, committed);
+            }
+            next.0 += 1;
+            (write, next)
         })
     }
 

@@ -24,7 +24,6 @@ pub(super) struct Batch<'a> {
     log_scope: Vec<&'a str>,
     log_name: Vec<&'a str>,
     log_value: Vec<Option<&'a [u8]>>,
-    log_revision: Vec<Option<i64>>,
 }
 
 const PUT: i16 = 1;
@@ -74,9 +73,9 @@ impl<'a> Batch<'a> {
 
     fn push_log(&mut self, write: &'a LogWrite) {
         let (log, scope, name) = write.place();
-        let (value, copied) = match write {
-            LogWrite::Append { value, copied, .. } => (Some(&value[..]), *copied),
-            LogWrite::Remove { .. } => (None, None),
+        let value = match write {
+            LogWrite::Append { value, .. } => Some(&value[..]),
+            LogWrite::Remove { .. } => None,
         };
         self.log_kind.push(match (value, log) {
             (Some(_), Log::Audit) => 1,
@@ -87,12 +86,10 @@ impl<'a> Batch<'a> {
         self.log_scope.push(scope);
         self.log_name.push(name);
         self.log_value.push(value);
-        self.log_revision
-            .push(copied.map(|revision| revision.0.cast_signed()));
     }
 
     /// In the order of the function's parameters.
-    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 17] {
+    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 16] {
         [
             &self.expect_until,
             &self.expect_key,
@@ -109,7 +106,6 @@ impl<'a> Batch<'a> {
             &self.log_scope,
             &self.log_name,
             &self.log_value,
-            &self.log_revision,
             &HISTORY_ROWS,
         ]
     }

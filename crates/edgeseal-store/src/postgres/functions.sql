@@ -33,25 +33,22 @@ END $$;
 -- Changes the logs in one transaction, which follows the commit before_head and becomes the commit head.
 CREATE FUNCTION change_logs_1(
     before_head bigint, head bigint, kinds smallint[], scopes text[], names text[], vals bytea[],
-    revisions bigint[], history_max integer
+    history_max integer
 ) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     IF 1 = ANY (kinds) THEN
         INSERT INTO audit (revision, scope, name, value)
-        SELECT coalesce(added.revision, before_head
-                + count(*) FILTER (WHERE added.revision IS NULL) OVER (ORDER BY added.n)),
+        SELECT before_head + row_number() OVER (ORDER BY added.n),
             added.scope, added.name, added.value
-        FROM unnest(kinds, scopes, names, vals, revisions) WITH ORDINALITY
-            AS added (kind, scope, name, value, revision, n)
+        FROM unnest(kinds, scopes, names, vals) WITH ORDINALITY AS added (kind, scope, name, value, n)
         WHERE added.kind = 1
         ON CONFLICT (scope, name) DO NOTHING;
     END IF;
     IF 2 = ANY (kinds) THEN
         INSERT INTO history (scope, name, revision, value)
-        SELECT added.scope, added.name, coalesce(added.revision, head), added.value
-        FROM unnest(kinds, scopes, names, vals, revisions)
-            AS added (kind, scope, name, value, revision)
+        SELECT added.scope, added.name, head, added.value
+        FROM unnest(kinds, scopes, names, vals) AS added (kind, scope, name, value)
         WHERE added.kind = 2
         ON CONFLICT (scope, name) DO UPDATE SET
             revision = excluded.revision, value = excluded.value;
@@ -79,17 +76,16 @@ END $$;
 -- Commits a batch of transactions, each by itself: the conflict of one does not touch the others. The
 -- arrays of a batch are joined; expect_until and write_until say where each transaction's part ends.
 -- write_kind: 1 puts, 2 deletes, 3 adds. log_kind: 1 appends to the audit, 2 to the history, 3 and 4
--- remove from them; log_revision is that of a copied row. Each new audit record has a revision of its
--- own, the last of which is that of the commit. Fails with ES001 if the connection may no longer write, with
--- ES002 if the clock of the node differs too much, and with ES003 and the marker as its message while the
--- store is being moved.
+-- remove from them. Each audit record has a revision of its own, the last of which is that of the commit.
+-- Fails with ES001 if the connection may no longer write, with ES002 if the clock of the node differs too
+-- much, and with ES003 and the marker as its message while the store is being moved.
 CREATE FUNCTION commit_batch_1(
     writer_token bigint, batch_id bigint, node_ms bigint, clock_difference_max_ms bigint,
     expect_until integer[], expect_key text[], expect_changed bigint[],
     write_until integer[], write_kind smallint[], write_key text[], write_value bytea[],
     write_expires bigint[], write_by bigint[], write_most text[],
     log_until integer[], log_kind smallint[], log_scope text[], log_name text[], log_value bytea[],
-    log_revision bigint[], history_max integer,
+    history_max integer,
     OUT first bigint, OUT conflicts text[], OUT standbys text
 )
 LANGUAGE plpgsql AS $$
@@ -148,15 +144,13 @@ BEGIN
         END IF;
         IF conflict IS NULL THEN
             SELECT greatest(1, count(*)) INTO revisions
-            FROM unnest(log_kind[l : log_until[i]], log_revision[l : log_until[i]])
-                AS logged (kind, revision)
-            WHERE logged.kind = 1 AND logged.revision IS NULL;
+            FROM unnest(log_kind[l : log_until[i]]) AS logged (kind)
+            WHERE logged.kind = 1;
             head := head + revisions;
             IF l <= log_until[i] THEN
                 PERFORM change_logs_1(
                     head - revisions, head, log_kind[l : log_until[i]], log_scope[l : log_until[i]],
-                    log_name[l : log_until[i]], log_value[l : log_until[i]],
-                    log_revision[l : log_until[i]], history_max);
+                    log_name[l : log_until[i]], log_value[l : log_until[i]], history_max);
             END IF;
             INSERT INTO entry (key, value, changed, expires)
             SELECT put.key,

@@ -81,7 +81,7 @@ const LOCK_HELD: &str = "55P03";
 const FENCED: &str = "ES001";
 
 pub(super) const COMMIT_SQL: &str = "SELECT first, conflicts, standbys FROM commit_batch_1(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
 impl Writer {
     pub(super) fn new(
