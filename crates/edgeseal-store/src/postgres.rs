@@ -37,6 +37,7 @@ mod logs;
 mod read;
 mod reports;
 mod restore;
+mod rows;
 mod schema;
 mod url;
 mod writer;

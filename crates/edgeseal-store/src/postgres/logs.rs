@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use tokio_postgres::{Row, types::ToSql};
 
-use super::read::{Readers, column, one_more, revision, sql_count};
+use super::{
+    read::Readers,
+    rows::{column, one_more, revision, sql_count},
+};
 use crate::{Fault, Log, LogPage, LogRange, LogRow, Revision, logs::AFTER_ALL_NAMES, page_limit};
 
 /// A statement over rows of one of the tables, after the head of the log.

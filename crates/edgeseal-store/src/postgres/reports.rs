@@ -7,10 +7,7 @@ use bytes::Bytes;
 use edgeseal_core::Timestamp;
 use tokio_postgres::{Row, types::ToSql};
 
-use super::{
-    read::{Readers, column},
-    schema,
-};
+use super::{read::Readers, rows::column, schema};
 use crate::{
     Fault, Revision,
     reports::{REPORT_KEPT_MS, Report, ReportSnapshot, Reports},
