@@ -72,20 +72,13 @@ impl ControlPlane {
     ) -> Result<Self, StartError> {
         let config = &node.config;
         let store_available = store.unavailable_reason().is_none();
-        let revocable = store;
-        let store = Arc::clone(store) as SharedStore;
-        let catalog = Catalog::new(Arc::clone(&store), node.keyring.clone());
-        let reporter = reporter(node, revocable, edge, sockets)?;
-        let rotator = kek_rotator(node, &store, edge, &reporter);
+        let shared = Arc::clone(store) as SharedStore;
+        let catalog = Catalog::new(Arc::clone(&shared), node.keyring.clone());
+        let reporter = reporter(node, store, edge, sockets)?;
+        let rotator = kek_rotator(node, &shared, edge, &reporter);
         if store_available {
             rotator.mark_pending().await.map_err(BootstrapError::from)?;
         }
-        if node.settings.return_private_keys {
-            tracing::warn!(
-                "return_private_keys: the CAS returns private keys to callers that may read them"
-            );
-        }
-        let reported = Arc::clone(&rotator);
         let (shutdown, shutdown_rx) = watch::channel(None);
         let key_encryption = Arc::clone(&rotator) as Arc<dyn KeyEncryption>;
         let (mut context, auditor) =
@@ -96,7 +89,7 @@ impl ControlPlane {
         context.nodes = Some(reporter.nodes());
         let sources = Sources {
             catalog: catalog.clone(),
-            store: Arc::clone(revocable),
+            store: Arc::clone(store),
             key_encryption,
             audit,
             kek_max_age_days: config.kek_max_age_days,
@@ -124,15 +117,14 @@ impl ControlPlane {
             let check = OutsideCheck::new(config, node.settings.ownership_verifier.clone())?;
             let stop = shutdown_signal(shutdown_rx.clone());
             tasks.extend(check.map(|check| tokio::spawn(check.run(catalog, stop))));
-            tasks.push(tokio::spawn(async move {
-                rotator.run(shutdown_signal(shutdown_rx)).await
-            }));
+            let (rotator, stop) = (Arc::clone(&rotator), shutdown_signal(shutdown_rx));
+            tasks.push(tokio::spawn(async move { rotator.run(stop).await }));
         }
         Ok(Self {
             context: Arc::new(context),
             shutdown,
             tasks,
-            reporter: Some((reporter, reported)),
+            reporter: Some((reporter, rotator)),
             audit_linker: (stop_linker, linker),
         })
     }
@@ -190,6 +182,11 @@ fn api_context(
     catalog: &Catalog,
     key_encryption: Arc<dyn KeyEncryption>,
 ) -> (Context, impl Future<Output = ()> + Send + 'static) {
+    if node.settings.return_private_keys {
+        tracing::warn!(
+            "return_private_keys: the CAS returns private keys to callers that may read them"
+        );
+    }
     let (mut context, auditor) = Context::new(
         catalog.clone(),
         clock::now,

@@ -59,6 +59,19 @@ async fn run(
     report.finish();
 }
 
+/// As [`run`], on a cluster of its own.
+async fn run_alone(
+    name: &'static str,
+    rounds: usize,
+    fault: impl AsyncFnMut(&mut World, &Load, &mut SplitMix),
+) {
+    let Some(mut world) = world().await else {
+        return;
+    };
+    run(name, rounds, &mut world, fault).await;
+    world.stop();
+}
+
 /// A cluster, or nothing if this machine cannot run one and the suite is not asked for.
 fn cluster(start: impl FnOnce() -> PatroniCluster) -> Option<PatroniCluster> {
     match PatroniCluster::unavailable() {
@@ -94,14 +107,10 @@ async fn kill_primary(world: &mut World, load: &Load, machine_too: bool) {
 /// The short run of the suite.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_is_killed_loses_nothing() {
-    let Some(mut world) = world().await else {
-        return;
-    };
-    run("primary killed", 1, &mut world, async |world, load, _| {
+    run_alone("primary killed", 1, async |world, load, _| {
         kill_primary(world, load, false).await;
     })
     .await;
-    world.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,46 +193,28 @@ async fn cut_off(world: &mut World, load: &Load, stays_primary: bool) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: ./test faults"]
 async fn primary_is_frozen() {
-    let Some(mut world) = world().await else {
-        return;
-    };
-    run(
-        "primary frozen",
-        rounds(),
-        &mut world,
-        async |world, load, _| {
-            let primary = world.cluster.wait_for_primary();
-            world.cluster.stop(primary);
-            world.cluster.wait_for_primary_but(primary);
-            load.wait_for_acknowledged(&BOTH, ACKNOWLEDGED).await;
-            // Its watchdog resets it. If it went on, Patroni 3.0 would overwrite the leader key, and what
-            // the new primary has acknowledged would be lost.
-            world.cluster.kill(primary);
-            world.cluster.start_again(primary);
-            world.cluster.wait_until_whole();
-        },
-    )
+    run_alone("primary frozen", rounds(), async |world, load, _| {
+        let primary = world.cluster.wait_for_primary();
+        world.cluster.stop(primary);
+        world.cluster.wait_for_primary_but(primary);
+        load.wait_for_acknowledged(&BOTH, ACKNOWLEDGED).await;
+        // Its watchdog resets it. If it went on, Patroni 3.0 would overwrite the leader key, and what
+        // the new primary has acknowledged would be lost.
+        world.cluster.kill(primary);
+        world.cluster.start_again(primary);
+        world.cluster.wait_until_whole();
+    })
     .await;
-    world.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: ./test faults"]
 async fn primary_is_switched() {
-    let Some(mut world) = world().await else {
-        return;
-    };
-    run(
-        "planned switchover",
-        rounds(),
-        &mut world,
-        async |world, _, _| {
-            world.cluster.switchover();
-            world.cluster.wait_until_whole();
-        },
-    )
+    run_alone("planned switchover", rounds(), async |world, _, _| {
+        world.cluster.switchover();
+        world.cluster.wait_until_whole();
+    })
     .await;
-    world.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,13 +271,9 @@ async fn standby_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: ./test faults"]
 async fn commit_is_interrupted() {
-    let Some(mut world) = world().await else {
-        return;
-    };
-    run(
+    run_alone(
         "fail-over within COMMIT",
         5 * rounds(),
-        &mut world,
         async |world, load, random| {
             let primary = world.cluster.wait_for_primary();
             let standbys = MACHINES.into_iter().filter(|&it| it != primary);
@@ -315,7 +302,6 @@ async fn commit_is_interrupted() {
         },
     )
     .await;
-    world.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -350,51 +336,33 @@ async fn disk_of_the_primary_is_full() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: ./test faults"]
 async fn node_is_frozen() {
-    let Some(mut world) = world().await else {
-        return;
-    };
     // Its batches are one statement each, so it never holds the lock while it computes.
-    run(
-        "node frozen",
-        rounds(),
-        &mut world,
-        async |world, load, random| {
-            // Not a wait for a condition: a random moment, in the middle of its commits.
-            sleep(Duration::from_micros(random.below(100_000) as u64)).await;
-            let node = random.below(2);
-            world.is_faulty(node, true);
-            world.nodes[node].signal("STOP");
-            load.wait_for_acknowledged(&[1 - node], 4 * ACKNOWLEDGED)
-                .await;
-            world.nodes[node].signal("CONT");
-            load.wait_for_acknowledged(&BOTH, ACKNOWLEDGED).await;
-            world.is_faulty(node, false);
-        },
-    )
+    run_alone("node frozen", rounds(), async |world, load, random| {
+        // Not a wait for a condition: a random moment, in the middle of its commits.
+        sleep(Duration::from_micros(random.below(100_000) as u64)).await;
+        let node = random.below(2);
+        world.is_faulty(node, true);
+        world.nodes[node].signal("STOP");
+        load.wait_for_acknowledged(&[1 - node], 4 * ACKNOWLEDGED)
+            .await;
+        world.nodes[node].signal("CONT");
+        load.wait_for_acknowledged(&BOTH, ACKNOWLEDGED).await;
+        world.is_faulty(node, false);
+    })
     .await;
-    world.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: ./test faults"]
 async fn node_is_killed() {
-    let Some(mut world) = world().await else {
-        return;
-    };
-    run(
-        "node killed",
-        rounds(),
-        &mut world,
-        async |world, load, random| {
-            // Not a wait for a condition: a random moment.
-            sleep(Duration::from_micros(random.below(100_000) as u64)).await;
-            let node = random.below(2);
-            world.kill_and_start_again(node, &[]);
-            load.wait_for_acknowledged(&BOTH, ACKNOWLEDGED).await;
-        },
-    )
+    run_alone("node killed", rounds(), async |world, load, random| {
+        // Not a wait for a condition: a random moment.
+        sleep(Duration::from_micros(random.below(100_000) as u64)).await;
+        let node = random.below(2);
+        world.kill_and_start_again(node, &[]);
+        load.wait_for_acknowledged(&BOTH, ACKNOWLEDGED).await;
+    })
     .await;
-    world.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
