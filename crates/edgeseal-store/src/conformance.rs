@@ -1,6 +1,9 @@
 //! The conformance suite, which every engine must pass.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use edgeseal_core::Timestamp;
@@ -66,6 +69,12 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
         let store = make().await;
         follower::converges(&store, &store, seed).await;
     }
+}
+
+/// The time of the system.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap())
 }
 
 pub(crate) fn key(text: &str) -> Key {

@@ -11,7 +11,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Asks until there is an answer, and returns it; fails the test after [`TIMEOUT`].
-#[cfg(feature = "net")]
+#[cfg(any(feature = "net", feature = "postgres"))]
 pub async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut ask: impl FnMut() -> F,

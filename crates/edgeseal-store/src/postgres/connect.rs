@@ -279,7 +279,9 @@ impl Session {
         let (lock, statement) = (LOCK_TIMEOUT.as_millis(), SERVER_TIMEOUT.as_millis());
         let peer = PEER_TIMEOUT.as_millis();
         // Each commit waits for the disk and for the standbys that the server names, whatever the
-        // user's default is.
+        // user's default is. Every statement looks rows up by their keys. A plan that was made while a
+        // table was small is kept while it grows, so it must not read all of it even then; and what the
+        // planner guesses must not make it compile a statement, which takes a hundred times as long.
         let settings = format!(
             "SET search_path = \"{schema}\", pg_catalog;
              SELECT set_config('synchronous_commit', 'on', false)
@@ -292,6 +294,10 @@ impl Session {
              SET tcp_keepalives_idle = 10;
              SET tcp_keepalives_interval = 3;
              SET tcp_keepalives_count = 3;
+             SET jit = off;
+             SET enable_seqscan = off;
+             SET enable_hashjoin = off;
+             SET enable_mergejoin = off;
              SET client_min_messages = warning;"
         );
         self.client.batch_execute(&settings).await?;

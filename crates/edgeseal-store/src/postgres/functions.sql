@@ -155,15 +155,16 @@ BEGIN
             INSERT INTO entry (key, value, changed, expires)
             SELECT put.key,
                 CASE put.kind WHEN 1 THEN put.value
-                ELSE convert_to(least(18446744073709551615, greatest(0,
-                    encode(counter.value, 'escape')::numeric + put.by))::text, 'UTF8') END,
+                ELSE (
+                    SELECT convert_to(least(18446744073709551615, greatest(0,
+                        encode(counter.value, 'escape')::numeric + put.by))::text, 'UTF8')
+                    FROM entry counter WHERE counter.key = put.key COLLATE "C") END,
                 head, put.expires
             FROM unnest(
                 write_key[w : write_until[i]], write_kind[w : write_until[i]],
                 write_value[w : write_until[i]], write_expires[w : write_until[i]],
                 write_by[w : write_until[i]]
             ) AS put (key, kind, value, expires, by)
-            LEFT JOIN entry counter ON put.kind = 3 AND counter.key = put.key COLLATE "C"
             WHERE put.kind <> 2
             ON CONFLICT (key) DO UPDATE SET
                 value = excluded.value, changed = excluded.changed, expires = excluded.expires;

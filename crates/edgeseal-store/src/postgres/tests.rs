@@ -1,12 +1,10 @@
 mod cutter;
 mod outcomes;
+mod plans;
 mod reports;
 mod upgrade;
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::SystemTime,
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use edgeseal_testing::{patroni::PatroniCluster, pem, pki::AUTHORITY, postgres::PostgresServer};
 
@@ -14,14 +12,9 @@ use self::cutter::Cutter;
 use super::*;
 use crate::{
     Expect, SharedStore, Write,
-    conformance::{self, Handles, TOMBSTONES_KEPT, commit, key, put, state},
+    conformance::{self, Handles, TOMBSTONES_KEPT, commit, key, now, put, state},
     open::{OpenError, StoreUrl},
 };
-
-fn now() -> Timestamp {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap())
-}
 
 /// A schema that no other test uses.
 fn schema() -> String {

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     audit_linker::AuditLinker,
     catalog::AuditQuery,
-    consistency,
+    conformance, consistency,
     data_version::DATA_VERSION,
     open::{StoreUrl, open},
 };
@@ -29,7 +29,7 @@ fn sqlite(path: &std::path::Path) -> StoreUrl {
 
 async fn catalog_at(url: &StoreUrl, kek: &str) -> Catalog {
     // The database compares it with its own.
-    let store = open(url, edgeseal_testing::clock::now).await.unwrap();
+    let store = open(url, conformance::now).await.unwrap();
     Catalog::new(store, Keyring::parse(kek).unwrap())
 }
 
