@@ -44,7 +44,7 @@ pub struct UsageReport {
     /// Calls that it was asked for in a second, which fall slowly.
     #[serde(rename = "d")]
     pub demand: u32,
-    /// Calls allowed since it reports this limit.
+    /// Calls allowed since it reports this limit without interruption.
     #[serde(rename = "a")]
     pub allowed: u64,
 }
@@ -101,15 +101,20 @@ impl SharedUsage {
         self.attempts = 0;
         self.demand = asked.max(self.demand / 4);
         if self.demand == 0 {
-            // The others begin at 0 with the next report.
-            self.allowed = 0;
-            self.refunded = 0;
+            self.leave_out();
             return None;
         }
         Some(UsageReport {
             demand: self.demand,
             allowed: self.allowed,
         })
+    }
+
+    /// This limit is not in the report: its count begins anew with the next one that has it, where
+    /// the others charge all of it.
+    pub const fn leave_out(&mut self) {
+        self.allowed = 0;
+        self.refunded = 0;
     }
 
     /// Takes into account what the others reported.
@@ -143,7 +148,8 @@ impl SharedUsage {
 }
 
 impl UsageReport {
-    /// Calls allowed since the report before, which is `None` if this limit was not in it.
+    /// Calls allowed since the last report that was read, which is `None` if this limit was not in
+    /// it. Never counts a call twice, whichever reports were missed in between.
     #[must_use]
     pub const fn allowed_since(&self, before: Option<&Self>) -> u64 {
         match before {
