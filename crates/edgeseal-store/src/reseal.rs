@@ -54,6 +54,9 @@ pub struct ResealPass {
 #[derive(Serialize, Deserialize)]
 struct ResealRecord {
     under: String,
+    /// Whether a process has begun to reseal.
+    #[serde(default)]
+    begun: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     finished: Option<Timestamp>,
     /// The key that is to follow, once every process on the store has it.
@@ -127,6 +130,7 @@ pub async fn finished_at(store: &dyn Source) -> Result<Option<(KeyId, Timestamp)
 pub async fn begin(store: &dyn Store, under: KeyId) -> Result<(), Fault> {
     let record = ResealRecord {
         under: under.to_string(),
+        begun: false,
         finished: None,
         next: None,
     };

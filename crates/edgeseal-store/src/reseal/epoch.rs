@@ -15,6 +15,9 @@ use crate::{CommitError, Entry, Expect, Fault, Key, Source, Store, Txn, Write, s
 pub struct SealingEpoch {
     /// The key that seals.
     pub under: KeyId,
+    /// Whether resealing under it has begun: what is stored under another key from then on may be
+    /// missed.
+    pub has_begun: bool,
     /// Whether everything is sealed under it.
     pub is_finished: bool,
     /// The key that is to follow.
@@ -46,6 +49,7 @@ impl SealingEpoch {
         let unknown = Fault::new("decode the id of a key-encryption key");
         Ok(Some(Self {
             under: KeyId::parse(&record.under).ok_or(unknown)?,
+            has_begun: record.begun,
             is_finished: record.finished.is_some(),
             next: record.next.as_deref().and_then(KeyId::parse),
             stored,
@@ -87,8 +91,8 @@ impl SealingEpoch {
         write(store, Some(&self.stored), next).await
     }
 
-    /// Marks everything to be resealed under the key that seals. Returns the changed marker, which
-    /// only one of several processes gets. Everything that this process handed to the store before
+    /// Marks everything to be resealed under the key that seals: resealing begins now, or once more.
+    /// Returns the changed marker, which only one of several processes gets. Everything that this process handed to the store before
     /// is visible then.
     ///
     /// # Errors
@@ -96,6 +100,7 @@ impl SealingEpoch {
     pub async fn restart(self, store: &dyn Store) -> Result<Self, EpochError> {
         let stored = self.put_finished(store, None).await?;
         Ok(Self {
+            has_begun: true,
             is_finished: false,
             stored,
             ..self
@@ -117,6 +122,7 @@ impl SealingEpoch {
         finished: Option<Timestamp>,
     ) -> Result<Entry, EpochError> {
         let mut record: ResealRecord = record::decode(&self.stored.value)?;
+        record.begun = true;
         record.finished = finished;
         put(store, Some(&self.stored), &record).await
     }
@@ -125,6 +131,7 @@ impl SealingEpoch {
 async fn write(store: &dyn Store, stored: Option<&Entry>, under: KeyId) -> Result<(), EpochError> {
     let record = ResealRecord {
         under: under.to_string(),
+        begun: false,
         finished: None,
         next: None,
     };
