@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use edgeseal_core::{
     Timestamp, domain::Environment, private_origins::PrivateOrigins, quota::Quotas, rate::RateLimit,
 };
-use edgeseal_store::{Catalog, Revision, catalog::AuditContext, nodes::NodeStatus};
+use edgeseal_store::{Catalog, Revision, catalog::AuditContext, nodes::NodeList};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -72,7 +72,7 @@ pub struct Context {
     /// Manages the key-encryption keys, if this process does.
     pub key_encryption: Option<Arc<dyn KeyEncryption>>,
     /// The processes on the store, this one included, if this process knows them.
-    pub nodes: Option<watch::Receiver<Arc<Vec<NodeStatus>>>>,
+    pub nodes: Option<watch::Receiver<Arc<NodeList>>>,
     /// Watches the reports of edges.
     pub(crate) reports: EdgeReports,
     /// Records when access keys were last used.

@@ -130,6 +130,8 @@ struct AccountUsage {
     usage: SharedUsage,
     /// Whether a call was refused since the last one that was allowed.
     refusing: bool,
+    /// Whether the last report to the other nodes had this limit.
+    is_reported: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -198,6 +200,7 @@ impl Table {
             limit,
             usage: SharedUsage::default(),
             refusing: false,
+            is_reported: false,
         };
         self.used.entry((account, action)).or_insert_with(unused)
     }

@@ -70,7 +70,7 @@ const QUEUE: usize = 1024;
 const SWEEP_CHUNK: i32 = 1000;
 /// Steps of one sweep.
 const SWEEP_ROUNDS: usize = 10;
-/// How long opening may take.
+/// How long opening may take before a migration, and again after it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl PostgresStore {
@@ -102,14 +102,20 @@ impl PostgresStore {
             standbys.clone(),
             clock,
         );
-        let opened = async {
-            let session = connector
-                .connect()
-                .await
-                .map_err(Fault::of("reach the database"))?;
+        let session = async {
+            let session = connector.connect().await;
+            let session = session.map_err(Fault::of("reach the database"))?;
+            let current = schema::is_current(&session.client, &connector.url.schema).await;
+            Ok::<_, Fault>((session, current.map_err(Fault::of("read the tables"))?))
+        };
+        let (session, is_current) = in_time(session).await?;
+        if !is_current {
+            // It has time limits of its own.
             schema::migrate(&session.client, &connector.url.schema)
                 .await
                 .map_err(Fault::of("prepare the tables"))?;
+        }
+        let started = async {
             let found = Durability::look(&session, &connector.url, (standbys, standbys_seen));
             let found = found
                 .await
@@ -117,9 +123,7 @@ impl PostgresStore {
             writer.start().await?;
             Ok::<_, Fault>(found)
         };
-        let durability = timeout(OPEN_TIMEOUT, opened)
-            .await
-            .map_err(Fault::of("open the database"))??;
+        let durability = in_time(started).await?;
         let readers = Arc::new(Readers::new(&connector)?);
         let (queue, jobs) = mpsc::channel(QUEUE);
         tokio::spawn(writer.run(jobs));
@@ -133,6 +137,12 @@ impl PostgresStore {
             kept_deletes,
         })
     }
+}
+
+async fn in_time<T>(opening: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    timeout(OPEN_TIMEOUT, opening)
+        .await
+        .map_err(Fault::of("open the database"))?
 }
 
 impl Drop for PostgresStore {

@@ -49,6 +49,8 @@ pub(crate) struct AdminState {
     pub(crate) edge: Option<edgeseal_edge::EdgeHandle>,
     /// What is known about served certificates.
     pub(crate) alarms: Arc<Alarms>,
+    /// What is wrong if another process uses the id of this node.
+    pub(crate) twin: watch::Receiver<Option<String>>,
     /// Whether shutdown has begun.
     pub(crate) draining: watch::Receiver<bool>,
     /// Host names accepted by `/metrics`, besides those of this machine.
@@ -135,7 +137,9 @@ async fn ready(State(health): State<AdminState>) -> impl IntoResponse {
     let edge = edge.map(|edge| edge.to_string());
     let summary = health.alarms.summary();
     let risk = health.store.durability_risk();
-    let problems = edge.into_iter().chain(risk).chain(summary.problems());
+    let twin = health.twin.borrow().clone();
+    let problems = edge.into_iter().chain(risk).chain(twin);
+    let problems = problems.chain(summary.problems());
     let problems: Vec<String> = problems.collect();
     if problems.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())

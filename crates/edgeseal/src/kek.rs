@@ -1,7 +1,7 @@
 //! Sources of the key-encryption keys: files, environment variables, and the output of commands.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -21,9 +21,10 @@ use zeroize::Zeroizing;
 use crate::process_group::{kill_group, sanitize_output};
 
 mod fleet;
+mod live_keyring;
 mod rotator;
 
-pub(crate) use fleet::{Fleet, LastLoad};
+pub(crate) use fleet::Fleet;
 pub(crate) use rotator::KekRotator;
 
 /// The setting `kek`: at least one source.
@@ -164,7 +165,7 @@ impl KekSource {
     /// [`KekError`].
     pub(crate) async fn read(&self) -> Result<Zeroizing<String>, KekError> {
         let text = match self {
-            Self::File(path) => read_file(path)?,
+            Self::File(path) => read_file(path).await?,
             Self::Variable(name) => {
                 let value = std::env::var(name).map(Zeroizing::new);
                 let value = value.map_err(|_| KekError::Variable { name: name.clone() })?;
@@ -212,8 +213,8 @@ pub(crate) async fn read_all_text(sources: &[KekSource]) -> Result<Zeroizing<Str
     Ok(all)
 }
 
-fn read_file(path: &Path) -> Result<Zeroizing<String>, KekError> {
-    match fs::read_to_string(path) {
+async fn read_file(path: &Path) -> Result<Zeroizing<String>, KekError> {
+    match tokio::fs::read_to_string(path).await {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(KekError::Missing {
             path: path.to_owned(),

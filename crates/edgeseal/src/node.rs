@@ -29,11 +29,13 @@ mod reporter;
 mod role;
 mod start_error;
 mod startup;
+mod twin;
 
 pub(crate) use addresses::Addresses;
-pub(crate) use reporter::Nodes;
+pub(crate) use reporter::{Nodes, TwinWarning};
 pub(crate) use role::Role;
 pub(crate) use start_error::StartError;
+pub(crate) use twin::describe as describe_twin;
 
 use context::NodeContext;
 use control_plane::ControlPlane;

@@ -11,11 +11,7 @@ use super::{
     reports, schema,
     writer::CLOCK_DIFFERENCE_MAX,
 };
-use crate::{
-    Fault,
-    copy::CopyMarker,
-    nodes::{self, NodeStatus},
-};
+use crate::{Fault, copy::CopyMarker, nodes::NodeList};
 
 /// See [`examine`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +37,7 @@ pub struct DatabaseHealth {
     /// Servers that are connected to write.
     pub servers: i64,
     /// Nodes that report themselves, or did within the last hour.
-    pub nodes: Vec<NodeStatus>,
+    pub nodes: NodeList,
     /// Seconds since the oldest transaction in the database began: no dead row younger than it is
     /// removed.
     pub oldest_transaction_s: i64,
@@ -109,7 +105,7 @@ async fn look(connector: &Connector, clock: fn() -> Timestamp) -> Result<Databas
                 clock_ahead_ms: now_ms - row.try_get::<_, i64>(4)?,
                 clock_difference_max_ms: CLOCK_DIFFERENCE_MAX.as_millis() as i64,
                 servers: row.try_get(5)?,
-                nodes: Vec::new(),
+                nodes: NodeList::default(),
                 oldest_transaction_s: row.try_get(6)?,
                 dead_percent: row.try_get(7)?,
                 bytes: row.try_get(8)?,
@@ -122,7 +118,7 @@ async fn look(connector: &Connector, clock: fn() -> Timestamp) -> Result<Databas
     let (mut health, marker, reports) = look
         .await
         .map_err(|error| Fault::of("examine the database")(SqlError::from(error)))?;
-    health.nodes = nodes::decode_all(&reports::snapshot(&reports)?);
+    health.nodes = NodeList::of(&reports::snapshot(&reports)?);
     health.marker = marker.map(|it| CopyMarker::parse(&it)).transpose()?;
     Ok(health)
 }

@@ -10,26 +10,34 @@ use tokio_postgres::{Row, types::ToSql};
 use super::{read::Readers, rows::column, schema};
 use crate::{
     Fault, Revision,
-    reports::{REPORT_KEPT_MS, Report, ReportSnapshot, Reports},
+    reports::{Member, REPORT_KEPT_MS, Report, ReportSnapshot, Reports, RunId},
 };
 
 /// See [`Reports`].
 pub(super) struct PostgresReports(pub(super) Arc<Readers>);
 
-const EXCHANGE: &str = "SELECT process, value, age_ms, now_ms, head FROM report_1($1, $2, $3, $4)";
-/// One row without a process if there are no reports.
+const EXCHANGE: &str = "
+    SELECT process, run, value, age_ms, collected_ms, now_ms, head, is_replaced
+    FROM report_1($1, $2, $3, $4, $5)";
+/// One row without a process if there are none.
 pub(super) const READ: &str = "
-    SELECT process, value, age_ms, coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
-        coalesce(head, (SELECT last FROM commits ORDER BY last DESC LIMIT 1), 0)
+    SELECT process, run, value, age_ms, coalesce(collected_ms, 0),
+        coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
+        coalesce(head, (SELECT last FROM commits ORDER BY last DESC LIMIT 1), 0), false
     FROM (SELECT) AS one LEFT JOIN reports ON true";
-const WITHDRAW: &str = "DELETE FROM report WHERE process = $1";
+const WITHDRAW: &str = "SELECT withdraw_1($1, $2)";
 
 #[async_trait]
 impl Reports for PostgresReports {
-    async fn exchange(&self, from: &str, report: &[u8]) -> Result<ReportSnapshot, Fault> {
+    async fn exchange(
+        &self,
+        from: &str,
+        run: RunId,
+        report: &[u8],
+    ) -> Result<ReportSnapshot, Fault> {
         let what = "exchange reports";
-        let known = schema::known();
-        let parameters: [&(dyn ToSql + Sync); 4] = [&from, &known, &report, &REPORT_KEPT_MS];
+        let (run, known) = (run.0.cast_signed(), schema::known());
+        let parameters: [&(dyn ToSql + Sync); 5] = [&from, &run, &known, &report, &REPORT_KEPT_MS];
         snapshot(&self.0.query_points(what, EXCHANGE, &parameters).await?)
     }
 
@@ -37,9 +45,9 @@ impl Reports for PostgresReports {
         snapshot(&self.0.query_points("read reports", READ, &[]).await?)
     }
 
-    async fn withdraw(&self, from: &str) -> Result<(), Fault> {
-        let what = "withdraw a report";
-        self.0.query_points(what, WITHDRAW, &[&from]).await?;
+    async fn withdraw(&self, from: &str, run: RunId) -> Result<(), Fault> {
+        let (what, run) = ("withdraw a report", run.0.cast_signed());
+        self.0.query_points(what, WITHDRAW, &[&from, &run]).await?;
         Ok(())
     }
 }
@@ -48,22 +56,34 @@ pub(super) fn snapshot(rows: &[Row]) -> Result<ReportSnapshot, Fault> {
     let first = rows
         .first()
         .ok_or(Fault::new("read reports: there is no row"))?;
-    let now: i64 = column(first, 3)?;
-    let head: i64 = column(first, 4)?;
-    let mut reports = Vec::with_capacity(rows.len());
+    let mut snapshot = ReportSnapshot {
+        members: Vec::with_capacity(rows.len()),
+        replaced: None,
+        collected_ms: column(first, 4)?,
+        now: Timestamp::from_unix_ms(column(first, 5)?),
+        head: Revision(column::<i64>(first, 6)?.cast_unsigned()),
+    };
     for row in rows {
-        let Some(from) = column::<Option<String>>(row, 0)? else {
+        let Some(name) = column::<Option<String>>(row, 0)? else {
             continue;
         };
-        reports.push(Report {
-            from,
-            value: Bytes::from(column::<Vec<u8>>(row, 1)?),
-            age_ms: column(row, 2)?,
-        });
+        let report = report(row)?;
+        if column(row, 7)? {
+            snapshot.replaced = report;
+        } else {
+            snapshot.members.push(Member { name, report });
+        }
     }
-    Ok(ReportSnapshot {
-        reports,
-        now: Timestamp::from_unix_ms(now),
-        head: Revision(head.cast_unsigned()),
-    })
+    Ok(snapshot)
+}
+
+fn report(row: &Row) -> Result<Option<Report>, Fault> {
+    let Some(run) = column::<Option<i64>>(row, 1)? else {
+        return Ok(None);
+    };
+    Ok(Some(Report {
+        run: RunId(run.cast_unsigned()),
+        value: Bytes::from(column::<Vec<u8>>(row, 2)?),
+        age_ms: column(row, 3)?,
+    }))
 }

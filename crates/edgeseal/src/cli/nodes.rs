@@ -35,6 +35,12 @@ fn print(body: &Value) -> Result<(), CliError> {
         let text = |name: &str| json_text(&node[name]);
         let keys = node["KeyIds"].as_array().into_iter().flatten();
         let keys: Vec<String> = keys.map(json_text).collect();
+        let keeper = (node["Keeper"] == true).then(|| "keeper".to_owned());
+        let twin = node["Twin"].is_string();
+        let twin = twin.then(|| format!("twin on {}", text("Twin")));
+        let marks: Vec<String> = keeper.into_iter().chain(twin).collect();
+        let is_known = !node["ReportAgeMs"].is_null();
+        let if_known = |text: String| if is_known { text } else { String::new() };
         [
             text("NodeId"),
             text("Host"),
@@ -43,9 +49,9 @@ fn print(body: &Value) -> Result<(), CliError> {
             text("State"),
             text("ApiAddress"),
             text("StartedAt"),
-            format!("{} ({} ms)", text("LagRevisions"), text("LagMs")),
-            if node["Keeper"] == true { "keeper" } else { "" }.to_owned(),
-            text("ClockOffsetMs"),
+            if_known(format!("{} ({} ms)", text("LagRevisions"), text("LagMs"))),
+            marks.join(", "),
+            if_known(text("ClockOffsetMs")),
             keys.join(","),
         ]
     });

@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,17 +15,17 @@ use edgeseal_edge::EdgeHandle;
 use edgeseal_store::{
     Fault, Keyring, SharedStore,
     reseal::{self, EpochError, ResealPass, SealedCounts, SealingEpoch},
-    seal::{KeyId, RetiredKeys},
+    seal::KeyId,
 };
 use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
-use super::{KekSource, fleet::Fleet, read_all};
+use super::{KekSource, fleet::Fleet, live_keyring::LiveKeyring, read_all};
 use crate::private_files::replace_private_file;
 
 /// The key-encryption keys of a process, their sources, and the state of the reseal.
 pub(crate) struct KekRotator {
-    pub(super) keyring: Keyring,
+    pub(super) keyring: LiveKeyring,
     pub(super) sources: Vec<KekSource>,
     pub(super) store: SharedStore,
     edge: Option<EdgeHandle>,
@@ -34,13 +33,11 @@ pub(crate) struct KekRotator {
     clock: fn() -> Timestamp,
     /// The processes on the store and whether this one is the keeper, if several share it: the
     /// store then says which key seals.
-    fleet: Option<Fleet>,
-    /// Serializes changes of the keys.
+    pub(super) fleet: Option<Fleet>,
+    /// Serializes the changes that operators ask for, which also change files.
     change_lock: tokio::sync::Mutex<()>,
-    /// Replaced keys under which transactions in flight may still store something.
-    pub(super) superseded: Mutex<Vec<RetiredKeys>>,
     pub(super) resealing: watch::Sender<ResealProgress>,
-    pub(super) reseal_requested: Notify,
+    reseal_requested: Notify,
 }
 
 /// Delays of retries while the store fails.
@@ -61,7 +58,7 @@ impl KekRotator {
             ..ResealProgress::default()
         };
         Self {
-            keyring,
+            keyring: LiveKeyring::new(keyring),
             sources,
             store,
             edge,
@@ -69,7 +66,6 @@ impl KekRotator {
             clock,
             fleet,
             change_lock: tokio::sync::Mutex::new(()),
-            superseded: Mutex::default(),
             resealing: watch::Sender::new(began),
             reseal_requested: Notify::new(),
         }
@@ -81,7 +77,7 @@ impl KekRotator {
     /// # Errors
     /// A [`Fault`] if the store failed.
     pub(crate) async fn mark_pending(&self) -> Result<(), Fault> {
-        if self.fleet.is_some() || reseal::is_finished(&*self.store, &self.keyring).await? {
+        if self.fleet.is_some() || reseal::is_finished(&*self.store, self.keyring.keys()).await? {
             return Ok(());
         }
         reseal::begin(&*self.store, self.keyring.active()).await
@@ -150,12 +146,10 @@ impl KekRotator {
             return self.wait_for_turn(fleet).await;
         }
         let store = &*self.store;
-        if reseal::is_finished(store, &self.keyring).await? {
+        if reseal::is_finished(store, self.keyring.keys()).await? {
             return Ok(None);
         }
-        for superseded in self.take_superseded() {
-            superseded.drained().await;
-        }
+        self.keyring.drained().await;
         reseal::begin(store, self.keyring.active()).await?;
         SealingEpoch::read(store).await
     }
@@ -204,7 +198,8 @@ impl KekRotator {
                     resealing.error.clear();
                 });
             };
-            let pass = reseal::pass(&*self.store, &self.keyring, self.per_second, report).await?;
+            let pass =
+                reseal::pass(&*self.store, self.keyring.keys(), self.per_second, report).await?;
             done += pass.resealed;
             if pass.is_clean() {
                 return Ok(pass);
@@ -232,12 +227,15 @@ impl KekRotator {
         self.resealing.send_modify(change);
     }
 
-    fn take_superseded(&self) -> Vec<RetiredKeys> {
-        let mut waiting = self
-            .superseded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *waiting)
+    /// Asks for everything to be resealed in the background.
+    pub(super) fn request_reseal(&self) {
+        self.update_progress(|resealing| {
+            *resealing = ResealProgress {
+                state: ResealState::Running,
+                ..ResealProgress::default()
+            };
+        });
+        self.reseal_requested.notify_one();
     }
 
     /// Waits briefly for a running reseal: at startup it usually finds nothing to do.
@@ -321,29 +319,20 @@ impl KeyEncryption for KekRotator {
         let _turn = self.change_lock.lock().await;
         self.wait_until_idle().await?;
         let before = self.keyring.active();
+        let version = self.keyring.version();
         let mut ring = self.read_sources().await?;
         if self.fleet.is_some() {
-            return self.propose(&ring).await;
+            return self.propose(&ring, version).await;
         }
         if ring.active() == before {
             ring = self.generate_key(before).await?;
         }
         // Before anything is sealed under it: see `reseal::begin`.
         reseal::begin(&*self.store, ring.active()).await?;
-        let superseded = self.keyring.replace(&ring).map_err(source_error)?;
-        self.superseded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(superseded);
+        self.keyring.replace(&ring).map_err(source_error)?;
         let active = self.keyring.active();
         tracing::info!(key.id = %active, before = %before, "the active key-encryption key has changed");
-        self.update_progress(|resealing| {
-            *resealing = ResealProgress {
-                state: ResealState::Running,
-                ..ResealProgress::default()
-            };
-        });
-        self.reseal_requested.notify_one();
+        self.request_reseal();
         Ok(active)
     }
 
@@ -354,6 +343,9 @@ impl KeyEncryption for KekRotator {
         }
         if !self.keyring.ids().contains(&id) {
             return Err(KeyEncryptionError::Unknown { id });
+        }
+        if self.fleet.is_some() {
+            self.refuse_named(id).await?;
         }
         self.wait_until_idle().await?;
         let census = self.census().await?;
@@ -371,7 +363,7 @@ impl KeyEncryption for KekRotator {
                 still_in.push(source.name());
             }
         }
-        self.keyring.remove_key(id).map_err(source_error)?;
+        self.keyring.remove(id).map_err(source_error)?;
         tracing::info!(key.id = %id, "a key-encryption key was retired");
         Ok(still_in)
     }

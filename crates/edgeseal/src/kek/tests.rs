@@ -1,6 +1,6 @@
 //! Sources of keys: what they give, and that nothing of it is in a message.
 
-use std::time::Instant;
+use std::{fs, time::Instant};
 
 use super::*;
 

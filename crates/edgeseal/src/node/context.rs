@@ -7,7 +7,7 @@ use edgeseal_core::Timestamp;
 use edgeseal_edge::{AccessLog, Edge, Limits, Listeners, Options};
 use edgeseal_store::{Keyring, open::StoreUrl};
 
-use super::{Addresses, Role, StartError};
+use super::{Addresses, Role, StartError, TwinWarning};
 use crate::{
     alarms::Alarms,
     api_tls::ApiTls,
@@ -32,6 +32,8 @@ pub(crate) struct NodeContext {
     pub(crate) kek_sources: Vec<KekSource>,
     /// Address and certificate of the API over TLS.
     pub(crate) api_tls: Option<(SocketAddr, ApiTls)>,
+    /// Whether another process uses the same name.
+    pub(crate) twin_warning: TwinWarning,
     /// The alarms of this process.
     pub(crate) alarms: Arc<Alarms>,
     /// Whether this data directory has served domains before: then the edge serves its replica even
@@ -65,6 +67,7 @@ impl NodeContext {
             api_tls: load_api_tls(config)?,
             alarms: Alarms::new(config, &node_id)?,
             node_id,
+            twin_warning: TwinWarning::default(),
             started: clock::now(),
             has_served,
         })

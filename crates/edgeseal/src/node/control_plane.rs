@@ -136,9 +136,15 @@ impl ControlPlane {
         sockets: &Sockets,
     ) -> Result<(), StartError> {
         if let Some((reporter, rotator)) = self.reporter.take() {
-            let stop = shutdown_signal(self.shutdown.subscribe());
-            let reports = reporter.run(Arc::clone(&self.context), rotator, stop);
-            self.tasks.push(tokio::spawn(reports));
+            let stop = || shutdown_signal(self.shutdown.subscribe());
+            let follower = Arc::clone(&rotator);
+            let follow = {
+                let stop = stop();
+                async move { follower.follow_fleet(stop).await }
+            };
+            let reports = reporter.run(Arc::clone(&self.context), rotator, stop());
+            self.tasks
+                .extend([tokio::spawn(follow), tokio::spawn(reports)]);
         }
         let tls = node.api_tls.as_ref();
         let tls = tls.map(|(_, server)| (SocketRole::ApiTls, Protocol::Https(server.config())));
@@ -229,6 +235,7 @@ fn reporter(
         node.keyring.clone(),
         edge.map(Edge::handle),
         node.config.is_store_shared(),
+        node.twin_warning.clone(),
     ))
 }
 

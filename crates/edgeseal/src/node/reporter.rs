@@ -8,20 +8,16 @@ use edgeseal_edge::EdgeHandle;
 use edgeseal_store::{
     Fault, Keyring, Revision, Store as _,
     catalog::{LeaseHolder, LeaseName},
-    nodes::{self, NodeRecord, NodeStatus, REPORT_INTERVAL_MS},
-    reports::ReportSnapshot,
+    nodes::{NodeList, NodeRecord, NodeStatus, REPORT_INTERVAL_MS},
+    reports::{Report, ReportSnapshot, RunId},
 };
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
-use crate::{
-    clock,
-    error_chain::error_chain,
-    kek::{KekRotator, LastLoad},
-    revocable_store::RevocableStore,
-};
+use super::twin::{self, TwinWatch};
+use crate::{clock, error_chain::error_chain, kek::KekRotator, revocable_store::RevocableStore};
 
 /// How long the keeper's lease lasts without renewal.
 const KEEPER_TTL_MS: i64 = 20_000;
@@ -31,13 +27,16 @@ const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
 /// Commits that are remembered while an edge is behind: those of an hour.
 const LACKED_MAX: usize = 3600;
 
-/// The processes on the store, ordered by id.
-pub(crate) type Nodes = Arc<Vec<NodeStatus>>;
+/// The processes on the store.
+pub(crate) type Nodes = Arc<NodeList>;
+/// What is wrong with the id of this process, if another one uses it, too.
+pub(crate) type TwinWarning = watch::Sender<Option<String>>;
 
 /// See the [module](self).
 pub(crate) struct Reporter {
     /// What does not change, and what changed last.
     own: NodeRecord,
+    run: RunId,
     store: Arc<RevocableStore>,
     keyring: Keyring,
     edge: Option<EdgeHandle>,
@@ -47,6 +46,8 @@ pub(crate) struct Reporter {
     /// Whether this process is the keeper of the store.
     keeper: watch::Sender<bool>,
     rates: RateExchange,
+    twins: TwinWatch,
+    twin_warning: TwinWarning,
     /// Newest commits that this process had not applied when it heard of them.
     lacked: VecDeque<(Instant, Revision)>,
     /// Whether the last exchange failed: only the first failure in a row is logged.
@@ -61,20 +62,23 @@ impl Reporter {
         keyring: Keyring,
         edge: Option<EdgeHandle>,
         is_shared: bool,
+        twin_warning: TwinWarning,
     ) -> Self {
-        let alone = vec![NodeStatus {
-            node: own.clone(),
-            age_ms: 0,
-        }];
+        twin_warning.send_replace(None);
+        // Of its own: the rate limits that it reports begin with it.
+        let run = RunId::random();
         Self {
+            nodes: watch::Sender::new(Arc::new(alone(&own, run))),
             own,
+            run,
             store,
             keyring,
             edge,
             is_shared,
-            nodes: watch::Sender::new(Arc::new(alone)),
             keeper: watch::Sender::new(false),
             rates: RateExchange::default(),
+            twins: TwinWatch::default(),
+            twin_warning,
             lacked: VecDeque::new(),
             is_failing: false,
         }
@@ -98,7 +102,6 @@ impl Reporter {
         stop: impl Future<Output = ()>,
     ) {
         let work = async {
-            let mut last_load = LastLoad::default();
             let mut ticks = interval(Duration::from_millis(REPORT_INTERVAL_MS.unsigned_abs()));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -106,11 +109,7 @@ impl Reporter {
                 self.own.sealing = rotator
                     .sealing_key()
                     .map_or_else(String::new, |it| it.to_string());
-                let mut exchanged = self.exchange(&context).await;
-                if self.is_shared && exchanged.is_ok() {
-                    let nodes = Arc::clone(&self.nodes.borrow());
-                    exchanged = rotator.follow(&nodes, &mut last_load).await;
-                }
+                let exchanged = self.exchange(&context).await;
                 self.log(exchanged.err());
             }
         };
@@ -120,7 +119,7 @@ impl Reporter {
         }
         if let Some(reports) = self.store.reports() {
             // A report that stays is only shown as silent.
-            let _ = timeout(WITHDRAW_TIMEOUT, reports.withdraw(&self.own.id)).await;
+            let _ = timeout(WITHDRAW_TIMEOUT, reports.withdraw(&self.own.id, self.run)).await;
         }
     }
 
@@ -135,13 +134,15 @@ impl Reporter {
         self.hold_leases(context).await?;
         let unavailable = || Fault::new("the store is unavailable");
         let reports = self.store.reports().ok_or_else(unavailable)?;
-        let snapshot = reports.exchange(&self.own.id, &self.own.encode()?).await?;
+        let report = self.own.encode()?;
+        let snapshot = reports.exchange(&self.own.id, self.run, &report).await?;
         let now = clock::now();
         self.own.clock_offset_ms = now.since_ms(snapshot.now);
         self.observe_lag(&snapshot);
-        let all = nodes::decode_all(&snapshot);
+        self.look_for_twin(snapshot.replaced.as_ref());
+        let all = NodeList::of(&snapshot);
         let own = &self.own.id;
-        let others = all.iter().filter(|it| it.node.id != *own && it.is_live());
+        let others = all.live().filter(|it| it.node.id != *own);
         self.rates.learn(context, others, now);
         self.publish(all);
         Ok(())
@@ -155,10 +156,28 @@ impl Reporter {
         if let Some(edge) = &self.edge {
             self.own.revision = edge.applied_revision().borrow().0;
         }
-        self.publish(vec![NodeStatus {
-            node: self.own.clone(),
-            age_ms: 0,
-        }]);
+        self.publish(alone(&self.own, self.run));
+    }
+
+    fn look_for_twin(&mut self, replaced: Option<&Report>) {
+        if !self.twins.note(replaced.is_some()) {
+            if !self.own.twin.is_empty() {
+                tracing::info!("no other process uses the id of this node any more");
+                self.own.twin.clear();
+                self.twin_warning.send_replace(None);
+            }
+            return;
+        }
+        let Some(twin) = replaced.and_then(|it| NodeRecord::decode(it).ok()) else {
+            return;
+        };
+        let at = twin::place(&twin);
+        if self.own.twin != at {
+            let what = twin::describe(&self.own.id, &twin::place(&self.own), &at);
+            tracing::error!("{what}");
+            self.own.twin = at;
+            self.twin_warning.send_replace(Some(what));
+        }
     }
 
     /// Renews the keeper's lease, or takes it if nobody has it, and looks which others this process
@@ -201,8 +220,8 @@ impl Reporter {
         self.own.lag_ms = lag.map_or(0, |lag| i64::try_from(lag.as_millis()).unwrap_or(i64::MAX));
     }
 
-    fn publish(&self, nodes: Vec<NodeStatus>) {
-        let live = nodes.iter().filter(|node| node.is_live()).count();
+    fn publish(&self, nodes: NodeList) {
+        let live = nodes.live().count();
         metrics::gauge!("edgeseal_nodes").set(live as f64);
         let seconds = |ms: i64| ms as f64 / 1000.0;
         metrics::gauge!("edgeseal_node_clock_offset_seconds")
@@ -221,5 +240,17 @@ impl Reporter {
             _ => {}
         }
         self.is_failing = failure.is_some();
+    }
+}
+
+/// The list of a process that knows of no other.
+fn alone(own: &NodeRecord, run: RunId) -> NodeList {
+    NodeList {
+        nodes: vec![NodeStatus {
+            node: own.clone(),
+            run,
+            age_ms: Some(0),
+        }],
+        collected_ms: 0,
     }
 }

@@ -107,6 +107,7 @@ async fn start_as_owner(
         store: Arc::clone(&revocable),
         edge: edge.as_ref().map(Edge::handle),
         alarms: Arc::clone(&context.alarms),
+        twin: context.twin_warning.subscribe(),
         draining: draining_rx,
         allowed_hosts: context.config.admin_hosts.clone().into(),
     };

@@ -31,12 +31,16 @@ struct Row {
     role: String,
     /// `live` or `silent`.
     state: &'static str,
-    report_age_ms: i64,
+    /// Without it, only the id is known: it has not reported since the database lost all reports, or
+    /// its report is one of another release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report_age_ms: Option<i64>,
     api_address: String,
     admin_address: String,
     /// Empty if it has no edge.
     https_address: String,
-    started_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<String>,
     revision: u64,
     lag_revisions: u64,
     lag_ms: i64,
@@ -45,6 +49,9 @@ struct Row {
     clock_offset_ms: i64,
     /// The first one seals.
     key_ids: Vec<String>,
+    /// Where another process runs with the same id.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    twin: String,
 }
 
 impl Operation for DescribeNodes {
@@ -57,13 +64,13 @@ impl Operation for DescribeNodes {
     }
 
     async fn run(context: &Context, _: &Authorized, (): ()) -> Result<Success<Reply>, StoreError> {
-        let nodes = context.nodes.as_ref().map(|nodes| nodes.borrow().clone());
-        let nodes = nodes.unwrap_or_default();
-        let live = nodes.iter().filter(|node| node.is_live()).count();
+        let list = context.nodes.as_ref().map(|nodes| nodes.borrow().clone());
+        let list = list.unwrap_or_default();
+        let live = list.live().count();
         Ok(Success::read(Reply {
             live_nodes: live,
-            silent_nodes: nodes.len() - live,
-            nodes: nodes.iter().map(Row::of).collect(),
+            silent_nodes: list.nodes.len() - live,
+            nodes: list.nodes.iter().map(Row::of).collect(),
         }))
     }
 }
@@ -76,7 +83,7 @@ impl Row {
             state: if status.is_live() { "live" } else { "silent" },
             report_age_ms: status.age_ms,
             keeper: node.leases.iter().any(|lease| lease == keeper),
-            started_at: node.started.to_string(),
+            started_at: status.age_ms.map(|_| node.started.to_string()),
             node_id: node.id,
             host: node.host,
             version: node.version,
@@ -90,6 +97,7 @@ impl Row {
             leases: node.leases,
             clock_offset_ms: node.clock_offset_ms,
             key_ids: node.keys,
+            twin: node.twin,
         }
     }
 }
