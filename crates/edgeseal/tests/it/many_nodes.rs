@@ -26,8 +26,13 @@ struct Cluster {
 
 impl Cluster {
     fn new(schema: &'static str) -> Self {
+        Self::on(PostgresServer::shared(), schema)
+    }
+
+    /// On a server that a test may crash.
+    fn on(database: Arc<PostgresServer>, schema: &'static str) -> Self {
         let cluster = Self {
-            database: PostgresServer::shared(),
+            database,
             schema,
             keys: tempfile::tempdir().unwrap(),
         };

@@ -1,8 +1,9 @@
 //! The key-encryption key of several nodes.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command, sync::Arc};
 
 use edgeseal_store::Keyring;
+use edgeseal_testing::postgres::PostgresServer;
 use serde_json::Value;
 
 use super::{Cluster, at, generate_kek};
@@ -20,6 +21,19 @@ async fn sealing(api: &ApiClient) -> (String, String, String) {
         text(&body["Resealing"]["State"]),
         text(&body["Resealing"]["Trouble"]),
     )
+}
+
+/// Puts a new key first into a key file; returns its id, and the text of the file.
+fn add_key(cluster: &Cluster, file: &Path) -> (String, String) {
+    let added = cluster.keys.path().join("new");
+    generate_kek(&added);
+    let both = format!(
+        "{}\n{}\n",
+        fs::read_to_string(&added).unwrap().trim(),
+        fs::read_to_string(file).unwrap().trim()
+    );
+    fs::write(file, &both).unwrap();
+    (Keyring::parse(&both).unwrap().active().to_string(), both)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,15 +54,7 @@ async fn a_new_key_seals_once_every_node_has_it() {
     let (old, ..) = sealing(&first).await;
 
     // Only the first node has the new key.
-    let added = cluster.keys.path().join("new");
-    generate_kek(&added);
-    let both = format!(
-        "{}\n{}\n",
-        fs::read_to_string(&added).unwrap().trim(),
-        fs::read_to_string(cluster.kek()).unwrap().trim()
-    );
-    let new = Keyring::parse(&both).unwrap().active().to_string();
-    fs::write(cluster.kek(), &both).unwrap();
+    let (new, both) = add_key(&cluster, &cluster.kek());
     let rotated = root.ok(EDGESEAL, "RotateKeyEncryptionKey", &[]).await;
     assert_eq!(rotated["KeyId"], new.as_str());
     assert_eq!(rotated["Pending"], true);
@@ -113,6 +119,61 @@ async fn a_new_key_seals_once_every_node_has_it() {
         said.contains(&format!("key-encryption key {new}")),
         "{said}"
     );
+    one.stop();
+    two.stop();
+}
+
+/// A crash of the database loses what the nodes have reported: one that has not returned may lack
+/// the new key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_not_returned_since_a_crash_is_waited_for() {
+    let database = Arc::new(PostgresServer::start());
+    let cluster = Cluster::on(Arc::clone(&database), "crash");
+    let other_file = cluster.keys.path().join("other");
+    fs::copy(cluster.kek(), &other_file).unwrap();
+    let one = Server::start_with(&cluster.config(&unlimited()));
+    let mut two = Server::start_with(&cluster.config_with_kek(&other_file, &unlimited()));
+    let root = one.root_client();
+    eventually("both have reported", async || {
+        let nodes = root.ok(EDGESEAL, "DescribeNodes", &[]).await;
+        (nodes["LiveNodes"] == 2 && sealing(&root).await.1 == "Finished").then_some(())
+    })
+    .await;
+    two.kill();
+    let restart = move || {
+        database.kill();
+        database.start_again();
+    };
+    tokio::task::spawn_blocking(restart).await.unwrap();
+
+    let (new, both) = add_key(&cluster, &cluster.kek());
+    eventually("the database is back", async || {
+        let rotated = root.call(EDGESEAL, "RotateKeyEncryptionKey", &[]).await;
+        rotated.ok().map(drop)
+    })
+    .await;
+    let node = fs::read_to_string(two.data().join("node-id")).unwrap();
+    eventually("the node that is away is waited for", async || {
+        let (active, _, trouble) = sealing(&root).await;
+        assert_ne!(active, new);
+        trouble.contains(node.trim()).then_some(())
+    })
+    .await;
+    let nodes = root.ok(EDGESEAL, "DescribeNodes", &[]).await;
+    let rows = nodes["Nodes"].as_array().unwrap();
+    let away = rows.iter().find(|it| it["NodeId"] == node.trim()).unwrap();
+    assert_eq!(away["State"], "silent");
+    assert!(away.get("ReportAgeMs").is_none(), "{away}");
+
+    fs::write(&other_file, &both).unwrap();
+    two.launch();
+    for api in [&root, &at(&two, &root)] {
+        eventually("both seal with the new key", async || {
+            let (key, state, _) = sealing(api).await;
+            (key == new && state == "Finished").then_some(())
+        })
+        .await;
+    }
     one.stop();
     two.stop();
 }

@@ -1,9 +1,11 @@
 //! Which nodes there are.
 
+use std::fs;
+
 use serde_json::Value;
 
 use super::{Cluster, at};
-use crate::harness::{ApiClient, EDGESEAL, Server, eventually, server::binary};
+use crate::harness::{ApiClient, EDGESEAL, Server, eventually, raw, server::binary};
 
 async fn nodes(api: &ApiClient) -> Vec<Value> {
     let reply = api.ok(EDGESEAL, "DescribeNodes", &[]).await;
@@ -81,4 +83,60 @@ async fn a_node_on_a_store_of_its_own_is_the_keeper() {
     assert_eq!(row["State"], "live");
     assert_eq!(row["LagMs"], 0);
     server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_with_one_id_say_so() {
+    let cluster = Cluster::new("twins");
+    let [one, mut two] = cluster.start();
+    let root = one.root_client();
+    assert_eq!(two.terminate().code(), Some(0));
+    let (original, copy) = (one.data().join("node-id"), two.data().join("node-id"));
+    fs::copy(original, copy).unwrap();
+    two.launch();
+    for node in [&one, &two] {
+        eventually("each knows of the other", async || {
+            let ready = raw::get(node.addresses().admin, "admin", "/readyz").await;
+            assert_eq!(ready.status, 200, "it serves on");
+            ready
+                .body
+                .contains("two processes run as node")
+                .then_some(())
+        })
+        .await;
+        let log = node.log();
+        let apis = [&one, &two].map(|it| format!("(API {})", it.addresses().api));
+        let said = log
+            .lines()
+            .find(|line| line.contains("two processes run as node"));
+        let said = said.unwrap();
+        assert!(
+            said.contains("ERROR") && apis.iter().all(|api| said.contains(api)),
+            "{said}"
+        );
+    }
+    let nodes = eventually("the list marks it", async || {
+        let nodes = nodes(&root).await;
+        nodes[0].get("Twin").is_some().then_some(nodes)
+    })
+    .await;
+    assert_eq!(nodes.len(), 1, "{nodes:?}");
+    for command in ["nodes", "doctor"] {
+        let mut shown = binary();
+        shown.args([command, "--data"]).arg(one.data());
+        if command == "doctor" {
+            shown.args(["--store", &cluster.database.url(cluster.schema)]);
+            shown.env("EDGESEAL_KEK_FILE", cluster.kek());
+        }
+        let shown = shown.output().unwrap();
+        let said = [shown.stdout, shown.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        let expected = ["twin on ", "two processes run as node "];
+        assert!(
+            expected.iter().any(|it| said.contains(it)),
+            "{command}: {said}"
+        );
+    }
+    one.stop();
+    two.stop();
 }
