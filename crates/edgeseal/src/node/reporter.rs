@@ -1,7 +1,7 @@
 //! Reports this process to the others on the store once a second, and reads their reports: who is
 //! alive, what they used of rate limits, which keys they hold.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use edgeseal_api::{Context, rate_limit::RateExchange};
 use edgeseal_edge::EdgeHandle;
@@ -11,9 +11,10 @@ use edgeseal_store::{
     nodes::{NodeList, NodeRecord, NodeStatus, REPORT_INTERVAL_MS},
     reports::{Report, ReportSnapshot, RunId},
 };
+use futures_util::{FutureExt as _, future::FusedFuture as _};
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::twin::{self, TwinWatch};
@@ -21,7 +22,7 @@ use crate::{clock, error_chain::error_chain, kek::KekRotator, revocable_store::R
 
 /// How long the keeper's lease lasts without renewal.
 const KEEPER_TTL_MS: i64 = 20_000;
-/// How long a process that ends may take to withdraw its report.
+/// How long a process that ends may take for its last exchange, and to withdraw its report.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Commits that are remembered while an edge is behind: those of an hour.
@@ -101,21 +102,26 @@ impl Reporter {
         rotator: Arc<KekRotator>,
         stop: impl Future<Output = ()>,
     ) {
-        let work = async {
-            let mut ticks = interval(Duration::from_millis(REPORT_INTERVAL_MS.unsigned_abs()));
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                self.own.sealing = rotator
-                    .sealing_key()
-                    .map_or_else(String::new, |it| it.to_string());
-                let exchanged = self.exchange(&context).await;
-                self.log(exchanged.err());
+        let mut stop = pin!(stop.fuse());
+        let mut ticks = interval(Duration::from_millis(REPORT_INTERVAL_MS.unsigned_abs()));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !stop.is_terminated() {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = &mut stop => break,
             }
-        };
-        tokio::select! {
-            () = work => {}
-            () = stop => {}
+            self.own.sealing = rotator
+                .sealing_key()
+                .map_or_else(String::new, |it| it.to_string());
+            // One that is in flight may be done by the database after the report was withdrawn.
+            let overdue = async {
+                (&mut stop).await;
+                sleep(WITHDRAW_TIMEOUT).await;
+            };
+            tokio::select! {
+                exchanged = self.exchange(&context) => self.log(exchanged.err()),
+                () = overdue => break,
+            }
         }
         if let Some(reports) = self.store.reports() {
             // A report that stays is only shown as silent.
