@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{MACHINES, PATRONI_PORT, POSTGRES_PORT, network::Network, run};
+use super::{MACHINES, PATRONI_PORT, POSTGRES_PORT, network::Network, run, watchdog::Watchdog};
 use crate::{
     postgres::{self, USER},
     process,
@@ -19,6 +19,7 @@ use crate::{
 pub(super) struct Machine {
     pub(super) place: Place,
     running: Option<Running>,
+    watchdog: Option<Watchdog>,
 }
 
 /// Where it is.
@@ -27,6 +28,7 @@ pub(super) struct Place {
     /// Of all machines.
     pub(super) addresses: [Ipv4Addr; 3],
     pub(super) folder: PathBuf,
+    pub(super) has_watchdog: bool,
 }
 
 struct Running {
@@ -42,7 +44,8 @@ const INIT: &str = r#"
 exec 3<&0
 until ip -4 address show dev eth0 2>/dev/null | grep -q inet; do sleep 0.05; done
 again() { while :; do "$@"; sleep 1; done; }
-as="setpriv --reuid postgres --regid postgres --clear-groups"
+as=
+if ((EUID == 0)); then as="setpriv --reuid postgres --regid postgres --clear-groups"; fi
 again $as etcd $ETCD >>"$FOLDER/etcd.log" 2>&1 3<&- &
 again $as patroni "$FOLDER/patroni.yml" >>"$FOLDER/patroni.log" 2>&1 3<&- &
 cat <&3 >/dev/null
@@ -54,6 +57,7 @@ impl Machine {
         Self {
             place,
             running: None,
+            watchdog: None,
         }
     }
 
@@ -85,15 +89,48 @@ impl Machine {
             let program = fs::read_link(format!("/proc/{first}/exe")).ok()?;
             program.ends_with("bash").then_some(first)
         });
-        network.connect(self.place.index, first);
         self.running = Some(Running {
             holder,
             _alive: alive,
             first,
         });
+        self.add_watchdog();
+        network.connect(self.place.index, first);
+    }
+
+    /// Gives a machine its watchdog, if it is to have one.
+    pub(super) fn add_watchdog(&mut self) {
+        if let Some(running) = &self.running
+            && self.place.has_watchdog
+        {
+            let first = running.first;
+            let reset = move || send(first, Signal::KILL);
+            self.watchdog = Some(Watchdog::start(&self.place.watchdog(), reset));
+        }
+    }
+
+    pub(super) fn remove_watchdog(&mut self) {
+        self.watchdog = None;
+    }
+
+    /// Whether its processes have ended by themselves, or by the watchdog.
+    pub(super) fn has_ended(&mut self) -> bool {
+        let Some(running) = &mut self.running else {
+            return true;
+        };
+        let has_ended = running.holder.try_wait().unwrap().is_some();
+        if has_ended {
+            self.running = None;
+            self.watchdog = None;
+        }
+        has_ended
     }
 
     pub(super) fn kill(&mut self) {
+        self.watchdog = None;
+        if self.has_ended() {
+            return;
+        }
         let Some(mut running) = self.running.take() else {
             return;
         };
@@ -140,7 +177,8 @@ impl Machine {
         let of = |name: &str| {
             let log = fs::read(self.place.folder.join(name)).unwrap_or_default();
             let log = String::from_utf8_lossy(&log).into_owned();
-            let lines: Vec<&str> = log.lines().rev().take(12).collect();
+            let lines = log.lines().filter(|line| !is_routine(line));
+            let lines: Vec<&str> = lines.rev().take(24).collect();
             let lines: Vec<&str> = lines.into_iter().rev().collect();
             format!("-- {} {name}\n{}\n", name_of(&self.place), lines.join("\n"))
         };
@@ -152,6 +190,11 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What Patroni says each second, elections of etcd, and lines that `pg_controldata` prints.
+fn is_routine(line: &str) -> bool {
+    line.contains("INFO: no action") || line.starts_with("raft") || line.starts_with("  ")
 }
 
 /// The name of a machine in Patroni and etcd.
@@ -185,8 +228,25 @@ impl Place {
         )
     }
 
+    /// The device of its watchdog.
+    fn watchdog(&self) -> PathBuf {
+        self.folder.join("watchdog")
+    }
+
     /// The configuration of Patroni. Its times are as short as a busy machine with two cores allows.
     fn patroni(&self) -> String {
+        let device = self.watchdog();
+        // Never the device of the machine that runs the tests.
+        let (ttl, watchdog) = match self.has_watchdog {
+            false => (6, "{mode: 'off'}".to_owned()),
+            true => (
+                12,
+                format!(
+                    "{{mode: required, driver: testing, device: '{}', safety_margin: 5}}",
+                    device.display()
+                ),
+            ),
+        };
         let (name, own) = (name_of(self), self.addresses[self.index]);
         let arbiters = self.addresses.map(|it| format!("{it}:2379")).join(",");
         let (folder, programs) = (self.folder.display(), postgres::programs());
@@ -198,7 +258,7 @@ restapi: {{listen: '{own}:{PATRONI_PORT}', connect_address: '{own}:{PATRONI_PORT
 etcd3: {{hosts: '{arbiters}'}}
 bootstrap:
   dcs:
-    ttl: 6
+    ttl: {ttl}
     loop_wait: 1
     retry_timeout: 2
     primary_start_timeout: 0
@@ -206,6 +266,7 @@ bootstrap:
     synchronous_mode_strict: true
     postgresql:
       use_pg_rewind: true
+      remove_data_directory_on_rewind_failure: true
       parameters:
         max_connections: 100
         log_min_messages: warning
@@ -225,6 +286,7 @@ postgresql:
     replication: {{username: replicator}}
     rewind: {{username: {USER}}}
   parameters: {{unix_socket_directories: '{folder}'}}
+watchdog: {watchdog}
 "
         )
     }

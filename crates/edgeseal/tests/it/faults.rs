@@ -15,7 +15,7 @@ mod world;
 use std::time::Duration;
 
 use edgeseal_core::Timestamp;
-use edgeseal_testing::patroni::{MACHINES, PatroniCluster};
+use edgeseal_testing::patroni::{MACHINES, PatroniCluster, rerun_in_a_namespace};
 use tokio::time::sleep;
 
 use crate::harness::{SplitMix, now};
@@ -107,6 +107,9 @@ async fn kill_primary(world: &mut World, load: &Load, machine_too: bool) {
 /// The short run of the suite.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_is_killed_loses_nothing() {
+    if rerun_in_a_namespace("faults::a_primary_that_is_killed_loses_nothing") {
+        return;
+    }
     run_alone("primary killed", 1, async |world, load, _| {
         kill_primary(world, load, false).await;
     })
@@ -205,6 +208,33 @@ async fn primary_is_frozen() {
         world.cluster.wait_until_whole();
     })
     .await;
+}
+
+/// As the guide sets it up: the watchdog resets the primary before another one can be promoted.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: ./test faults"]
+async fn primary_is_frozen_and_reset() {
+    let Some(cluster) = cluster(PatroniCluster::start_with_watchdogs) else {
+        return;
+    };
+    let mut world = World::start(cluster).await;
+    run(
+        "primary frozen, reset by its watchdog",
+        rounds(),
+        &mut world,
+        async |world, load, _| {
+            let primary = world.cluster.wait_for_primary();
+            world.cluster.stop(primary);
+            world.cluster.wait_for_reset(primary);
+            let promoted = world.cluster.primary();
+            assert_eq!(promoted, None, "promoted before the reset");
+            load.wait_for_acknowledged(&BOTH, ACKNOWLEDGED).await;
+            world.cluster.start_again(primary);
+            world.cluster.wait_until_whole();
+        },
+    )
+    .await;
+    world.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
