@@ -6,6 +6,7 @@
 //! `./test faults` runs them, each fault `EDGESEAL_FAULT_ROUNDS` times.
 
 mod example;
+mod guide;
 mod history;
 mod load;
 mod report;
