@@ -24,6 +24,7 @@ mod actions;
 mod generated;
 mod hooks;
 mod links;
+mod units;
 
 /// A file of the repository.
 fn path(below: &str) -> PathBuf {
