@@ -63,6 +63,7 @@ impl Machine {
 
     pub(super) fn start(&mut self, network: &Network) {
         assert!(self.running.is_none(), "it runs already");
+        self.place.empty_run();
         let mut holder = Command::new("unshare")
             .args([
                 "--net",
@@ -214,6 +215,14 @@ fn send(id: u32, signal: Signal) {
 }
 
 impl Place {
+    /// Removes what is in /run on a real machine, so that it is gone after a loss of power. PostgreSQL
+    /// does not start if the process that a lock file names exists, and ids of processes repeat here.
+    fn empty_run(&self) {
+        for name in [".s.PGSQL.5432", ".s.PGSQL.5432.lock"] {
+            let _ = fs::remove_file(self.folder.join(name));
+        }
+    }
+
     /// The arguments of etcd.
     fn etcd(&self) -> String {
         let own = self.addresses[self.index];
