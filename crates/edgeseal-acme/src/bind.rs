@@ -10,7 +10,8 @@ use edgeseal_core::{
 };
 use edgeseal_store::{
     Catalog, Revision,
-    catalog::{AuditContext, ChangeError, Draft, LeaseHolder},
+    catalog::{AuditContext, ChangeError, Draft},
+    lease::Term,
     record::{CertificateRecord, CertificateSource},
 };
 
@@ -37,7 +38,7 @@ struct NewBinding<'a> {
     certificates: Vec<Certificate>,
     audit: AuditContext,
     settings: CertificateSettings,
-    process: &'a LeaseHolder,
+    term: Term,
 }
 
 /// Binds the certificates of these chains to the domain that they were ordered for.
@@ -45,9 +46,9 @@ struct NewBinding<'a> {
 /// # Errors
 /// [`OrderError::Refused`] if a certificate would be refused as an upload, or does not cover
 /// the domain; [`OrderError::Stopped`] and [`OrderError::Locked`] as for the steps before;
-/// [`OrderError::Interrupted`] if another process has the lease.
+/// [`OrderError::Interrupted`] if the term of the lease is over.
 pub(crate) async fn bind(
-    (catalog, process): (&Catalog, &LeaseHolder),
+    (catalog, term): (&Catalog, Term),
     managed: &ManagedCertificate,
     issued: Vec<IssuedChain>,
     settings: CertificateSettings,
@@ -70,7 +71,7 @@ pub(crate) async fn bind(
         certificates,
         audit: audit_context((&managed.account, &managed.domain), "IssueCertificate", now),
         settings,
-        process,
+        term,
     };
     let bound = catalog
         .transact(&binding.audit, |draft| binding.decide(draft))
@@ -133,7 +134,7 @@ impl NewBinding<'_> {
             environment,
             ..
         } = self.target;
-        if !draft.has_lease(self.process, self.audit.now).await? {
+        if !draft.has_term(&self.term).await? {
             return Err(ChangeError::Refused(OrderError::Interrupted));
         }
         let before = draft.domain(name).await?;

@@ -68,8 +68,8 @@ pub enum OrderError {
     /// The domain was deleted, or its certificate is not managed any more: the order ends.
     #[error("the order was stopped")]
     Stopped,
-    /// The program ends; the order goes on after the next start.
-    #[error("the program ends")]
+    /// The program ends, or the lease was lost; the order goes on later, perhaps at another process.
+    #[error("the program ends or has lost the lease")]
     Interrupted,
     /// The store failed.
     #[error(transparent)]

@@ -176,7 +176,7 @@ impl OrderDriver {
     ) -> Result<(), OrderError> {
         let issued = self.complete(managed).await?;
         let managed = self.managed(&Target::of(managed)).await?;
-        let by = (&self.catalog, &self.holder);
+        let by = (&self.catalog, self.term()?);
         let revision = bind(by, &managed, issued, settings, self.now()).await?;
         tracing::info!(
             domain = %managed.domain,

@@ -10,7 +10,7 @@ use edgeseal_core::{
     domain::{CertificateLocked, Domain, Environment},
     managed_certificate::{KeyType, ManagedCertificate, Order},
 };
-use edgeseal_store::{Catalog, Fault, catalog::LeaseHolder, record::Challenge};
+use edgeseal_store::{Catalog, Fault, lease::Term, record::Challenge};
 use instant_acme::OrderStatus;
 use tokio::sync::watch;
 
@@ -44,8 +44,8 @@ pub(crate) struct OrderDriver {
     pub(crate) clock: fn() -> Timestamp,
     /// What the orders count that are being placed.
     pub(crate) charges: Charges,
-    /// This process, as the holder of the lease to order.
-    pub(crate) holder: LeaseHolder,
+    /// The term of the lease to order, in which jobs work.
+    pub(crate) term: watch::Receiver<Option<Term>>,
     /// Whether the program ends: nothing new is begun, and nothing is waited for.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -77,6 +77,14 @@ impl Target {
 impl OrderDriver {
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// The term of the lease to order.
+    ///
+    /// # Errors
+    /// [`OrderError::Interrupted`] without the lease.
+    pub(crate) fn term(&self) -> Result<Term, OrderError> {
+        self.term.borrow().ok_or(OrderError::Interrupted)
     }
 
     /// The issuer of this name, if it is still configured.
@@ -248,7 +256,7 @@ impl OrderDriver {
             .collect();
         noted.extend(new);
         self.catalog
-            .put_provisioned_challenges(name, environment, noted)
+            .put_provisioned_challenges(name, environment, noted, Some(self.term()?))
             .await?;
         for solver in &self.solvers {
             let challenges = of_method(&chosen, &**solver);
@@ -314,8 +322,9 @@ impl OrderDriver {
             );
         }
         if left != noted {
+            let term = self.term().map_err(Fault::of("clean up challenges"))?;
             self.catalog
-                .put_provisioned_challenges(name, environment, left)
+                .put_provisioned_challenges(name, environment, left, Some(term))
                 .await?;
         }
         Ok(done)
@@ -363,7 +372,8 @@ impl OrderDriver {
     /// Changes the stored state, together with the keys of orders.
     ///
     /// # Errors
-    /// [`OrderError::Stopped`] if it is not managed any more.
+    /// [`OrderError::Stopped`] if it is not managed any more, [`OrderError::Interrupted`] without the
+    /// lease.
     pub(crate) async fn update(
         &self,
         target: &Target,
@@ -371,11 +381,9 @@ impl OrderDriver {
         change: impl Fn(&mut ManagedCertificate) + Send + Sync,
     ) -> Result<ManagedCertificate, OrderError> {
         let of = (&target.domain, target.environment, target.domain_id);
-        let updated = self
-            .catalog
-            .go_on_with_order(of, keys, change, Some((&self.holder, self.now())))
-            .await?;
-        updated.ok_or(OrderError::Stopped)
+        let term = Some(self.term()?);
+        let updated = self.catalog.go_on_with_order(of, keys, change, term);
+        updated.await?.ok_or(OrderError::Stopped)
     }
 
     /// Changes the stored state of an order.

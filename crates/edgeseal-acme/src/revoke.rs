@@ -91,6 +91,7 @@ impl OrderDriver {
         if revocation.after_replacement && self.is_still_served(revocation).await? {
             return Ok(self.now().plus_ms(LOOK_AGAIN_MS));
         }
+        let term = self.term().map_err(Fault::of("revoke a certificate"))?;
         let mut tried = revocation.clone();
         match self.revoke(revocation).await {
             Ok(()) => {
@@ -104,10 +105,10 @@ impl OrderDriver {
         let (state, reason) = (tried.state.as_str(), &tried.failure);
         tracing::info!(%domain, certificate, state, reason, "a revocation was tried");
         if tried.state == RevocationState::Pending {
-            self.catalog.put_revocation(&tried).await?;
+            self.catalog.put_revocation(&tried, Some(term)).await?;
         } else {
             let audit = audit_context((&tried.account, domain), "RevokeCertificate", self.now());
-            self.catalog.end_revocation(&audit, &tried).await?;
+            self.catalog.end_revocation(&audit, &tried, term).await?;
         }
         *revocation = tried;
         Ok(revocation.retry.next_attempt)

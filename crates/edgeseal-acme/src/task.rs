@@ -20,13 +20,7 @@ use edgeseal_core::{
     managed_certificate::ManagedCertificate,
     revocation::Revocation,
 };
-use edgeseal_store::{
-    Catalog, Fault,
-    catalog::{LeaseHolder, LeaseName},
-    feed::Feed,
-    key,
-    record::IssuerHealthRecord,
-};
+use edgeseal_store::{Catalog, Fault, feed::Feed, key, record::IssuerHealthRecord};
 use tokio::{
     sync::{mpsc, watch},
     task::{self, JoinError, JoinSet},
@@ -45,7 +39,7 @@ use crate::{
 };
 
 use follow::Waits;
-use lease::Lease;
+use lease::OrderLease;
 pub use reissue::{OrderHandle, Outlook};
 use reissue::{QUESTIONS_MAX, Question};
 
@@ -55,6 +49,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 const CLEAN_UP_AGAIN_MS: i64 = 60_000;
 /// How soon a domain is worked on again whose job panicked: an hour.
 const PANICKED_MS: i64 = 60 * 60 * 1000;
+/// How often the gauges are set.
+const GAUGES_MS: i64 = 20_000;
 /// The longest sleep: then the clock is read again, which may have been set.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
@@ -70,7 +66,7 @@ pub struct Settings {
     pub certificates: CertificateSettings,
     /// Most domains that are worked on at once.
     pub concurrent: usize,
-    /// Names this process among those on the store: see [`LeaseHolder`].
+    /// Names this process among those on the store, the same after its restart.
     pub owner: String,
 }
 
@@ -80,7 +76,9 @@ pub struct OrderTask {
     stopping: watch::Sender<bool>,
     settings: CertificateSettings,
     concurrent: usize,
-    lease: Lease,
+    lease: OrderLease,
+    /// When to set the gauges again.
+    gauges_due: Timestamp,
     scheduler: Scheduler,
     domains: HashMap<Arc<DomainPattern>, BTreeMap<&'static str, ManagedCertificate>>,
     /// When to look at a domain, apart from what the scheduler starts.
@@ -128,6 +126,7 @@ impl OrderTask {
             known.push(scheduled);
         }
         let (stopping, stopped) = watch::channel(false);
+        let lease = OrderLease::start(catalog.store().clone(), settings.owner);
         let driver = OrderDriver {
             accounts: Accounts::new(catalog.clone(), clock),
             catalog,
@@ -136,10 +135,7 @@ impl OrderTask {
             checks: settings.preflight.map(Preflight::new),
             clock,
             charges: Charges::default(),
-            holder: LeaseHolder {
-                lease: LeaseName::Orders,
-                owner: settings.owner,
-            },
+            term: lease.adopted(),
             stopping: stopped,
         };
         Ok(Self {
@@ -147,7 +143,8 @@ impl OrderTask {
             stopping,
             settings: settings.certificates,
             concurrent: settings.concurrent.max(1),
-            lease: Lease::default(),
+            lease,
+            gauges_due: Timestamp::default(),
             scheduler: Scheduler::new(known),
             domains: HashMap::new(),
             looks: BTreeSet::new(),
@@ -176,14 +173,18 @@ impl OrderTask {
         let mut revoking = std::pin::pin!(revoke::run(Arc::clone(&self.driver)));
         loop {
             let now = self.driver.now();
-            self.keep_lease(now).await;
-            if self.leads(now) {
+            self.follow_lease(now).await;
+            if self.leads() {
                 self.start_due(now);
+            }
+            if self.gauges_due <= now || self.gauges_due.since_ms(now) > GAUGES_MS {
+                self.set_gauges(now);
             }
             let sleep = tokio::time::sleep(self.sleep_for(now));
             tokio::select! {
                 () = &mut stop => break,
-                () = &mut revoking, if self.leads(now) => {}
+                () = &mut revoking, if self.leads() => {}
+                () = self.lease.changed() => {}
                 event = feed.next() => self.apply(event),
                 Some(ended) = self.jobs.join_next_with_id() => self.ended(ended).await,
                 Some(question) = self.questions.1.recv() => self.answer(question),
@@ -194,12 +195,21 @@ impl OrderTask {
         let jobs = async { while self.jobs.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_WITHIN, jobs).await.is_err() {
             tracing::warn!("orders in progress are interrupted; they go on after the next start");
+            self.jobs.shutdown().await;
         }
+        self.lease.release().await;
+    }
+
+    /// Whether this process has the lease to order, as it changes.
+    #[must_use]
+    pub fn has_lease(&self) -> watch::Receiver<bool> {
+        self.lease.is_held()
     }
 
     fn sleep_for(&self, now: Timestamp) -> Duration {
-        let mut next = self.lease_due();
-        if self.is_listed && self.leads(now) && self.running.len() < self.concurrent {
+        let mut next = self.gauges_due;
+        next = self.lease_due().map_or(next, |due| due.min(next));
+        if self.is_listed && self.leads() && self.running.len() < self.concurrent {
             let look = self.looks.first().map(|(at, _)| *at);
             let look = look.filter(|_| self.may_look());
             let due = look.into_iter().chain(self.scheduler.next_at(now)).min();
@@ -363,7 +373,9 @@ impl OrderTask {
             health: health.unwrap_or_default(),
             reason: said,
         };
-        self.driver.catalog.put_issuer_health(name, &record).await
+        let term = self.driver.term().map_err(Fault::of("note an issuer"))?;
+        let catalog = &self.driver.catalog;
+        catalog.put_issuer_health(name, &record, term).await
     }
 
     fn health(&self, position: usize) -> Option<edgeseal_core::acme::IssuerHealth> {

@@ -20,6 +20,7 @@ mod faults;
 mod follower;
 mod get_many;
 mod handles;
+mod leases;
 mod limits;
 mod list;
 mod logs;
@@ -59,6 +60,7 @@ pub(crate) async fn suite(make: impl AsyncFn() -> SharedStore) {
     logs::are_read_in_order(&make().await).await;
     logs::keep_what_is_recorded(&make().await).await;
     logs::keep_the_newest_changes(&make().await).await;
+    leases::pass_on(&make().await).await;
     changes_in_order(&make().await).await;
     commits_stay_whole(&make().await).await;
     changes_wait(&make().await).await;

@@ -253,10 +253,16 @@ impl Key {
         Self("meta/origin-permissions".into())
     }
 
-    /// Which process has a lease: see [`crate::catalog::LeaseName`].
+    /// Which process has a lease: see [`crate::lease`].
     #[must_use]
     pub fn lease(name: &str) -> Self {
         Self(format!("meta/lease/{name}").into())
+    }
+
+    /// Since when that process has it: see [`crate::lease::Term`].
+    #[must_use]
+    pub fn lease_term(name: &str) -> Self {
+        Self(format!("meta/lease/{name}/term").into())
     }
 
     /// The key-encryption key under which everything is sealed, or is to be.

@@ -8,7 +8,7 @@
 //! 2. [`key`], [`record`], [`seal`]: key names, record types and encryption at rest.
 //! 3. [`catalog`]: typed reads and writes, each write one transaction; [`feed`]: the changes in
 //!    order, for followers; [`reseal`]: rotation of the key-encryption key without downtime;
-//!    [`ticket_key`]: session-ticket keys that edges share.
+//!    [`ticket_key`]: session-ticket keys that edges share; [`lease`]: what one process does for all.
 //!
 //! Nothing here knows the wire format or TLS. Private keys pass through sealed and are unsealed
 //! only where they are used.
@@ -25,6 +25,7 @@ mod fault;
 pub mod feed;
 pub mod filter;
 pub mod key;
+pub mod lease;
 mod lists;
 mod logs;
 pub mod memory;

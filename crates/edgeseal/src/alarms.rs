@@ -14,13 +14,13 @@ use std::{
 use async_trait::async_trait;
 use edgeseal_api::alarms::{AlarmChannels, ChannelTest};
 use edgeseal_core::{
-    AccountId, DomainPattern, Timestamp,
+    AccountId, DomainPattern,
     alarm::{self, Alarm, AlarmId, Change, Code, Condition, EventKind, Phase, Severity, Silences},
     domain::{Domain, Environment},
 };
 use edgeseal_store::{
-    Catalog, Fault, Key,
-    catalog::{HeldLease, LeaseHolder, LeaseName},
+    Catalog, Fault, Key, SharedStore,
+    lease::{Lease, LeaseName, Term},
     record::decode,
 };
 use futures_util::future;
@@ -57,8 +57,8 @@ pub(crate) use summary::{NOT_AFTER, Summary};
 
 /// The first evaluation comes soon, after the edge's first report.
 const INITIAL_DELAY: Duration = Duration::from_secs(2);
-/// How long the lease lasts without another evaluation, at least.
-const LEASE_MIN: Duration = Duration::from_secs(180);
+/// How long after a crash of the process that notifies another one begins, unless it starts again.
+const LEASE_TTL: Duration = Duration::from_secs(180);
 /// How long a shutdown waits for channels to accept what is being sent. Short: at a hand-over,
 /// calls wait as well.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -80,9 +80,10 @@ struct State {
     silences: Silences,
     observed: Observed,
     deliveries: Deliveries,
-    holder: LeaseHolder,
-    /// The lease that this process had in the last evaluation.
-    lease: Option<HeldLease>,
+    /// The lease to notify; `None` while the task does not run.
+    lease: Option<Lease>,
+    /// Its term at the last evaluation, since when nobody else has written alarms.
+    term: Option<Term>,
     /// Alarms whose newest state is not stored, and whether that is a notification.
     unsaved: BTreeMap<AlarmId, bool>,
 }
@@ -92,7 +93,7 @@ impl Alarms {
     ///
     /// # Errors
     /// [`ChannelError`].
-    pub(crate) fn new(config: &Config, node_id: &str) -> Result<Arc<Self>, ChannelError> {
+    pub(crate) fn new(config: &Config) -> Result<Arc<Self>, ChannelError> {
         let channels = config
             .alarm
             .iter()
@@ -103,11 +104,8 @@ impl Alarms {
             silences: Silences::default(),
             observed: Observed::default(),
             deliveries: Deliveries::new(&channels),
-            holder: LeaseHolder {
-                lease: LeaseName::Alarms,
-                owner: node_id.to_owned(),
-            },
             lease: None,
+            term: None,
             unsaved: BTreeMap::new(),
         };
         Ok(Arc::new(Self {
@@ -124,11 +122,16 @@ impl Alarms {
         self.summary.borrow().clone()
     }
 
-    /// Evaluates at every interval and notifies, until `stop` completes.
-    pub(crate) async fn run(self: Arc<Self>, sources: Sources, stop: impl Future<Output = ()>) {
+    /// Evaluates at every interval, and notifies while this process has the lease, until `stop`
+    /// completes.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        sources: Sources,
+        lease: Lease,
+        stop: impl Future<Output = ()>,
+    ) {
         let mut state = self.state.lock().await;
-        // Another process may have had the store meanwhile.
-        state.lease = None;
+        state.lease = Some(lease);
         let mut next = Instant::now() + INITIAL_DELAY.min(self.interval);
         let mut stop = pin!(stop);
         loop {
@@ -162,11 +165,15 @@ impl Alarms {
         };
         // What is not accepted by then is sent again after the next start.
         let _ = timeout(DRAIN_TIMEOUT, drained).await;
+        state.term = None;
+        if let Some(lease) = state.lease.take() {
+            lease.release().await;
+        }
     }
 
     async fn evaluate(&self, state: &mut State, sources: &Sources) {
         let now = clock::now();
-        let synced = self.sync(state, &sources.catalog, now).await;
+        let synced = state.sync(&sources.catalog).await;
         if let Err(fault) = &synced {
             let error: &dyn std::error::Error = fault;
             tracing::warn!(
@@ -178,7 +185,7 @@ impl Alarms {
         let observing = observed.observe(sources, &state.alarms, self.interval, now);
         let mut snapshot = observing.await;
         snapshot.failing_channels = Some(state.deliveries.failing());
-        let has_turn = state.has_lease(now) && synced.is_ok();
+        let has_turn = state.has_lease() && synced.is_ok();
         let is_judged = |code| has_turn || is_local(code);
         let mut current = alarm::evaluate(&snapshot, &state.alarms, now);
         current.retain(|id, _| is_judged(id.code));
@@ -205,44 +212,40 @@ impl Alarms {
         let summary = Summary::of(&observed.certificates, observed.missed_renewals(), now);
         self.summary.send_replace(summary);
     }
-
-    /// Acquires or renews the lease, and reads what the store knows: the silences and, unless this
-    /// process has written them itself, the alarms.
-    async fn sync(
-        &self,
-        state: &mut State,
-        catalog: &Catalog,
-        now: Timestamp,
-    ) -> Result<(), Fault> {
-        let lease = LEASE_MIN.max(self.interval * 3);
-        let until = now.plus_ms(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
-        let led = state.has_lease(now);
-        let lease = catalog.hold_lease(&state.holder, until, now).await?;
-        if !led || lease.is_none_or(|lease| lease.is_new) {
-            let stored = catalog.alarms().await?;
-            state.alarms.retain(|id, _| is_local(id.code));
-            state.alarms.extend(stored);
-            state.unsaved.clear();
-            state.deliveries.forget_remembered();
-            for (id, alarm) in &mut state.alarms {
-                state.deliveries.forget_unknown(alarm);
-                state.deliveries.remember_failing(id, alarm);
-                if lease.is_some() && is_settled(alarm) {
-                    state.unsaved.insert(id.clone(), false);
-                }
-            }
-        }
-        state.lease = lease;
-        let silences = catalog.alarm_silences(None).await?;
-        state.silences = silences.into_iter().collect();
-        Ok(())
-    }
 }
 
 impl State {
     /// Whether this process notifies. Without the store the lease ends, and another one may do so.
-    fn has_lease(&self, now: Timestamp) -> bool {
-        self.lease.is_some_and(|lease| lease.until > now)
+    fn has_lease(&self) -> bool {
+        self.term.is_some() && self.term == self.current_term()
+    }
+
+    fn current_term(&self) -> Option<Term> {
+        self.lease.as_ref().and_then(Lease::term)
+    }
+
+    /// Reads what the store knows: the silences and, unless this process alone has written them, the
+    /// alarms.
+    async fn sync(&mut self, catalog: &Catalog) -> Result<(), Fault> {
+        let term = self.current_term();
+        if term.is_none() || term != self.term {
+            let stored = catalog.alarms().await?;
+            self.alarms.retain(|id, _| is_local(id.code));
+            self.alarms.extend(stored);
+            self.unsaved.clear();
+            self.deliveries.forget_remembered();
+            for (id, alarm) in &mut self.alarms {
+                self.deliveries.forget_unknown(alarm);
+                self.deliveries.remember_failing(id, alarm);
+                if term.is_some() && is_settled(alarm) {
+                    self.unsaved.insert(id.clone(), false);
+                }
+            }
+            self.term = term;
+        }
+        let silences = catalog.alarm_silences(None).await?;
+        self.silences = silences.into_iter().collect();
+        Ok(())
     }
 
     /// Takes the changes, and addresses the notifications.
@@ -267,8 +270,10 @@ impl State {
         self.alarms
             .retain(|id, alarm| !(is_settled(alarm) && unsaved.contains_key(id)));
         self.unsaved.retain(|id, _| !is_local(id.code));
-        let now = clock::now();
-        if !self.has_lease(now) || self.unsaved.is_empty() {
+        let Some(term) = self.term.filter(|_| self.has_lease()) else {
+            return;
+        };
+        if self.unsaved.is_empty() {
             return;
         }
         let changes = self.unsaved.keys().map(|id| {
@@ -278,10 +283,14 @@ impl State {
             (id.clone(), alarm.cloned())
         });
         let changes: Vec<_> = changes.collect();
-        match catalog.write_alarms(&changes, &self.holder, now).await {
+        match catalog.write_alarms(&changes, &term).await {
             Ok(true) => self.unsaved.clear(),
             // The next evaluation reads what the other process has written.
-            Ok(false) => self.lease = None,
+            Ok(false) => {
+                if let Some(lease) = &self.lease {
+                    lease.note_lost(term);
+                }
+            }
             Err(fault) => tracing::warn!(
                 error = &fault as &dyn std::error::Error,
                 "alarms cannot be stored; trying again"
@@ -299,7 +308,7 @@ impl State {
 
     fn deliver(&mut self) {
         let now = clock::now();
-        let (has_lease, silences, unsaved) = (self.has_lease(now), &self.silences, &self.unsaved);
+        let (has_lease, silences, unsaved) = (self.has_lease(), &self.silences, &self.unsaved);
         let may_tell = |id: &AlarmId, alarm: &Alarm| {
             // What is not stored would be told again, under another id, after a restart.
             let is_stored = has_lease && unsaved.get(id) != Some(&true);
@@ -308,6 +317,12 @@ impl State {
         };
         self.deliveries.start(&self.alarms, may_tell, clock::now);
     }
+}
+
+/// Asks for the lease to notify.
+pub(crate) fn start_lease(store: SharedStore, node_id: &str) -> Lease {
+    let owner = node_id.to_owned();
+    Lease::start(store, LeaseName::Alarms, owner, LEASE_TTL)
 }
 
 /// Whether each process raises this alarm for itself, without the store.

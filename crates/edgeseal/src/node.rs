@@ -23,6 +23,7 @@ use crate::{
 mod addresses;
 pub(crate) mod context;
 mod control_plane;
+mod keeper;
 mod open_store;
 mod orders;
 mod reporter;

@@ -3,100 +3,114 @@
 use std::time::Duration;
 
 use edgeseal_core::Timestamp;
-use edgeseal_store::{Fault, catalog::HeldLease};
+use edgeseal_store::{
+    Fault, SharedStore,
+    lease::{Lease, LeaseName, Term},
+};
+use tokio::{sync::watch, time::timeout};
 
 use super::OrderTask;
 
-/// How long the lease lasts without being renewed: so long no orders are made after the end of the
+/// How long the lease lasts without being renewed: so long no orders are made after a crash of the
 /// process that made them, unless it starts again.
-const LEASE_MS: i64 = 120_000;
-/// How long before the end of the lease a process stops that could not renew it: clocks differ, and
-/// a commit takes time.
-const MARGIN_MS: i64 = 20_000;
-/// How often the lease is renewed; how often it is asked for while another process has it, and
-/// after a failure of the store.
-const RENEW_MS: i64 = 20_000;
-const ASK_MS: i64 = 5_000;
+const TTL: Duration = Duration::from_secs(120);
+/// How soon the state of the issuers is read again after a failure of the store.
 const RETRY_MS: i64 = 1_000;
-/// How long the store may take.
+/// How long the store may take for that.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The lease as it is known.
-#[derive(Debug, Default)]
-pub(super) struct Lease {
-    until: Option<Timestamp>,
-    /// When to ask for it again.
-    next: Timestamp,
+/// The lease, and the term in which this process orders.
+pub(super) struct OrderLease {
+    lease: Lease,
+    /// Jobs go on in one term only: none is adopted before those of the last one have ended.
+    adopted: watch::Sender<Option<Term>>,
+    /// When to adopt a term after a failure.
+    retry: Option<Timestamp>,
+}
+
+impl OrderLease {
+    pub(super) fn start(store: SharedStore, owner: String) -> Self {
+        Self {
+            lease: Lease::start(store, LeaseName::Orders, owner, TTL),
+            adopted: watch::Sender::new(None),
+            retry: None,
+        }
+    }
+
+    /// The term in which jobs work.
+    pub(super) fn adopted(&self) -> watch::Receiver<Option<Term>> {
+        self.adopted.subscribe()
+    }
+
+    pub(super) fn is_held(&self) -> watch::Receiver<bool> {
+        self.lease.is_held()
+    }
+
+    /// Waits until the lease was taken or lost. Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        self.lease.changed().await;
+    }
+
+    pub(super) async fn release(self) {
+        self.adopted.send_replace(None);
+        self.lease.release().await;
+    }
 }
 
 impl OrderTask {
     /// Whether this process orders.
-    pub(super) fn leads(&self, now: Timestamp) -> bool {
-        let until = self.lease.until;
-        until.is_some_and(|until| until.since_ms(now) > MARGIN_MS)
+    pub(super) fn leads(&self) -> bool {
+        let adopted = *self.lease.adopted.borrow();
+        adopted.is_some() && adopted == self.lease.lease.term()
     }
 
-    /// When the lease is to be renewed or asked for.
-    pub(super) const fn lease_due(&self) -> Timestamp {
-        self.lease.next
+    /// When a term is to be adopted after a failure.
+    pub(super) fn lease_due(&self) -> Option<Timestamp> {
+        let has_lease = self.lease.lease.term().is_some();
+        self.lease.retry.filter(|_| has_lease)
     }
 
-    /// Renews the lease, or asks for it, if it is time; then sets the gauges. Without the lease,
-    /// jobs end: another process goes on with their orders.
-    pub(super) async fn keep_lease(&mut self, now: Timestamp) {
-        // A clock that was set back does not put it off.
-        if self.lease.next > now && self.lease.next.since_ms(now) <= RENEW_MS {
+    /// Ends the jobs of a term that is over: another process goes on with their orders. Then begins the
+    /// next one, if this process has the lease.
+    pub(super) async fn follow_lease(&mut self, now: Timestamp) {
+        let (adopted, current) = (*self.lease.adopted.borrow(), self.lease.lease.term());
+        if adopted == current {
             return;
         }
-        let led = self.leads(now);
-        let asked = tokio::time::timeout(STORE_TIMEOUT, self.ask_for_lease(led, now));
-        let asked = asked
-            .await
-            .unwrap_or_else(|_| Err(Fault::new("hold a lease: in time")));
-        let wait_ms = match asked {
-            Ok(Some(held)) => {
-                self.lease.until = Some(held.until);
-                if !led {
-                    tracing::info!("certificates are ordered by this process");
-                }
-                RENEW_MS
-            }
-            Ok(None) => {
-                self.lease.until = None;
-                if led {
-                    tracing::warn!("certificates are ordered by another process");
-                }
-                ASK_MS
+        if adopted.is_some() {
+            tracing::warn!("the lease to order certificates was lost");
+            self.lease.adopted.send_replace(None);
+            self.jobs.abort_all();
+            self.set_gauges(now);
+        }
+        let is_due = self.lease.retry.is_none_or(|at| at <= now);
+        let Some(term) = current.filter(|_| self.jobs.is_empty() && is_due) else {
+            return;
+        };
+        let read = timeout(STORE_TIMEOUT, self.read_issuers()).await;
+        match read.unwrap_or_else(|_| Err(Fault::new("read the issuers: in time"))) {
+            Ok(()) => {
+                tracing::info!("certificates are ordered by this process");
+                self.lease.retry = None;
+                self.lease.adopted.send_replace(Some(term));
+                self.set_gauges(now);
             }
             Err(fault) => {
                 let error: &dyn std::error::Error = &fault;
-                tracing::warn!(error, "the lease to order certificates is not renewed");
-                RETRY_MS
+                tracing::warn!(error, "the state of the issuers cannot be read");
+                self.lease.retry = Some(now.plus_ms(RETRY_MS));
             }
-        };
-        self.lease.next = now.plus_ms(wait_ms);
-        if !self.leads(now) {
-            self.jobs.abort_all();
         }
-        self.set_gauges(now);
     }
 
-    /// The lease; what another process has stored about the issuers is read with a new one.
-    async fn ask_for_lease(
-        &mut self,
-        led: bool,
-        now: Timestamp,
-    ) -> Result<Option<HeldLease>, Fault> {
-        let catalog = self.driver.catalog.clone();
-        let until = now.plus_ms(LEASE_MS);
-        let held = catalog.hold_lease(&self.driver.holder, until, now).await?;
-        if held.is_some_and(|held| held.is_new || !led) {
-            for (position, issuer) in self.driver.issuers.iter().enumerate() {
-                let health = catalog.issuer_health(issuer.name()).await?.health;
-                let usage = catalog.issuer_usage(issuer.name()).await?;
-                self.scheduler.restore_issuer(position, health, usage);
-            }
+    /// Reads what other processes have stored about the issuers.
+    async fn read_issuers(&mut self) -> Result<(), Fault> {
+        let catalog = &self.driver.catalog;
+        for (position, issuer) in self.driver.issuers.iter().enumerate() {
+            let health = catalog.issuer_health(issuer.name()).await?.health;
+            let usage = catalog.issuer_usage(issuer.name()).await?;
+            self.scheduler.restore_issuer(position, health, usage);
         }
-        Ok(held)
+        Ok(())
     }
 }

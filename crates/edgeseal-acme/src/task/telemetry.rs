@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use edgeseal_core::{Timestamp, managed_certificate::ManagedCertificate};
 use metrics::{counter, gauge};
 
-use super::OrderTask;
+use super::{GAUGES_MS, OrderTask};
 use crate::error::OrderError;
 
 /// Why an order waits that is due.
@@ -56,11 +56,12 @@ impl OrderTask {
         clippy::cast_precision_loss,
         reason = "gauges are f64; exact below 2^53"
     )]
-    pub(super) fn set_gauges(&self, now: Timestamp) {
+    pub(super) fn set_gauges(&mut self, now: Timestamp) {
+        self.gauges_due = now.plus_ms(GAUGES_MS);
         let (mut in_progress, mut late) = (0_u64, 0_u64);
         let mut waiting: BTreeMap<Waiting, (u64, i64)> = BTreeMap::new();
         let all = self.domains.values().flat_map(BTreeMap::values);
-        for managed in all.filter(|_| self.leads(now)) {
+        for managed in all.filter(|_| self.leads()) {
             late += u64::from(is_late(managed, now));
             if !managed.orders.is_empty() {
                 in_progress += 1;

@@ -241,7 +241,7 @@ async fn a_challenge_whose_method_is_no_longer_configured_is_left() {
     let put = vec![left.clone()];
     let noted = fixture
         .catalog
-        .put_provisioned_challenges(name, environment, put);
+        .put_provisioned_challenges(name, environment, put, None);
     noted.await.unwrap();
     let running = fixture.run(vec![fixture.issuer()]).await;
     fixture.success().await;

@@ -21,7 +21,11 @@ use crate::{
 /// A request as the call makes it, for the certificate that was issued.
 async fn request(fixture: &Fixture, issued: &IssuedCertificate, reason: RevocationReason) {
     let revocation = revocation(fixture, issued, reason).await;
-    fixture.catalog.put_revocation(&revocation).await.unwrap();
+    fixture
+        .catalog
+        .put_revocation(&revocation, None)
+        .await
+        .unwrap();
 }
 
 async fn revocation(
@@ -124,7 +128,11 @@ async fn for_other_reasons_it_is_revoked_at_once_and_replaced() {
     // Its issuer is not known any more: all are asked.
     let mut revocation = revocation(&fixture, &first, RevocationReason::Superseded).await;
     revocation.issuer.clear();
-    fixture.catalog.put_revocation(&revocation).await.unwrap();
+    fixture
+        .catalog
+        .put_revocation(&revocation, None)
+        .await
+        .unwrap();
     assert_eq!(ended(&fixture).await.state, RevocationState::Revoked);
     assert_eq!(status(&fixture, &first).await, ("Revoked".to_owned(), 4));
     replaced(&fixture, &first).await;
@@ -138,14 +146,22 @@ async fn what_the_issuer_refuses_has_failed() {
     let first = fixture.success().await.issued.unwrap();
     let mut revocation = revocation(&fixture, &first, RevocationReason::Superseded).await;
     revocation.issuer = "gone".to_owned();
-    fixture.catalog.put_revocation(&revocation).await.unwrap();
+    fixture
+        .catalog
+        .put_revocation(&revocation, None)
+        .await
+        .unwrap();
     let failed = ended(&fixture).await;
     assert_eq!(failed.state, RevocationState::Failed);
     assert_eq!(failed.failure, "its issuer is no longer configured");
 
     revocation.issuer.clear();
     revocation.leaf = b"no certificate".to_vec();
-    fixture.catalog.put_revocation(&revocation).await.unwrap();
+    fixture
+        .catalog
+        .put_revocation(&revocation, None)
+        .await
+        .unwrap();
     let failed = eventually("the issuer refuses", async || {
         let ended = ended(&fixture).await;
         Some(ended.failure).filter(|failure| failure.contains("(malformed)"))

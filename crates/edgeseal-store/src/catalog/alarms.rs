@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use edgeseal_core::{
-    AccountId, Timestamp,
+    AccountId,
     alarm::{Alarm, AlarmId, Silence},
     domain::Domain,
 };
 use serde::de::DeserializeOwned;
 
-use super::{Catalog, Draft, leases::LeaseHolder};
+use super::{Catalog, Draft};
 use crate::{
     CommitError, Fault, Key, Pages, Txn, Write, key,
+    lease::Term,
     record::{self, EdgeRecord},
 };
 
@@ -32,16 +33,15 @@ impl Catalog {
             .collect())
     }
 
-    /// Writes alarms, and removes those without a state. Returns whether `holder` has the lease at
-    /// `now`; otherwise the rest is not written.
+    /// Writes alarms, and removes those without a state. Returns whether the term of the lease lasts;
+    /// otherwise the rest is not written.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed; some may have been written.
     pub async fn write_alarms(
         &self,
         changes: &[(AlarmId, Option<Alarm>)],
-        holder: &LeaseHolder,
-        now: Timestamp,
+        term: &Term,
     ) -> Result<bool, Fault> {
         for chunk in changes.chunks(BATCH) {
             let writes = chunk.iter().map(|(id, alarm)| match alarm {
@@ -49,12 +49,8 @@ impl Catalog {
                 None => Ok(Write::Delete(Key::alarm(id))),
             });
             let write = writes.collect::<Result<_, Fault>>()?;
-            let lease = self.store.get(&holder.key()).await?;
-            let Some(guard) = holder.guard(lease.as_ref(), now) else {
-                return Ok(false);
-            };
-            let expect = vec![guard];
-            match self.store.commit(Txn::new(expect, write)).await {
+            let txn = Txn::new(vec![term.guard()], write);
+            match self.store.commit(txn).await {
                 Ok(_) => {}
                 Err(CommitError::Conflict { .. }) => return Ok(false),
                 Err(CommitError::Fault(fault)) => return Err(fault),

@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{AuditContext, Catalog, counts::CounterDelta};
 use crate::{
     Entry, Expect, Fault, Key, LogWrite, Page, Txn, Write,
+    lease::Term,
     record::{self, BindingChange, CertificateRecord, UploadRecord},
 };
 
@@ -119,6 +120,17 @@ impl Draft {
             Some(value) => record::decode(&value).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Whether this term of a lease lasts; the commit will expect it.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store failed.
+    pub async fn has_term(&mut self, term: &Term) -> Result<bool, Fault> {
+        let key = term.key();
+        self.get_bytes(&key).await?;
+        let read = self.read.get(&key);
+        Ok(read.is_some_and(|(expect, _)| *expect == term.guard()))
     }
 
     /// Whether there is such a key; the commit will expect the same.

@@ -14,6 +14,7 @@ use edgeseal_core::{
 use super::{Catalog, Draft};
 use crate::{
     CommitError, Expect, Fault, Key, Txn, Write, key,
+    lease::{Term, write_in_term},
     record::{
         self, Challenge, IssuerAccountRecord, IssuerHealthRecord, IssuerUsageRecord,
         ProvisionedChallengesRecord,
@@ -104,17 +105,18 @@ impl Catalog {
         Ok(found.unwrap_or_default())
     }
 
-    /// Stores whether an issuer takes orders.
+    /// Stores whether an issuer takes orders, as a process found in this term of the lease to order.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed.
+    /// A [`Fault`] if the store failed, or the term is over.
     pub async fn put_issuer_health(
         &self,
         issuer: &str,
         health: &IssuerHealthRecord,
+        term: Term,
     ) -> Result<(), Fault> {
         let write = Write::put(Key::issuer_health(issuer), record::encode(health)?);
-        write_all(&*self.store, vec![write]).await.map(drop)
+        write_in_term(&*self.store, vec![write], Some(term)).await
     }
 
     /// What was used up of an issuer's limits.
@@ -194,15 +196,16 @@ impl Catalog {
     }
 
     /// Stores which challenges are provisioned for a domain; none of them deletes the record. Only
-    /// one process at a time may work on a domain.
+    /// one process at a time may work on a domain: in a term of the lease to order, if one is given.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed.
+    /// A [`Fault`] if the store failed, or the term is over.
     pub async fn put_provisioned_challenges(
         &self,
         name: &DomainPattern,
         environment: Environment,
         challenges: Vec<Challenge>,
+        term: Option<Term>,
     ) -> Result<(), Fault> {
         let key = Key::provisioned_challenges(name, environment);
         let write = if challenges.is_empty() {
@@ -215,7 +218,7 @@ impl Catalog {
             };
             Write::put(key, record::encode(&record)?)
         };
-        write_all(&*self.store, vec![write]).await.map(drop)
+        write_in_term(&*self.store, vec![write], term).await
     }
 }
 

@@ -4,14 +4,15 @@
 //! there is a record exactly for the environments that the domain names.
 
 use edgeseal_core::{
-    DomainPattern, Secret, Timestamp,
+    DomainPattern, Secret,
     domain::{Domain, Environment},
     managed_certificate::{FailedOrders, KeyType, ManagedCertificate},
 };
 
-use super::{ATTEMPTS, Catalog, Draft, leases::LeaseHolder};
+use super::{ATTEMPTS, Catalog, Draft};
 use crate::{
     CommitError, Expect, Fault, Key, LogWrite, Txn, Write,
+    lease::Term,
     record::{self, HistoryRecord, OrderKeyRecord},
 };
 
@@ -68,26 +69,22 @@ impl Catalog {
         self.go_on_with_order(of, keys, change, None).await
     }
 
-    /// As [`update_managed_certificate`](Self::update_managed_certificate), by a process that has
-    /// the lease at a time.
+    /// As [`update_managed_certificate`](Self::update_managed_certificate), under a lease.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed, or another process has the lease.
+    /// A [`Fault`] if the store failed, or the term of the lease is over.
     pub async fn go_on_with_order(
         &self,
         (name, environment, domain_id): (&DomainPattern, Environment, i64),
         keys: &[(KeyType, Secret)],
         change: impl Fn(&mut ManagedCertificate) + Send + Sync,
-        process: Option<(&LeaseHolder, Timestamp)>,
+        term: Option<Term>,
     ) -> Result<Option<ManagedCertificate>, Fault> {
         let holder = Key::managed_certificate(name, environment);
         for _ in 0..ATTEMPTS {
             // Held until the store has committed: see `seal::RetiredKeys`.
             let _sealing = self.keyring.seal_guard();
-            let lease = process.map(|(process, _)| process.key());
-            let keys_read: Vec<Key> = [holder.clone()].into_iter().chain(lease).collect();
-            let mut read = self.store.get_many(&keys_read).await?.into_iter();
-            let Some(entry) = read.next().flatten() else {
+            let Some(entry) = self.store.get(&holder).await? else {
                 return Ok(None);
             };
             let before: ManagedCertificate = record::decode(&entry.value)?;
@@ -101,11 +98,7 @@ impl Catalog {
                 write: vec![Write::put(holder.clone(), record::encode(&after)?)],
                 ..Txn::default()
             };
-            if let Some((process, now)) = process {
-                let expect = process.guard(read.next().flatten().as_ref(), now);
-                let lost = || Fault::new("go on with an order: another process has the lease");
-                txn.expect.push(expect.ok_or_else(lost)?);
-            }
+            txn.expect.extend(term.map(|term| term.guard()));
             for (key_type, private_key) in keys {
                 let key = Key::order_key(name, environment, *key_type);
                 let sealed_key = self.keyring.seal_text(private_key, &key);
@@ -127,6 +120,9 @@ impl Catalog {
             }
             match self.store.commit(txn).await {
                 Ok(_) => return Ok(Some(after)),
+                Err(CommitError::Conflict { key }) if term.is_some_and(|it| it.key() == key) => {
+                    return Err(Fault::new("go on with an order: the lease was lost"));
+                }
                 Err(CommitError::Conflict { .. }) => {}
                 Err(CommitError::Fault(fault)) => return Err(fault),
             }

@@ -9,8 +9,8 @@ use edgeseal_core::{
 use super::{AuditContext, Catalog, ChangeError, Draft};
 use crate::{
     Fault, Key, Write, key,
+    lease::{Term, write_in_term},
     record::{self, Material},
-    write_all,
 };
 
 impl Catalog {
@@ -22,30 +22,39 @@ impl Catalog {
         self.read_all(&key::revocations_of(name)).await
     }
 
-    /// Stores that an attempt failed, and when the next one may be.
+    /// Stores that an attempt failed, and when the next one may be; in a term of the lease to order, if
+    /// one is given.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed.
-    pub async fn put_revocation(&self, revocation: &Revocation) -> Result<(), Fault> {
+    /// A [`Fault`] if the store failed, or the term is over.
+    pub async fn put_revocation(
+        &self,
+        revocation: &Revocation,
+        term: Option<Term>,
+    ) -> Result<(), Fault> {
         let write = Write::Put {
             key: Key::revocation(&revocation.domain, revocation.certificate),
             value: record::encode(revocation)?,
             expires: Some(revocation.not_after),
         };
-        write_all(&*self.store, vec![write]).await.map(drop)
+        write_in_term(&*self.store, vec![write], term).await
     }
 
-    /// Stores how a revocation ended, with an audit record; a certificate that is revoked is marked
-    /// so.
+    /// Stores how a revocation ended in this term of the lease to order, with an audit record; a
+    /// certificate that is revoked is marked so.
     ///
     /// # Errors
-    /// A [`Fault`] if the store failed.
+    /// A [`Fault`] if the store failed, or the term is over.
     pub async fn end_revocation(
         &self,
         audit: &AuditContext,
         revocation: &Revocation,
+        term: Term,
     ) -> Result<(), Fault> {
         let ended = self.transact(audit, async |mut draft| {
+            if !draft.has_term(&term).await? {
+                return Err(ChangeError::Refused("end a revocation: the lease was lost"));
+            }
             draft.put_revocation(revocation)?;
             let before = draft.certificate(revocation.certificate).await?;
             if let Some(before) = before
@@ -58,10 +67,11 @@ impl Catalog {
             let (id, state) = (revocation.certificate, revocation.state.as_str());
             let reason = revocation.reason.as_str();
             draft.note(format!("certificate {id}: {state}, {reason}"));
-            Ok::<_, ChangeError<()>>((draft, ()))
+            Ok((draft, ()))
         });
         match ended.await {
             Ok(_) => Ok(()),
+            Err(ChangeError::Refused(why)) => Err(Fault::new(why)),
             Err(ChangeError::Fault(fault)) => Err(fault),
             Err(_) => Err(Fault::new(
                 "end a revocation: the store changed all the time",

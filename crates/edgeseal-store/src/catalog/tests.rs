@@ -7,7 +7,6 @@ mod companion;
 mod counts;
 mod deployments;
 mod earlier_data;
-mod leases;
 mod managed;
 mod origin_permissions;
 mod races;

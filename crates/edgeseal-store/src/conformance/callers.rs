@@ -3,17 +3,13 @@
 
 use std::sync::Arc;
 
-use edgeseal_core::{AccountId, Timestamp, account::Account};
-use edgeseal_testing::random::SplitMix;
+use edgeseal_core::{AccountId, account::Account};
 use futures_util::future::join_all;
 
 use super::{Faults, TOMBSTONES_KEPT, at, commit, follower, put};
 use crate::{
     Catalog, Keyring, Revision, SharedStore,
-    catalog::{
-        AccountError, AuditContext, AuditQuery, ChangeError, LeaseHolder, LeaseName, NewAccessKey,
-        NonceUse,
-    },
+    catalog::{AccountError, AuditContext, AuditQuery, ChangeError, NewAccessKey, NonceUse},
     feed::Feed,
     memory::MemoryStore,
 };
@@ -158,63 +154,5 @@ async fn a_cursor_that_is_not_in_the_log_lists_again() {
         }
         let held: Vec<_> = follower.held.keys().collect();
         assert_eq!(held, ["d/a"], "after {cursor:?}");
-    }
-}
-
-/// Of two processes at most one has the lease, and it knows what the other one did under it.
-#[tokio::test(start_paused = true)]
-async fn a_lease_is_held_once() {
-    struct Process {
-        holder: LeaseHolder,
-        until: Option<Timestamp>,
-        /// How many steps of all processes it knows of.
-        known: u64,
-    }
-    const TERM_MS: i64 = 10;
-    for seed in 0..8 {
-        let (_, faulty) = catalogs(seed);
-        let mut random = SplitMix(seed);
-        let mut processes = ["a", "b"].map(|owner| Process {
-            holder: LeaseHolder {
-                lease: LeaseName::Orders,
-                owner: owner.to_owned(),
-            },
-            until: None,
-            known: 0,
-        });
-        let mut steps = [0_u64; 2];
-        for ms in 0..2000 {
-            let now = at(0).plus_ms(ms);
-            let leads = |it: &Process| it.until.is_some_and(|until| until > now);
-            let index = random.below(2);
-            let process = &mut processes[index];
-            if random.below(3) == 0 {
-                let led = leads(process);
-                let until = now.plus_ms(TERM_MS);
-                match faulty.hold_lease(&process.holder, until, now).await {
-                    Ok(Some(held)) => {
-                        process.until = Some(held.until);
-                        if held.is_new || !led {
-                            process.known = steps.iter().sum();
-                        }
-                    }
-                    Ok(None) => process.until = None,
-                    // What it has goes on until its end.
-                    Err(_) => {}
-                }
-            }
-            let leading: Vec<usize> = (0..2).filter(|n| leads(&processes[*n])).collect();
-            assert!(leading.len() < 2, "seed {seed}, at {ms}");
-            if let [leader] = leading[..] {
-                let done: u64 = steps.iter().sum();
-                assert_eq!(processes[leader].known, done, "seed {seed}, at {ms}");
-                steps[leader] += 1;
-                processes[leader].known += 1;
-            }
-        }
-        assert!(
-            steps.iter().all(|steps| *steps > 100),
-            "seed {seed}: {steps:?}"
-        );
     }
 }

@@ -65,7 +65,7 @@ impl NodeContext {
             keyring,
             kek_sources,
             api_tls: load_api_tls(config)?,
-            alarms: Alarms::new(config, &node_id)?,
+            alarms: Alarms::new(config)?,
             node_id,
             twin_warning: TwinWarning::default(),
             started: clock::now(),

@@ -10,12 +10,16 @@ use edgeseal_api::{
     settle::RequestProof,
 };
 use edgeseal_edge::Edge;
-use edgeseal_store::{Catalog, SharedStore, audit_linker::AuditLinker, nodes::NodeRecord};
+use edgeseal_store::{
+    Catalog, SharedStore, audit_linker::AuditLinker, lease::LeaseName, nodes::NodeRecord,
+};
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{Addresses, StartError, context::NodeContext, orders, reporter::Reporter};
+use super::{
+    Addresses, StartError, context::NodeContext, keeper::Keeper, orders, reporter::Reporter,
+};
 use crate::{
-    alarms::{AuditLinking, Sources},
+    alarms::{self, AuditLinking, Sources},
     bootstrap::BootstrapError,
     clock,
     config::Config,
@@ -40,6 +44,8 @@ pub(crate) struct ControlPlane {
     reporter: Option<(Reporter, Arc<KekRotator>)>,
     /// Runs until the last audit record is written and linked.
     audit_linker: (watch::Sender<bool>, JoinHandle<()>),
+    /// Whether this process is the keeper of the store; given up last.
+    keeper: Keeper,
 }
 
 impl ControlPlane {
@@ -74,8 +80,9 @@ impl ControlPlane {
         let store_available = store.unavailable_reason().is_none();
         let shared = Arc::clone(store) as SharedStore;
         let catalog = Catalog::new(Arc::clone(&shared), node.keyring.clone());
-        let reporter = reporter(node, store, edge, sockets)?;
-        let rotator = kek_rotator(node, &shared, edge, &reporter);
+        let keeper = Keeper::start(node, &shared);
+        let mut reporter = reporter(node, (store, &keeper), edge, sockets)?;
+        let rotator = kek_rotator(node, &shared, edge, (&reporter, &keeper));
         if store_available {
             rotator.mark_pending().await.map_err(BootstrapError::from)?;
         }
@@ -95,11 +102,14 @@ impl ControlPlane {
             kek_max_age_days: config.kek_max_age_days,
             outside: config.outside_selection(),
         };
-        let alarms = Arc::clone(&node.alarms).run(sources, shutdown_signal(shutdown_rx.clone()));
+        let stop = shutdown_signal(shutdown_rx.clone());
+        let lease = alarms::start_lease(Arc::clone(&shared), &node.node_id);
+        reporter.follow_lease(LeaseName::Alarms, lease.is_held());
+        let alarms = Arc::clone(&node.alarms).run(sources, lease, stop);
         let expiry = retention::expire_audit_records(
             catalog.clone(),
             config.audit_retention_days,
-            reporter.keeper(),
+            keeper.is_keeper(),
             shutdown_signal(shutdown_rx.clone()),
         );
         let mut tasks = vec![
@@ -110,9 +120,10 @@ impl ControlPlane {
         ];
         if store_available {
             let stop = shutdown_signal(shutdown_rx.clone());
-            if let Some((planner, orders)) = orders::spawn_orders(node, &catalog, stop).await? {
-                context.reissue_planner = Some(planner);
-                tasks.push(orders);
+            if let Some(orders) = orders::spawn_orders(node, &catalog, stop).await? {
+                context.reissue_planner = Some(orders.planner);
+                reporter.follow_lease(LeaseName::Orders, orders.has_lease);
+                tasks.push(orders.task);
             }
             let check = OutsideCheck::new(config, node.settings.ownership_verifier.clone())?;
             let stop = shutdown_signal(shutdown_rx.clone());
@@ -126,6 +137,7 @@ impl ControlPlane {
             tasks,
             reporter: Some((reporter, rotator)),
             audit_linker: (stop_linker, linker),
+            keeper,
         })
     }
 
@@ -177,6 +189,7 @@ impl ControlPlane {
             let error: &dyn std::error::Error = &error;
             tracing::error!(error, "the audit linker failed");
         }
+        self.keeper.release().await;
     }
 }
 
@@ -210,7 +223,7 @@ fn api_context(
 
 fn reporter(
     node: &NodeContext,
-    store: &Arc<RevocableStore>,
+    (store, keeper): (&Arc<RevocableStore>, &Keeper),
     edge: Option<&Edge>,
     sockets: &Sockets,
 ) -> Result<Reporter, StartError> {
@@ -229,14 +242,16 @@ fn reporter(
         started: node.started,
         ..NodeRecord::default()
     };
-    Ok(Reporter::new(
+    let mut reporter = Reporter::new(
         own,
         Arc::clone(store),
         node.keyring.clone(),
         edge.map(Edge::handle),
         node.config.is_store_shared(),
         node.twin_warning.clone(),
-    ))
+    );
+    reporter.follow_lease(LeaseName::Keeper, keeper.is_keeper());
+    Ok(reporter)
 }
 
 fn proof_requester(edge: &Edge) -> RequestProof {
@@ -248,11 +263,11 @@ fn kek_rotator(
     node: &NodeContext,
     store: &SharedStore,
     edge: Option<&Edge>,
-    reporter: &Reporter,
+    (reporter, keeper): (&Reporter, &Keeper),
 ) -> Arc<KekRotator> {
     let fleet = node.config.is_store_shared().then(|| Fleet {
         nodes: reporter.nodes(),
-        keeper: reporter.keeper(),
+        keeper: keeper.is_keeper(),
     });
     let keys = (node.keyring.clone(), node.kek_sources.clone());
     let per_second = node.config.reseal_per_second;

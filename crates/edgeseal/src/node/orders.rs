@@ -10,13 +10,21 @@ use edgeseal_acme::{
 use edgeseal_api::reissue_planner::{Outlook, ReissuePlanner};
 use edgeseal_core::acme::reissue::Reissue;
 use edgeseal_store::Catalog;
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 
 use super::{StartError, context::NodeContext};
 use crate::{bootstrap::BootstrapError, clock};
 
 /// Domains for which orders are in progress at once. Most of an order is waiting.
 const CONCURRENT_ORDERS: usize = 16;
+
+/// The task that orders certificates.
+pub(super) struct Orders {
+    pub(super) planner: Arc<dyn ReissuePlanner>,
+    /// Whether it has the lease to order.
+    pub(super) has_lease: watch::Receiver<bool>,
+    pub(super) task: JoinHandle<()>,
+}
 
 /// Answers questions of the API.
 struct Planner(OrderHandle);
@@ -29,7 +37,7 @@ pub(super) async fn spawn_orders(
     node: &NodeContext,
     catalog: &Catalog,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<Option<(Arc<dyn ReissuePlanner>, JoinHandle<()>)>, StartError> {
+) -> Result<Option<Orders>, StartError> {
     let issuers = node.config.issuers()?;
     if issuers.is_empty() {
         return Ok(None);
@@ -62,8 +70,11 @@ pub(super) async fn spawn_orders(
         edgeseal_acme::StartError::Issuer(error) => StartError::Issuer(error),
         edgeseal_acme::StartError::Store(fault) => BootstrapError::from(fault).into(),
     })?;
-    let planner: Arc<dyn ReissuePlanner> = Arc::new(Planner(task.handle()));
-    Ok(Some((planner, tokio::spawn(task.run(stop)))))
+    Ok(Some(Orders {
+        planner: Arc::new(Planner(task.handle())),
+        has_lease: task.has_lease(),
+        task: tokio::spawn(task.run(stop)),
+    }))
 }
 
 #[async_trait]

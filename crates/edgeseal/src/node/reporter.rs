@@ -7,7 +7,7 @@ use edgeseal_api::{Context, rate_limit::RateExchange};
 use edgeseal_edge::EdgeHandle;
 use edgeseal_store::{
     Fault, Keyring, Revision, Store as _,
-    catalog::{LeaseHolder, LeaseName},
+    lease::LeaseName,
     nodes::{NodeList, NodeRecord, NodeStatus, REPORT_INTERVAL_MS},
     reports::{Report, ReportSnapshot, RunId},
 };
@@ -20,8 +20,6 @@ use tokio::{
 use super::twin::{self, TwinWatch};
 use crate::{clock, error_chain::error_chain, kek::KekRotator, revocable_store::RevocableStore};
 
-/// How long the keeper's lease lasts without renewal.
-const KEEPER_TTL_MS: i64 = 20_000;
 /// How long a process that ends may take for its last exchange, and to withdraw its report.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -44,8 +42,8 @@ pub(crate) struct Reporter {
     /// Whether several processes may use the store.
     is_shared: bool,
     nodes: watch::Sender<Nodes>,
-    /// Whether this process is the keeper of the store.
-    keeper: watch::Sender<bool>,
+    /// Whether this process has each of these leases.
+    leases: Vec<(LeaseName, watch::Receiver<bool>)>,
     rates: RateExchange,
     twins: TwinWatch,
     twin_warning: TwinWarning,
@@ -76,7 +74,7 @@ impl Reporter {
             keyring,
             edge,
             is_shared,
-            keeper: watch::Sender::new(false),
+            leases: Vec::new(),
             rates: RateExchange::default(),
             twins: TwinWatch::default(),
             twin_warning,
@@ -90,9 +88,9 @@ impl Reporter {
         self.nodes.subscribe()
     }
 
-    /// Whether this process is the keeper. Where one process owns the store, it always is.
-    pub(crate) fn keeper(&self) -> watch::Receiver<bool> {
-        self.keeper.subscribe()
+    /// Reports as well whether this process has a lease.
+    pub(crate) fn follow_lease(&mut self, name: LeaseName, is_held: watch::Receiver<bool>) {
+        self.leases.push((name, is_held));
     }
 
     /// Reports once a second until `stop` completes; then the process no longer counts as alive.
@@ -137,7 +135,8 @@ impl Reporter {
             self.report_alone();
             return Ok(());
         }
-        self.hold_leases(context).await?;
+        let held = self.leases.iter().filter(|(_, is_held)| *is_held.borrow());
+        self.own.leases = held.map(|(name, _)| name.as_str().to_owned()).collect();
         let unavailable = || Fault::new("the store is unavailable");
         let reports = self.store.reports().ok_or_else(unavailable)?;
         let report = self.own.encode()?;
@@ -154,11 +153,10 @@ impl Reporter {
         Ok(())
     }
 
-    /// Where one process owns the store, it is the keeper.
+    /// Where one process owns the store, it does everything.
     fn report_alone(&mut self) {
         self.own.rates.clear();
         self.own.leases = LeaseName::ALL.map(|it| it.as_str().to_owned()).to_vec();
-        self.keeper.send_replace(true);
         if let Some(edge) = &self.edge {
             self.own.revision = edge.applied_revision().borrow().0;
         }
@@ -184,23 +182,6 @@ impl Reporter {
             self.own.twin = at;
             self.twin_warning.send_replace(Some(what));
         }
-    }
-
-    /// Renews the keeper's lease, or takes it if nobody has it, and looks which others this process
-    /// has.
-    async fn hold_leases(&mut self, context: &Context) -> Result<(), Fault> {
-        let now = clock::now();
-        let holder = LeaseHolder {
-            lease: LeaseName::Keeper,
-            owner: self.own.id.clone(),
-        };
-        let until = now.plus_ms(KEEPER_TTL_MS);
-        let held = context.catalog.hold_lease(&holder, until, now).await;
-        self.keeper.send_replace(matches!(held, Ok(Some(_))));
-        held?;
-        let leases = context.catalog.leases_of(&self.own.id, now).await?;
-        self.own.leases = leases.iter().map(|it| it.as_str().to_owned()).collect();
-        Ok(())
     }
 
     fn observe_lag(&mut self, snapshot: &ReportSnapshot) {

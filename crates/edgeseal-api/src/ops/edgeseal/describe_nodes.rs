@@ -1,6 +1,6 @@
 //! `DescribeNodes`: the processes on the store, as they reported themselves within the last seconds.
 
-use edgeseal_store::{catalog::LeaseName, nodes::NodeStatus};
+use edgeseal_store::{lease::LeaseName, nodes::NodeStatus};
 use serde::Serialize;
 
 use crate::{

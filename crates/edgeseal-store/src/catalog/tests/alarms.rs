@@ -8,6 +8,7 @@ use edgeseal_core::alarm::{Alarm, AlarmId, Code, Phase, Severity, Silence};
 use super::*;
 use crate::{
     Key, Txn, Write,
+    lease::{LeaseName, Term, candidates},
     record::{BindingSummary, DomainSummary, EdgeRecord, encode},
 };
 
@@ -26,18 +27,10 @@ fn alarm(text: &str) -> Alarm {
     }
 }
 
-fn holder(owner: &str) -> LeaseHolder {
-    LeaseHolder {
-        lease: LeaseName::Alarms,
-        owner: owner.to_owned(),
-    }
-}
-
 async fn write(catalog: &Catalog, changes: &[(AlarmId, Option<Alarm>)]) {
-    let holder = holder("a");
-    let held = catalog.hold_lease(&holder, NOW.plus_ms(1000), NOW);
-    assert!(held.await.unwrap().is_some());
-    let written = catalog.write_alarms(changes, &holder, NOW);
+    let [mut process, _] = candidates(catalog.store(), LeaseName::Alarms);
+    let term = process.attempt().await.unwrap().unwrap();
+    let written = catalog.write_alarms(changes, &term);
     assert!(written.await.unwrap());
 }
 
@@ -54,19 +47,24 @@ async fn only_the_holder_of_the_lease_writes_alarms() {
             .map(|it| it.text)
     };
     let change = |text: &str| [(id.clone(), Some(alarm(text)))];
-    write(&catalog, &change("before")).await;
-    // It was suspended, and another one has taken the lease.
-    let later = NOW.plus_ms(1000);
-    let (a, b) = (holder("a"), holder("b"));
-    let taken = catalog.hold_lease(&b, later.plus_ms(1000), later).await;
-    assert!(taken.unwrap().unwrap().is_new);
-    for now in [NOW, later] {
-        let written = catalog.write_alarms(&change("late"), &a, now).await;
-        assert!(!written.unwrap());
+    let write = async |text: &str, term: &Term| {
+        let written = catalog.write_alarms(&change(text), term).await;
+        written.unwrap()
+    };
+    let [mut a, mut b] = candidates(catalog.store(), LeaseName::Alarms);
+    let first = a.attempt().await.unwrap().unwrap();
+    assert!(write("before", &first).await);
+    // It was suspended; meanwhile another one had the lease.
+    a.release().await.unwrap();
+    let of_other = b.attempt().await.unwrap().unwrap();
+    assert!(!write("late", &first).await);
+    b.release().await.unwrap();
+    let second = a.attempt().await.unwrap().unwrap();
+    for term in [first, of_other] {
+        assert!(!write("late", &term).await);
     }
     assert_eq!(text().await.as_deref(), Some("before"));
-    let written = catalog.write_alarms(&change("after"), &b, later).await;
-    assert!(written.unwrap());
+    assert!(write("after", &second).await);
     assert_eq!(text().await.as_deref(), Some("after"));
 }
 
@@ -102,7 +100,6 @@ async fn a_record_of_another_release_ends_no_alarms() {
     let keys = [
         Key::alarm(&bad),
         Key::alarm_silence(&account(), &domain, true),
-        Key::lease("alarms"),
         Key::edge("production", "b"),
     ];
     let value = Bytes::from_static(br#"{"v":1,"severity":"apocalyptic"}"#);
@@ -118,9 +115,6 @@ async fn a_record_of_another_release_ends_no_alarms() {
     assert_eq!(read, [good]);
     assert_eq!(catalog.alarm_silences(None).await.unwrap(), []);
     assert_eq!(catalog.decodable_edges().await.unwrap(), [edge]);
-    let holder = holder("b");
-    let held = catalog.hold_lease(&holder, NOW.plus_ms(100), NOW).await;
-    assert!(held.unwrap().is_some());
 }
 
 /// Who silences, and what is left after the account and after the operator have ended it.

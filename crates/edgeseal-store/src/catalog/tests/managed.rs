@@ -7,6 +7,7 @@ use edgeseal_core::{
 };
 
 use super::*;
+use crate::lease::{LeaseName, candidates};
 
 fn state(domain: &Domain, environment: Environment) -> ManagedCertificate {
     let request = OrderRequest {
@@ -39,14 +40,16 @@ async fn change_managed(
         let of = (&managed.domain, managed.environment, managed.domain_id);
         let stored = catalog.update_managed_certificate(of, &keys, |_| {});
         assert!(stored.await.unwrap().is_some());
-        // Not by a process without the lease.
-        let process = LeaseHolder {
-            lease: LeaseName::Orders,
-            owner: "a".to_owned(),
-        };
-        let by = Some((&process, NOW));
-        let refused = catalog.go_on_with_order(of, &[], |_| {}, by).await;
+        // Under a lease, and not after its term.
+        let [mut process, mut other] = candidates(catalog.store(), LeaseName::Orders);
+        let term = process.attempt().await.unwrap();
+        let done = catalog.go_on_with_order(of, &[], |_| {}, term).await;
+        assert!(done.unwrap().is_some());
+        process.release().await.unwrap();
+        assert!(other.attempt().await.unwrap().is_some());
+        let refused = catalog.go_on_with_order(of, &[], |_| {}, term).await;
         assert!(refused.is_err());
+        other.release().await.unwrap();
     }
 }
 

@@ -169,7 +169,12 @@ async fn a_compromised_key_is_replaced_first_unless_that_takes_too_long() {
     let mut failed = hurried.into_iter().next().unwrap();
     failed.state = RevocationState::Failed;
     failed.failure = "no".to_owned();
-    world.context.catalog.put_revocation(&failed).await.unwrap();
+    world
+        .context
+        .catalog
+        .put_revocation(&failed, None)
+        .await
+        .unwrap();
     let superseded = [domain[0], ("CertId", &*id), ("Reason", "superseded")];
     call(&world, EDGESEAL, revoke, &superseded).await;
     let anew = stored(&world).await.remove(0);
@@ -183,7 +188,12 @@ async fn a_compromised_key_is_replaced_first_unless_that_takes_too_long() {
             state,
             ..anew.clone()
         };
-        world.context.catalog.put_revocation(&before).await.unwrap();
+        world
+            .context
+            .catalog
+            .put_revocation(&before, None)
+            .await
+            .unwrap();
         call(&world, EDGESEAL, revoke, &[domain[0], compromise]).await;
         let told = stored(&world).await.remove(0);
         assert_eq!(told.state, state);
