@@ -152,7 +152,7 @@ codes! {
         => "Add the key to the key sources again, below the active one. See [a missing key](../operate/keys.md#a-missing-key).";
     AuditChainBroken = "audit_chain_broken" [Critical] of "the account, or `linker` if nothing is linked",
         raised after 0 ms, cleared after 0 ms:
-        "New audit records of an account are not linked into its chain any more: the chain was tampered with, or the linker cannot run."
+        "New audit records of an account are not linked into its chain any more: the chain was tampered with, the linker cannot run, or it has linked nothing for a minute."
         => "Run `edgeseal audit verify`. See [audit](../operate/audit.md).";
     DiskNearlyFull = "disk_nearly_full" [Warning, Critical] of "the group and the edge, as `GROUP/EDGE`",
         raised after 0 ms, cleared after 60_000 ms:

@@ -1,24 +1,32 @@
 //! Reads the audit records in the order of their commits and links them into the chains, shortly after
 //! they are written.
 //!
-//! Several processes may do so on one store at once: a link is appended only to the head that was
-//! read, and records that the head covers are skipped. After a crash the linker resumes from the
-//! checkpoint written with the last links.
+//! Of several processes on one store the keeper does so; the others see how far it is.
+//!
+//! The linker remembers nothing from one page of records to the next: the *checkpoint* in the store
+//! says up to which revision all records are linked. The records of a page are linked in one transaction,
+//! which moves the checkpoint and expects it as it was. It covers only records that are not newer than
+//! the commit of the checkpoint. If the database goes back to an earlier moment (a backup is put back, a
+//! fail-over loses commits), either the checkpoint is lost too and nothing is linked, or everything that
+//! is linked is still there. Several linkers at once do no harm for the same reason.
+
+mod link;
+mod progress;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use edgeseal_core::{AccountId, Timestamp};
-use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
-    Catalog, ChangesError, CommitError, Entry, Expect, Fault, Key, LogPage, LogRow, Pages,
-    Revision, Txn, Write,
-    audit_chain::{ChainKey, Head, Link, LinkedRecord, Mac},
-    feed::ASK_AGAIN_AFTER,
-    key::AUDIT_HEADS,
-    record, write_all,
+    Catalog, ChangesError, Entry, Fault, Key, Pages, Revision, audit_chain::ChainKey,
+    feed::ASK_AGAIN_AFTER, key::AUDIT_HEADS,
 };
+use link::{genuine_head, log_tampering};
+use progress::{Checkpoint, Waiting};
 
 /// How long new records are collected before they are linked.
 const LINK_INTERVAL: Duration = Duration::from_millis(400);
@@ -27,37 +35,46 @@ const LINK_RECORDS_MAX: usize = 1000;
 /// Heads of chains that are read at once.
 const HEADS_AT_ONCE: usize = 500;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How long shutdown waits for the last records to be read.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-const ATTEMPTS: u32 = 16;
+/// How often a process that is not the keeper looks how far the keeper is.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(5);
+/// How long shutdown waits for each page of the last records to be linked.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// See the [module](self).
 pub struct AuditLinker {
     catalog: Catalog,
     key: ChainKey,
     clock: Clock,
-    /// Everything up to this revision is linked.
-    through: Revision,
-    /// Why the records of an account are not linked; `None` until the heads were checked.
-    tampered: watch::Sender<Option<Tampered>>,
+    /// The newest commit that was read.
+    seen: Revision,
+    waiting: Option<Waiting>,
+    /// The accounts whose chains were tampered with, as far as that is known.
+    tampered: Option<Tampered>,
+    unlinked: watch::Sender<Option<Unlinked>>,
+}
+
+/// What is not linked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unlinked {
+    /// The accounts that are left out.
+    pub tampered: Tampered,
+    /// Whether nothing has been linked for [`BEHIND_AFTER`] although there are records to link, as this
+    /// process sees it, whichever is the keeper.
+    pub is_behind: bool,
 }
 
 /// The accounts whose audit chains were tampered with, so that nothing is linked any more; with what
 /// was found.
-pub type Tampered = BTreeMap<AccountId, &'static str>;
+pub type Tampered = BTreeMap<AccountId, String>;
 
 /// The clock that dates the links.
 type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// The revision up to which all records of all accounts are linked.
-#[derive(Serialize, Deserialize)]
-struct Checkpoint {
-    through: u64,
-}
+/// How long records may wait for their link: a keeper that crashed has a successor by then.
+pub const BEHIND_AFTER: Duration = Duration::from_secs(60);
 
 impl AuditLinker {
-    /// Resumes from the last checkpoint, and creates the secret of the chains if there is none.
-    /// `clock` dates the links.
+    /// Creates the secret of the chains if there is none. `clock` dates the links.
     ///
     /// # Errors
     /// A [`Fault`] if the store failed or the keyring cannot unseal the secret.
@@ -66,69 +83,87 @@ impl AuditLinker {
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Result<Self, Fault> {
         let key = catalog.get_or_create_chain_key().await?;
-        let place: Option<Checkpoint> = catalog.read(&Key::audit_checkpoint()).await?;
         Ok(Self {
             catalog,
             key,
             clock: Box::new(clock),
-            through: Revision(place.map_or(0, |place| place.through)),
-            tampered: watch::Sender::default(),
+            seen: Revision(0),
+            waiting: None,
+            tampered: None,
+            unlinked: watch::Sender::default(),
         })
     }
 
-    /// The accounts whose chains are not continued, as that becomes known; `None` until the heads of
-    /// all chains were checked.
+    /// What is not linked, as that becomes known; `None` until the keeper has checked the heads of all
+    /// chains or, at another process, until that one has read what the keeper found.
     #[must_use]
-    pub fn tampered(&self) -> watch::Receiver<Option<Tampered>> {
-        self.tampered.subscribe()
+    pub fn unlinked(&self) -> watch::Receiver<Option<Unlinked>> {
+        self.unlinked.subscribe()
     }
 
-    /// Links records until `stop` is ready, then links what was written before that. Retries while
-    /// the store fails.
-    pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
-        self.run_until(stop).await;
-        // No more writers. Records that remain are linked at the next start.
-        while let Ok(Ok(page)) = tokio::time::timeout(DRAIN_TIMEOUT, self.read()).await {
-            if page.rows.is_empty() || self.link(page).await.is_err() {
-                return;
+    /// Links records while `keeper` says that this process is the keeper, until `stop` is ready; then
+    /// it links, as the keeper, what was written before that. Retries while the store fails.
+    pub async fn run(
+        mut self,
+        keeper: watch::Receiver<bool>,
+        stop: impl Future<Output = ()> + Send,
+    ) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                () = wait_for(keeper.clone(), true) => {}
+                () = self.follow() => {}
             }
+            tokio::select! {
+                () = &mut stop => break,
+                () = wait_for(keeper.clone(), false) => {}
+                () = self.link_all() => {}
+            }
+        }
+        // No more writers. The next keeper links what remains.
+        if *keeper.borrow() {
+            while let Ok(Ok(true)) = timeout(DRAIN_TIMEOUT, self.step()).await {}
         }
     }
 
-    async fn run_until(&mut self, stop: impl Future<Output = ()> + Send) {
-        let mut stop = std::pin::pin!(stop);
-        while let Err(fault) = self.check_heads().await {
-            log_failure(&fault);
-            tokio::select! {
-                () = &mut stop => return,
-                () = tokio::time::sleep(RETRY_AFTER) => {}
+    /// Looks how far the keeper is, for ever.
+    async fn follow(&mut self) {
+        loop {
+            if let Err(fault) = self.look().await {
+                let error: &dyn std::error::Error = &fault;
+                tracing::debug!(error, "it is not known how far the audit is linked");
             }
+            sleep(FOLLOW_INTERVAL).await;
+        }
+    }
+
+    /// Checks the chains and links, for ever.
+    async fn link_all(&mut self) {
+        while let Err(fault) = self.check_heads().await {
+            self.note_failure(&fault).await;
+            sleep(RETRY_AFTER).await;
         }
         loop {
-            let pause = match self.step().await {
-                Ok(true) => continue,
-                Ok(false) => LINK_INTERVAL,
-                Err(fault) => {
-                    log_failure(&fault);
-                    RETRY_AFTER
+            match self.step().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    sleep(LINK_INTERVAL).await;
+                    self.await_commit().await;
                 }
-            };
-            tokio::select! {
-                () = &mut stop => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            tokio::select! {
-                () = &mut stop => return,
-                () = self.await_commit() => {}
+                Err(fault) => {
+                    self.note_failure(&fault).await;
+                    sleep(RETRY_AFTER).await;
+                }
             }
         }
     }
 
     /// Waits for a commit that was not read yet, but not for long: a store may fail to wake its
-    /// followers. A failure ends the wait too, and the read that follows meets it.
+    /// followers. If it went back it says so at once, and the read that follows begins where it is.
     async fn await_commit(&self) {
-        let changes = self.catalog.store().changes(self.through, &[], 1);
-        let changes = tokio::time::timeout(ASK_AGAIN_AFTER, changes).await;
+        let changes = self.catalog.store().changes(self.seen, &[], 1);
+        let changes = timeout(ASK_AGAIN_AFTER, changes).await;
         if let Ok(Err(ChangesError::Fault(fault))) = changes {
             tracing::debug!(
                 error = &fault as &dyn std::error::Error,
@@ -137,22 +172,39 @@ impl AuditLinker {
         }
     }
 
-    /// Links the next records. Returns whether there are more.
+    /// Links the next records, or prepares that. Returns whether there may be more to do.
     async fn step(&mut self) -> Result<bool, Fault> {
-        let page = self.read().await?;
-        let has_more = page.has_more;
-        self.link(page).await?;
-        Ok(has_more)
+        let (stored, place) = self.checkpoint().await?;
+        let after = Revision(place.through);
+        let store = self.catalog.store();
+        let page = store.audit_since(after, LINK_RECORDS_MAX).await?;
+        self.seen = page.revision;
+        let known = self.tampered.as_ref().unwrap_or(&place.tampered);
+        if page.rows.is_empty() && place.tampered == *known {
+            self.waiting = None;
+            self.publish();
+            return Ok(false);
+        }
+        let (rows, through) = progress::covered(page, stored.as_ref(), after);
+        let mut tampered = known.clone();
+        let place = (through, stored.as_ref());
+        self.link(rows, place, &mut tampered).await?;
+        self.tampered = Some(tampered);
+        self.waiting = None;
+        self.publish();
+        Ok(true)
     }
 
-    async fn read(&self) -> Result<LogPage, Fault> {
-        let store = self.catalog.store();
-        store.audit_since(self.through, LINK_RECORDS_MAX).await
+    /// How far everything is linked, as of now.
+    async fn checkpoint(&self) -> Result<(Option<Entry>, Checkpoint), Fault> {
+        let stored = self.catalog.store().get(&Key::audit_checkpoint()).await?;
+        let place = stored.as_ref().map(Checkpoint::decode);
+        Ok((stored, place.unwrap_or_default()))
     }
 
     /// Checks the heads of all chains: without a new record, nothing else finds out that one was
     /// tampered with.
-    async fn check_heads(&self) -> Result<(), Fault> {
+    async fn check_heads(&mut self) -> Result<(), Fault> {
         let store = &**self.catalog.store();
         let mut tampered = Tampered::new();
         let mut pages = Pages::new(store, AUDIT_HEADS, HEADS_AT_ONCE);
@@ -163,136 +215,83 @@ impl AuditLinker {
                 let Some(account) = account else { continue };
                 if let Err(why) = genuine_head(&account, &entry, &self.key) {
                     log_tampering(&account, why);
-                    tampered.insert(account, why);
+                    tampered.insert(account, why.to_owned());
                 }
             }
         }
-        self.tampered.send_replace(Some(tampered));
+        let (_, place) = self.checkpoint().await?;
+        for (account, why) in place.tampered {
+            if !tampered.contains_key(&account) && self.has_link_after_head(&account).await? {
+                tampered.insert(account, why);
+            }
+        }
+        self.tampered = Some(tampered);
+        self.publish();
         Ok(())
     }
 
-    /// Links the records of a page and writes the checkpoint.
-    async fn link(&mut self, page: LogPage) -> Result<(), Fault> {
-        let through = match page.rows.last() {
-            Some(last) if page.has_more => last.revision,
-            _ => page.revision,
-        };
-        if !page.rows.is_empty() {
-            self.link_records(page.rows, through).await?;
-            let place = Checkpoint { through: through.0 };
-            // If two processes write it at once, the older one may remain: that only costs reading
-            // again.
-            let checkpoint = put(Key::audit_checkpoint(), &place)?;
-            write_all(&**self.catalog.store(), vec![checkpoint]).await?;
-        }
-        self.through = through;
+    /// Looks how far the keeper is.
+    async fn look(&mut self) -> Result<(), Fault> {
+        let (_, place) = self.checkpoint().await?;
+        self.observe(&place).await?;
+        self.tampered = Some(place.tampered);
+        self.publish();
         Ok(())
     }
 
-    async fn link_records(&self, rows: Vec<LogRow>, through: Revision) -> Result<(), Fault> {
-        let mut accounts: BTreeMap<AccountId, Vec<LogRow>> = BTreeMap::new();
-        for row in rows {
-            match AccountId::parse(&row.scope) {
-                Ok(account) => accounts.entry(account).or_default().push(row),
-                Err(_) => tracing::error!(scope = row.scope, "an audit record is of no account"),
-            }
+    /// Says that it cannot link, and looks how long that has lasted.
+    async fn note_failure(&mut self, fault: &Fault) {
+        log_failure(fault);
+        // If that fails, so does the store, which has an alarm of its own.
+        if let Ok((_, place)) = self.checkpoint().await
+            && self.observe(&place).await.is_ok()
+        {
+            self.tampered.get_or_insert(place.tampered);
+            self.publish();
         }
-        for (account, rows) in &accounts {
-            let with = (&self.key, &self.clock);
-            let why = link(&self.catalog, with, account, rows, through).await?;
-            if let Some(why) = why {
-                log_tampering(account, why);
-                self.tampered.send_modify(|all| {
-                    let all = all.get_or_insert_default();
-                    all.insert(account.clone(), why);
-                });
-            }
-        }
+    }
+
+    async fn observe(&mut self, place: &Checkpoint) -> Result<(), Fault> {
+        let store = self.catalog.store();
+        let page = store.audit_since(Revision(place.through), 1).await?;
+        let has_unlinked = !page.rows.is_empty();
+        let now = Instant::now();
+        self.waiting = Waiting::after(self.waiting, place.through, has_unlinked, now);
         Ok(())
     }
-}
 
-/// Links those records of one account that are not linked, in one link. Every record up to `through`
-/// is among them or was linked before. Returns what is wrong with its chain, if it was tampered with.
-async fn link(
-    catalog: &Catalog,
-    (key, clock): (&ChainKey, &Clock),
-    account: &AccountId,
-    rows: &[LogRow],
-    through: Revision,
-) -> Result<Option<&'static str>, Fault> {
-    let head_key = Key::audit_head(account);
-    for _ in 0..ATTEMPTS {
-        let stored = catalog.store().get(&head_key).await?;
-        let head = stored
-            .as_ref()
-            .map(|entry| genuine_head(account, entry, key));
-        // A bad head must not block other accounts.
-        let head = match head.transpose() {
-            Ok(head) => head,
-            Err(why) => return Ok(Some(why)),
+    fn publish(&self) {
+        let Some(tampered) = self.tampered.clone() else {
+            return;
         };
-        let linked = head.as_ref().map_or(0, |head| head.through);
-        let start = rows.partition_point(|row| row.revision.0 <= linked);
-        let unlinked = rows[start..].iter();
-        let records: Vec<LinkedRecord> = unlinked
-            .map(|row| LinkedRecord::of(&row.name, &row.value))
-            .collect();
-        if records.is_empty() {
-            return Ok(None);
-        }
-        let end = head.map_or((0, Mac::NONE), |head| (head.n, head.last));
-        let link = Link::after(end, records, clock(), account, key);
-        let head = Head::new((link.n, link.mac), through.0, account, key);
-        let link_key = Key::audit_link(account, link.n);
-        let txn = Txn {
-            expect: vec![
-                Expect::same_as(head_key.clone(), stored.as_ref()),
-                Expect::Absent(link_key.clone()),
-            ],
-            write: vec![put(link_key, &link)?, put(head_key.clone(), &head)?],
-            ..Txn::default()
-        };
-        match catalog.store().commit(txn).await {
-            Ok(_) => return Ok(None),
-            Err(CommitError::Conflict { key }) if key == head_key => {}
-            Err(CommitError::Conflict { .. }) => {
-                return Ok(Some("its chain has links after its head"));
-            }
-            Err(CommitError::Fault(fault)) => return Err(fault),
-        }
-    }
-    Err(Fault::new("link the audit: others won again and again"))
-}
-
-/// The head of an account's chain, or what is wrong with it.
-fn genuine_head(account: &AccountId, entry: &Entry, key: &ChainKey) -> Result<Head, &'static str> {
-    let head = record::decode::<Head>(&entry.value);
-    let head = head.map_err(|_| "the head of its chain does not read")?;
-    match head.is_genuine(account, key) {
-        true => Ok(head),
-        false => Err("the head of its chain is forged"),
+        let now = Instant::now();
+        let unlinked = Some(Unlinked {
+            tampered,
+            is_behind: self.waiting.is_some_and(|it| it.is_behind(now)),
+        });
+        self.unlinked.send_if_modified(|known| {
+            let is_news = *known != unlinked;
+            *known = unlinked;
+            is_news
+        });
     }
 }
 
 fn log_failure(fault: &Fault) {
-    tracing::error!(
-        error = fault as &dyn std::error::Error,
-        "the audit could not be linked; trying again"
-    );
+    let error: &dyn std::error::Error = fault;
+    tracing::error!(error, "the audit could not be linked; trying again");
 }
 
-/// A tampered chain is left as it is: continuing it would hide the traces.
-fn log_tampering(account: &AccountId, why: &'static str) {
-    tracing::error!(
-        %account,
-        why,
-        "the audit of an account is not linked any more: it was tampered with; see audit verify"
-    );
-}
-
-fn put<T: Serialize>(key: Key, record: &T) -> Result<Write, Fault> {
-    Ok(Write::put(key, record::encode(record)?))
+/// Waits until this process is, or is not, the keeper.
+async fn wait_for(mut keeper: watch::Receiver<bool>, wanted: bool) {
+    if keeper
+        .wait_for(|is_keeper| *is_keeper == wanted)
+        .await
+        .is_err()
+    {
+        // It stays what it is.
+        std::future::pending::<()>().await;
+    }
 }
 
 #[cfg(test)]

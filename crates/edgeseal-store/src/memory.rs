@@ -31,7 +31,11 @@ pub struct MemoryStore {
     tombstone_limit: usize,
 }
 
-#[derive(Debug, Default)]
+/// A copy of what a store holds.
+#[cfg(test)]
+pub(crate) struct Backup(State);
+
+#[derive(Clone, Debug, Default)]
 struct State {
     /// Current keys and, until compaction, deleted ones.
     slots: BTreeMap<Key, Slot>,
@@ -50,7 +54,7 @@ struct State {
     compacted: Revision,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     /// `None` if it was deleted.
     value: Option<Bytes>,
@@ -81,6 +85,22 @@ impl MemoryStore {
             head: watch::Sender::new(first),
             tombstone_limit: kept_deletes,
         }
+    }
+
+    /// What it holds, to be [put back](Self::put_back) later.
+    #[cfg(test)]
+    pub(crate) fn backup(&self) -> Backup {
+        Backup(self.state().clone())
+    }
+
+    /// Goes back to an earlier moment, as a database does when a backup is put back.
+    #[cfg(test)]
+    pub(crate) fn put_back(&self, backup: Backup) {
+        let mut state = self.state();
+        *state = backup.0;
+        state.head = Revision(state.head.0 + crate::open::lineage_step());
+        state.first_revision = state.head;
+        self.head.send_replace(state.head);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The rows of both logs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct MemoryLogs {
     rows: BTreeMap<Place, LogRow>,
     /// Audit records by revision.

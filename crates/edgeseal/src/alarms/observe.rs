@@ -8,7 +8,7 @@ use edgeseal_core::{
     alarm::{Alarm, AlarmId, Code, EdgeReport, KeyEncryptionFacts, Snapshot},
     outside::Selection,
 };
-use edgeseal_store::{Catalog, Fault, audit_linker::Tampered, record::EdgeRecord, reseal};
+use edgeseal_store::{Catalog, Fault, audit_linker::Unlinked, record::EdgeRecord, reseal};
 use tokio::sync::watch;
 
 use super::{
@@ -35,7 +35,7 @@ pub(crate) struct Sources {
 /// Whether audit records are linked.
 pub(crate) enum AuditLinking {
     /// The linker runs as long as the sender exists.
-    Runs(watch::Receiver<Option<Tampered>>),
+    Runs(watch::Receiver<Option<Unlinked>>),
     /// It does not run, for this reason.
     Off(&'static str),
     /// The store is unavailable.
@@ -177,14 +177,22 @@ fn unlinked_audits(audit: &AuditLinking) -> Option<BTreeMap<String, String>> {
     match audit {
         AuditLinking::Unknown => None,
         AuditLinking::Off(why) => Some(linker(why)),
-        AuditLinking::Runs(tampered) if tampered.has_changed().is_err() => {
+        AuditLinking::Runs(unlinked) if unlinked.has_changed().is_err() => {
             Some(linker("the linker has stopped"))
         }
-        AuditLinking::Runs(tampered) => {
-            let tampered = tampered.borrow();
-            let all = tampered.as_ref()?.iter();
-            let all = all.map(|(account, why)| (account.to_string(), (*why).to_owned()));
-            Some(all.collect())
+        AuditLinking::Runs(unlinked) => {
+            let unlinked = unlinked.borrow();
+            let unlinked = unlinked.as_ref()?;
+            let tampered = unlinked.tampered.iter();
+            let mut all: BTreeMap<String, String> = tampered
+                .map(|(account, why)| (account.to_string(), why.clone()))
+                .collect();
+            if unlinked.is_behind {
+                all.extend(linker(
+                    "no record was linked for a minute although some wait",
+                ));
+            }
+            Some(all)
         }
     }
 }

@@ -91,8 +91,9 @@ impl ControlPlane {
         let (mut context, auditor) =
             api_context(node, edge, sockets, &catalog, Arc::clone(&key_encryption));
         let (stop_linker, linker_stopped) = watch::channel(false);
+        let while_keeper = (keeper.is_keeper(), linker_stopped);
         let (audit, linker) =
-            spawn_audit_linker(store_available.then_some(&catalog), config, linker_stopped).await?;
+            spawn_audit_linker(store_available.then_some(&catalog), config, while_keeper).await?;
         context.nodes = Some(reporter.nodes());
         let sources = Sources {
             catalog: catalog.clone(),
@@ -304,20 +305,21 @@ async fn shutdown_signal(ends: watch::Receiver<Option<ShutdownTimeouts>>) {
     wait_for_shutdown(ends).await;
 }
 
-/// Links the audit records, if the store is available. If the operator has accepted the loss of the
-/// key that the chains' secret is sealed under, nothing more is linked.
+/// Links the audit records as the keeper, if the store is available. If the operator has accepted
+/// the loss of the key that the chains' secret is sealed under, nothing more is linked.
 async fn spawn_audit_linker(
     catalog: Option<&Catalog>,
     config: &Config,
-    ending: watch::Receiver<bool>,
+    (keeper, ending): (watch::Receiver<bool>, watch::Receiver<bool>),
 ) -> Result<(AuditLinking, JoinHandle<()>), StartError> {
     let Some(catalog) = catalog else {
         return Ok((AuditLinking::Unknown, tokio::spawn(async {})));
     };
     match AuditLinker::start(catalog.clone(), clock::now).await {
         Ok(linker) => {
-            let linking = AuditLinking::Runs(linker.tampered());
-            Ok((linking, tokio::spawn(linker.run(wait_for_stop(ending)))))
+            let linking = AuditLinking::Runs(linker.unlinked());
+            let linker = linker.run(keeper, wait_for_stop(ending));
+            Ok((linking, tokio::spawn(linker)))
         }
         Err(fault) if config.accepts_lost_keys() => {
             tracing::error!(

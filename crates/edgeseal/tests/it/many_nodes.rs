@@ -1,5 +1,6 @@
 //! Several processes on one PostgreSQL database.
 
+mod keeper;
 mod keys;
 mod liveness;
 mod rates;

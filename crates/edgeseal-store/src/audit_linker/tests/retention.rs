@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::{
-    Changes, ChangesError, Entry, Lists, LogPage, LogRange, LogRow, Logs, Page, SharedStore,
-    Source, Store, sqlite::SqliteStore,
+    Changes, ChangesError, CommitError, Entry, Lists, LogPage, LogRange, LogRow, Logs, Page,
+    SharedStore, Source, Store, sqlite::SqliteStore,
 };
 
 /// Runs retention every hour over this many days; returns how many records it removed.

@@ -57,7 +57,8 @@ async fn write_data(catalog: &Catalog) {
     });
     bound.await.unwrap();
     let linker = AuditLinker::start(catalog.clone(), || NOW).await.unwrap();
-    linker.run(std::future::ready(())).await;
+    let (_keeper, is_keeper) = tokio::sync::watch::channel(true);
+    linker.run(is_keeper, std::future::ready(())).await;
 }
 
 async fn expect_data(catalog: &Catalog) {
