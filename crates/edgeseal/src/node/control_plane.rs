@@ -95,14 +95,7 @@ impl ControlPlane {
         let (audit, linker) =
             spawn_audit_linker(store_available.then_some(&catalog), config, while_keeper).await?;
         context.nodes = Some(reporter.nodes());
-        let sources = Sources {
-            catalog: catalog.clone(),
-            store: Arc::clone(store),
-            key_encryption,
-            audit,
-            kek_max_age_days: config.kek_max_age_days,
-            outside: config.outside_selection(),
-        };
+        let sources = alarm_sources(config, (&catalog, store), key_encryption, audit);
         let stop = shutdown_signal(shutdown_rx.clone());
         let lease = alarms::start_lease(Arc::clone(&shared), &node.node_id);
         reporter.follow_lease(LeaseName::Alarms, lease.is_held());
@@ -220,6 +213,22 @@ fn api_context(
     let own = sockets.own_addresses();
     context.listeners = Some(Box::new(move || own.addresses()));
     (context, auditor)
+}
+
+fn alarm_sources(
+    config: &Config,
+    (catalog, store): (&Catalog, &Arc<RevocableStore>),
+    key_encryption: Arc<dyn KeyEncryption>,
+    audit: AuditLinking,
+) -> Sources {
+    Sources {
+        catalog: catalog.clone(),
+        store: Arc::clone(store),
+        key_encryption,
+        audit,
+        kek_max_age_days: config.kek_max_age_days,
+        outside: config.outside_selection(),
+    }
 }
 
 fn reporter(
