@@ -51,7 +51,7 @@ pub use challenges::{CONFIRM_WITHIN_MS, ChallengeConfirmation};
 pub use counts::{AddError, CountCorrection};
 pub use deployments::DEPLOYMENTS_MAX;
 pub use domains::HistoryPage;
-pub(crate) use domains::{bound_certificates, subdomain_key};
+pub(crate) use domains::{DELETED_DOMAIN_TTL_MS, bound_certificates, subdomain_key};
 pub use draft::Draft;
 pub use identities::{IdentityError, IdentitySnapshot, PolicyHolders, random_identity_id};
 pub use ids::IdAllocator;

@@ -26,7 +26,10 @@ use crate::{
     },
 };
 
+mod history;
 mod indexes;
+
+pub use history::{HistoryReport, check_history};
 
 /// What was checked, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

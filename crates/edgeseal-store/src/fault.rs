@@ -18,6 +18,15 @@ impl Fault {
         self.operation.starts_with("decode ")
     }
 
+    /// What failed and why, on one line, for the operator.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        match &self.cause {
+            Some(cause) => format!("{}: {cause}", self.operation),
+            None => self.operation.to_owned(),
+        }
+    }
+
     /// A failure without an underlying error.
     #[must_use]
     pub const fn new(what: &'static str) -> Self {

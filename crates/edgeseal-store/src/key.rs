@@ -81,6 +81,8 @@ pub const COUNTS: &str = "count/";
 pub const DOMAIN_SUMMARIES: &str = "accountdomain/";
 /// The certificate summaries of all accounts.
 pub const CERTIFICATE_SUMMARIES: &str = "accountcert/";
+/// Prefix of [`Key::deleted_domain`] of all accounts.
+pub const DELETED_DOMAINS: &str = "deleteddomain/";
 /// The uploads for all domains.
 pub const UPLOADS: &str = "uploads/";
 /// The names of all accounts.
@@ -299,7 +301,7 @@ pub fn deployments(account: &AccountId) -> String {
 /// Prefix of [`Key::deleted_domain`].
 #[must_use]
 pub fn deleted_domains(account: &AccountId) -> String {
-    format!("deleteddomain/{account}/")
+    format!("{DELETED_DOMAINS}{account}/")
 }
 
 /// Prefix of [`Key::audit_link`].

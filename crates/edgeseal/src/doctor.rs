@@ -70,15 +70,8 @@ pub(crate) enum DoctorError {
         why: String,
     },
     /// The store cannot be read completely.
-    #[error("the store cannot be read completely: {}; restore a backup", fault_text(.0))]
+    #[error("the store cannot be read completely: {}; restore a backup", .0.explain())]
     Store(#[from] Fault),
-}
-
-fn fault_text(fault: &Fault) -> String {
-    match &fault.cause {
-        Some(cause) => format!("{}: {cause}", fault.operation),
-        None => fault.operation.to_owned(),
-    }
 }
 
 /// The remedy for a record that is sealed under a missing key.
@@ -87,6 +80,8 @@ const RESTORE: &str = "restore the store from a backup, or upload the certificat
 const REBUILD: &str = "stop Edgeseal and restore store.db from a backup; the record named may also be written again \
                        by the call that made it";
 
+const FORGET: &str =
+    "restore the store from a backup, or leave it: only the history of the domain is affected";
 const RECOUNT: &str = "restart Edgeseal: it recounts at startup";
 
 /// Checks everything.
@@ -189,6 +184,18 @@ async fn check_consistency(view: &SqliteSnapshot, report: &mut Report) -> Result
         let is_count = finding.key.as_count().is_some();
         let cure = if is_count { RECOUNT } else { REBUILD };
         report.problem(format!("{}: {}", finding.key, finding.what), cure);
+    }
+    check_history(view, report).await
+}
+
+async fn check_history(view: &SqliteSnapshot, report: &mut Report) -> Result<(), Fault> {
+    let found = consistency::check_history(view, clock::now()).await?;
+    report.checked(format!(
+        "{} changes in the history of {} domains",
+        found.changes, found.domains
+    ));
+    for finding in found.findings {
+        report.problem(format!("{}: {}", finding.key, finding.what), FORGET);
     }
     Ok(())
 }

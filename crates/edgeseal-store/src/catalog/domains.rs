@@ -21,7 +21,7 @@ use crate::{
 /// seconds.
 const SIBLING_GUARD_TTL_MS: i64 = 60 * 60 * 1000;
 /// How long a deleted domain is listed, in milliseconds: 90 days.
-const DELETED_DOMAIN_TTL_MS: i64 = 90 * 24 * 60 * 60 * 1000;
+pub(crate) const DELETED_DOMAIN_TTL_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 
 impl Catalog {
     /// A domain of any account.
