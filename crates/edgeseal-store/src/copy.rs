@@ -183,6 +183,14 @@ pub trait CopyTarget: CopySide {
     /// # Errors
     /// As [`load`](Self::load).
     async fn finish(&self, marker: &CopyMarker, above: Revision) -> Result<(), Fault>;
+
+    /// Lets the engine look at what was written, so that it plans queries well.
+    ///
+    /// # Errors
+    /// A [`Fault`] if it could not; the store can be used nevertheless.
+    async fn analyze(&self) -> Result<(), Fault> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

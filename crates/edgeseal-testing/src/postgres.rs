@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, TcpStream},
     os::unix::{
         fs::{PermissionsExt as _, chown},
@@ -196,6 +197,29 @@ impl PostgresServer {
         assert!(ran.status.success(), "{errors}");
     }
 
+    /// The first value that a query returns.
+    pub fn query(&self, sql: &str) -> String {
+        let options = ["--quiet", "--tuples-only", "--no-align", "--command"];
+        let found = self.client("psql").args(options).arg(sql).output().unwrap();
+        let errors = String::from_utf8_lossy(&found.stderr);
+        assert!(found.status.success(), "{sql}: {errors}");
+        String::from_utf8(found.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs statements in a transaction that stays open, with its locks, until this is dropped.
+    pub fn hold_open(&self, sql: &str) -> OpenTransaction {
+        let mut psql = self.client("psql");
+        psql.args(["--quiet", "--set", "ON_ERROR_STOP=1"]);
+        psql.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut psql = psql.spawn().unwrap();
+        let stdin = psql.stdin.as_mut().unwrap();
+        writeln!(stdin, "BEGIN;\n{sql};\n\\echo done").unwrap();
+        let said = BufReader::new(psql.stdout.take().unwrap()).lines();
+        let mut said = said.map_while(Result::ok);
+        assert!(said.any(|line| line == "done"), "{sql}");
+        OpenTransaction(psql)
+    }
+
     fn client(&self, program: &str) -> Command {
         let mut client = command(program);
         client.args(["--host", "127.0.0.1", "--username", USER]);
@@ -231,6 +255,16 @@ impl PostgresServer {
             ])
             .status();
         ready.is_ok_and(|status| status.success())
+    }
+}
+
+/// A transaction of [`PostgresServer::hold_open`].
+pub struct OpenTransaction(Child);
+
+impl Drop for OpenTransaction {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     CopyId, CopyMarker, CopyProgress, CopySide, CopyStep, CopyTarget, ReadOnly, Row, Table,
-    count_all,
+    count_all, run::analyze,
 };
 use crate::{Fault, Revision, key::COUNTERS, parse_counter};
 
@@ -57,6 +57,7 @@ pub(crate) async fn copy_moment(
     }
     let above = above.unwrap_or_else(|| Revision(head.0.saturating_sub(1)));
     target.finish(&marker, above).await?;
+    analyze(target, observe).await;
     Ok(records)
 }
 

@@ -45,6 +45,9 @@ pub enum CopyStep {
     Comparing(u64),
     /// The source takes no changes from now on.
     Stopped,
+    /// What the operator has to know: something that could not be done, or that was left over. One
+    /// sentence.
+    Warning(String),
 }
 
 /// A complete copy.
@@ -127,8 +130,10 @@ impl Copier<'_> {
         if matches!(failure, CopyError::Different(_)) {
             run.progress = CopyProgress::default();
             let reset = self.target.load(Table::Entry, &[], &run.marker()).await;
-            if let Err(error) = reset {
-                tracing::warn!(%error, "the next run goes on with the copy that is not equal");
+            if let Err(fault) = reset {
+                let why = fault.explain();
+                let text = format!("the next run goes on with the copy that is not equal: {why}");
+                (self.observe)(CopyStep::Warning(text));
             }
         }
         let failure = Box::new(failure);
@@ -224,9 +229,14 @@ impl Copier<'_> {
 
     /// Whether the target has no records: opening it wrote the version of its data at most.
     async fn is_target_empty(&self) -> Result<bool, Fault> {
-        let page = self.target.rows(Table::Entry, None).await?;
         let version = Key::data_version();
-        Ok(page.rows.iter().all(|row| row.key == version))
+        for table in Table::ALL {
+            let page = self.target.rows(table, None).await?;
+            if page.rows.iter().any(|row| row.key != version) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn copy(&self, run: &mut Run) -> Result<Copied, CopyError> {
@@ -436,10 +446,13 @@ impl Copier<'_> {
                     source_name: self.source.name().to_owned(),
                 });
             }
-            Err(error) => {
-                tracing::warn!(%error, "whether the source still takes no changes is not known");
+            Err(fault) => {
+                let why = fault.explain();
+                let text = format!("whether the source still takes no changes is not known: {why}");
+                (self.observe)(CopyStep::Warning(text));
             }
         }
+        analyze(self.target, self.observe).await;
         self.copied(last).await
     }
 
@@ -457,6 +470,15 @@ impl Copier<'_> {
             records: count_all(self.target).await?,
             revision,
         })
+    }
+}
+
+/// So that the first queries of a store that was just filled are planned well.
+pub(super) async fn analyze(target: &dyn CopyTarget, observe: &(dyn Fn(CopyStep) + Sync)) {
+    if let Err(fault) = target.analyze().await {
+        let why = fault.explain();
+        let text = format!("run ANALYZE in the database, or its first queries are slow: {why}");
+        observe(CopyStep::Warning(text));
     }
 }
 

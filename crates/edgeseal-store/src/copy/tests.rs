@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod beside;
+mod last_step;
 
 fn now() -> Timestamp {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
@@ -295,6 +296,18 @@ async fn wrong_stores_are_refused() {
     );
     // With the version of the data.
     assert_eq!(other.list("", None, 9).await.unwrap().entries.len(), 2);
+    // Of which only the logs have a row.
+    let logs = file(home.path(), "logs.db");
+    let other = open(&logs).await;
+    let mut txn = crate::Txn::default();
+    txn.log.push(logged(Log::History, "d.example", 1));
+    other.commit(txn).await.unwrap();
+    drop(other);
+    let refused = copy(&*left, &*target(&logs).await, &|_| {}).await;
+    assert!(
+        matches!(refused, Err(CopyError::NotEmpty(_))),
+        "{refused:?}"
+    );
 
     // A process that had the target open before the copy began writes nothing there.
     let late = open(&empty).await;

@@ -335,13 +335,12 @@ impl CopyTarget for PostgresCopy {
         let (above, leap) = (above.0.cast_signed(), lineage_step().cast_signed());
         let parameters: [&(dyn ToSql + Sync); 3] = [&marker.run(), &above, &leap];
         let sql = "SELECT finish_copy_1($1, $2, $3)::integer::bigint";
-        self.step("finish the copy", sql, &parameters).await?;
-        // So that the first queries are planned well.
+        self.step("finish the copy", sql, &parameters).await
+    }
+
+    async fn analyze(&self) -> Result<(), Fault> {
         let analyzed = self.query("analyze the tables", "ANALYZE entry, audit, history", &[]);
-        if let Err(error) = analyzed.await {
-            tracing::warn!(%error, "the tables are not analyzed: run ANALYZE, or queries are slow");
-        }
-        Ok(())
+        analyzed.await.map(drop)
     }
 }
 

@@ -17,6 +17,9 @@ use crate::{
     random,
 };
 
+mod loading;
+mod rights;
+
 /// What a restore may replace.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RestoreOptions {
@@ -53,6 +56,9 @@ pub enum RestoreError {
     Store(#[from] Fault),
 }
 
+/// Letters and digits that tell apart the schemas that restores load.
+const NUMBER: usize = 8;
+
 /// Servers whose writers are connected. The number of a process is used again by a later connection.
 const LIVE: &str = "
     SELECT count(*) FROM writer JOIN pg_stat_activity active
@@ -73,7 +79,9 @@ const FOREIGN: &str = "
 ///
 /// All of it is loaded first; then the new tables take the place of the old ones in one transaction.
 /// Servers that are connected notice by the lineage, and list everything again. IDs of certificates
-/// and domains continue far after those in the backup.
+/// and domains continue far after those in the backup. Owner and rights are those of the old schema;
+/// one that cannot be carried over is named in a [warning](CopyStep::Warning). What a restore that was
+/// killed has left behind is removed.
 ///
 /// # Errors
 /// [`RestoreError`].
@@ -94,37 +102,39 @@ pub async fn restore(
         }
         old.check_live(url, options)?;
     }
+    let number = random::text::<NUMBER>().to_ascii_lowercase();
     let restore = Restore {
         url,
-        new: with_suffix(
-            &url.schema,
-            &format!("_restore_{}", random::text::<8>().to_ascii_lowercase()),
-        ),
+        new: with_suffix(&url.schema, &format!("_restore_{number}")),
         aside: with_suffix(&url.schema, &format!("_before_{}", now.unix_ms())),
         options,
         now,
+        observe,
     };
-    let namespace = match restore.load(&client, backup, old.as_ref(), observe).await {
+    restore.remove_abandoned(&client).await;
+    let namespace = match restore.load(&client, backup, old.as_ref()).await {
         Ok(namespace) => namespace,
         Err(failure) => {
-            restore.drop_new(&client).await;
+            restore.drop_schema(&client, &restore.new).await;
             return Err(failure);
         }
     };
+    // That connection was idle for as long as that took.
+    let new_client = connect(&connector).await?;
+    let taken_over = loading::take_over(&new_client, &restore.new).await;
+    taken_over.map_err(failed)?;
     drop(client);
-    // The connection was idle for as long as that took.
-    let client = connect(&connector).await?;
+    let client = new_client;
     if let Err(failure) = restore.swap(&client, old.is_some()).await {
         drop(client);
         let client = connect(&connector).await?;
         // Waits for a swap whose answer was lost.
-        restore.drop_new(&client).await;
+        restore.drop_schema(&client, &restore.new).await;
         let found = namespace_of(&client, &url.schema).await.map_err(failed)?;
         if found != Some(namespace) {
             return Err(failure);
         }
-        let error = failure.to_string();
-        tracing::warn!(error, "the backup is restored, though the answer was lost");
+        restore.warn("the backup is restored, though the answer was lost".to_owned());
     }
     Ok(old.map(|_| restore.aside))
 }
@@ -185,16 +195,44 @@ struct Restore<'a> {
     aside: String,
     options: RestoreOptions,
     now: Timestamp,
+    observe: &'a (dyn Fn(CopyStep) + Sync),
 }
 
 impl Restore<'_> {
+    fn warn(&self, text: String) {
+        (self.observe)(CopyStep::Warning(text));
+    }
+
+    /// Removes what restores of this schema left behind that were killed.
+    async fn remove_abandoned(&self, client: &Client) {
+        let prefix = &self.new[..self.new.len() - NUMBER];
+        match loading::abandoned(client, prefix).await {
+            Ok(schemas) => {
+                for schema in schemas {
+                    if self.drop_schema(client, &schema).await {
+                        self.warn(format!(
+                            "schema {schema}, which a restore that was killed left behind, is removed"
+                        ));
+                    }
+                }
+            }
+            Err(error) => self.warn(format!(
+                "what restores that were killed left behind is not looked for: {error}"
+            )),
+        }
+    }
+
+    /// Fills a new schema, which nobody uses yet; returns its number.
     async fn load(
         &self,
         client: &Client,
         backup: &dyn CopySide,
         old: Option<&OldStore>,
-        observe: &(dyn Fn(CopyStep) + Sync),
     ) -> Result<u32, RestoreError> {
+        let schemas = (&*self.url.schema, &*self.new);
+        loading::create(client, &self.new).await.map_err(failed)?;
+        let prepared = rights::prepare(client, schemas, self.observe).await;
+        prepared.map_err(failed)?;
         let target = PostgresCopy::target(self.url.with_schema(&self.new)).await?;
         let namespace = namespace_of(client, &self.new).await.map_err(failed)?;
         let namespace =
@@ -204,7 +242,7 @@ impl Restore<'_> {
         }
         let head = backup.rows(Table::Entry, None).await?.head;
         let above = head.max(old.map_or(Revision(0), |old| old.head));
-        copy_moment(backup, &target, Some(above), skip_ids, observe).await?;
+        copy_moment(backup, &target, Some(above), skip_ids, self.observe).await?;
         Ok(namespace)
     }
 
@@ -229,6 +267,8 @@ impl Restore<'_> {
     async fn swap(&self, client: &Client, replaces: bool) -> Result<(), RestoreError> {
         let sql = |error: tokio_postgres::Error| failed(error.into());
         let (schema, new) = (&self.url.schema, &self.new);
+        let carried = rights::carry_over(client, (schema, new), self.observe).await;
+        carried.map_err(failed)?;
         client.batch_execute("BEGIN").await.map_err(sql)?;
         if replaces {
             self.set_aside(client).await?;
@@ -237,7 +277,11 @@ impl Restore<'_> {
             let drop = format!("DROP SCHEMA IF EXISTS \"{schema}\"");
             client.batch_execute(&drop).await.map_err(sql)?;
         }
-        let rename = format!("ALTER SCHEMA \"{new}\" RENAME TO \"{schema}\"; COMMIT");
+        let rename = format!(
+            "COMMENT ON SCHEMA \"{new}\" IS NULL;
+             ALTER SCHEMA \"{new}\" RENAME TO \"{schema}\";
+             COMMIT"
+        );
         client.batch_execute(&rename).await.map_err(sql)
     }
 
@@ -266,14 +310,15 @@ impl Restore<'_> {
         client.batch_execute(&rename).await.map_err(sql)
     }
 
-    /// Removes what was loaded, unless it has taken its place.
-    async fn drop_new(&self, client: &Client) {
-        let new = &self.new;
-        let drop = format!("DROP SCHEMA IF EXISTS \"{new}\" CASCADE");
-        if let Err(error) = client.batch_execute(&drop).await {
-            let error = SqlError::from(error).to_string();
-            tracing::warn!(error, schema = new, "the schema remains: drop it");
+    /// Removes a schema, if it is there, that has not taken its place. Whether it could.
+    async fn drop_schema(&self, client: &Client, schema: &str) -> bool {
+        let drop = format!("DROP SCHEMA IF EXISTS \"{schema}\" CASCADE");
+        let dropped = client.batch_execute(&drop).await;
+        if let Err(error) = dropped.map_err(SqlError::from) {
+            self.warn(format!("schema {schema} remains: drop it: {error}"));
+            return false;
         }
+        true
     }
 }
 

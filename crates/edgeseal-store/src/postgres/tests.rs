@@ -2,6 +2,7 @@ mod cutter;
 mod outcomes;
 mod plans;
 mod reports;
+mod restore;
 mod upgrade;
 
 use std::sync::atomic::{AtomicU32, Ordering};

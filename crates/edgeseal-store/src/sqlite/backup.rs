@@ -5,9 +5,8 @@
 //! sealed: the key-encryption keys are not in it.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File},
     io,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -28,10 +27,16 @@ use crate::{
     postgres::PostgresCopy,
 };
 
+mod temporary;
+
+use temporary::TemporaryDirectory;
+
 /// A copy under a temporary name; dropping it removes the file.
 #[derive(Debug)]
 pub struct StoreBackup {
     file: NamedTempFile,
+    /// What the file is in: dropped after it.
+    _directory: TemporaryDirectory,
 }
 
 /// Why a copy is not saved or restored.
@@ -85,16 +90,16 @@ impl StoreBackup {
                 from: origin,
             });
         }
-        let file = temporary_file(to)?;
+        let copy = Self::new(to)?;
         // SQLite treats an empty file as a missing one, and keeps its mode.
         source
-            .execute("VACUUM INTO ?1", [path_text(file.path())?])
+            .execute("VACUUM INTO ?1", [path_text(copy.file.path())?])
             .map_err(|cause| match cause.sqlite_error_code() {
                 // The source is corrupt; any other error concerns the copy.
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => unreadable(cause),
                 _ => file::write_error(to, cause, "copy the store"),
             })?;
-        Ok(Self { file })
+        Ok(copy)
     }
 
     /// Writes a store of another engine into a file of the same format, in the directory of `to`. The
@@ -107,8 +112,8 @@ impl StoreBackup {
         to: &Path,
         observe: &(dyn Fn(CopyStep) + Sync),
     ) -> Result<Self, OpenError> {
-        let file = temporary_file(to)?;
-        let target = SqliteTarget::private(file.path())?;
+        let copy = Self::new(to)?;
+        let target = SqliteTarget::private(copy.file.path())?;
         let copied = copy_moment(source, &target, None, |row| row, observe).await;
         copied.map_err(|fault| match is_disk_full(&fault) {
             true => OpenError::DiskFull {
@@ -120,7 +125,18 @@ impl StoreBackup {
             },
         })?;
         target.close().await;
-        Ok(Self { file })
+        Ok(copy)
+    }
+
+    /// An empty file in the file system of `to`. Removes what copies that were killed left there.
+    fn new(to: &Path) -> Result<Self, OpenError> {
+        let beside = directory_of(to);
+        let directory = TemporaryDirectory::create(beside).map_err(io_error(beside))?;
+        let file = NamedTempFile::new_in(directory.path()).map_err(io_error(beside))?;
+        Ok(Self {
+            file,
+            _directory: directory,
+        })
     }
 
     /// Opens the copy for reading.
@@ -201,15 +217,6 @@ impl StoreBackup {
         transaction.execute("DELETE FROM entry WHERE key = ?1", [COPY_MARKER])?;
         transaction.commit()
     }
-}
-
-fn temporary_file(to: &Path) -> Result<NamedTempFile, OpenError> {
-    let directory = directory_of(to);
-    tempfile::Builder::new()
-        .prefix(".store-copy-")
-        .permissions(Permissions::from_mode(0o600))
-        .tempfile_in(directory)
-        .map_err(io_error(directory))
 }
 
 fn is_disk_full(fault: &Fault) -> bool {

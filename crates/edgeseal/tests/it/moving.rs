@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,18 +23,23 @@ use crate::harness::{
 };
 
 mod backup;
+mod killed;
 
 const NAME: &str = "www.moving.example";
 
 /// Runs a command on a server's data directory with this store: exit code, output, errors.
 fn run(server: &Server, store: &str, line: &[&str]) -> (Option<i32>, String, String) {
+    finish(command(server, store, line).output().unwrap())
+}
+
+fn command(server: &Server, store: &str, line: &[&str]) -> Command {
     let mut command = binary();
     command.args(line).arg("--data").arg(server.data());
     command.args(["--store", store, "--config"]);
     command.arg(server.home().join("edgeseal.toml"));
     let kek = format!("file:{}", server.data().join("kek").display());
-    command.env("EDGESEAL_KEK", kek);
-    finish(command.stdin(Stdio::null()).output().unwrap())
+    command.env("EDGESEAL_KEK", kek).stdin(Stdio::null());
+    command
 }
 
 fn finish(output: std::process::Output) -> (Option<i32>, String, String) {

@@ -65,6 +65,14 @@ async fn an_unfinished_copy_is_not_backed_up() {
     let right = target(&StoreUrl::Sqlite(path.clone())).await;
     right.begin(None, &unfinished).await.unwrap();
     drop(right);
+    let opened = open::open(&StoreUrl::Sqlite(path.clone()), now).await;
+    let refused = opened.map(drop).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("unfinished copy of sqlite:/elsewhere"),
+        "{refused}"
+    );
     let refused = StoreBackup::create(&path, &backup);
     assert!(
         matches!(refused, Err(OpenError::UnfinishedCopy { .. })),

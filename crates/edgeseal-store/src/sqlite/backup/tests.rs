@@ -6,6 +6,8 @@ use std::{
     },
 };
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 use crate::{
     SharedStore,

@@ -58,6 +58,9 @@ impl ProgressLine {
                     "the source takes no more changes: the last ones",
                 );
             }
+            CopyStep::Warning(ref text) => {
+                return self.print(&mut state, &format!("warning: {text}"));
+            }
             CopyStep::Listing { records, total } => ("copied", records, Some(total)),
             CopyStep::CatchingUp(records) => ("copied of what changed meanwhile", records, None),
             CopyStep::Comparing(records) => ("compared", records, None),

@@ -12,7 +12,7 @@ fn text(path: &Path) -> &str {
 }
 
 /// A server on this store that serves [`NAME`].
-async fn server_on(store: &str, origin: &Origin) -> Server {
+pub(super) async fn server_on(store: &str, origin: &Origin) -> Server {
     let keys = tempfile::tempdir().unwrap();
     let kek = keys.path().join("kek");
     let mut command = binary();
