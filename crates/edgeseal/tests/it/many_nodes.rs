@@ -1,5 +1,6 @@
 //! Several processes on one PostgreSQL database.
 
+mod federation;
 mod keeper;
 mod keys;
 mod liveness;
